@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+# Everything starts here: `make help` lists the targets.
+
+SHELL  := /bin/bash
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+unexport PYTHONHOME PYTHONPATH VERILATOR_ROOT COCOTB_TRUST_INERTIAL_WRITES
+
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
+XML    := build/results
+
+# Variables of `make regress`, `make waves` and `make list`
+SIM    ?= both
+CONFIG ?= all
+SEED   ?= 1
+SEEDS  ?= 1
+JOBS   ?= 2
+FILTER ?=
+TEST   ?=
+
+# What `make test` covers: everything which is not marked slow, at these configurations.
+QUICK_CONFIG ?= tiny,small
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test regress lint waves bench list clean
+
+help: ## this text
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo "  regress, list:  SIM=verilator|icarus|both  CONFIG=tiny,small,paper|all  SEED=first"
+	@echo "                  SEEDS=count  JOBS=processes  FILTER='pytest -k expression'"
+	@echo "  waves:          TEST='tb/<stage>/test_x.py::test_x[...]' SEED=1"
+
+env: ## set up .venv (every other target does this by itself)
+	@scripts/setup.sh
+
+demo: env ## show the machine at work
+	@$(PYTHON) scripts/demo.py
+
+test: lint ## lint, model tests and all quick hardware tests
+	@mkdir -p $(XML)
+	@$(PYTEST) -n $(JOBS) --sim $(SIM) --config $(QUICK_CONFIG) --seed $(SEED) \
+	    --junitxml=$(XML)/test.xml
+
+regress: env ## all tests, also slow ones: simulators x configurations x seeds
+	@mkdir -p $(XML)
+	@$(PYTEST) -n $(JOBS) --slow --sim $(SIM) --config $(CONFIG) --seed $(SEED) --seeds $(SEEDS) \
+	    $(if $(FILTER),-k '$(FILTER)') --junitxml=$(XML)/regress.xml
+
+lint: env ## Verilator, Icarus and Yosys on every module; rules of style; ruff
+	@$(PYTHON) scripts/lint.py
+
+waves: env ## rerun one test (TEST=...) and keep its waves with a GTKWave view
+	@$(PYTHON) scripts/waves.py run '$(TEST)' --seed $(SEED)
+
+bench: env ## cycles and bytes of the machine on real shapes
+	@$(PYTHON) scripts/bench.py
+
+list: env ## list the tests which `make regress` with the same variables would run
+	@$(PYTEST) --collect-only -q --slow --sim $(SIM) --config $(CONFIG) --seed $(SEED) \
+	    --seeds $(SEEDS) $(if $(FILTER),-k '$(FILTER)')
+
+clean: ## remove build products (keeps .venv)
+	rm -rf build .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""pytest options, fixtures and the result table.
+
+Options:   --sim verilator|icarus|both   --config tiny,small|all   --seed K   --seeds N
+           --waves   --slow
+Fixtures:  sim (name), config (scripts.configs.Config), seed (int)
+Markers:   configs("tiny", ...)  the configurations a test can run on
+           sims("verilator")     the simulators a test can run on
+           slow                  left out unless --slow is given
+"""
+
+import inspect
+import os
+import time
+
+import pytest
+
+from scripts.configs import CONFIGS
+from tb import runner
+
+RERUN = "make waves TEST='{nodeid}' SEED={seed}"
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("hardware")
+    group.addoption("--sim", default="both", choices=("verilator", "icarus", "both"))
+    group.addoption("--config", dest="hw_config", default="tiny",
+                    help="comma-separated configurations of scripts/configs.py, or all")
+    group.addoption("--seed", type=int, default=1, help="first (or only) seed")
+    group.addoption("--seeds", type=int, default=1, help="number of consecutive seeds")
+    group.addoption("--waves", action="store_true", help="record waves")
+    group.addoption("--slow", action="store_true", help="include tests marked slow")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "configs(*names): configurations a test can run on")
+    config.addinivalue_line("markers", "sims(*names): simulators a test can run on")
+    config.addinivalue_line("markers", "slow: left out unless --slow is given")
+    runner.DEFAULTS.seed = config.getoption("seed")
+    runner.DEFAULTS.waves = config.getoption("waves")
+    names = _asked_configs(config)
+    unknown = [n for n in names if n not in CONFIGS]
+    if unknown:
+        raise pytest.UsageError(f"no configuration {unknown[0]!r}; know {', '.join(CONFIGS)}")
+    config.stash[RESULTS] = []
+    config.stash[LEFT_OUT] = {}
+
+
+RESULTS = pytest.StashKey()
+LEFT_OUT = pytest.StashKey()
+
+
+def _asked_configs(config):
+    text = config.getoption("hw_config")
+    return list(CONFIGS) if text == "all" else [n.strip() for n in text.split(",") if n.strip()]
+
+
+def _allowed(metafunc, marker):
+    """Return the names given to ``marker`` on this test, or None without such a marker."""
+    found = metafunc.definition.get_closest_marker(marker)
+    return found.args if found else None
+
+
+def pytest_generate_tests(metafunc):
+    config = metafunc.config
+    if "sim" in metafunc.fixturenames:
+        asked = config.getoption("sim")
+        sims = runner.SIMULATORS if asked == "both" else (asked,)
+        allowed = _allowed(metafunc, "sims")
+        metafunc.parametrize("sim", [s for s in sims if not allowed or s in allowed])
+    if "config" in metafunc.fixturenames:
+        allowed = _allowed(metafunc, "configs")
+        names = [n for n in _asked_configs(config) if not allowed or n in allowed]
+        metafunc.parametrize("config", [CONFIGS[n] for n in names], ids=names)
+    if "seed" in metafunc.fixturenames:
+        first = config.getoption("seed")
+        seeds = range(first, first + config.getoption("seeds"))
+        metafunc.parametrize("seed", seeds, ids=[f"s{s}" for s in seeds])
+
+
+def pytest_pycollect_makeitem(collector, name, obj):
+    """Leave cocotb's tests, which live in the same files, to the simulation."""
+    if inspect.iscoroutinefunction(obj) or type(obj).__module__.startswith("cocotb"):
+        return []
+    return None
+
+
+def pytest_collection_modifyitems(config, items):
+    """Deselect what was not asked for or cannot run here; what is left out is counted."""
+    keep, drop = [], []
+    missing = {
+        "icarus": not (runner.have("iverilog") and runner.have("vvp")),
+        "verilator": not (runner.have("verilator") and runner.have("g++")),
+    }
+    left_out = config.stash[LEFT_OUT]
+    for item in items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        # A test none of whose configurations or simulators was asked for has an empty parameter
+        # set, which pytest would show as skipped.
+        if any(p is getattr(pytest, "NOTSET", None) or "NOTSET" in repr(p)
+               for k, p in params.items() if k in ("sim", "config")):
+            drop.append(item)
+            continue
+        if missing.get(params.get("sim")):
+            left_out[params["sim"]] = left_out.get(params["sim"], 0) + 1
+            drop.append(item)
+        elif item.get_closest_marker("slow") and not config.getoption("slow"):
+            left_out["slow"] = left_out.get("slow", 0) + 1
+            drop.append(item)
+        else:
+            keep.append(item)
+    if drop:
+        config.hook.pytest_deselected(items=drop)
+        items[:] = keep
+
+
+@pytest.fixture(autouse=True)
+def _simulation_records(request):
+    """Hand the simulations of this test to the report (also across xdist processes)."""
+    runner.RECORDS.clear()
+    yield
+    request.node.user_properties.append(("simulations", [dict(r) for r in runner.RECORDS]))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if call.when == "setup":
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        report.hw = {"config": getattr(params.get("config"), "name", ""),
+                     "sim": params.get("sim", ""),
+                     "seed": params.get("seed", item.config.getoption("seed"))}
+        item.stash[RESULTS] = report.hw
+    else:
+        report.hw = item.stash.get(RESULTS, {})
+
+
+def pytest_runtest_logreport(report):
+    if _CONFIG and hasattr(report, "hw"):
+        _CONFIG[0].stash[RESULTS].append(report)
+
+
+# logreport gets no config argument.
+_CONFIG = []
+
+
+def pytest_sessionstart(session):
+    _CONFIG[:] = [session.config]
+    session.config.stash[RESULTS] = []
+    session.start_time = time.time()
+
+
+def _rows(reports):
+    """Merge the phases of each test into one row for each simulation."""
+    tests = {}
+    for report in reports:
+        entry = tests.setdefault(report.nodeid, {"hw": report.hw, "s": 0.0, "verdict": "passed",
+                                                 "simulations": []})
+        entry["s"] += report.duration
+        if report.failed:
+            entry["verdict"] = "FAILED"
+        elif report.skipped:
+            entry["verdict"] = "skipped"
+        for key, value in report.user_properties:
+            if key == "simulations":
+                entry["simulations"] = value
+    return tests
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if hasattr(config, "workerinput"):
+        return
+    write = terminalreporter.write_line
+    tests = _rows(config.stash[RESULTS])
+    if any(t["simulations"] or t["hw"].get("sim") for t in tests.values()):
+        terminalreporter.section("simulations")
+        rows = [("test", "config", "sim", "seed", "verdict", "cycles", "wall s")]
+        for nodeid, t in sorted(tests.items()):
+            if not (t["simulations"] or t["hw"].get("sim")):
+                continue
+            name = nodeid.replace("tb/", "", 1)
+            cycles = sum(s["cycles"] for s in t["simulations"])
+            seeds = sorted({s["seed"] for s in t["simulations"]}) or [t["hw"]["seed"]]
+            sims = sorted({s["sim"] for s in t["simulations"]}) or [t["hw"]["sim"]]
+            rows.append((name, t["hw"]["config"] or "-", "+".join(sims),
+                         ",".join(map(str, seeds)), t["verdict"], str(cycles), f"{t['s']:.1f}"))
+        widths = [max(len(r[i]) for r in rows) for i in range(7)]
+        for row in rows:
+            cells = [c.rjust(w) if i > 4 else c.ljust(w)
+                     for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+            write("  ".join(cells), red=row[4] == "FAILED")
+    failed = [(n, t) for n, t in sorted(tests.items()) if t["verdict"] == "FAILED"]
+    if failed:
+        terminalreporter.section("rerun one failure with waves")
+        for nodeid, t in failed:
+            seeds = [s["seed"] for s in t["simulations"]] or [t["hw"]["seed"]]
+            write(RERUN.format(nodeid=nodeid, seed=seeds[-1]))
+    left_out = _left_out(config)
+    for sim in runner.SIMULATORS:
+        if left_out.get(sim):
+            write(f"{sim} is not installed: {left_out[sim]} tests on it did NOT run.", yellow=True)
+    if left_out.get("slow"):
+        write(f"{left_out['slow']} slow tests were left out (make regress, or --slow).")
+
+
+def _left_out(config):
+    """Counts of deselected tests: collected here, or by the first xdist worker."""
+    return config.stash[LEFT_OUT] or _WORKER_LEFT_OUT
+
+
+_WORKER_LEFT_OUT = {}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    _WORKER_LEFT_OUT.update(getattr(node, "workeroutput", {}).get("left_out", {}))
+
+
+def pytest_sessionfinish(session, exitstatus):
+    if hasattr(session.config, "workerinput"):
+        session.config.workeroutput["left_out"] = dict(session.config.stash[LEFT_OUT])
+
+
+os.environ.setdefault("PYTHONHASHSEED", "0")

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one list of supported configurations of the accelerator.
+
+``CONFIGS`` maps a name to the Verilog parameters of the top level. Everything which
+builds, lints, tests or measures the machine takes its parameter sets from here.
+
+Parameters:
+    ROWS       query rows handled together (rows of the prediction array, SU-FA rows)
+    COLS       key columns of the prediction array
+    D_MAX      largest head dimension, elements
+    BC_MAX     largest number of keys in a tile
+    BUS_BYTES  width of the memory bus, bytes per cycle
+    KEYS_MAX   largest number of keys of a job
+"""
+
+
+class Config(dict):
+    """Verilog parameters (name -> int) of one configuration, with its ``name``."""
+
+    def __init__(self, name, **parameters):
+        super().__init__(parameters)
+        self.name = name
+
+    def pick(self, *names, **extra):
+        """Return a dict of only the parameters ``names``, extended by ``extra``."""
+        return {**{n: self[n] for n in names}, **extra}
+
+
+CONFIGS = {
+    c.name: c
+    for c in (
+        # Formal proofs, mutation runs and Icarus in seconds.
+        Config("tiny", ROWS=4, COLS=4, D_MAX=16, BC_MAX=16, BUS_BYTES=8, KEYS_MAX=256),
+        # Tests on both simulators.
+        Config("small", ROWS=16, COLS=8, D_MAX=64, BC_MAX=32, BUS_BYTES=16, KEYS_MAX=4096),
+        # The machine itself: Verilator, benchmarks, synthesis.
+        Config("paper", ROWS=128, COLS=32, D_MAX=128, BC_MAX=64, BUS_BYTES=64, KEYS_MAX=4096),
+    )
+}

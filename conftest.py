@@ -10,18 +10,21 @@ Markers:   configs("tiny", ...)  the configurations a test can run on
 """
 
 import inspect
-import os
-import time
 
 import pytest
 
 from scripts.configs import CONFIGS
 from tb import runner
 
+RESULTS = pytest.StashKey()
+LEFT_OUT = pytest.StashKey()
+# The hook which receives reports gets no config argument.
+_CONFIG = []
 RERUN = "make waves TEST='{nodeid}' SEED={seed}"
 
 
 def pytest_addoption(parser):
+    """Add the options named at the head of this file."""
     group = parser.getgroup("hardware")
     group.addoption("--sim", default="both", choices=("verilator", "icarus", "both"))
     group.addoption("--config", dest="hw_config", default="tiny",
@@ -33,6 +36,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    """Register the markers and tell the runner its defaults."""
     config.addinivalue_line("markers", "configs(*names): configurations a test can run on")
     config.addinivalue_line("markers", "sims(*names): simulators a test can run on")
     config.addinivalue_line("markers", "slow: left out unless --slow is given")
@@ -46,11 +50,8 @@ def pytest_configure(config):
     config.stash[LEFT_OUT] = {}
 
 
-RESULTS = pytest.StashKey()
-LEFT_OUT = pytest.StashKey()
-
-
 def _asked_configs(config):
+    """Return the names given to --config."""
     text = config.getoption("hw_config")
     return list(CONFIGS) if text == "all" else [n.strip() for n in text.split(",") if n.strip()]
 
@@ -62,16 +63,19 @@ def _allowed(metafunc, marker):
 
 
 def pytest_generate_tests(metafunc):
+    """Run each test on every simulator, configuration and seed it allows."""
     config = metafunc.config
     if "sim" in metafunc.fixturenames:
         asked = config.getoption("sim")
         sims = runner.SIMULATORS if asked == "both" else (asked,)
         allowed = _allowed(metafunc, "sims")
-        metafunc.parametrize("sim", [s for s in sims if not allowed or s in allowed])
+        sims = [s for s in sims if not allowed or s in allowed]
+        metafunc.parametrize("sim", sims or [None], ids=None if sims else ["none"])
     if "config" in metafunc.fixturenames:
         allowed = _allowed(metafunc, "configs")
         names = [n for n in _asked_configs(config) if not allowed or n in allowed]
-        metafunc.parametrize("config", [CONFIGS[n] for n in names], ids=names)
+        metafunc.parametrize("config", [CONFIGS[n] for n in names] or [None],
+                             ids=names or ["none"])
     if "seed" in metafunc.fixturenames:
         first = config.getoption("seed")
         seeds = range(first, first + config.getoption("seeds"))
@@ -95,10 +99,8 @@ def pytest_collection_modifyitems(config, items):
     left_out = config.stash[LEFT_OUT]
     for item in items:
         params = item.callspec.params if hasattr(item, "callspec") else {}
-        # A test none of whose configurations or simulators was asked for has an empty parameter
-        # set, which pytest would show as skipped.
-        if any(p is getattr(pytest, "NOTSET", None) or "NOTSET" in repr(p)
-               for k, p in params.items() if k in ("sim", "config")):
+        # None stands for a test which runs on nothing of what was asked for.
+        if None in (params.get("sim", ""), params.get("config", "")):
             drop.append(item)
             continue
         if missing.get(params.get("sim")):
@@ -124,6 +126,7 @@ def _simulation_records(request):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
+    """Put configuration, simulator and seed of the test into its reports."""
     outcome = yield
     report = outcome.get_result()
     if call.when == "setup":
@@ -133,26 +136,23 @@ def pytest_runtest_makereport(item, call):
                      "seed": params.get("seed", item.config.getoption("seed"))}
         item.stash[RESULTS] = report.hw
     else:
-        report.hw = item.stash.get(RESULTS, {})
+        report.hw = item.stash[RESULTS]
 
 
 def pytest_runtest_logreport(report):
+    """Collect the reports of all processes."""
     if _CONFIG and hasattr(report, "hw"):
         _CONFIG[0].stash[RESULTS].append(report)
 
 
-# logreport gets no config argument.
-_CONFIG = []
-
-
 def pytest_sessionstart(session):
+    """Start with no reports."""
     _CONFIG[:] = [session.config]
     session.config.stash[RESULTS] = []
-    session.start_time = time.time()
 
 
 def _rows(reports):
-    """Merge the phases of each test into one row for each simulation."""
+    """Return {nodeid: what the table shows}, merged from the phases of each test."""
     tests = {}
     for report in reports:
         entry = tests.setdefault(report.nodeid, {"hw": report.hw, "s": 0.0, "verdict": "passed",
@@ -169,6 +169,7 @@ def _rows(reports):
 
 
 def pytest_terminal_summary(terminalreporter, config):
+    """Print the result table, the rerun commands and what was left out."""
     if hasattr(config, "workerinput"):
         return
     write = terminalreporter.write_line
@@ -190,7 +191,8 @@ def pytest_terminal_summary(terminalreporter, config):
             cells = [c.rjust(w) if i > 4 else c.ljust(w)
                      for i, (c, w) in enumerate(zip(row, widths, strict=True))]
             write("  ".join(cells), red=row[4] == "FAILED")
-    failed = [(n, t) for n, t in sorted(tests.items()) if t["verdict"] == "FAILED"]
+    failed = [(n, t) for n, t in sorted(tests.items())
+              if t["verdict"] == "FAILED" and (t["simulations"] or t["hw"].get("sim"))]
     if failed:
         terminalreporter.section("rerun one failure with waves")
         for nodeid, t in failed:
@@ -214,12 +216,11 @@ _WORKER_LEFT_OUT = {}
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node, error):
+    """Take over what an xdist worker left out; all workers collect the same."""
     _WORKER_LEFT_OUT.update(getattr(node, "workeroutput", {}).get("left_out", {}))
 
 
 def pytest_sessionfinish(session, exitstatus):
+    """Hand what was left out to the process which prints the summary."""
     if hasattr(session.config, "workerinput"):
         session.config.workeroutput["left_out"] = dict(session.config.stash[LEFT_OUT])
-
-
-os.environ.setdefault("PYTHONHASHSEED", "0")

@@ -137,6 +137,15 @@ def wave_file(sim: str) -> str:
     return "dump.fst" if sim == "icarus" or have_fst() else "dump.vcd"
 
 
+def wave_depth() -> int:
+    """Return how many levels of hierarchy are dumped; 0 means all of them.
+
+    Dumping every signal of a large configuration makes a run many times slower, so the
+    environment variable WAVE_DEPTH can limit it.
+    """
+    return int(os.environ.get("WAVE_DEPTH") or 0)
+
+
 # ---------------------------------------------------------------------------------------------
 # Build
 # ---------------------------------------------------------------------------------------------
@@ -154,6 +163,7 @@ def _command(cmd: list[str], cwd: Path, log: Path, quiet: bool = False) -> None:
 
     Raises BuildError when it fails, or when it says anything although ``quiet`` is asked for.
     """
+    __tracebackhide__ = True
     # A make which started these tests must not pass its flags and job server on.
     env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     done = subprocess.run(cmd, cwd=cwd, env=env, text=True,
@@ -196,11 +206,14 @@ def _build_verilator(build_dir, toplevel, params, waves, sources, defines, log):
     public = build_dir / "public.vlt"
     public.write_text(f'`verilator_config\npublic_flat_rw -module "{toplevel}" -var "*"\n')
     libs = cocotb_config.libs_dir
-    cmd = ["verilator", "--quiet", "-cc", "--exe", "-Mdir", str(build_dir), "--prefix", "Vtop", "-o", "sim"]
-    cmd += ["--vpi", "-O3", "--x-initial", "unique", "--x-assign", "unique"]
+    cmd = ["verilator", "--quiet", "-cc", "--exe", "-Mdir", str(build_dir)]
+    cmd += ["--prefix", "Vtop", "-o", "sim", "--vpi", "-O3"]
+    cmd += ["--x-initial", "unique", "--x-assign", "unique"]
     cmd += ["-LDFLAGS", f"-Wl,-rpath,{libs} -L{libs} -lcocotbvpi_verilator"]
     if waves:
-        cmd += ["--trace-fst" if have_fst() else "--trace-vcd", "--trace-structs"]
+        cmd += ["--trace-fst" if have_fst() else "--trace-vcd"]
+        cmd += ["--trace-max-width", "4096", "--trace-max-array", "64"]
+        cmd += ["--trace-depth", str(wave_depth())] if wave_depth() else []
     cmd += [f"-G{name}={value}" for name, value in params.items()]
     cmd += [f"-D{name}={value}" for name, value in defines.items()]
     cmd += verilator_args(toplevel) + [str(public)]
@@ -258,8 +271,8 @@ def _build_icarus(build_dir, toplevel, params, waves, sources, defines, log):
     if waves:
         dump = build_dir / "wave_dump.v"
         dump.write_text(
-            "module wave_dump;\n  initial begin\n"
-            f'    $dumpfile("dump.fst");\n    $dumpvars(0, {toplevel});\n'
+            f"`timescale {'/'.join(TIMESCALE)}\nmodule wave_dump;\n  initial begin\n"
+            f'    $dumpfile("dump.fst");\n    $dumpvars({wave_depth()}, {toplevel});\n'
             "  end\nendmodule\n"
         )
         cmd += ["-s", "wave_dump", str(dump)]
@@ -278,6 +291,7 @@ def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, 
         sources: Verilog files named explicitly, instead of looking the top level up by name.
         defines: Verilog macros (name -> value).
     """
+    __tracebackhide__ = True
     params = {k: int(v) for k, v in (params or {}).items()}
     defines = dict(defines or {})
     sources = [Path(s).resolve() for s in (sources or [find_module(toplevel)])]
@@ -286,7 +300,8 @@ def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, 
 
     label = "_".join(f"{k}{v}" for k, v in params.items())[:60] or "default"
     identity = _hash(sorted(params.items()), sorted(defines.items()), [str(s) for s in sources])
-    build_dir = SIM_DIR / sim / toplevel / (f"{label}-{identity[:6]}" + ("-waves" if waves else ""))
+    suffix = f"-waves{wave_depth() or ''}" if waves else ""
+    build_dir = SIM_DIR / sim / toplevel / f"{label}-{identity[:6]}{suffix}"
     stamp = build_dir / "stamp.json"
 
     def fingerprint(files):
@@ -313,16 +328,23 @@ def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, 
 # ---------------------------------------------------------------------------------------------
 # Run
 # ---------------------------------------------------------------------------------------------
-def _runner(sim: str):
-    """Return a cocotb runner which starts what ``build()`` made."""
+def _runner(sim: str, timeout_s: int):
+    """Return a cocotb runner which starts what ``build()`` made, for at most ``timeout_s``."""
     from cocotb_tools import runner as cocotb_runner
+
+    # A simulation which hangs must end by itself, with its log kept.
+    limit = ["timeout", "-k", "10", str(timeout_s)]
 
     class RunVerilator(cocotb_runner.Verilator):
         def _test_command(self):
             trace = ["--trace", "--trace-file", wave_file(sim)] if self.waves else []
-            return [[str(self.build_dir / "sim"), *trace, *self.plusargs]]
+            return [[*limit, str(self.build_dir / "sim"), *trace, *self.plusargs]]
 
-    return RunVerilator() if sim == "verilator" else cocotb_runner.Icarus()
+    class RunIcarus(cocotb_runner.Icarus):
+        def _test_command(self):
+            return [[*limit, *command] for command in super()._test_command()]
+
+    return RunVerilator() if sim == "verilator" else RunIcarus()
 
 
 def _safe_name(text: str) -> str:
@@ -340,7 +362,7 @@ def _results_dir(toplevel: str, sim: str, seed_value: int) -> Path:
 
 
 def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=None, seed=None,
-        waves=None, env=None, sources=None, defines=None, plusargs=()):
+        waves=None, env=None, sources=None, defines=None, plusargs=(), timeout_s=1800):
     """Build ``toplevel`` when needed, run its cocotb tests and raise unless all of them passed.
 
     Args:
@@ -355,27 +377,30 @@ def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=Non
         sources: Verilog files named explicitly instead of being found by name.
         defines: Verilog macros.
         plusargs: extra arguments of the simulator.
+        timeout_s: wall-clock seconds after which the simulation is stopped and counts as failed.
 
     Returns:
         Path of the folder with results.xml, sim.log and the wave dump of this run.
     """
+    __tracebackhide__ = True
     seed = DEFAULTS.seed if seed is None else int(seed)
     waves = DEFAULTS.waves if waves is None else bool(waves)
     parameters = {k: int(v) for k, v in (parameters or {}).items()}
+
+    # Results of an earlier run must not survive a build which fails.
+    results_dir = _results_dir(toplevel, sim, seed)
+    shutil.rmtree(results_dir, ignore_errors=True)
+    results_dir.mkdir(parents=True)
 
     start = time.monotonic()
     build_dir = build(toplevel, parameters, sim, waves=waves, sources=sources, defines=defines)
     build_s = time.monotonic() - start
 
-    results_dir = _results_dir(toplevel, sim, seed)
-    shutil.rmtree(results_dir, ignore_errors=True)
-    results_dir.mkdir(parents=True)
     results, log = results_dir / "results.xml", results_dir / "sim.log"
     print(f"run {toplevel} {test_module} sim={sim} seed={seed} parameters={parameters}\n"
           f"    build {build_dir.relative_to(ROOT)}\n    log {log.relative_to(ROOT)}")
 
-    # Inside the simulation a test module must not believe that pytest drives it.
-    extra = {"TB_PARAMETERS": json.dumps(parameters), "PYTHONUNBUFFERED": "0", **(env or {})}
+    extra = {"TB_PARAMETERS": json.dumps(parameters), **(env or {})}
     args = list(plusargs)
     if sim == "verilator":
         args += ["+verilator+rand+reset+2", f"+verilator+seed+{seed % 0x7FFFFFFF + 1}"]
@@ -385,7 +410,7 @@ def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=Non
     start = time.monotonic()
     error = None
     try:
-        _runner(sim).test(
+        _runner(sim, timeout_s).test(
             test_module=test_module, hdl_toplevel=toplevel, hdl_toplevel_lang="verilog",
             testcase=testcase, seed=seed, plusargs=args, extra_env=extra, waves=waves,
             build_dir=build_dir, test_dir=results_dir, results_xml=str(results),
@@ -403,7 +428,7 @@ def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=Non
         return results_dir
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-60:]) if log.is_file() else ""
     reason = (f"{failed} of {tests} cocotb tests failed" if failed
-              else "no cocotb test ran" if not tests else f"simulator stopped: {error}")
+              else "no cocotb test ran or finished" if not tests else f"simulator stopped: {error}")
     raise SimulationError(f"{reason} ({toplevel}, {sim}, seed {seed}); end of {log}:\n{tail}")
 
 

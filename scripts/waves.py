@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waves: rerun a test with them, make a GTKWave view, or draw a window of them as a picture.
+
+    waves.py run NODEID --seed K     rerun one pytest test and keep its waves in build/waves
+    waves.py view FILE               write the GTKWave save file of a dump
+    waves.py list FILE [PATTERN]     list the signals of a dump
+    waves.py png FILE -o OUT.png --signals 'valid$,ready$' --start NS --stop NS
+
+FILE is FST or VCD. Times are nanoseconds. WAVE_DEPTH=N dumps only N levels of hierarchy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import re
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tb import runner  # noqa: E402 (needs the repository on the search path)
+
+WAVES = runner.BUILD / "waves"
+# Stages in the order of the data flow; other signals come behind them.
+STAGES = ("csr", "seq", "fetch", "dlzs", "sads", "sufa", "store", "common")
+# What a reader wants to see first inside a stage.
+FIRST = (r"^(clk|rst)$", r"state", r"(valid|ready|start|busy|done|last)(_reg)?$")
+MAX_PER_GROUP = 60
+NS_PER_UNIT = {"fs": 1e-6, "ps": 1e-3, "ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
+
+
+def open_dump(path: Path):
+    """Return (signals, ns per time step): signals maps the full name to a pywellen variable."""
+    import pywellen
+
+    wave = pywellen.Waveform(str(path))
+    match = re.match(r"(\d+)\s*(\w+)", str(wave.timescale))
+    step_ns = int(match[1]) * NS_PER_UNIT[match[2]] if match else 1e-3
+    signals = {}
+    for var in wave.all_vars():
+        # Verilator repeats the top level's ports below this scope.
+        if not var.full_name.startswith("$rootio"):
+            signals.setdefault(var.full_name, var)
+    return signals, step_ns
+
+
+def stage_of(name: str) -> str:
+    """Return the stage a signal belongs to: the outermost instance of a module of that stage."""
+    scopes = name.split(".")[:-1]
+    for scope in scopes:
+        plain = re.sub(r"^(u|i)_|_(inst|i|u)$|\[\d+\]$", "", scope)
+        stage = module_folders().get(plain)
+        if stage in STAGES:
+            return stage
+        for stage in STAGES[:-1]:
+            if re.match(rf"{stage}(_|\d|$)", plain):
+                return stage
+    return "top" if len(scopes) == 1 else "other"
+
+
+@functools.cache
+def module_folders() -> dict[str, str]:
+    """Return the stage folder of every module of the design."""
+    return {p.stem: p.parent.name for p in (ROOT / "rtl").rglob("*.v")}
+
+
+def _rank(name: str) -> tuple:
+    leaf = name.rsplit(".", 1)[-1]
+    order = next((i for i, pattern in enumerate(FIRST) if re.search(pattern, leaf)), len(FIRST))
+    return name.count("."), name.rsplit(".", 1)[0], order
+
+
+def write_view(dump: Path, view: Path) -> Path:
+    """Write a GTKWave save file which groups the signals of ``dump`` by stage."""
+    signals, _ = open_dump(dump)
+    groups: dict[str, list[str]] = {}
+    for name in signals:
+        leaf = name.rsplit(".", 1)[-1]
+        # Constants and the inputs of registers would only fill the view.
+        if not leaf.isupper() and not leaf.endswith("_next"):
+            groups.setdefault(stage_of(name), []).append(name)
+    lines = [f'[dumpfile] "{dump}"', f'[savefile] "{view}"', "[timestart] 0"]
+    for stage in ("top", *STAGES, "other"):
+        seen = set()
+        names = []
+        for name in sorted(groups.get(stage, []), key=_rank):
+            # A port and the wire connected to it are one signal.
+            if signals[name].signal_id not in seen:
+                seen.add(signals[name].signal_id)
+                names.append(name)
+        if not names:
+            continue
+        lines += ["@800200", f"-{stage}"]
+        for name in names[:MAX_PER_GROUP]:
+            width = signals[name].bitwidth or 1
+            lines += ["@28", name] if width == 1 else ["@22", f"{name}[{width - 1}:0]"]
+        lines += ["@1000200", f"-{stage}"]
+    view.parent.mkdir(parents=True, exist_ok=True)
+    view.write_text("\n".join(lines) + "\n")
+    return view
+
+
+def run_test(nodeid: str, seed: int) -> int:
+    """Rerun one test with waves; return pytest's exit code."""
+    import pytest
+
+    folders = []
+
+    class Collector:
+        def pytest_runtest_logreport(self, report):
+            if report.when == "teardown":
+                for key, value in report.user_properties:
+                    if key == "simulations":
+                        folders.extend(s["results_dir"] for s in value)
+
+    args = [nodeid, "--waves", "--slow", "--seed", str(seed), "-v"]
+    if "[" in nodeid:
+        # The brackets choose the variant; every variant must exist to be chosen.
+        args += ["--sim", "both", "--config", "all"]
+    code = int(pytest.main(args, plugins=[Collector()]))
+    WAVES.mkdir(parents=True, exist_ok=True)
+    for folder in folders:
+        for dump in sorted((ROOT / folder).glob("dump.*")):
+            if dump.suffix not in (".fst", ".vcd"):
+                continue
+            kept = WAVES / f"{Path(folder).name}{dump.suffix}"
+            shutil.copy(dump, kept)
+            view = write_view(kept, kept.with_suffix(".gtkw"))
+            print(f"waves: {kept.relative_to(ROOT)}\nview:  gtkwave {view.relative_to(ROOT)}")
+    if not folders:
+        print(f"no simulation ran: is {nodeid!r} the name of a test? (make list shows them)")
+        return code or 1
+    return code
+
+
+def select(signals: dict, patterns: str) -> list[str]:
+    """Return the names matching any of the comma-separated regular expressions, in that order."""
+    names = []
+    for pattern in patterns.split(","):
+        names += [n for n in sorted(signals, key=_rank)
+                  if re.search(pattern.strip(), n) and n not in names]
+    return names
+
+
+def draw(dump: Path, out: Path, patterns: str, start_ns: float, stop_ns: float | None) -> None:
+    """Draw the chosen signals between two times (ns) as a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    signals, step_ns = open_dump(dump)
+    names = select(signals, patterns)
+    if not names:
+        raise SystemExit(f"no signal of {dump} matches {patterns!r}")
+    traces = {n: [(t * step_ns, v) for t, v in signals[n].tv] for n in names}
+    if stop_ns is None:
+        stop_ns = max(t[-1][0] for t in traces.values() if t)
+    if stop_ns <= start_ns:
+        raise SystemExit("the window is empty: --stop must be larger than --start")
+
+    fig, axes = plt.subplots(figsize=(14, 0.42 * len(names) + 0.9))
+    for row, name in enumerate(names):
+        base, width = -row, signals[name].bitwidth or 1
+        # The value at the start of the window is the last change before it.
+        inside = [(max(t, start_ns), v) for t, v in traces[name] if t <= stop_ns]
+        inside = [c for i, c in enumerate(inside)
+                  if i + 1 == len(inside) or inside[i + 1][0] > c[0]]
+        for (begin, value), end in zip(inside, [t for t, _ in inside[1:]] + [stop_ns],
+                                       strict=True):
+            unknown = isinstance(value, str) and not re.fullmatch("[01]+", value)
+            value = int(value, 2) if isinstance(value, str) and not unknown else value
+            colour = "tab:red" if unknown else "tab:green" if width == 1 else "tab:blue"
+            if width == 1 and not unknown:
+                level = base + 0.6 * bool(value)
+                axes.plot([begin, begin, end], [base + (0.6 if not value else 0), level, level],
+                          color=colour, lw=1)
+            else:
+                axes.fill_between([begin, end], base, base + 0.6, facecolor=colour, alpha=0.15,
+                                  edgecolor=colour, lw=0.8)
+                label = "x" if unknown else f"{value:x}"
+                # A character needs about 1/130 of the picture's width.
+                room = int((end - begin) / (stop_ns - start_ns) * 130)
+                if room >= 1:
+                    axes.text((begin + end) / 2, base + 0.3, label[:room], fontsize=7,
+                              ha="center", va="center")
+    axes.set_yticks([0.3 - r for r in range(len(names))], names, fontsize=7, family="monospace")
+    axes.set_xlim(start_ns, stop_ns)
+    axes.set_ylim(-len(names) + 0.8, 0.8)
+    axes.set_xlabel("ns")
+    axes.grid(axis="x", alpha=0.3)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fig.savefig(out, dpi=120, bbox_inches="tight")
+    print(out)
+
+
+def main() -> int:
+    """Command line; see the head of this file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    sub = commands.add_parser("run", help="rerun one test with waves")
+    sub.add_argument("nodeid")
+    sub.add_argument("--seed", type=int, default=1)
+    sub = commands.add_parser("view", help="write a GTKWave save file")
+    sub.add_argument("dump", type=Path)
+    sub = commands.add_parser("list", help="list signals")
+    sub.add_argument("dump", type=Path)
+    sub.add_argument("pattern", nargs="?", default="")
+    sub = commands.add_parser("png", help="draw a window")
+    sub.add_argument("dump", type=Path)
+    sub.add_argument("-o", "--out", type=Path, required=True)
+    sub.add_argument("--signals", default=r"^[^.]+\.[a-z]\w*$",
+                     help="comma-separated regular expressions (default: the top level)")
+    sub.add_argument("--start", type=float, default=0.0)
+    sub.add_argument("--stop", type=float)
+    args = parser.parse_args()
+
+    if args.command == "run":
+        if not args.nodeid:
+            parser.error("name a test: make waves TEST='tb/<stage>/test_x.py::test_x[...]'")
+        return run_test(args.nodeid, args.seed)
+    if args.command == "view":
+        dump = args.dump.resolve()
+        print(write_view(dump, dump.with_suffix(".gtkw")))
+    elif args.command == "list":
+        signals, _ = open_dump(args.dump)
+        for name in select(signals, args.pattern):
+            print(f"{signals[name].bitwidth or 1:5}  {stage_of(name):7} {name}")
+    else:
+        draw(args.dump, args.out, args.signals, args.start, args.stop)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

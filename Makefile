@@ -37,10 +37,14 @@ env: ## set up .venv (every other target does this by itself)
 demo: env ## show the machine at work
 	@$(PYTHON) scripts/demo.py
 
-test: lint ## lint, model tests and all quick hardware tests
+test: env ## lint, model tests and all quick hardware tests
 	@mkdir -p $(XML)
-	@$(PYTEST) -n $(JOBS) --sim $(SIM) --config $(QUICK_CONFIG) --seed $(SEED) \
-	    --junitxml=$(XML)/test.xml
+	@status=0; \
+	$(PYTHON) scripts/lint.py || status=1; \
+	$(PYTEST) -n $(JOBS) --sim $(SIM) --config $(QUICK_CONFIG) --seed $(SEED) \
+	    --junitxml=$(XML)/test.xml || status=1; \
+	if [ $$status = 0 ]; then echo "make test: PASSED"; else echo "make test: FAILED"; fi; \
+	exit $$status
 
 regress: env ## all tests, also slow ones: simulators x configurations x seeds
 	@mkdir -p $(XML)

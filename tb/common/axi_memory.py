@@ -1,0 +1,733 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AXI4 slave memory with latency, back-pressure, reordering, faults and a protocol checker."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+
+import numpy as np
+from cocotb.triggers import First, RisingEdge
+from cocotb_bus.monitors import BusMonitor, MonitorStatistics
+
+from tb.common.signals import CycleCounter, brief, reader, signal_name, writer
+
+OKAY, EXOKAY, SLVERR, DECERR = range(4)
+RESPONSES = {"OKAY": OKAY, "SLVERR": SLVERR, "DECERR": DECERR}
+
+# Cycles without any work after which the coroutine sleeps until a valid signal moves. Going to
+# sleep and waking up costs about as much as 15 idle cycles.
+_IDLE_BEFORE_SLEEP = 24
+# Every byte of a read beat which is answered with an error, so that its use shows.
+_POISON = 0xE7
+
+
+class AxiProtocolError(AssertionError):
+    """The master broke a rule of AXI4, or one of the limits stated in ``AxiMemory``."""
+
+
+class AxiStatistics(MonitorStatistics):
+    """Counters of an AxiMemory since construction or ``reset()``.
+
+    ``*_bursts``, ``*_beats`` and ``*_bytes`` are counted when the beat or the response is
+    taken. ``read_bytes`` counts whole beats, ``write_bytes`` only strobed bytes.
+    ``*_bursts_by_id`` and ``*_bytes_by_id`` map an ID to its share. ``max_reads`` and
+    ``max_writes`` are the largest numbers of bursts accepted but not yet answered.
+    ``busy_cycles`` counts the cycles in which any burst was outstanding, ``read_stalls`` those
+    with RVALID high and RREADY low, ``write_stalls`` those with WREADY low and WVALID high.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.reset()
+
+    def reset(self):
+        """Set every counter to zero."""
+        self.read_bursts = self.read_beats = self.read_bytes = 0
+        self.write_bursts = self.write_beats = self.write_bytes = 0
+        self.read_bursts_by_id, self.read_bytes_by_id = {}, {}
+        self.write_bursts_by_id, self.write_bytes_by_id = {}, {}
+        self.max_reads = self.max_writes = 0
+        self.busy_cycles = self.read_stalls = self.write_stalls = 0
+
+
+class _Burst:
+    """One accepted burst. ``pos`` is the byte offset in the memory of its next beat."""
+
+    __slots__ = ("address", "id", "id_text", "beats", "left", "pos", "responses", "response",
+                 "ready_at", "bytes")
+
+
+class _Channel:
+    """Valid/ready state of one request channel and the check that a waiting valid stays."""
+
+    def __init__(self, fail, bus, name, payload):
+        self._fail = fail
+        handle = getattr(bus, f"{name}valid")
+        self.valid_handle = handle
+        self.valid = reader(handle)
+        self._set_ready = writer(getattr(bus, f"{name}ready"))
+        self.fields = [getattr(bus, name + f) for f in payload if hasattr(bus, name + f)]
+        self._readers = [reader(f) for f in self.fields]
+        self.ready = None
+        self.held = None
+
+    def drive(self, ready):
+        """Set ready, writing the signal only when it changes."""
+        if ready != self.ready:
+            self.ready = ready
+            self._set_ready("1" if ready else "0")
+
+    def idle(self, valid):
+        """Check a cycle in which valid was not high. ``valid`` is its text."""
+        if valid != "0":
+            self._fail(f"{signal_name(self.valid_handle)} is unknown")
+        if self.held is not None:
+            shown = self._show(self.held)
+            self.held = None
+            self._fail(f"{signal_name(self.valid_handle)} dropped before ready; offered: {shown}")
+
+    def wait(self):
+        """Check a cycle in which valid was high and ready low."""
+        now = [read() for read in self._readers]
+        if self.held is not None and now != self.held:
+            self._changed(now)
+        self.held = now
+
+    def take(self):
+        """Return the payload texts of a transfer."""
+        now = [read() for read in self._readers]
+        if self.held is not None:
+            if now != self.held:
+                self._changed(now)
+            self.held = None
+        return now
+
+    def _changed(self, now):
+        for field, new, old in zip(self.fields, now, self.held, strict=True):
+            if new != old:
+                self._fail(f"{signal_name(field)} changed while valid waited for ready: "
+                           f"{_hex(old)} became {_hex(new)}; offered: {self._show(self.held)}")
+
+    def _show(self, texts):
+        pairs = zip(self.fields, texts, strict=True)
+        return ", ".join(f"{f._name}={_hex(t)}" for f, t in pairs)
+
+
+def _hex(text):
+    return hex(int(text, 2)) if not text.strip("01") else brief(text)
+
+
+class AxiMemory(BusMonitor):
+    """AXI4 slave on signals ``<name>_arvalid`` ..., with a numpy array behind it.
+
+    INCR bursts of full bus width only. IDs, ``*size`` and ``*burst`` may be missing, and so may
+    all read or all write channels. Memory is changed by each write beat when it is taken and
+    looked up for each read beat when it is offered. Callbacks added with ``add_callback`` get
+    ``(direction, address, beats, id, response)`` of each finished burst, direction being
+    "read" or "write".
+
+    Args:
+        entity: simulator handle which has the signals.
+        name: prefix of the signals without the underscore, e.g. "m_axi".
+        clock: handle of the clock.
+        reset: handle of the synchronous, active high reset, or None. While it is high all
+            bursts are forgotten and every valid and ready is low.
+        size: bytes of memory, a multiple of the bus width.
+        base: address of the first byte, a multiple of 4096.
+        data: uint8 array to use instead of a new one; lets several ports share one memory.
+        read_latency: cycles from the edge which takes AR to the edge at which the first RVALID
+            can be sampled: an int of at least 1 or an inclusive range (low, high).
+        write_latency: the same from the last W beat (or AW when that is later) to BVALID.
+        ar_stall, aw_stall, w_stall: probability that ARREADY, AWREADY, WREADY is low in a cycle.
+        r_gap, b_gap: probability that RVALID, BVALID stays low in a cycle which could have it.
+        reorder: bursts of different IDs may overtake each other, chosen at random.
+        interleave: with reorder, read beats of different IDs may also mix.
+        early_w: take write data before its address; otherwise WREADY waits for AW.
+        max_reads, max_writes: bursts accepted but not answered; ARREADY, AWREADY wait at them.
+        faults: list of (first address, last address, "read" or "write", "SLVERR" or "DECERR").
+            May be changed during the run. Faulty read beats carry 0xE7 bytes, faulty write
+            beats change nothing; a write burst answers with its worst beat.
+        allow_unaligned: accept start addresses inside a bus word.
+        record: keep ``reads`` and ``writes``, lists of (address, beats, id) in order of
+            acceptance.
+        detect_double_reads: keep ``double_reads``, a list of (address, id) of the bus words
+            which were read before (see ``forget_reads``).
+        seed: seed of everything random here.
+        strict: raise AxiProtocolError for a broken rule, which fails the test. Otherwise the
+            texts are only collected in ``errors``.
+
+    Raises:
+        ValueError: an argument is out of range.
+        AxiProtocolError: later, from the background task, on a broken rule: unknown value,
+            burst across 4 KiB, size or burst type not supported, unaligned start, WLAST at the
+            wrong beat, valid dropped or payload changed before ready.
+    """
+
+    def __init__(self, entity, name, clock, reset=None, *, size=1 << 20, base=0, data=None,
+                 read_latency=1, write_latency=1, ar_stall=0.0, aw_stall=0.0, w_stall=0.0,
+                 r_gap=0.0, b_gap=0.0, reorder=False, interleave=False, early_w=True,
+                 max_reads=256, max_writes=256, faults=(), allow_unaligned=False, record=False,
+                 detect_double_reads=False, seed=0, strict=True, callback=None):
+        self._has_read = hasattr(entity, f"{name}_arvalid")
+        self._has_write = hasattr(entity, f"{name}_awvalid")
+        if not (self._has_read or self._has_write):
+            raise ValueError(f"no {name}_arvalid and no {name}_awvalid in {entity._name}")
+        self._signals, self._optional_signals = [], []
+        if self._has_read:
+            self._signals += ["araddr", "arlen", "arvalid", "arready",
+                              "rdata", "rresp", "rlast", "rvalid", "rready"]
+            self._optional_signals += ["arid", "arsize", "arburst", "rid"]
+        if self._has_write:
+            self._signals += ["awaddr", "awlen", "awvalid", "awready",
+                              "wdata", "wstrb", "wlast", "wvalid", "wready",
+                              "bresp", "bvalid", "bready"]
+            self._optional_signals += ["awid", "awsize", "awburst", "bid"]
+        super().__init__(entity, name, clock, reset=reset, callback=callback)
+
+        wide = self.bus.rdata if self._has_read else self.bus.wdata
+        self._n = n = len(wide) // 8
+        if n & (n - 1) or not n or len(wide) % 8:
+            raise ValueError(f"{signal_name(wide)} is {len(wide)} bits wide, not 8 * 2^k")
+        if base % 4096:
+            raise ValueError(f"base {base:#x} is not a multiple of 4096")
+        self.base = base
+        self._data = np.zeros(size, np.uint8) if data is None else data
+        if self._data.dtype != np.uint8 or self._data.ndim != 1 or len(self._data) % n:
+            raise ValueError(f"memory must be a flat uint8 array of a multiple of {n} bytes")
+        self._view = memoryview(self._data)
+
+        self._read_latency = _span("read_latency", read_latency)
+        self._write_latency = _span("write_latency", write_latency)
+        chances = {"ar_stall": ar_stall, "aw_stall": aw_stall, "w_stall": w_stall,
+                   "r_gap": r_gap, "b_gap": b_gap}
+        for key, value in chances.items():
+            if not 0 <= value < 1:
+                raise ValueError(f"{key}={value} is not in 0 <= p < 1")
+            setattr(self, key, value)
+        if interleave and not reorder:
+            raise ValueError("interleave needs reorder")
+        self.reorder, self.interleave, self.early_w = reorder, interleave, early_w
+        self.max_reads, self.max_writes = max_reads, max_writes
+        self.faults = list(faults)
+        for fault in self.faults:
+            _check_fault(fault)
+        self.allow_unaligned = allow_unaligned
+        self.strict, self.errors = strict, []
+        self.record, self.reads, self.writes = record, [], []
+        self.double_reads = []
+        self._seen = np.zeros(len(self._data) // n, bool) if detect_double_reads else None
+        self._rng = random.Random(seed)
+        self.stats = AxiStatistics()
+        self._counter = CycleCounter(clock)
+        # Number of the latest rising edge of the clock.
+        self.cycle = -1
+
+        self._strobe_masks = {"1" * n: None}
+        self._data_format = f"0{8 * n}b"
+        self._poison = format(int.from_bytes(bytes([_POISON]) * n, "little"), self._data_format)
+        self._forget()
+
+    # -----------------------------------------------------------------------------------------
+    # Use from a test
+    # -----------------------------------------------------------------------------------------
+    @property
+    def data(self):
+        """The memory, a uint8 array of ``size`` elements; element 0 is at address ``base``."""
+        return self._data
+
+    def load(self, address, values):
+        """Copy the bytes of ``values`` (bytes or any array, little endian) to ``address``.
+
+        Raises:
+            IndexError: the range is outside the memory.
+        """
+        if not isinstance(values, (bytes, bytearray)):
+            values = np.ascontiguousarray(values)
+            values = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+        start = self._offset(address, len(values))
+        self._data[start : start + len(values)] = np.frombuffer(values, np.uint8)
+
+    def dump(self, address, count, dtype=np.uint8):
+        """Return a copy of ``count`` elements of ``dtype`` (little endian) from ``address``.
+
+        Raises:
+            IndexError: the range is outside the memory.
+        """
+        dtype = np.dtype(dtype).newbyteorder("<")
+        start = self._offset(address, count * dtype.itemsize)
+        raw = self._data[start : start + count * dtype.itemsize].tobytes()
+        return np.frombuffer(raw, dtype).copy()
+
+    def _offset(self, address, count):
+        start = address - self.base
+        if start < 0 or start + count > len(self._data):
+            raise IndexError(f"{count} bytes at {address:#x} are outside the memory "
+                             f"{self.base:#x}..{self.base + len(self._data) - 1:#x}")
+        return start
+
+    def add_fault(self, first, last, direction, response):
+        """Answer beats touching addresses ``first``..``last`` with ``response``."""
+        _check_fault((first, last, direction, response))
+        self.faults.append((first, last, direction, response))
+
+    def forget_reads(self):
+        """Start the search for double reads anew, e.g. at the beginning of a job."""
+        if self._seen is not None:
+            self._seen[:] = False
+        self.double_reads.clear()
+
+    @property
+    def outstanding_reads(self):
+        """Number of read bursts accepted and not finished."""
+        return self._reads_open
+
+    @property
+    def outstanding_writes(self):
+        """Number of write bursts accepted and not answered."""
+        return self._writes_open
+
+    @property
+    def idle(self):
+        """Whether no burst, early write data or response is pending."""
+        return not (self._reads_open or self._writes_open or self._early)
+
+    # -----------------------------------------------------------------------------------------
+    # State
+    # -----------------------------------------------------------------------------------------
+    def _forget(self):
+        """Drop every burst. Outputs are driven by the caller."""
+        self._read_order, self._write_order = deque(), deque()
+        self._read_ids, self._write_ids = {}, {}
+        self._reads_open = self._writes_open = 0
+        self._read_now = self._write_now = None
+        self._to_write = deque()
+        self._early = deque()
+        self._beat = self._answer = None
+
+    def _fail(self, message):
+        message = f"{self.name}, cycle {self.cycle}: {message}"
+        self.errors.append(message)
+        if self.strict:
+            raise AxiProtocolError(message)
+        self.log.warning(message)
+
+    def _latency(self, span):
+        low, high = span
+        return low if low == high else self._rng.randint(low, high)
+
+    # -----------------------------------------------------------------------------------------
+    # Requests
+    # -----------------------------------------------------------------------------------------
+    def _accept(self, channel, direction):
+        """Check the request on ``channel`` and return its burst, or None when it is unusable."""
+        values = {}
+        for field, text in zip(channel.fields, channel.take(), strict=True):
+            key = field._name.rsplit("_", 1)[-1].lower()[2:]
+            try:
+                values[key] = int(text, 2)
+            except ValueError:
+                self._fail(f"{signal_name(field)} is unknown: {text}")
+                return None
+            if key == "id":
+                values["id_text"] = text
+        n = self._n
+        address, beats = values["addr"], values["len"] + 1
+        where = f"{signal_name(channel.valid_handle)[:-5]}addr={address:#x} len={beats - 1}"
+        if values.get("size", n.bit_length() - 1) != n.bit_length() - 1:
+            self._fail(f"{where}: size {values['size']} is not the bus width of {n} bytes")
+        if values.get("burst", 1) != 1:
+            self._fail(f"{where}: burst type {values['burst']} is not INCR (1)")
+        if address % n and not self.allow_unaligned:
+            self._fail(f"{where}: start is not aligned to {n} bytes")
+        start = address & -n
+        if start % 4096 + beats * n > 4096:
+            self._fail(f"{where}: {beats} beats of {n} bytes cross a 4 KiB boundary")
+
+        burst = _Burst()
+        burst.address, burst.beats, burst.left, burst.bytes = address, beats, beats, 0
+        burst.id, burst.id_text = values.get("id", 0), values.get("id_text")
+        burst.pos = start - self.base
+        burst.response = OKAY
+        burst.responses = self._faults_of(start, beats, direction)
+        return burst
+
+    def _faults_of(self, start, beats, direction):
+        """Return the response of each beat, or None when all are OKAY."""
+        n, end = self._n, start + beats * self._n
+        inside = self.base <= start and end <= self.base + len(self._data)
+        hits = [f for f in self.faults if f[2] == direction and f[0] < end and f[1] >= start]
+        if inside and not hits:
+            return None
+        responses = []
+        for first in range(start, end, n):
+            answer = OKAY
+            for low, high, _, response in hits:
+                if low < first + n and high >= first:
+                    answer = max(answer, RESPONSES[response])
+            if not self.base <= first < self.base + len(self._data):
+                answer = DECERR
+            responses.append(answer)
+        return responses
+
+    def _accept_read(self):
+        burst = self._accept(self._ar, "read")
+        if burst is None:
+            return
+        burst.ready_at = self.cycle + self._latency(self._read_latency) - 1
+        self._reads_open += 1
+        self.stats.max_reads = max(self.stats.max_reads, self._reads_open)
+        if self.record:
+            self.reads.append((burst.address, burst.beats, burst.id))
+        if self._seen is not None and burst.responses is None:
+            first = burst.pos // self._n
+            words = self._seen[first : first + burst.beats]
+            for index in np.flatnonzero(words):
+                at = self.base + (first + int(index)) * self._n
+                self.double_reads.append((at, burst.id))
+            words[:] = True
+        if self.reorder:
+            self._read_ids.setdefault(burst.id, deque()).append(burst)
+        else:
+            self._read_order.append(burst)
+
+    def _accept_write(self):
+        burst = self._accept(self._aw, "write")
+        if burst is None:
+            return
+        self._writes_open += 1
+        self.stats.max_writes = max(self.stats.max_writes, self._writes_open)
+        if self.record:
+            self.writes.append((burst.address, burst.beats, burst.id))
+        self._to_write.append(burst)
+        while self._early and self._to_write:
+            self._write_beat(*self._early.popleft())
+
+    # -----------------------------------------------------------------------------------------
+    # Write data
+    # -----------------------------------------------------------------------------------------
+    def _write_beat(self, data, strobe, last):
+        """Store one beat (texts) of the oldest burst which still misses data."""
+        burst = self._to_write[0]
+        n, at, index = self._n, burst.pos, burst.beats - burst.left
+        address = at + self.base
+        burst.left -= 1
+        burst.pos = at + n
+        if last != ("0" if burst.left else "1"):
+            self._fail(f"{signal_name(self.bus.wlast)} is {last} at beat {index} of "
+                       f"{burst.beats}, write to {burst.address:#x} at {address:#x}")
+        response = burst.responses[index] if burst.responses else OKAY
+        mask = self._strobe_masks.get(strobe, 0)
+        if mask is None:
+            count = n
+        else:
+            mask, count = self._strobe_mask(strobe, address)
+        if index == 0 and burst.address % n and "1" in strobe[n - burst.address % n :]:
+            self._fail(f"{signal_name(self.bus.wstrb)} {_hex(strobe)} writes below the start "
+                       f"address {burst.address:#x}")
+        try:
+            value = int(data, 2)
+        except ValueError:
+            value = self._known_part(data, mask, address)
+        if response == OKAY:
+            if mask is not None:
+                old = int.from_bytes(self._view[at : at + n], "little")
+                value = (old & ~mask) | (value & mask)
+            self._view[at : at + n] = value.to_bytes(n, "little")
+        elif response > burst.response:
+            burst.response = response
+        burst.bytes += count
+        self.stats.write_beats += 1
+        self.stats.write_bytes += count
+        if not burst.left:
+            self._to_write.popleft()
+            burst.ready_at = self.cycle + self._latency(self._write_latency) - 1
+            if self.reorder:
+                self._write_ids.setdefault(burst.id, deque()).append(burst)
+            else:
+                self._write_order.append(burst)
+
+    def _strobe_mask(self, strobe, address):
+        """Return (mask over the data bits, number of bytes) of a WSTRB text."""
+        mask = self._strobe_masks.get(strobe)
+        if mask is None:
+            if strobe.strip("01"):
+                self._fail(f"{signal_name(self.bus.wstrb)} is unknown: {strobe}, write beat at "
+                           f"{address:#x}")
+                return 0, 0
+            mask = int("".join("ff" if s == "1" else "00" for s in strobe), 16)
+            self._strobe_masks[strobe] = mask
+        return mask, strobe.count("1")
+
+    def _known_part(self, data, mask, address):
+        """Return data with unknown bits as 0. Only lanes without strobe may have such bits."""
+        unknown = int("".join("0" if b in "01" else "1" for b in data), 2)
+        if mask is None or unknown & mask:
+            self._fail(f"{signal_name(self.bus.wdata)} is unknown in a strobed byte: "
+                       f"{brief(data)}, write beat at {address:#x}")
+        return int("".join(b if b in "01" else "0" for b in data), 2)
+
+    # -----------------------------------------------------------------------------------------
+    # Choice of the next burst to answer
+    # -----------------------------------------------------------------------------------------
+    def _choose(self, order, by_id):
+        """Return the burst to serve now, left in its queue, or None."""
+        cycle = self.cycle
+        if not self.reorder:
+            return order[0] if order and order[0].ready_at <= cycle else None
+        due = [queue[0] for queue in by_id.values() if queue and queue[0].ready_at <= cycle]
+        if not due:
+            return None
+        return due[0] if len(due) == 1 else self._rng.choice(due)
+
+    def _remove(self, burst, order, by_id):
+        (by_id[burst.id] if self.reorder else order).popleft()
+
+    def _finish(self, burst, direction):
+        stats = self.stats
+        if direction == "read":
+            self._reads_open -= 1
+            stats.read_bursts += 1
+            bursts, total = stats.read_bursts_by_id, stats.read_bytes_by_id
+        else:
+            self._writes_open -= 1
+            stats.write_bursts += 1
+            bursts, total = stats.write_bursts_by_id, stats.write_bytes_by_id
+        bursts[burst.id] = bursts.get(burst.id, 0) + 1
+        total[burst.id] = total.get(burst.id, 0) + burst.bytes
+        if self._callbacks:
+            self._recv((direction, burst.address, burst.beats, burst.id, burst.response))
+
+    # -----------------------------------------------------------------------------------------
+    # The one coroutine
+    # -----------------------------------------------------------------------------------------
+    def _connect(self):
+        """Make the accessors of all signals."""
+        bus = self.bus
+        self._reset_text = reader(self._reset) if self._reset is not None else lambda: "0"
+        self._watch = [] if self._reset is None else [self._reset]
+        self._ar = self._aw = self._w = self._r_out = self._b_out = None
+        if self._has_read:
+            self._ar = _Channel(self._fail, bus, "ar", ("id", "addr", "len", "size", "burst"))
+            self._r_out = _Response(bus, "r", ("data", "id", "resp", "last"))
+            self._watch.append(self._ar.valid_handle)
+        if self._has_write:
+            self._aw = _Channel(self._fail, bus, "aw", ("id", "addr", "len", "size", "burst"))
+            self._w = _Channel(self._fail, bus, "w", ("data", "strb", "last"))
+            self._b_out = _Response(bus, "b", ("id", "resp"))
+            self._watch += [self._aw.valid_handle, self._w.valid_handle]
+
+    async def _monitor_recv(self):
+        self._connect()
+        edge = RisingEdge(self.clock)
+        # Valid must be known from the start; the sampled reset decides at the first edge.
+        self._quiet()
+        in_reset = self._reset_text
+        idle_cycles = 0
+        while True:
+            await edge
+            self.cycle += 1
+            if in_reset() != "0":
+                self._quiet()
+                await self._reset_low()
+                continue
+            busy = bool(self._reads_open or self._writes_open or self._early)
+            if busy:
+                self.stats.busy_cycles += 1
+            if self._ar is not None:
+                busy |= self._step_read()
+            if self._aw is not None:
+                busy |= self._step_write()
+            if busy:
+                idle_cycles = 0
+                continue
+            idle_cycles += 1
+            if idle_cycles >= _IDLE_BEFORE_SLEEP:
+                idle_cycles = 0
+                await First(*(handle.value_change for handle in self._watch))
+                self.cycle = self._counter.now()
+
+    def _quiet(self):
+        """Forget everything and drive all valids and readies low."""
+        self._forget()
+        for channel in (self._ar, self._aw, self._w):
+            if channel is not None:
+                channel.held = None
+                channel.drive(False)
+        for out in (self._r_out, self._b_out):
+            if out is not None:
+                out.drive_valid(False)
+
+    async def _reset_low(self):
+        """Wait until reset is low."""
+        while self._reset_text() != "0":
+            await self._reset.value_change
+        self.cycle = self._counter.now()
+
+    def _step_read(self):
+        """One edge of AR and R. Returns whether anything was or is going on."""
+        ar, out, stats = self._ar, self._r_out, self.stats
+        valid = ar.valid()
+        if valid == "1":
+            if ar.ready:
+                self._accept_read()
+            else:
+                ar.wait()
+        elif ar.held is not None or valid != "0":
+            ar.idle(valid)
+
+        burst = self._beat
+        if burst is not None:
+            taken = out.ready()
+            if taken != "1":
+                if taken != "0":
+                    self._fail(f"{signal_name(self.bus.rready)} is unknown, read of "
+                               f"{burst.address:#x}")
+                stats.read_stalls += 1
+                self._drive_ready(ar, self.ar_stall, self._reads_open < self.max_reads)
+                return True
+            n = self._n
+            stats.read_beats += 1
+            stats.read_bytes += n
+            burst.bytes += n
+            self._beat = None
+            if not burst.left:
+                self._finish(burst, "read")
+        self._drive_ready(ar, self.ar_stall, self._reads_open < self.max_reads)
+        if not self._reads_open:
+            out.drive_valid(False)
+            return valid == "1"
+
+        burst = self._read_now
+        if burst is None or self.interleave:
+            burst = self._choose(self._read_order, self._read_ids)
+        if burst is None or (self.r_gap and self._rng.random() < self.r_gap):
+            out.drive_valid(False)
+            return True
+        self._offer_read(burst)
+        return True
+
+    def _offer_read(self, burst):
+        """Drive the next beat of ``burst`` on R."""
+        out, at, n = self._r_out, burst.pos, self._n
+        burst.left -= 1
+        burst.pos = at + n
+        response = OKAY
+        if burst.responses is not None:
+            response = burst.responses[burst.beats - burst.left - 1]
+            burst.response = max(burst.response, response)
+        if response == OKAY:
+            text = format(int.from_bytes(self._view[at : at + n], "little"), self._data_format)
+        else:
+            text = self._poison
+        out.drive("data", text)
+        out.drive("resp", _RESP_TEXT[response])
+        if burst.id_text is not None:
+            out.drive("id", burst.id_text)
+        self._beat = burst
+        if burst.left:
+            out.drive("last", "0")
+            self._read_now = burst
+        else:
+            out.drive("last", "1")
+            self._read_now = None
+            self._remove(burst, self._read_order, self._read_ids)
+        out.drive_valid(True)
+
+    def _step_write(self):
+        """One edge of AW, W and B. Returns whether anything was or is going on."""
+        aw, w, out, stats = self._aw, self._w, self._b_out, self.stats
+        active = False
+        valid = aw.valid()
+        if valid == "1":
+            active = True
+            if aw.ready:
+                self._accept_write()
+            else:
+                aw.wait()
+        elif aw.held is not None or valid != "0":
+            aw.idle(valid)
+
+        valid = w.valid()
+        if valid == "1":
+            active = True
+            if w.ready:
+                beat = w.take()
+                if self._to_write:
+                    self._write_beat(*beat)
+                else:
+                    self._early.append(beat)
+            else:
+                stats.write_stalls += 1
+                w.wait()
+        elif w.held is not None or valid != "0":
+            w.idle(valid)
+
+        burst = self._answer
+        if burst is not None:
+            active = True
+            taken = out.ready()
+            if taken == "1":
+                self._answer = None
+                self._finish(burst, "write")
+            elif taken != "0":
+                self._fail(f"{signal_name(self.bus.bready)} is unknown, write to "
+                           f"{burst.address:#x}")
+        if self._answer is None:
+            burst = self._choose(self._write_order, self._write_ids)
+            if burst is None or (self.b_gap and self._rng.random() < self.b_gap):
+                out.drive_valid(False)
+            else:
+                self._remove(burst, self._write_order, self._write_ids)
+                self._answer = burst
+                out.drive("resp", _RESP_TEXT[burst.response])
+                if burst.id_text is not None:
+                    out.drive("id", burst.id_text)
+                out.drive_valid(True)
+        self._drive_ready(aw, self.aw_stall, self._writes_open < self.max_writes)
+        self._drive_ready(w, self.w_stall, self.early_w or bool(self._to_write))
+        return active or bool(self._writes_open or self._early)
+
+    def _drive_ready(self, channel, stall, able):
+        channel.drive(able and not (stall and self._rng.random() < stall))
+
+
+class _Response:
+    """Outputs of a response channel; a signal is written only when its value changes."""
+
+    def __init__(self, bus, name, payload):
+        self._set_valid = writer(getattr(bus, f"{name}valid"))
+        self._valid = None
+        self.ready = reader(getattr(bus, f"{name}ready"))
+        fields = {f: getattr(bus, name + f) for f in payload if hasattr(bus, name + f)}
+        self._writers = {f: writer(handle) for f, handle in fields.items()}
+        self._last = dict.fromkeys(fields)
+        # Known payload before the first transfer, so that an X in the design has another cause.
+        for field, handle in fields.items():
+            self.drive(field, "0" * len(handle))
+
+    def drive_valid(self, valid):
+        if valid != self._valid:
+            self._valid = valid
+            self._set_valid("1" if valid else "0")
+
+    def drive(self, field, text):
+        if self._last.get(field, text) != text:
+            self._last[field] = text
+            self._writers[field](text)
+
+
+_RESP_TEXT = ("00", "01", "10", "11")
+
+
+def _span(name, value):
+    low, high = (value, value) if isinstance(value, int) else value
+    if not 1 <= low <= high:
+        raise ValueError(f"{name}={value} is not an int of at least 1 or a range of such")
+    return low, high
+
+
+def _check_fault(fault):
+    first, last, direction, response = fault
+    if first > last or direction not in ("read", "write") or response not in ("SLVERR", "DECERR"):
+        raise ValueError(f"fault {fault} is not (first, last, 'read'|'write', 'SLVERR'|'DECERR')")

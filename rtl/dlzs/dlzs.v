@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+// DLZS stage: predicts the scores of ROWS queries against the keys of a tile by shift and add.
+//
+// Why: the estimate decides which keys the exact attention computes; powers of two in place of
+// Q make it cheap enough to do for every pair (DLZS phase 1.2, A = pow2(Q) * K8^T).
+// Not done here: causal masking and selection (sads), the key prediction of phase 1.1. Scores of
+// slots at or past the tile's n and of rows at or past its rows are undefined.
+// Latency: d + 4 cycles from the tile's transfer at k8_t to its first word, when the array is idle
+// and Q is there. Throughput: a pass of COLS slots every d cycles, ceil(n/COLS) passes a tile,
+// without gaps between passes, tiles and blocks as long as the input is there. Dense: a tile a
+// cycle.
+// A waiting word (m_valid without m_ready) freezes the array: the enable of the stage depends on
+// m_ready, which must therefore come from near a register; no output depends on it.
+// Source: SOFA, MICRO 2024, DLZS; docs/dlzs.md.
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+`include "sofa_td.vh"
+
+module dlzs #(
+    // Query rows, a power of two, BUS_BYTES/2..128.
+    parameter ROWS = 4,
+    // Columns: keys predicted together, a power of two, 4..BC_MAX.
+    parameter COLS = 4,
+    // Largest head dimension, a power of two, 16..256, at least BUS_BYTES.
+    parameter D_MAX = 16,
+    // Slots of a tile, a power of two, BUS_BYTES..64.
+    parameter BC_MAX = 16,
+    // Bytes of a beat, a power of two, 8..64.
+    parameter BUS_BYTES = 8,
+    // Fraction bits of a term, 0..8.
+    parameter SC_FRAC = 3,
+    // 1: cells add the bit after the leading one (snap rule 2).
+    parameter TWO_TERM = 0,
+    // Bits of ports. Derived: leave at their defaults.
+    parameter SC_W = 8 + SC_FRAC + $clog2(D_MAX),
+    parameter ROW_W = $clog2(ROWS),
+    parameter SLOT_W = $clog2(BC_MAX)
+) (
+    input  wire                    clk,
+    input  wire                    rst,
+
+    // Configuration, static during a job
+    input  wire [8:0]              cfg_d,
+    input  wire                    cfg_dense,
+    input  wire [1:0]              cfg_snap,
+
+    // Q ring, two buffers
+    input  wire                    q_wr_valid,
+    input  wire                    q_wr_buf,
+    input  wire [ROW_W-1:0]        q_wr_row,
+    input  wire [7:0]              q_wr_beat,
+    input  wire [8*BUS_BYTES-1:0]  q_wr_data,
+    input  wire                    q_commit,
+    output wire                    q_release,
+
+    // K8 ring, two buffers
+    input  wire                    k8_wr_valid,
+    input  wire                    k8_wr_buf,
+    input  wire [SLOT_W-1:0]       k8_wr_slot,
+    input  wire [7:0]              k8_wr_beat,
+    input  wire [8*BUS_BYTES-1:0]  k8_wr_data,
+    input  wire                    k8_t_valid,
+    output wire                    k8_t_ready,
+    input  wire [`TD_W-1:0]        k8_t_td,
+    output wire                    k8_release,
+
+    // Score words: pass by pass, 12 columns a word
+    output wire                    m_valid,
+    input  wire                    m_ready,
+    output wire                    m_first,
+    output wire                    m_last,
+    output wire [`TD_W-1:0]        m_td,
+    output wire [ROWS*12*SC_W-1:0] m_scores,
+
+    // Events: an element (dense: a tile) enters the array; a word waits
+    output wire                    ev_busy,
+    output wire                    ev_stall
+);
+
+    generate
+        if (BUS_BYTES < 8 || BUS_BYTES > 64 || BUS_BYTES != (1 << $clog2(BUS_BYTES))
+                || ROWS < BUS_BYTES / 2 || ROWS > 128 || ROWS != (1 << ROW_W)
+                || BC_MAX < BUS_BYTES || BC_MAX > 64 || BC_MAX != (1 << SLOT_W)
+                || COLS < 4 || COLS > BC_MAX || COLS != (1 << $clog2(COLS))
+                || D_MAX < 16 || D_MAX < BUS_BYTES || D_MAX > 256
+                || D_MAX != (1 << $clog2(D_MAX))
+                || SC_W != 8 + SC_FRAC + $clog2(D_MAX)) begin : g_illegal
+            // No such module exists: elaboration stops here and names this instance.
+            illegal_parameter_dlzs_needs_the_ranges_at_its_parameters stop ();
+        end
+    endgenerate
+
+    localparam CODE_W = 5 + TWO_TERM;
+    localparam ELEM_W = $clog2(D_MAX);
+    localparam BASE_W = SLOT_W + 1;
+    localparam [BASE_W-1:0] COLS_STEP = COLS[BASE_W-1:0];
+
+    // -----------------------------------------------------------------------------------------
+    // Tiles and query blocks at hand
+    // -----------------------------------------------------------------------------------------
+    wire              t_valid;
+    wire [`TD_W-1:0]  t_td;
+    wire              tile_done;
+
+    skid_buffer #(
+        .WIDTH (`TD_W)
+    ) td_inst (
+        .clk     (clk),
+        .rst     (rst),
+        .s_valid (k8_t_valid),
+        .s_ready (k8_t_ready),
+        .s_data  (k8_t_td),
+        .m_valid (t_valid),
+        .m_ready (tile_done),
+        .m_data  (t_td)
+    );
+
+    // Committed query blocks; the commit is delayed as the codes' write is.
+    reg        commit_reg;
+    reg  [1:0] blocks_reg, blocks_next;
+    reg        q_buf_reg, q_buf_next;
+    reg        k8_buf_reg, k8_buf_next;
+    reg        q_release_reg, q_release_next;
+    reg        k8_release_reg, k8_release_next;
+
+    // -----------------------------------------------------------------------------------------
+    // Read sequence: element by element, pass by pass, tile by tile
+    // -----------------------------------------------------------------------------------------
+    reg  [ELEM_W-1:0] elem_reg, elem_next;
+    // First slot of the pass.
+    reg  [BASE_W-1:0] base_reg, base_next;
+
+    // Everything from the read to the accumulators moves together.
+    wire              advance = !m_valid || m_ready;
+    wire              work = t_valid && blocks_reg != 2'd0;
+    wire              read = advance && work && !cfg_dense;
+    wire [8:0]        elem_end = cfg_d - 9'd1;
+    wire              elem_first = elem_reg == {ELEM_W{1'b0}};
+    wire              elem_last = elem_reg == elem_end[ELEM_W-1:0];
+    wire              pass_first = base_reg == {BASE_W{1'b0}};
+    wire [BASE_W-1:0] base_step = base_reg + COLS_STEP;
+    wire [7:0]        n = t_td[`TD_N];
+    wire              pass_last = base_step >= n[BASE_W-1:0];
+
+    assign tile_done = advance && work && (cfg_dense || (elem_last && pass_last));
+
+    always @* begin
+        elem_next       = elem_reg;
+        base_next       = base_reg;
+        q_buf_next      = q_buf_reg;
+        k8_buf_next     = k8_buf_reg;
+        q_release_next  = tile_done && t_td[`TD_LAST];
+        k8_release_next = tile_done;
+
+        if (read) begin
+            elem_next = elem_reg + 1'b1;
+            if (elem_last) begin
+                elem_next = {ELEM_W{1'b0}};
+                base_next = pass_last ? {BASE_W{1'b0}} : base_step;
+            end
+        end
+        if (k8_release_next) begin
+            k8_buf_next = !k8_buf_reg;
+        end
+        if (q_release_next) begin
+            q_buf_next = !q_buf_reg;
+        end
+
+        blocks_next = blocks_reg + {1'b0, commit_reg} - {1'b0, q_release_next};
+    end
+
+    // -----------------------------------------------------------------------------------------
+    // Operands
+    // -----------------------------------------------------------------------------------------
+    wire [ROWS*CODE_W-1:0] code;
+    wire [BC_MAX*8-1:0]    k8_banks;
+    wire [COLS*8-1:0]      k8;
+    // Rotation that brings slot `base` of the element read to column 0.
+    wire [SLOT_W-1:0]      elem_bank;
+    reg  [SLOT_W-1:0]      rotate_reg;
+
+    generate
+        if (ELEM_W < SLOT_W) begin : g_elem_bank
+            assign elem_bank = {{(SLOT_W - ELEM_W){1'b0}}, elem_reg};
+        end else begin : g_elem_bank
+            assign elem_bank = elem_reg[SLOT_W-1:0];
+        end
+    endgenerate
+
+    dlzs_codes #(
+        .ROWS     (ROWS),
+        .QE       (BUS_BYTES / 2),
+        .D_MAX    (D_MAX),
+        .TWO_TERM (TWO_TERM)
+    ) codes_inst (
+        .clk      (clk),
+        .rst      (rst),
+        .cfg_snap (cfg_snap),
+        .wr_valid (q_wr_valid),
+        .wr_buf   (q_wr_buf),
+        .wr_row   (q_wr_row),
+        .wr_beat  (q_wr_beat),
+        .wr_data  (q_wr_data),
+        .rd_en    (read),
+        .rd_buf   (q_buf_reg),
+        .rd_elem  (elem_reg),
+        .rd_code  (code)
+    );
+
+    corner_buffer #(
+        .LANES  (BC_MAX),
+        .ELEMS  (D_MAX),
+        .WIDTH  (8),
+        .BEAT   (BUS_BYTES),
+        .BUFS   (2),
+        .ROTATE (0)
+    ) k8_inst (
+        .clk      (clk),
+        .wr_valid (k8_wr_valid),
+        .wr_buf   (k8_wr_buf),
+        .wr_lane  (k8_wr_slot),
+        .wr_beat  (k8_wr_beat),
+        .wr_data  (k8_wr_data),
+        .rd_en    (read),
+        .rd_buf   (k8_buf_reg),
+        .rd_elem  (elem_reg),
+        .rd_data  (k8_banks)
+    );
+
+    lane_rotate #(
+        .LANES (BC_MAX),
+        .OUT   (COLS),
+        .WIDTH (8)
+    ) k8_rotate_inst (
+        .amount   (rotate_reg),
+        .in_data  (k8_banks),
+        .out_data (k8)
+    );
+
+    // -----------------------------------------------------------------------------------------
+    // Array
+    // -----------------------------------------------------------------------------------------
+    reg              valid_reg, first_reg, last_reg, tile_first_reg, tile_last_reg;
+    // A dense tile's empty word.
+    reg              dense_reg;
+    reg  [`TD_W-1:0] td_reg;
+    wire             tile_start, word_valid, word_first, word_last;
+
+    dlzs_array #(
+        .ROWS     (ROWS),
+        .COLS     (COLS),
+        .SC_FRAC  (SC_FRAC),
+        .TWO_TERM (TWO_TERM),
+        .SC_W     (SC_W)
+    ) array_inst (
+        .clk           (clk),
+        .rst           (rst),
+        .en            (advance),
+        .in_valid      (valid_reg),
+        .in_first      (first_reg),
+        .in_last       (last_reg),
+        .in_tile_first (tile_first_reg),
+        .in_tile_last  (tile_last_reg),
+        .in_code       (code),
+        .in_k8         (k8),
+        .tile_start    (tile_start),
+        .word_valid    (word_valid),
+        .word_first    (word_first),
+        .word_last     (word_last),
+        .word_scores   (m_scores)
+    );
+
+    assign m_valid = word_valid || dense_reg;
+    assign m_first = word_first || dense_reg;
+    assign m_last  = word_last || dense_reg;
+    assign m_td    = td_reg;
+
+    // The descriptor is taken over while the tile still is at t_td: the last group starts it at
+    // most 2 + 5 cycles after its first read, and a tile is read for at least 8 cycles. The words
+    // of the tile before have all left by then.
+    wire dense_done = tile_done && cfg_dense;
+    wire take_td = tile_start || dense_done;
+
+    // -----------------------------------------------------------------------------------------
+    reg ev_busy_reg, ev_stall_reg;
+
+    assign q_release  = q_release_reg;
+    assign k8_release = k8_release_reg;
+    assign ev_busy    = ev_busy_reg;
+    assign ev_stall   = ev_stall_reg;
+
+    always @(posedge clk) begin
+        commit_reg     <= q_commit;
+        blocks_reg     <= blocks_next;
+        q_buf_reg      <= q_buf_next;
+        k8_buf_reg     <= k8_buf_next;
+        q_release_reg  <= q_release_next;
+        k8_release_reg <= k8_release_next;
+        elem_reg       <= elem_next;
+        base_reg       <= base_next;
+        ev_busy_reg    <= advance && work;
+        ev_stall_reg   <= m_valid && !m_ready;
+
+        if (advance) begin
+            valid_reg      <= read;
+            first_reg      <= elem_first;
+            last_reg       <= elem_last;
+            tile_first_reg <= pass_first;
+            tile_last_reg  <= pass_last;
+            dense_reg      <= dense_done;
+        end
+        if (read) begin
+            rotate_reg <= elem_bank + base_reg[SLOT_W-1:0];
+        end
+        if (take_td) begin
+            td_reg <= t_td;
+        end
+
+        if (rst) begin
+            commit_reg     <= 1'b0;
+            blocks_reg     <= 2'd0;
+            q_buf_reg      <= 1'b0;
+            k8_buf_reg     <= 1'b0;
+            q_release_reg  <= 1'b0;
+            k8_release_reg <= 1'b0;
+            elem_reg       <= {ELEM_W{1'b0}};
+            base_reg       <= {BASE_W{1'b0}};
+            ev_busy_reg    <= 1'b0;
+            ev_stall_reg   <= 1'b0;
+            valid_reg      <= 1'b0;
+            dense_reg      <= 1'b0;
+        end
+    end
+
+    wire unused = &{1'b0, n, elem_end};
+
+endmodule
+
+`resetall

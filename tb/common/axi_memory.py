@@ -217,7 +217,8 @@ class AxiMemory(BusMonitor):
         self.record, self.reads, self.writes = record, [], []
         self.double_reads = []
         self._seen = np.zeros(len(self._data) // n, bool) if detect_double_reads else None
-        self._rng = random.Random(seed)
+        # The name keeps this sequence apart from others of the same seed.
+        self._rng = random.Random(f"{name} {seed}")
         self.stats = AxiStatistics()
         self._counter = CycleCounter(clock)
         # Number of the latest rising edge of the clock.

@@ -49,7 +49,8 @@ class AxiLiteMaster(BusDriver):
     def __init__(self, entity, name, clock, reset=None, *, gap=0, timeout=1000, seed=0):
         super().__init__(entity, name, clock)
         self.gap, self.timeout = gap, timeout
-        self._rng = random.Random(seed)
+        # The name keeps this sequence apart from others of the same seed.
+        self._rng = random.Random(f"{name} {seed}")
         self._reset = reader(reset) if reset is not None else lambda: "0"
         self._write_lock, self._read_lock = Lock(), Lock()
         self._edge = RisingEdge(clock)

@@ -105,7 +105,8 @@ class StreamSource(ValidatedBusDriver):
         super().__init__(entity, name, clock, bus_separator=bus_separator)
         self._willing = _Willing(idle)
         self._reset = reader(reset) if reset is not None else lambda: "0"
-        self._rng = random.Random(seed) if junk else None
+        # The name keeps this sequence apart from others of the same seed.
+        self._rng = random.Random(f"{name} {seed}") if junk else None
         self._drained = Event()
         self._running = False
         self._put = [writer(getattr(self.bus, f)) for f in self._fields]

@@ -306,7 +306,8 @@ def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, 
 
     def fingerprint(files):
         # The build recipe is part of what the result depends on.
-        return _hash(_hash_files([*files, Path(__file__)]), [str(d) for d in library_dirs()])
+        return _hash(_hash_files([*files, Path(__file__)]), [str(d) for d in library_dirs()],
+                     waves and have_fst())
 
     with _locked(build_dir.with_name(build_dir.name + ".lock")):
         if stamp.is_file():

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Capture Q, K and V of trained language models on real text, with numpy only forward passes.
 
-Commands:
+Commands (each has its own --help):
     run     capture chosen layers and heads of one model on one text, one .npz per layer
     sample  make the committed cases of models/data by the rule written at SAMPLE below
     check   show that the models are loaded right (next-token loss, sentence similarity)
@@ -38,13 +38,12 @@ try:
     import safetensors.numpy
     import tokenizers
     from tqdm import tqdm
-except ImportError as exc:
-    sys.exit(
-        f"capture.py: {exc}. Install what it needs with\n"
-        f"    python -m pip install -r {ROOT / 'scripts' / 'requirements-capture.txt'}"
-    )
 
-from models import workloads  # noqa: E402  (the path is set above)
+    from models import workloads
+
+    MISSING = None
+except ImportError as exc:  # told after the command line is read, so that --help always works
+    MISSING = exc
 
 DEFAULT_CACHE = ROOT / "build" / "capture"
 
@@ -414,6 +413,8 @@ def gelu(x: np.ndarray) -> np.ndarray:
 
 def cut(ids: list[int], offset: int, length: int) -> np.ndarray:
     """ids[offset : offset + length], refusing a text that is too short."""
+    if offset < 0:
+        raise CaptureError(f"--offset {offset}: give 0 or more")
     if len(ids) < offset + length:
         raise CaptureError(f"the text has {len(ids)} tokens, {offset + length} are wanted")
     return np.array(ids[offset : offset + length])
@@ -747,7 +748,9 @@ def main(argv: list[str] | None = None) -> int:
     run.set_defaults(function=command_run)
 
     sample = commands.add_parser("sample", help="make the committed cases of models/data")
-    sample.add_argument("--out", type=Path, default=workloads.DATA_DIR, help="folder to write")
+    sample.add_argument(
+        "--out", type=Path, default=ROOT / "models" / "data", help="folder to write"
+    )
     sample.set_defaults(function=command_sample)
 
     check = commands.add_parser("check", help="show that the models are loaded right")
@@ -755,9 +758,13 @@ def main(argv: list[str] | None = None) -> int:
     check.set_defaults(function=command_check)
 
     args = parser.parse_args(argv)
+    if MISSING:
+        needs = ROOT / "scripts" / "requirements-capture.txt"
+        print(f"capture.py: {MISSING}; python -m pip install -r {needs}", file=sys.stderr)
+        return 1
     try:
         args.function(args)
-    except (CaptureError, workloads.WorkloadError) as exc:
+    except (CaptureError, workloads.WorkloadError, OSError) as exc:
         print(f"capture.py: {exc}", file=sys.stderr)
         return 1
     return 0

@@ -22,9 +22,8 @@ from cocotb.triggers import First, RisingEdge, Timer
 
 from models import regs
 from models.config import Config, ConfigError
-from models.dlzs import FLOOR
 from models.head import Job
-from models.quantise import Quantised, quantise_attention
+from models.plan import plan
 from tb.common.axi_memory import AxiMemory
 from tb.common.axil_master import AxiLiteMaster
 from tb.runner import CLOCK_PERIOD_NS
@@ -228,36 +227,12 @@ class Accelerator:
         await self.start(descriptor)
         return await self.finish(descriptor, limit)
 
-    async def attention(self, q, k, v, *, causal=False, offset=None, bc=None, quota=None,
-                        radius_nats=None, snap=FLOOR, dense=False, interleaved=True) -> Done:
+    async def attention(self, q, k, v, **settings) -> Done:
         """Attention of float arrays q [heads, rows, d], k, v [kv_heads, keys, d].
 
-        Args:
-            causal: query i sees the keys up to position offset + i.
-            offset: position of query row 0; default: the last query sees every key.
-            bc: keys in a tile; default BC_MAX.
-            quota: keys a row may take from a tile; default a quarter of them.
-            radius_nats: keys further below the row's best are dropped; None: none are.
-            snap: how Q is coded for the prediction (models.dlzs).
-            dense: use every visible key.
-            interleaved: tiles take every Tc-th key instead of neighbours.
+        ``settings`` are those of ``models.plan.plan``: causal, offset, bc, quota, radius_nats,
+        snap, dense, interleaved.
         """
-        numbers, job = plan(q, k, v, self.cfg, causal=causal, offset=offset, bc=bc, quota=quota,
-                            radius_nats=radius_nats, snap=snap, dense=dense,
-                            interleaved=interleaved)
+        numbers, job = plan(q, k, v, self.cfg, **settings)
         done = await self.run(numbers.q, numbers.k, numbers.v, numbers.k8, job)
         return Done(done.out * numbers.sv, done.counters)
-
-
-def plan(q, k, v, cfg: Config, *, causal=False, offset=None, bc=None, quota=None,
-         radius_nats=None, snap=FLOOR, dense=False, interleaved=True) -> tuple[Quantised, Job]:
-    """Quantise float arrays and make the job for them; arguments as ``Accelerator.attention``."""
-    numbers = quantise_attention(q, k, v, cfg)
-    bc = cfg.BC_MAX if bc is None else bc
-    if offset is None:
-        offset = max(k.shape[-2] - q.shape[-2], 0) if causal else 0
-    job = Job(d=q.shape[-1], scale_m=numbers.scale_m, scale_shift=numbers.scale_shift, bc=bc,
-              quota=max(bc // 4, 1) if quota is None else quota,
-              radius=numbers.radius(radius_nats, snap, cfg), snap=snap, dense=dense,
-              causal=causal, offset=offset, interleaved=interleaved)
-    return numbers, job.checked(cfg)

@@ -287,7 +287,7 @@ async def faults(dut):
 
 
 def test_seq(sim, config, seed):
-    cfg = Config.from_name(config)
+    cfg = Config.from_name(config.name)
     names = ("ROWS", "D_MAX", "BC_MAX", "BUS_BYTES", "KEYS_MAX", "ADDR_W", "TWO_TERM")
     run("seq", __name__, {**{n: getattr(cfg, n) for n in names},
                           "BC_MIN": max(cfg.COLS, 4), "SC_W": cfg.SC_W}, sim, seed=seed)

@@ -319,10 +319,12 @@ async def reset_in_the_middle(dut):
             tb.send(tile, random_scores(tb.cfg))
         for _ in range(wait):
             await RisingEdge(dut.clk)
+        dut.rst.value = 1
+        for _ in range(3):
+            await RisingEdge(dut.clk)
         tb.expected, tb.releases = [], []
         job = random_job(tb.cfg)
         await tb.start(job)
-        tb.releases = []
         for tile in random_block(tb.cfg, job)[:6]:
             tb.send(tile, random_scores(tb.cfg))
         await tb.drain()

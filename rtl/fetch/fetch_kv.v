@@ -7,8 +7,9 @@
 // Not done here: the choice of the vectors (sads), anything with the data (axi_read delivers it to
 // the write ports), reuse of vectors between tiles or blocks.
 // A tile with an empty union reads nothing but takes, and commits, one buffer of each ring.
-// Latency: four cycles from u_valid to the first K request; one from the last beat at a write port
-// to that ring's commit. Throughput: one selected slot every cycle, three idle cycles between tiles.
+// Latency: four cycles from u_valid to the first K request; one from the last beat at a write
+// port to that ring's commit. Throughput: one selected slot every cycle, three idle cycles between
+// tiles.
 // Source: H. Wang et al., "SOFA", MICRO 2024 (on-demand K,V; here out of a cache in memory).
 
 `resetall

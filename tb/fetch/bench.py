@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bench of the fetch stage: memory, commands, and consumers which check every ring."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from dataclasses import dataclass, field
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import RisingEdge
+
+from models.tiling import pack_td
+from tb.common.axi_memory import AxiMemory
+from tb.common.signals import KnownReader, reader, writer
+from tb.common.stream import StreamSource, pattern
+from tb.runner import CLOCK_PERIOD_NS, parameters
+
+STREAMS = ("q", "k8", "k", "v")
+BASE = 0x5A_8765_0000 & ~0xFFF
+SIZE = 1 << 18
+
+
+@dataclass
+class Expect:
+    """Content of one buffer: vectors of ``beats`` bus words, lane -> byte address."""
+
+    lanes: dict
+    beats: int
+    sideband: dict = field(default_factory=dict)
+
+
+class Ring:
+    """The consumers' ring of one stream: checks order, ownership and content of its buffers.
+
+    ``hold`` gives the cycles from a commit to the release by a consumer, or None to keep the
+    buffer. With ``check`` off, contents are not compared.
+    """
+
+    def __init__(self, tb, name, bufs, consumers):
+        self.tb, self.name, self.bufs = tb, name, bufs
+        dut = tb.dut
+        index = "row" if name == "q" else "slot"
+        self.valid = reader(getattr(dut, f"{name}_wr_valid"))
+        self.get = [KnownReader(getattr(dut, f"{name}_wr_{f}"))
+                    for f in ("buf", index, "beat")]
+        self.data = reader(getattr(dut, f"{name}_wr_data"))
+        self.give = [writer(getattr(dut, signal)) for signal in consumers]
+        self.hold = lambda: random.randrange(40)
+        self.check = True
+        self.clear()
+
+    def clear(self):
+        self.expect = deque()
+        self.content = [{} for _ in range(self.bufs)]
+        self.due = [deque() for _ in self.give]
+        self.given = [None] * len(self.give)
+        self.released = [0] * len(self.give)
+        self.committed = self.freed = self.beats = 0
+        # Cycle of the latest beat, cycle of each commit.
+        self.write_cycle, self.commit_cycles = None, []
+
+    def write(self):
+        """Take the beat on the write port."""
+        buf, lane, beat = (get() for get in self.get)
+        where = f"{self.name} buffer {buf} lane {lane} beat {beat}"
+        owned = [i % self.bufs for i in range(self.freed, self.committed)]
+        assert buf < self.bufs and buf not in owned, f"{where}: not a free buffer"
+        assert (lane, beat) not in self.content[buf], f"{where}: written twice"
+        self.content[buf][lane, beat] = int(self.data(), 2)
+        self.beats += 1
+        self.write_cycle = self.tb.cycle
+
+    def commit(self, cycle, sideband):
+        """Compare the next buffer with what was asked for."""
+        assert self.expect, f"{self.name}: commit without a command"
+        assert self.committed - self.freed < self.bufs, f"{self.name}: no buffer was free"
+        want, buf = self.expect.popleft(), self.committed % self.bufs
+        assert sideband == want.sideband, f"{self.name} tile {self.committed}: {sideband}"
+        if self.check:
+            self._compare(want, self.content[buf])
+        self.committed += 1
+        self.commit_cycles.append(cycle)
+        for due in self.due:
+            hold = self.hold()
+            if hold is not None:
+                due.append(max(cycle + hold, due[-1] + 1 if due else 0))
+
+    def _compare(self, want, got):
+        tb, width, where = self.tb, self.tb.bus_bytes, f"{self.name} tile {self.committed}"
+        keys = {(lane, beat) for lane in want.lanes for beat in range(want.beats)}
+        assert set(got) == keys, f"{where}: beats {set(got) ^ keys} missing or too many"
+        for lane, beat in keys:
+            at = want.lanes[lane] + beat * width - BASE
+            data = int.from_bytes(tb.bytes[at : at + width], "little")
+            assert got[lane, beat] == data, (f"{where} lane {lane} beat {beat}: expected "
+                                             f"{data:#x}, got {got[lane, beat]:#x}")
+        tb.compared += len(keys)
+
+    def step(self, cycle):
+        """Drive the release signals of the next cycle."""
+        for c, due in enumerate(self.due):
+            pulse = bool(due) and due[0] <= cycle
+            if pulse:
+                due.popleft()
+                self.released[c] += 1
+                if min(self.released) > self.freed:
+                    self.content[self.freed % self.bufs] = {}
+                    self.freed += 1
+            if pulse != self.given[c]:
+                self.given[c] = pulse
+                self.give[c]("1" if pulse else "0")
+
+
+class TB:
+    """Clock, memory, command sources and the four rings.
+
+    Args:
+        dut: fetch.
+        idle: share of cycles in which no new command is offered.
+        backpressure: share of cycles in which a commit is not taken.
+        memory: options of AxiMemory.
+    """
+
+    def __init__(self, dut, idle=0.0, backpressure=0.0, **memory):
+        self.dut, self.clk = dut, dut.clk
+        self.p = parameters()
+        self.bus_bytes, self.rows = self.p["BUS_BYTES"], self.p["ROWS"]
+        self.bc, self.d_max = self.p["BC_MAX"], self.p["D_MAX"]
+        self.kv_bufs = self.p.get("KV_BUFS", 2)
+        cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
+        dut.rst.value = 1
+        dut.halt.value = 0
+        self.config(8)
+        rng = np.random.default_rng(random.getrandbits(32))
+        data = rng.integers(0, 256, SIZE, dtype=np.uint8)
+        self.bytes = data.tobytes()
+        self.memory = AxiMemory(dut, "m_axi", dut.clk, dut.rst, base=BASE, data=data,
+                                seed=random.getrandbits(32), record=True, max_reads=2048,
+                                **memory)
+
+        def source(name, fields):
+            willing = pattern(idle, random.getrandbits(32)) if idle else None
+            return StreamSource(dut, name, dut.clk, dut.rst, fields=fields, idle=willing)
+
+        self.qc = source("qc", ("addr", "rows"))
+        self.tc = source("tc", ("k8addr", "k8inc", "td"))
+        self.u = source("u", ("td", "union", "nsteps"))
+        self.backpressure = backpressure
+        self.rings = {
+            "q": Ring(self, "q", 2, ["q_release_dlzs", "q_release_sufa"]),
+            "k8": Ring(self, "k8", 2, ["k8_release"]),
+            "k": Ring(self, "k", self.kv_bufs, ["k_release"]),
+            "v": Ring(self, "v", self.kv_bufs, ["v_release"]),
+        }
+        self.compared = 0
+        self.cycle = 0
+        self.errors = []
+        # Cycles with a beat on a write port.
+        self.beat_cycles = []
+        cocotb.start_soon(self._run())
+
+    async def reset(self):
+        """Pulse rst and forget all that was asked for."""
+        self.dut.rst.value = 1
+        for _ in range(3):
+            await RisingEdge(self.clk)
+        self.dut.rst.value = 0
+        self.dut.halt.value = 0
+        self.memory.reads.clear()
+        self.errors.clear()
+        self.beat_cycles.clear()
+        await RisingEdge(self.clk)
+
+    async def _run(self):
+        """All consumers, one wake-up per cycle."""
+        dut, edge, rings = self.dut, RisingEdge(self.clk), self.rings
+        rst = reader(dut.rst)
+        q_commit = reader(dut.q_commit)
+        err, err_stream, err_resp = (KnownReader(dut.err_valid), KnownReader(dut.err_stream),
+                                     KnownReader(dut.err_resp))
+        events = {n: reader(getattr(dut, f"ev_beat_{n}")) for n in STREAMS}
+        tiles = {"k8": (dut.k8_t_valid, dut.k8_t_ready, {"td": dut.k8_t_td}),
+                 "k": (dut.k_t_valid, dut.k_t_ready,
+                       {"td": dut.k_t_td, "nsteps": dut.k_t_nsteps}),
+                 "v": (dut.v_t_valid, dut.v_t_ready, {})}
+        tiles = {n: (reader(v), writer(r), {f: KnownReader(h) for f, h in s.items()})
+                 for n, (v, r, s) in tiles.items()}
+        ready = dict.fromkeys(tiles, False)
+        for _, put, _ in tiles.values():
+            put("0")
+        while True:
+            await edge
+            self.cycle += 1
+            cycle = self.cycle
+            if rst() != "0":
+                for ring in rings.values():
+                    ring.clear()
+                    ring.step(cycle)
+                continue
+            if err():
+                self.errors.append((err_stream(), err_resp()))
+            for n, ring in rings.items():
+                valid = ring.valid()
+                assert valid in ("0", "1"), f"{n}_wr_valid is unknown"
+                assert events[n]() == valid
+                if valid == "1":
+                    ring.write()
+                    self.beat_cycles.append(cycle)
+            if q_commit() == "1":
+                rings["q"].commit(cycle, {})
+            for n, (valid, put, side) in tiles.items():
+                if ready[n] and valid() == "1":
+                    rings[n].commit(cycle, {f: get() for f, get in side.items()})
+                ready[n] = not self.backpressure or random.random() >= self.backpressure
+                put("1" if ready[n] else "0")
+            for ring in rings.values():
+                ring.step(cycle)
+
+    # -----------------------------------------------------------------------------------------
+    # Jobs
+    # -----------------------------------------------------------------------------------------
+    def place(self, stream, lanes, size):
+        """Return random (address, stride) of ``lanes`` vectors of ``size`` bytes.
+
+        Every stream has its own quarter of the memory.
+        """
+        n, quarter = self.bus_bytes, SIZE // 4
+        room = -(-size // n) * n
+        top = (quarter - room) // max(lanes - 1, 1) // n * n
+        stride = random.choice([room, random.randrange(room, min(top, 4 * room) + 1, n),
+                                random.randrange(0, top + 1, n)])
+        first = random.randrange(0, quarter - room - stride * (lanes - 1) + 1, n)
+        return BASE + STREAMS.index(stream) * quarter + first, stride
+
+    def config(self, d, dense=False):
+        """Set up a job; Q's place is chosen here, because its stride is static."""
+        self.d, self.dense = d, dense
+        self.wide, self.narrow = -(-2 * d // self.bus_bytes), -(-d // self.bus_bytes)
+        self.q_addr, self.q_stride = self.place("q", self.rows, 2 * d)
+        self.dut.cfg_d.value, self.dut.cfg_dense.value = d, int(dense)
+        self.dut.cfg_q_stride.value = self.q_stride
+
+    def load_q(self, rows):
+        """Ask for a block of Q, the last ``rows`` rows of its place."""
+        addr = self.q_addr + self.q_stride * (self.rows - rows)
+        self.rings["q"].expect.append(Expect({r: addr + r * self.q_stride for r in range(rows)},
+                                             self.wide))
+        self.qc.append({"addr": addr, "rows": rows})
+
+    def load_k8(self, n, first=False):
+        """Ask for a K8 tile of ``n`` slots."""
+        addr, inc = self.place("k8", n, self.d)
+        td = self.junk_td(n=n, first=int(first))
+        lanes = {} if self.dense else {b: addr + b * inc for b in range(n)}
+        self.rings["k8"].expect.append(Expect(lanes, self.narrow, {"td": td}))
+        self.tc.append({"k8addr": addr, "k8inc": inc, "td": td})
+
+    def gather(self, union):
+        """Ask for K and V of the slots in ``union`` (a list of slots)."""
+        kaddr, kinc = self.place("k", self.bc, 2 * self.d)
+        vaddr, vinc = self.place("v", self.bc, 2 * self.d)
+        td = self.junk_td(kaddr=kaddr, kinc=kinc, vaddr=vaddr, vinc=vinc)
+        nsteps = random.getrandbits(8)
+        self.rings["k"].expect.append(Expect({b: kaddr + b * kinc for b in union}, self.wide,
+                                             {"td": td, "nsteps": nsteps}))
+        self.rings["v"].expect.append(Expect({b: vaddr + b * vinc for b in union}, self.wide))
+        self.u.append({"td": td, "union": sum(1 << b for b in union), "nsteps": nsteps})
+
+    @staticmethod
+    def junk_td(**fields):
+        """Return a descriptor with random contents except for ``fields``."""
+        junk = {"n": random.getrandbits(8), "rows": random.getrandbits(8),
+                "first": random.getrandbits(1), "last": random.getrandbits(1),
+                "causal": random.getrandbits(1), "rel": random.randrange(-1 << 17, 1 << 17),
+                "kstep": random.getrandbits(17), "kaddr": random.getrandbits(48),
+                "vaddr": random.getrandbits(48), "kinc": random.getrandbits(32),
+                "vinc": random.getrandbits(32), "oaddr": random.getrandbits(48)}
+        return pack_td(**{**junk, **fields})
+
+    def random_work(self, blocks, tiles):
+        """Ask for ``blocks`` blocks of 1..``tiles`` tiles each."""
+        for _ in range(blocks):
+            self.load_q(random.choice([self.rows, 1, random.randint(1, self.rows)]))
+            for t in range(random.randint(1, tiles)):
+                n = random.choice([self.bc, 1, random.randint(1, self.bc)])
+                self.load_k8(n, first=t == 0)
+                share = random.choice([0.0, 0.1, 0.5, 1.0])
+                self.gather([b for b in range(self.bc) if random.random() < share])
+
+    @property
+    def pending(self):
+        """Commands not yet answered by a commit, by stream."""
+        return {n: len(r.expect) for n, r in self.rings.items()}
+
+    async def finish(self, limit=20000):
+        """Wait until everything asked for is there and released, then check that all is quiet."""
+        start = self.cycle
+        while any(self.pending.values()) or any(any(r.due) for r in self.rings.values()):
+            assert self.cycle - start < limit, f"waits for {self.pending}"
+            await RisingEdge(self.clk)
+        for _ in range(5):
+            await RisingEdge(self.clk)
+        assert int(self.dut.idle.value) == 1 and self.memory.idle
+        assert not self.errors
+        asked = sum(beats for _, beats, _ in self.memory.reads)
+        got = sum(ring.beats for ring in self.rings.values())
+        assert asked == got, f"{asked} beats were read, {got} were written"

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fetch stage against memory contents: every beat of every ring, order, errors, rates."""
+
+import random
+
+import cocotb
+import pytest
+from cocotb.triggers import RisingEdge
+
+from tb.common.signals import reader
+from tb.fetch.bench import BASE, STREAMS, TB
+from tb.runner import BuildError, build, run
+
+MEMORIES = {
+    "fast": {},
+    "slow": {"read_latency": (20, 60), "ar_stall": 0.3, "r_gap": 0.2},
+    "mixed": {"read_latency": (1, 80), "reorder": True, "interleave": True},
+    "worst": {"read_latency": (1, 40), "reorder": True, "interleave": True, "ar_stall": 0.6,
+              "r_gap": 0.5},
+}
+
+
+async def settle(dut, cycles):
+    for _ in range(cycles):
+        await RisingEdge(dut.clk)
+
+
+@cocotb.test()
+@cocotb.parametrize(memory=list(MEMORIES), idle=[0.0, 0.5])
+async def random_jobs(dut, memory, idle):
+    """Jobs with random shapes, with no reset between them."""
+    tb = TB(dut, idle=idle, backpressure=idle, **MEMORIES[memory])
+    await tb.reset()
+    edges = [8, tb.d_max, tb.d_max // 2, tb.d_max - 8, random.randrange(8, tb.d_max + 1, 8)]
+    for number, d in enumerate(random.sample(edges, 3) if tb.d_max > 16 else [8, 16, 8]):
+        tb.config(d, dense=number == 1)
+        for ring in tb.rings.values():
+            ring.hold = (lambda: 0) if number == 2 else (lambda: random.randrange(60))
+        tb.random_work(blocks=3, tiles=3)
+        await tb.finish()
+    crossed = sum(a % 4096 + b * tb.bus_bytes == 4096 for a, b, _ in tb.memory.reads)
+    dut._log.info("compared %d beats, %d bursts end at 4 KiB", tb.compared, crossed)
+    assert tb.compared > 100
+
+
+@cocotb.test()
+async def page_crossings(dut):
+    """Vectors of every stream across a 4 KiB boundary, the cut before every beat."""
+    tb = TB(dut, **MEMORIES["mixed"])
+    await tb.reset()
+    tb.config(tb.d_max)
+    n, cuts = tb.bus_bytes, tb.wide + 1
+    for cut in range(cuts):
+        tb.place = lambda stream, *_, c=cut: (BASE + 4096 * (1 + STREAMS.index(stream)) - c * n,
+                                              4096)
+        tb.config(tb.d_max)
+        tb.load_q(min(tb.rows, 8))
+        tb.load_k8(min(tb.bc, 8))
+        tb.gather(range(0, tb.bc, 3))
+        await tb.finish()
+    split = [s for a, b, s in tb.memory.reads if s != 1 and b < tb.wide]
+    vectors = min(tb.rows, 8) + 2 * len(range(0, tb.bc, 3))
+    assert len(split) == 2 * (tb.wide - 1) * vectors
+    assert sum(b == tb.narrow for _, b, s in tb.memory.reads if s == 1) >= 2
+
+
+@cocotb.test()
+@cocotb.parametrize(stream=STREAMS, response=["SLVERR", "DECERR"])
+async def faults(dut, stream, response):
+    """An error is reported once; halt drains; after reset a good job runs."""
+    tb = TB(dut, **MEMORIES["mixed"])
+    await tb.reset()
+    tb.config(tb.d_max)
+    tb.random_work(blocks=2, tiles=2)
+    tb.gather(range(tb.bc))
+    want = random.choice([e for e in tb.rings[stream].expect if e.lanes])
+    for address in want.lanes.values():
+        tb.memory.add_fault(address, address, "read", response)
+    for ring in tb.rings.values():
+        ring.check = False
+    for _ in range(5000):
+        await RisingEdge(dut.clk)
+        if tb.errors:
+            break
+    expected = [(STREAMS.index(stream), {"SLVERR": 2, "DECERR": 3}[response])]
+    assert tb.errors == expected
+    dut.halt.value = 1
+    await settle(dut, 2)
+    bursts, held = len(tb.memory.reads), int(dut.m_axi_arvalid.value)
+    await drained(dut, tb)
+    assert len(tb.memory.reads) - bursts <= held, "AR started during halt"
+    assert tb.errors == expected, "an error was reported twice"
+
+    tb.memory.faults.clear()
+    await tb.reset()
+    for ring in tb.rings.values():
+        ring.check = True
+    tb.config(8)
+    tb.random_work(blocks=2, tiles=2)
+    await tb.finish()
+    assert tb.compared > 0
+
+
+async def drained(dut, tb):
+    """Wait for idle; check that it stays and that nothing is written."""
+    await settle(dut, 3)
+    before = sum(r.beats for r in tb.rings.values())
+    for _ in range(3000):
+        await RisingEdge(dut.clk)
+        if int(dut.idle.value):
+            break
+    for _ in range(20):
+        assert int(dut.idle.value) == 1 and not int(dut.m_axi_arvalid.value) and tb.memory.idle
+        await RisingEdge(dut.clk)
+    assert sum(r.beats for r in tb.rings.values()) == before, "data was not dropped"
+
+
+@cocotb.test()
+async def halt_anywhere(dut):
+    """halt at random moments: idle comes, nothing is written any more, a new job is clean."""
+    tb = TB(dut, **MEMORIES["worst"])
+    for _ in range(12):
+        await tb.reset()
+        tb.config(random.randrange(8, tb.d_max + 1, 8))
+        tb.random_work(blocks=3, tiles=3)
+        await settle(dut, random.randrange(1, 300))
+        dut.halt.value = 1
+        await drained(dut, tb)
+    await tb.reset()
+    tb.config(tb.d_max)
+    tb.random_work(blocks=2, tiles=2)
+    await tb.finish()
+    assert tb.compared > 0
+
+
+@cocotb.test()
+async def k_runs_ahead_of_v(dut):
+    """Without any V release, K of KV_BUFS further tiles arrives."""
+    tb = TB(dut)
+    await tb.reset()
+    tb.config(tb.d_max)
+    tb.rings["k"].hold = lambda: 0
+    tb.rings["v"].hold = lambda: None
+    for _ in range(4 * tb.kv_bufs):
+        tb.gather([1, 2, tb.bc - 1])
+    await settle(dut, 500)
+    assert tb.rings["v"].committed == tb.kv_bufs
+    assert tb.rings["k"].committed == 2 * tb.kv_bufs
+    assert int(dut.ev_stall.value) == 1 and tb.compared > 0
+
+
+@cocotb.test()
+async def no_start_without_a_buffer(dut):
+    """Rings which are never released are filled once; nothing more is read."""
+    tb = TB(dut)
+    await tb.reset()
+    tb.config(tb.d_max)
+    for ring in tb.rings.values():
+        ring.hold = lambda: None
+    for _ in range(5):
+        tb.load_q(tb.rows)
+        tb.load_k8(tb.bc, first=True)
+        tb.gather(range(tb.bc))
+    await settle(dut, 30 + 10 * tb.bc * tb.wide + 8 * tb.rows * tb.wide)
+    for ring in tb.rings.values():
+        assert ring.committed == ring.bufs
+    assert int(dut.idle.value) == 1 and tb.compared > 0
+
+
+RATES = [*STREAMS, "all", "all_half_d"]
+
+
+@cocotb.test()
+@cocotb.parametrize(stream=RATES)
+async def bus_utilisation(dut, stream):
+    """Share of cycles with a beat while there is always work and consumers release at once."""
+    stream, half = stream.removesuffix("_half_d"), stream.endswith("_half_d")
+    # Two buffers of the smallest configuration hold too few beats to hide 100 cycles.
+    latency = 100 if dut.m_axi_rdata.value.range.left >= 127 else 10
+    tb = TB(dut, read_latency=latency)
+    await tb.reset()
+    tb.config(tb.d_max // 2 if half else tb.d_max)
+    for ring in tb.rings.values():
+        ring.hold = lambda: 0
+    for number in range(12):
+        if stream == "q" or stream == "all" and number % 4 == 0:
+            tb.load_q(tb.rows)
+        if stream in ("k8", "all"):
+            tb.load_k8(tb.bc, first=number % 4 == 0)
+        if stream in ("k", "v", "all"):
+            tb.gather(range(tb.bc) if number % 2 else range(0, tb.bc, 2))
+    await tb.finish(60000)
+    # The last buffers have nothing behind them.
+    cycles = tb.beat_cycles[: -2 * tb.bc * tb.narrow]
+    rate = len(cycles) / (cycles[-1] - cycles[0] + 1)
+    dut._log.info("%s: %.4f beats a cycle in %d beats, latency %d", stream, rate, len(cycles),
+                  latency)
+    assert len(cycles) > 100 and rate >= 0.95
+
+
+@cocotb.test()
+async def one_burst_per_cycle(dut):
+    """Vectors of one or two beats: AR is taken in every cycle."""
+    tb = TB(dut, read_latency=30)
+    await tb.reset()
+    tb.config(8)
+    taken = []
+
+    async def watch():
+        valid, ready = reader(dut.m_axi_arvalid), reader(dut.m_axi_arready)
+        while True:
+            await RisingEdge(dut.clk)
+            if valid() == "1" and ready() == "1":
+                taken.append(tb.cycle)
+
+    cocotb.start_soon(watch())
+    # No page boundary in the way.
+    tb.place = lambda stream, lanes, size: (BASE + 4096 * STREAMS.index(stream), 64)
+    tb.config(8)
+    tb.load_q(tb.rows)
+    tb.load_k8(tb.bc)
+    tb.gather(range(tb.bc))
+    await tb.finish()
+    vectors = tb.rows + 3 * tb.bc
+    assert len(taken) == vectors
+    # All but the ends, where a walk of its own starts up or is left over.
+    longest = max(sum(1 for t in taken if start <= t < start + vectors // 2)
+                  for start in range(taken[0], taken[-1]))
+    assert longest == vectors // 2
+
+
+# Cycles from the edge that takes a command to the one that can take its first AR.
+AR_LATENCY = {"qc": 3, "tc": 3, "u": 6}
+
+
+@cocotb.test()
+async def exact_latency(dut):
+    """Cycles from a command to AR, from R to the write port, from there to the commit."""
+    tb = TB(dut, read_latency=10)
+    await tb.reset()
+    tb.config(8)
+
+    signals = {"qc": ("qc_valid", "qc_ready"), "tc": ("tc_valid", "tc_ready"),
+               "u": ("u_valid", "u_ready"), "ar": ("m_axi_arvalid", "m_axi_arready"),
+               "r": ("m_axi_rvalid", "m_axi_rready")}
+    seen = {name: [] for name in signals}
+
+    async def watch():
+        pairs = {n: [reader(getattr(dut, s)) for s in pair] for n, pair in signals.items()}
+        while True:
+            await RisingEdge(dut.clk)
+            for name, (valid, ready) in pairs.items():
+                if valid() == "1" and ready() == "1":
+                    seen[name].append(tb.cycle)
+
+    cocotb.start_soon(watch())
+    await settle(dut, 5)
+    work = {"qc": lambda: tb.load_q(1), "tc": lambda: tb.load_k8(1), "u": lambda: tb.gather([3])}
+    for name, ask in work.items():
+        first, ask = len(seen["ar"]), ask()
+        await settle(dut, 40)
+        assert seen["ar"][first] - seen[name][0] == AR_LATENCY[name]
+        assert tb.beat_cycles[-1] - seen["r"][-1] == 1
+    for ring in tb.rings.values():
+        assert ring.commit_cycles[0] - ring.write_cycle == 1
+    assert len(seen["ar"]) == 4 and tb.compared > 0
+
+
+@pytest.mark.configs("tiny", "small")
+def test_fetch(sim, config, seed):
+    run("fetch", __name__, config.pick("ROWS", "D_MAX", "BC_MAX", "BUS_BYTES"), sim, seed=seed)
+
+
+@pytest.mark.configs("paper")
+@pytest.mark.sims("verilator")
+def test_fetch_paper(sim, config, seed):
+    run("fetch", __name__, config.pick("ROWS", "D_MAX", "BC_MAX", "BUS_BYTES"), sim, seed=seed,
+        testcase=[*(f"bus_utilisation/stream={s}" for s in RATES),
+                  *(f"random_jobs/memory={m}/idle=0.5" for m in MEMORIES)])
+
+
+@pytest.mark.parametrize("parameters", [
+    {"ROWS": 4, "BUS_BYTES": 16}, {"ROWS": 24}, {"D_MAX": 8, "BUS_BYTES": 8}, {"D_MAX": 512},
+    {"BC_MAX": 8, "BUS_BYTES": 16}, {"BC_MAX": 128}, {"BUS_BYTES": 128}, {"ADDR_W": 49},
+    {"KV_BUFS": 1}, {"KV_BUFS": 5}, {"OUTSTANDING": 3}, {"OUTSTANDING": 512}])
+def test_illegal_parameters_are_refused(sim, parameters):
+    with pytest.raises(BuildError, match="illegal_parameter_"):
+        build("fetch", parameters, sim)

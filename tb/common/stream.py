@@ -16,7 +16,7 @@ from cocotb.utils import get_sim_time
 from cocotb_bus.drivers import ValidatedBusDriver
 from cocotb_bus.monitors import BusMonitor
 
-from tb.common.signals import CycleCounter, brief, reader, signal_name, writer
+from tb.common.signals import CycleCounter, brief, reader, signal_name, to_int, writer
 
 # Cycles with valid low after which a coroutine sleeps until valid moves: waking up from a sleep
 # costs as much as a few cycles.
@@ -56,8 +56,8 @@ def _geometric(rng, mean):
     return count
 
 
-class _Willing:
-    """Steps through a pattern one cycle at a time."""
+class Willing:
+    """Steps through a pattern one cycle at a time; without a pattern always willing."""
 
     def __init__(self, source):
         self._source = iter(source) if source is not None else None
@@ -65,6 +65,7 @@ class _Willing:
 
     @property
     def always(self):
+        """Whether every cycle is an on cycle."""
         return self._source is None
 
     def step(self):
@@ -78,6 +79,10 @@ class _Willing:
             return True
         self._off -= 1
         return False
+
+
+# Name under which test benches of single stages import it.
+_Willing = Willing
 
 
 class StreamSource(ValidatedBusDriver):
@@ -103,7 +108,7 @@ class StreamSource(ValidatedBusDriver):
         self._fields = list(fields)
         self._signals = ["valid", "ready", *self._fields]
         super().__init__(entity, name, clock, bus_separator=bus_separator)
-        self._willing = _Willing(idle)
+        self._willing = Willing(idle)
         self._reset = reader(reset) if reset is not None else lambda: "0"
         # The name keeps this sequence apart from others of the same seed.
         self._rng = random.Random(f"{name} {seed}") if junk else None
@@ -258,6 +263,11 @@ class _Recorder(BusMonitor):
         """List of the cycle number of each item; 0 is the first edge after construction."""
         return [self._counter.at(t) for t in self._times]
 
+    @property
+    def cycle(self):
+        """Number of the latest edge, as counted in ``cycles``."""
+        return self._counter.now()
+
     async def wait(self, count, timeout=None):
         """Return when ``count`` items were captured since construction.
 
@@ -281,7 +291,7 @@ class _Recorder(BusMonitor):
 
     def _capture(self, texts):
         try:
-            values = [int(t, 2) for t in texts]
+            values = [to_int(t) for t in texts]
         except ValueError:
             for field, text in zip(self._fields, texts, strict=True):
                 if text.strip("01"):
@@ -318,7 +328,7 @@ class StreamSink(_Recorder):
                  callback=None, bus_separator="_"):
         self._signals = ["valid", "ready", *fields]
         super().__init__(entity, name, clock, reset, fields, callback, bus_separator)
-        self._willing = _Willing(backpressure)
+        self._willing = Willing(backpressure)
         self._put_ready = writer(self.bus.ready)
         self._ready = None
         self._drive(False)

@@ -70,7 +70,7 @@ class TB:
                              fields=("id", "data", "resp", "last"))
 
     async def start(self, *, bursts, beats, read=None, write=None, id_mask=3, ready_mode=0,
-                    random_strb=0, aw_delay=0):
+                    random_strb=0, aw_delay=0, expect=True):
         """Start runs at the byte offsets ``read`` and ``write`` of the memory."""
         dut = self.dut
         dut.bursts.value, dut.len.value, dut.id_mask.value = bursts, beats - 1, id_mask
@@ -80,7 +80,7 @@ class TB:
         dut.rd_start.value, dut.wr_start.value = read is not None, write is not None
         await self.edge
         dut.rd_start.value = dut.wr_start.value = 0
-        if write is not None:
+        if write is not None and expect:
             self._expect_write(write, bursts * beats, random_strb)
         await self.edge
         await self.edge
@@ -511,14 +511,13 @@ async def _cost(dut, cycles):
     return spent / cycles * 1e6
 
 
-@cocotb.test()
+@cocotb.test(skip=runner.parameters().get("DATA_W") != 512)
 async def speed(dut):
     """Logs the CPU time of a cycle. The limit only catches a change of the order of magnitude."""
     tb = TB(dut, read_latency=20)
     await tb.reset()
     await ClockCycles(dut.clk, 50)
-    cycles, beats = 10_000, 4096 // tb.n
-    beats = min(beats, 64)
+    cycles, beats = 8000, 4096 // tb.n
     result = {"asleep": await _cost(dut, cycles)}
     # A response nobody takes keeps the memory awake without work.
     dut.manual.value = 1
@@ -535,11 +534,11 @@ async def speed(dut):
     dut.manual.value = 0
     for name, read, write in (("reading", 0, None), ("writing", None, SIZE // 2),
                               ("reading and writing", 0, SIZE // 2)):
-        # The address may leave the memory half way through: wrap by several runs.
+        # A run covers half of the memory.
         bursts = SIZE // 2 // (beats * tb.n)
         spent = moved = 0
         while moved < cycles:
-            await tb.start(bursts=bursts, beats=beats, read=read, write=write)
+            await tb.start(bursts=bursts, beats=beats, read=read, write=write, expect=False)
             count = bursts * beats - 100
             spent += await _cost(dut, count) * count
             moved += count

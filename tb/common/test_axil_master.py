@@ -119,7 +119,7 @@ async def bad_slaves(dut):
     for signal in (dut.drop_valid, dut.change_data):
         signal.value = 1
         found = 0
-        for _ in range(20):
+        for _ in range(60):
             try:
                 await master.read(0)
             except AssertionError as error:

@@ -9,6 +9,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from tb import runner
+from tb.common.signals import KnownReader, to_int
 from tb.common.stream import StreamError, StreamMonitor, StreamSink, StreamSource, pattern
 from tb.runner import CLOCK_PERIOD_NS, parameters, run
 
@@ -140,6 +141,20 @@ async def wrong_items_are_refused(dut):
         await tb.sink.wait(1, timeout=10)
 
 
+@cocotb.test()
+async def known_reader(dut):
+    """KnownReader gives ints, and names a signal which has unknown bits."""
+    await TB(dut).reset()
+    dut.t_data.value = 5
+    await ClockCycles(dut.clk, 2)
+    assert KnownReader(dut.t_data)() == 5 and KnownReader(dut.rst)() == 0
+    if cocotb.SIM_NAME.lower().startswith("icarus"):
+        dut.t_data.value = "X" * len(dut.t_data)
+        await ClockCycles(dut.clk, 2)
+        with pytest.raises(AssertionError, match="t_data is unknown"):
+            KnownReader(dut.t_data)()
+
+
 async def broken(dut, behave):
     """Run ``behave(dut)`` as the source of a sink which never takes anything."""
     TB(dut, backpressure=iter([(0, 1 << 30)]))
@@ -179,6 +194,18 @@ async def unknown_data_is_found(dut):
     dut.t_data.value = "X" * len(dut.t_data)
     dut.t_valid.value = 1
     await ClockCycles(dut.clk, 3)
+
+
+def test_wide_texts_become_ints(seed):
+    rng = random.Random(seed)
+    for width in (1, 64, 4095, 4096, 4097, 4099, 30720, 30727):
+        for value in (0, 1, (1 << width) - 1, rng.getrandbits(width)):
+            text = format(value, f"0{width}b")
+            assert to_int(text) == value
+        for bad in "xXzZuU-":
+            at = rng.randrange(width)
+            with pytest.raises(ValueError):
+                to_int(text[:at] + bad + text[at + 1 :])
 
 
 def test_pattern_has_the_asked_share():

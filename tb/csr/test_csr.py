@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""csr: every register, access kinds, refusals, strobes, status, interrupt, counters."""
+
+import random
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
+
+from models import regs
+from models.config import Config
+from tb.common.axil_master import AxiLiteError, AxiLiteMaster
+from tb.runner import CLOCK_PERIOD_NS, parameters, run
+
+WORD = 0xFFFFFFFF
+COUNTERS = len(regs.COUNTERS)
+JOB_PORTS = {"MODE": "mode", "HEAD_DIM": "d", "QUERY_ROWS": "rows", "KEYS": "keys",
+             "HEADS": "heads", "KV_HEADS": "kv_heads", "CAUSAL_OFFSET": "offset",
+             "TILE_KEYS": "bc", "QUOTA": "quota", "RADIUS": "radius", "SCALE_MULT": "scale_m",
+             "SCALE_SHIFT": "scale_shift"}
+BUFFERS = ("Q", "K8", "K", "V", "O")
+
+
+def kept(name):
+    """Bits that register ``name`` stores."""
+    return 0xFFFF if name.endswith("_BASE_HI") else WORD
+
+
+class TB:
+    """Register accesses by name with a count of the checks, and a stand-in for the sequencer."""
+
+    def __init__(self, dut, gap=0):
+        self.dut, self.checked = dut, 0
+        self.master = AxiLiteMaster(dut, "s_axil", dut.clk, dut.rst, gap=gap,
+                                    seed=random.getrandbits(30))
+        self.starts = self.soft_resets = 0
+        cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
+
+    async def reset(self):
+        dut = self.dut
+        dut.rst.value = 1
+        for name in ("busy", "done", "err_valid", "err_code", "err_info", "ev_inc"):
+            getattr(dut, name).value = 0
+        for _ in range(3):
+            await RisingEdge(dut.clk)
+        dut.rst.value = 0
+        await RisingEdge(dut.clk)
+        cocotb.start_soon(self._count_pulses())
+
+    async def _count_pulses(self):
+        while True:
+            await RisingEdge(self.dut.clk)
+            self.starts += int(self.dut.start.value)
+            self.soft_resets += int(self.dut.soft_reset.value)
+
+    async def read(self, name):
+        return await self.master.read(regs.OFFSETS[name])
+
+    async def write(self, name, value, strb=0xF):
+        await self.master.write(regs.OFFSETS[name], value, strb)
+
+    async def expect(self, name, value):
+        got = await self.read(name)
+        assert got == value, f"{name}: {got:#x}, expected {value:#x}"
+        self.checked += 1
+
+    async def refused(self, action, what):
+        """The awaitable must be answered with SLVERR."""
+        try:
+            await action
+        except AxiLiteError as error:
+            assert error.response == "SLVERR", what
+            self.checked += 1
+            return
+        raise AssertionError(f"{what} was accepted")
+
+    async def pulse(self, **signals):
+        """Drive ``signals`` for one cycle."""
+        for name, value in signals.items():
+            getattr(self.dut, name).value = value
+        await RisingEdge(self.dut.clk)
+        for name in signals:
+            getattr(self.dut, name).value = 0
+        await RisingEdge(self.dut.clk)
+
+    async def start(self):
+        before = self.starts
+        await self.write("CTRL", 1 << regs.CTRL_START_LSB)
+        # As the sequencer does: busy follows the pulse.
+        self.dut.busy.value = 1
+        await RisingEdge(self.dut.clk)
+        await RisingEdge(self.dut.clk)
+        assert self.starts == before + 1
+
+    async def finish(self, **signals):
+        self.dut.busy.value = 0
+        await self.pulse(**(signals or {"done": 1}))
+
+    async def status(self, busy, done, error):
+        await self.expect("STATUS", busy << regs.STATUS_BUSY_LSB | done << regs.STATUS_DONE_LSB
+                          | error << regs.STATUS_ERROR_LSB)
+
+    async def check_ports(self, values):
+        """Compare the job ports with ``values`` (register name -> value)."""
+        await ReadOnly()
+        dut = self.dut
+        for name, port in JOB_PORTS.items():
+            assert int(getattr(dut, f"job_{port}").value) == values[name], name
+            self.checked += 1
+        base, stride, hstride = (int(getattr(dut, f"job_{p}").value)
+                                 for p in ("base", "stride", "hstride"))
+        for i, b in enumerate(BUFFERS):
+            want = values[f"{b}_BASE_HI"] << 32 | values[f"{b}_BASE_LO"]
+            assert base >> 48 * i & (1 << 48) - 1 == want, b
+            assert stride >> 32 * i & WORD == values[f"{b}_ROW_STRIDE"], b
+            assert hstride >> 32 * i & WORD == values[f"{b}_HEAD_STRIDE"], b
+            self.checked += 3
+        await RisingEdge(dut.clk)
+
+
+async def prepare(dut, gap=0):
+    tb = TB(dut, gap)
+    await tb.reset()
+    return tb
+
+
+@cocotb.test()
+async def values_after_reset(dut):
+    tb = await prepare(dut)
+    p = parameters()
+    for name in regs.OFFSETS:
+        want = p[name[4:]] if name.startswith("CAP_") else regs.RESETS[name]
+        await tb.expect(name, want)
+    await tb.check_ports(dict.fromkeys(regs.JOB, 0))
+    assert int(dut.irq.value) == 0
+    assert tb.checked >= len(regs.OFFSETS) + 27
+
+
+@cocotb.test()
+@cocotb.parametrize(gap=[0, 5])
+async def job_registers(dut, gap):
+    """Written words and bytes come back and stand on the ports; no other register changes."""
+    tb = await prepare(dut, gap)
+    shadow = dict.fromkeys(regs.JOB, 0)
+    for name in random.sample(regs.JOB, len(regs.JOB)):
+        shadow[name] = random.getrandbits(32) & kept(name)
+        await tb.write(name, shadow[name] | random.getrandbits(32) & ~kept(name))
+    for _ in range(150):
+        name, value = random.choice(regs.JOB), random.getrandbits(32)
+        strb = random.getrandbits(4)
+        mask = sum(0xFF << 8 * i for i in range(4) if strb >> i & 1)
+        await tb.write(name, value, strb)
+        shadow[name] = (shadow[name] & ~mask | value & mask) & kept(name)
+    await tb.check_ports(shadow)
+    for name, value in shadow.items():
+        await tb.expect(name, value)
+    # Address bits 1:0 have no meaning.
+    assert await tb.master.read(regs.OFFSETS["KEYS"] + 3) == shadow["KEYS"]
+    assert tb.starts == tb.soft_resets == 0 and tb.checked > 50
+
+
+@cocotb.test()
+@cocotb.parametrize(gap=[0, 4])
+async def refused_accesses(dut, gap):
+    """SLVERR and no effect: read-only registers, unmapped addresses, everything while busy."""
+    tb = await prepare(dut, gap)
+    await tb.write("QUOTA", 7)
+    for name, access in regs.ACCESS.items():
+        if access == "RO":
+            before = await tb.read(name)
+            await tb.refused(tb.write(name, WORD), f"write to {name}")
+            await tb.expect(name, before)
+    mapped = {o // 4 for o in regs.OFFSETS.values()}
+    for word in range(1024):
+        if word in mapped or (gap and word % 7):
+            continue
+        await tb.refused(tb.master.read(4 * word), f"read of {4 * word:#x}")
+        await tb.refused(tb.master.write(4 * word, WORD), f"write to {4 * word:#x}")
+    both = 1 << regs.CTRL_START_LSB | 1 << regs.CTRL_SOFT_RESET_LSB
+    await tb.refused(tb.write("CTRL", both), "start with soft reset")
+    await tb.write("CTRL", both, 0xE)
+    await tb.write("CTRL", WORD & ~both)
+    assert tb.starts == tb.soft_resets == 0
+    await tb.status(0, 0, 0)
+
+    await tb.start()
+    values = {name: await tb.read(name) for name in regs.JOB}
+    for name in regs.JOB:
+        await tb.refused(tb.write(name, ~values[name] & WORD), f"write to {name} while busy")
+        await tb.refused(tb.write(name, WORD, 0), f"write without bytes to {name} while busy")
+    await tb.refused(tb.write("CTRL", 1 << regs.CTRL_START_LSB), "start while busy")
+    await tb.refused(tb.write("CTRL", both), "start with soft reset while busy")
+    await tb.check_ports(values)
+    await tb.write("IRQ_ENABLE", 3)
+    await tb.write("CTRL", 1 << regs.CTRL_SOFT_RESET_LSB)
+    await RisingEdge(dut.clk)
+    assert (tb.starts, tb.soft_resets) == (1, 1)
+    await tb.status(1, 0, 0)
+    await tb.finish(err_valid=1, err_code=regs.ERR_ABORTED)
+    await tb.write("QUOTA", 9)
+    await tb.expect("QUOTA", 9)
+    assert tb.checked > 100
+
+
+@cocotb.test()
+async def no_gap_between_start_and_lock(dut):
+    """A job register written right behind the start is refused, before busy has come."""
+    tb = await prepare(dut)
+    await tb.write("KEYS", 5)
+    await tb.write("CTRL", 1 << regs.CTRL_START_LSB)
+    await tb.refused(tb.write("KEYS", 6), "write behind start")
+    await tb.refused(tb.write("CTRL", 1 << regs.CTRL_START_LSB), "start behind start")
+    await tb.expect("KEYS", 5)
+    await tb.status(1, 0, 0)
+    assert tb.starts == 1 and tb.checked == 4
+
+
+@cocotb.test()
+async def status_error_and_interrupt(dut):
+    """Done and error jobs; held values; enables; clearing; an event beats its clearing."""
+    tb = await prepare(dut)
+    enable, event = regs.IRQ_ENABLE_DONE_BITS, {"done": 1, "error": 2}
+    assert enable == 1
+    for kind in ("done", "error", "done", "error", "error"):
+        code, info = random.choice(sorted(regs.ERRORS)[1:]), random.randint(1, 255)
+        enables = random.choice([1, 2, 3])
+        await tb.write("IRQ_ENABLE", enables)
+        await tb.expect("IRQ_ENABLE", enables)
+        await tb.start()
+        await tb.status(1, 0, 0)
+        await tb.expect("ERROR", 0)
+        assert int(dut.irq.value) == 0
+        if kind == "done":
+            await tb.finish()
+        else:
+            await tb.finish(err_valid=1, err_code=code, err_info=info)
+        for _ in range(2):
+            await tb.status(0, kind == "done", kind == "error")
+            await tb.expect("ERROR", 0 if kind == "done" else info << 8 | code)
+            await tb.expect("IRQ_STATUS", event[kind])
+            assert int(dut.irq.value) == (enables & event[kind] != 0), (kind, enables)
+        # Zeros, the other bit and a missing strobe clear nothing.
+        await tb.write("IRQ_STATUS", WORD & ~event[kind])
+        await tb.write("IRQ_STATUS", WORD, 0xE)
+        await tb.expect("IRQ_STATUS", event[kind])
+        await tb.write("IRQ_ENABLE", 3)
+        await RisingEdge(dut.clk)
+        assert int(dut.irq.value) == 1
+        await tb.write("IRQ_ENABLE", 0)
+        await RisingEdge(dut.clk)
+        assert int(dut.irq.value) == 0
+        await tb.write("IRQ_STATUS", event[kind])
+        await tb.expect("IRQ_STATUS", 0)
+        await tb.status(0, kind == "done", kind == "error")
+    await tb.write("IRQ_ENABLE", 3)
+    # Events in every cycle around a clearing: the last one stays.
+    await tb.start()
+    dut.done.value = 1
+    await tb.write("IRQ_STATUS", 1)
+    dut.done.value = 0
+    dut.busy.value = 0
+    await tb.expect("IRQ_STATUS", 1)
+    assert int(dut.irq.value) == 1
+    assert tb.checked > 50
+
+
+@cocotb.test()
+async def counters(dut):
+    """Each counter sums its own increments, only while busy, from 0 at each start."""
+    tb = await prepare(dut)
+
+    async def feed(cycles):
+        totals = [0] * COUNTERS
+        for _ in range(cycles):
+            amounts = [random.choice([0, 1, random.getrandbits(regs.INC_W)])
+                       for _ in range(COUNTERS)]
+            dut.ev_inc.value = sum(a << regs.INC_W * i for i, a in enumerate(amounts))
+            totals = [t + a for t, a in zip(totals, amounts, strict=True)]
+            await RisingEdge(dut.clk)
+        dut.ev_inc.value = 0
+        return totals
+
+    async def compare(totals, cycles):
+        for name, total in zip(regs.COUNTERS, totals, strict=True):
+            await tb.expect(f"CNT_{name}", cycles if name == "CYCLES" else total)
+
+    for cycles in (40, 1, 7):
+        await tb.write("CTRL", 1 << regs.CTRL_START_LSB)
+        await feed(10)
+        dut.busy.value = 1
+        totals = await feed(cycles)
+        dut.busy.value = 0
+        await feed(10)
+        await tb.finish()
+        await compare(totals, cycles)
+        await compare(totals, cycles)
+
+    # Saturation: 2^16 increments of 2^16 - 1 end just below 2^32, three more pass it.
+    await tb.write("CTRL", 1 << regs.CTRL_START_LSB)
+    await ClockCycles(dut.clk, 2)
+    limit = 1 << 16
+    for cycles, totals in ((limit, limit * (limit - 1)), (3, WORD)):
+        dut.busy.value = 1
+        dut.ev_inc.value = (1 << regs.INC_W * COUNTERS) - 1
+        await ClockCycles(dut.clk, cycles)
+        dut.ev_inc.value = 0
+        dut.busy.value = 0
+        await ClockCycles(dut.clk, 3)
+        await compare([totals] * COUNTERS, cycles if cycles == limit else limit + 3)
+    assert tb.checked == 8 * COUNTERS
+
+
+@cocotb.test()
+async def reads_and_writes_together(dut):
+    """Both directions at once, with random gaps in every channel."""
+    tb = await prepare(dut, gap=3)
+    values = {}
+
+    async def writer():
+        for _ in range(120):
+            name, value = random.choice(regs.JOB[:12]), random.getrandbits(32)
+            # Unknown to the reader while it is being written.
+            values.pop(name, None)
+            await tb.write(name, value)
+            values[name] = value
+
+    task = cocotb.start_soon(writer())
+    while not task.done():
+        name = random.choice(regs.JOB[:12])
+        before = values.get(name)
+        got = await tb.read(name)
+        if before is not None and values.get(name) == before:
+            assert got == before, name
+            tb.checked += 1
+    assert tb.checked > 20
+
+
+def test_csr(sim, seed, config):
+    cfg = Config.from_name(config.name)
+    names = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES", "KEYS_MAX", "ADDR_W", "SC_FRAC",
+             "TWO_TERM", "SC_W")
+    run("csr", __name__, {n: getattr(cfg, n) for n in names}, sim, seed=seed)

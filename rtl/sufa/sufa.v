@@ -491,20 +491,22 @@ module sufa #(
     assign tap_e_valid = ex_out_valid;
 
     // Number of rises of this cycle
-    wire [(NEXP+1)*8-1:0] upd_sum;
-    reg  [7:0]            upd_reg;
+    reg [7:0] upd_sum;
+    reg [7:0] upd_reg;
 
-    assign upd_sum[7:0] = 8'd0;
     assign ev_maxupd = upd_reg;
 
-    generate
-        for (i = 0; i < NEXP; i = i + 1) begin : g_upd
-            assign upd_sum[(i+1)*8 +: 8] = upd_sum[i*8 +: 8] + {7'd0, ex_upd[i]};
+    integer u;
+
+    always @* begin
+        upd_sum = 8'd0;
+        for (u = 0; u < NEXP; u = u + 1) begin
+            upd_sum = upd_sum + {7'd0, ex_upd[u]};
         end
-    endgenerate
+    end
 
     always @(posedge clk) begin
-        upd_reg <= rst ? 8'd0 : upd_sum[NEXP*8 +: 8];
+        upd_reg <= rst ? 8'd0 : upd_sum;
     end
 
     // -----------------------------------------------------------------------------------------

@@ -99,8 +99,6 @@ module sufa_qk_ctl #(
     reg              last_reg, last_next;
     // Running step is the last one of its tile
     reg              fin_reg, fin_next;
-    // A step was started whose sums are not captured yet
-    reg              flight_reg, flight_next;
     // Buffers in use; those of the next tile
     reg              qbuf_reg, qbuf_next;
     reg [1:0]        kbuf_reg, kbuf_next;
@@ -127,7 +125,9 @@ module sufa_qk_ctl #(
     // The Q buffer leaves with the last step of the last tile.
     wire       q_leaves = elem_last && fin_reg && last_reg;
     wire       q_there = q_leaves ? q_count_reg[1] : |q_count_reg;
-    wire       may_start = slot && (!flight_reg || hold_soon);
+    // A step was started whose sums are not captured yet.
+    wire       flight = run_reg || |pipe_reg || done_reg;
+    wire       may_start = slot && (!flight || hold_soon);
     wire       tile_ok = left_reg == 8'd0 && k_t_valid && t_ready;
     wire       no_steps = k_t_nsteps == 8'd0;
 
@@ -135,7 +135,7 @@ module sufa_qk_ctl #(
     wire go_tile = may_start && tile_ok && !no_steps && q_there;
     // A tile without steps gives its buffers back in its own cycle.
     wire go_skip = !run_reg && tile_ok && no_steps
-                   && (!k_t_last || (!flight_reg && end_ok && q_there));
+                   && (!k_t_last || (!flight && end_ok && q_there));
     wire go = go_step || go_tile;
 
     assign k_t_ready = go_tile || go_skip;
@@ -173,7 +173,6 @@ module sufa_qk_ctl #(
         step_next = step_reg;
         last_next = last_reg;
         fin_next = fin_reg;
-        flight_next = flight_reg;
         qbuf_next = qbuf_reg;
         kbuf_next = kbuf_reg;
         kbuf_new_next = kbuf_new_reg;
@@ -191,7 +190,6 @@ module sufa_qk_ctl #(
         end
         if (qk_cap) begin
             done_next = 1'b0;
-            flight_next = 1'b0;
         end
         if (pipe_reg[3] && pipe_last_reg[3]) begin
             done_next = 1'b1;
@@ -205,7 +203,6 @@ module sufa_qk_ctl #(
         if (go) begin
             run_next = 1'b1;
             elem_next = {ELEM_W{1'b0}};
-            flight_next = 1'b1;
         end
         if (go_step) begin
             left_next = left_reg - 8'd1;
@@ -238,7 +235,6 @@ module sufa_qk_ctl #(
         step_reg <= step_next;
         last_reg <= last_next;
         fin_reg <= fin_next;
-        flight_reg <= flight_next;
         qbuf_reg <= qbuf_next;
         kbuf_reg <= kbuf_next;
         kbuf_new_reg <= kbuf_new_next;
@@ -256,7 +252,6 @@ module sufa_qk_ctl #(
         if (rst) begin
             run_reg <= 1'b0;
             left_reg <= 8'd0;
-            flight_reg <= 1'b0;
             qbuf_reg <= 1'b0;
             kbuf_new_reg <= 2'd0;
             lbuf_new_reg <= 2'd0;

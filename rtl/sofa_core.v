@@ -4,7 +4,7 @@
  * sofa_core: registers, sequencer and the stages fetch, dlzs, sads, sufa, store, wired as
  * docs/architecture.md shows, with taps between the stages.
  *
- * The taps are outputs for verification: every value that a stage hands on, at the cycle in which it
+ * The taps are outputs for verification: every value that a stage hands on, in the cycle when it
  * does so. Leave them open (sofa_top does) and synthesis removes them.
  *
  * Source: H. Wang et al., "SOFA", MICRO 2024, and docs/architecture.md.
@@ -42,6 +42,8 @@ module sofa_core #(
     parameter DIV_ROWS = ROWS < 32 ? ROWS : 32,
     // K tile and V tile buffers in the rings, 2..4
     parameter KV_BUFS = 2,
+    // 1: the taps of the exp units and of the flush work, 0: they are constant
+    parameter TAPS = 1,
     // Derived: slot index bits
     parameter SLOT_W = $clog2(BC_MAX),
     // Derived: score bits
@@ -162,7 +164,7 @@ module sofa_core #(
      */
     output wire                         tap_o_valid,
     output wire [7:0]                   tap_o_elem,
-    output wire [ROWS*16-1:0]           tap_o,
+    output wire [ROWS*16-1:0]           tap_o_data,
     output wire [ROWS*L_W-1:0]          tap_o_sum,
     output wire [ROWS*16-1:0]           tap_o_rcp
 );
@@ -170,127 +172,106 @@ module sofa_core #(
 // Smallest tile at run time
 localparam BC_MIN = COLS < 4 ? 4 : COLS;
 
-wire [31:0]                   job_mode;
-wire [31:0]                   job_d;
-wire [31:0]                   job_rows;
-wire [31:0]                   job_keys;
-wire [31:0]                   job_heads;
-wire [31:0]                   job_kv_heads;
-wire [31:0]                   job_offset;
-wire [31:0]                   job_bc;
-wire [31:0]                   job_quota;
-wire [31:0]                   job_radius;
-wire [31:0]                   job_scale_m;
-wire [31:0]                   job_scale_shift;
-wire [5*48-1:0]               job_base;
-wire [5*32-1:0]               job_stride;
-wire [5*32-1:0]               job_hstride;
-wire                          start;
-wire                          soft_reset;
-wire                          busy;
-wire                          done;
-wire                          err_valid;
-wire [7:0]                    err_code;
-wire [7:0]                    err_info;
-wire                          qc_valid;
-wire                          qc_ready;
-wire [47:0]                   qc_addr;
-wire [7:0]                    qc_rows;
-wire                          tc_valid;
-wire                          tc_ready;
-wire [47:0]                   tc_k8addr;
-wire [31:0]                   tc_k8inc;
-wire [`TD_W-1:0]              tc_td;
-wire                          blk_done;
-wire                          halt;
-wire                          stage_clear;
-wire                          rd_idle;
-wire                          wr_idle;
-wire                          rd_err_valid;
-wire [1:0]                    rd_err_stream;
-wire [1:0]                    rd_err_resp;
-wire                          wr_err_valid;
-wire [1:0]                    wr_err_resp;
-wire                          ev_block;
-wire                          ev_tile;
-wire                          q_wr_valid;
-wire                          q_wr_buf;
-wire [$clog2(ROWS)-1:0]       q_wr_row;
-wire [7:0]                    q_wr_beat;
-wire [BUS_BYTES*8-1:0]        q_wr_data;
-wire                          q_commit;
-wire                          q_release_dlzs;
-wire                          q_release_sufa;
-wire                          k8_wr_valid;
-wire                          k8_wr_buf;
-wire [SLOT_W-1:0]             k8_wr_slot;
-wire [7:0]                    k8_wr_beat;
-wire [BUS_BYTES*8-1:0]        k8_wr_data;
-wire                          k8_t_valid;
-wire                          k8_t_ready;
-wire [`TD_W-1:0]              k8_t_td;
-wire                          k8_release;
-wire                          s_valid;
-wire                          s_ready;
-wire                          s_first;
-wire                          s_last;
-wire [`TD_W-1:0]              s_td;
-wire [ROWS*12*SC_W-1:0]       s_scores;
-wire                          l_wr_valid;
-wire [1:0]                    l_wr_buf;
-wire [3:0]                    l_wr_word;
-wire [ROWS*4*(SLOT_W+1)-1:0]  l_wr_data;
-wire                          l_release;
-wire                          u_valid;
-wire                          u_ready;
-wire [`TD_W-1:0]              u_td;
-wire [BC_MAX-1:0]             u_union;
-wire [7:0]                    u_nsteps;
-wire [15:0]                   u_nsel;
-wire                          k_wr_valid;
-wire [1:0]                    k_wr_buf;
-wire [SLOT_W-1:0]             k_wr_slot;
-wire [7:0]                    k_wr_beat;
-wire [BUS_BYTES*8-1:0]        k_wr_data;
-wire                          k_t_valid;
-wire                          k_t_ready;
-wire [`TD_W-1:0]              k_t_td;
-wire [7:0]                    k_t_nsteps;
-wire                          k_release;
-wire                          v_wr_valid;
-wire [1:0]                    v_wr_buf;
-wire [SLOT_W-1:0]             v_wr_slot;
-wire [7:0]                    v_wr_beat;
-wire [BUS_BYTES*8-1:0]        v_wr_data;
-wire                          v_t_valid;
-wire                          v_t_ready;
-wire                          v_release;
-wire                          o_valid;
-wire                          o_ready;
-wire [7:0]                    o_elem;
-wire [ROWS*16-1:0]            o_data;
-wire                          o_last;
-wire [47:0]                   o_addr;
-wire [7:0]                    o_rows;
-wire                          ev_beat_q;
-wire                          ev_beat_k8;
-wire                          ev_beat_k;
-wire                          ev_beat_v;
-wire                          ev_fetch_stall;
-wire                          ev_dlzs_busy;
-wire                          ev_dlzs_stall;
-wire                          ev_sads_busy;
-wire                          ev_sads_stall;
-wire                          ev_sufa_busy;
-wire                          ev_sufa_stall;
-wire                          ev_sufa_starve;
-wire [7:0]                    ev_maxupd;
-wire                          ev_beat_o;
-wire                          ev_store_stall;
+wire [31:0] job_mode, job_d, job_rows, job_keys, job_heads, job_kv_heads, job_offset, job_bc;
+wire [31:0] job_quota, job_radius, job_scale_m, job_scale_shift;
+wire [5*48-1:0] job_base;
+wire [5*32-1:0] job_stride, job_hstride;
+wire start, soft_reset, busy, done, err_valid;
+wire [7:0] err_code, err_info;
+wire qc_valid, qc_ready;
+wire [47:0] qc_addr;
+wire [7:0] qc_rows;
+wire tc_valid, tc_ready;
+wire [47:0] tc_k8addr;
+wire [31:0] tc_k8inc;
+wire [`TD_W-1:0] tc_td;
+wire blk_done, halt, stage_clear, rd_idle, wr_idle, rd_err_valid;
+wire [1:0] rd_err_stream, rd_err_resp;
+wire wr_err_valid;
+wire [1:0] wr_err_resp;
+wire ev_block, ev_tile, q_wr_valid, q_wr_buf;
+wire [$clog2(ROWS)-1:0] q_wr_row;
+wire [7:0] q_wr_beat;
+wire [BUS_BYTES*8-1:0] q_wr_data;
+wire q_commit, q_release_dlzs, q_release_sufa, k8_wr_valid, k8_wr_buf;
+wire [SLOT_W-1:0] k8_wr_slot;
+wire [7:0] k8_wr_beat;
+wire [BUS_BYTES*8-1:0] k8_wr_data;
+wire k8_t_valid, k8_t_ready;
+wire [`TD_W-1:0] k8_t_td;
+wire k8_release, s_valid, s_ready, s_first, s_last;
+wire [`TD_W-1:0] s_td;
+wire [ROWS*12*SC_W-1:0] s_scores;
+wire l_wr_valid;
+wire [1:0] l_wr_buf;
+wire [3:0] l_wr_word;
+wire [ROWS*4*(SLOT_W+1)-1:0] l_wr_data;
+wire l_release, u_valid, u_ready;
+wire [`TD_W-1:0] u_td;
+wire [BC_MAX-1:0] u_union;
+wire [7:0] u_nsteps;
+wire [15:0] u_nsel;
+wire k_wr_valid;
+wire [1:0] k_wr_buf;
+wire [SLOT_W-1:0] k_wr_slot;
+wire [7:0] k_wr_beat;
+wire [BUS_BYTES*8-1:0] k_wr_data;
+wire k_t_valid, k_t_ready;
+wire [`TD_W-1:0] k_t_td;
+wire [7:0] k_t_nsteps;
+wire k_release, v_wr_valid;
+wire [1:0] v_wr_buf;
+wire [SLOT_W-1:0] v_wr_slot;
+wire [7:0] v_wr_beat;
+wire [BUS_BYTES*8-1:0] v_wr_data;
+wire v_t_valid, v_t_ready, v_release, o_valid, o_ready;
+wire [7:0] o_elem;
+wire [ROWS*16-1:0] o_data;
+wire o_last;
+wire [47:0] o_addr;
+wire [7:0] o_rows;
+wire ev_beat_q, ev_beat_k8, ev_beat_k, ev_beat_v, ev_fetch_stall, ev_dlzs_busy;
+wire ev_dlzs_stall, ev_sads_busy, ev_sads_stall, ev_sufa_busy, ev_sufa_stall, ev_sufa_starve;
+wire [7:0] ev_maxupd;
+wire ev_beat_o, ev_store_stall;
+
+wire [`SOFA_CNT_NUM*`SOFA_CNT_INC_W-1:0] ev_inc;
 
 wire stage_rst = rst || stage_clear;
 wire cfg_dense = job_mode[`SOFA_MODE_DENSE_LSB];
 wire [1:0] cfg_snap = job_mode[`SOFA_MODE_SNAP_LSB +: 2];
+
+// what each counter grows by, 16 bits each; the entry of CYCLES is not looked at
+wire u_taken = u_valid && u_ready;
+wire [6:0] u_count;
+assign ev_inc[`SOFA_CNT_CYCLES*16 +: 16] = 16'd0;
+assign ev_inc[`SOFA_CNT_DLZS_BUSY*16 +: 16] = {15'd0, ev_dlzs_busy};
+assign ev_inc[`SOFA_CNT_DLZS_STALL*16 +: 16] = {15'd0, ev_dlzs_stall};
+assign ev_inc[`SOFA_CNT_SADS_BUSY*16 +: 16] = {15'd0, ev_sads_busy};
+assign ev_inc[`SOFA_CNT_SADS_STALL*16 +: 16] = {15'd0, ev_sads_stall};
+assign ev_inc[`SOFA_CNT_SUFA_BUSY*16 +: 16] = {15'd0, ev_sufa_busy};
+assign ev_inc[`SOFA_CNT_SUFA_STALL*16 +: 16] = {15'd0, ev_sufa_stall};
+assign ev_inc[`SOFA_CNT_SUFA_STARVE*16 +: 16] = {15'd0, ev_sufa_starve};
+assign ev_inc[`SOFA_CNT_FETCH_STALL*16 +: 16] = {15'd0, ev_fetch_stall};
+assign ev_inc[`SOFA_CNT_STORE_STALL*16 +: 16] = {15'd0, ev_store_stall};
+assign ev_inc[`SOFA_CNT_TILES*16 +: 16] = {15'd0, ev_tile};
+assign ev_inc[`SOFA_CNT_BLOCKS*16 +: 16] = {15'd0, ev_block};
+assign ev_inc[`SOFA_CNT_SELECTED*16 +: 16] = u_taken ? u_nsel : 16'd0;
+assign ev_inc[`SOFA_CNT_UNION*16 +: 16] = {9'd0, u_taken ? u_count : 7'd0};
+assign ev_inc[`SOFA_CNT_STEPS*16 +: 16] = {8'd0, u_taken ? u_nsteps : 8'd0};
+assign ev_inc[`SOFA_CNT_MAX_UPDATES*16 +: 16] = {8'd0, ev_maxupd};
+assign ev_inc[`SOFA_CNT_BEATS_Q*16 +: 16] = {15'd0, ev_beat_q};
+assign ev_inc[`SOFA_CNT_BEATS_K8*16 +: 16] = {15'd0, ev_beat_k8};
+assign ev_inc[`SOFA_CNT_BEATS_K*16 +: 16] = {15'd0, ev_beat_k};
+assign ev_inc[`SOFA_CNT_BEATS_V*16 +: 16] = {15'd0, ev_beat_v};
+assign ev_inc[`SOFA_CNT_BEATS_O*16 +: 16] = {15'd0, ev_beat_o};
+
+popcount #(
+    .WIDTH(BC_MAX)
+) union_count_inst (
+    .bits(u_union),
+    .count(u_count)
+);
 
 // taps
 assign tap_s_valid = s_valid && s_ready;
@@ -592,7 +573,8 @@ sufa #(
     .KEYS_MAX(KEYS_MAX),
     .EXP_ROWS(EXP_ROWS),
     .DIV_ROWS(DIV_ROWS),
-    .KV_BUFS(KV_BUFS)
+    .KV_BUFS(KV_BUFS),
+    .TAPS(TAPS)
 ) sufa_inst (
     .clk(clk),
     .rst(stage_rst),
@@ -652,7 +634,7 @@ sufa #(
     .tap_e_dm(tap_e_dm),
     .tap_o_valid(tap_o_valid),
     .tap_o_elem(tap_o_elem),
-    .tap_o(tap_o),
+    .tap_o(tap_o_data),
     .tap_l(tap_o_sum),
     .tap_r(tap_o_rcp)
 );

@@ -116,7 +116,8 @@ sofa_core #(
     .TWO_TERM(TWO_TERM),
     .EXP_ROWS(EXP_ROWS),
     .DIV_ROWS(DIV_ROWS),
-    .KV_BUFS(KV_BUFS)
+    .KV_BUFS(KV_BUFS),
+    .TAPS(0)
 ) core_inst (
     .clk(clk),
     .rst(rst),
@@ -195,7 +196,7 @@ sofa_core #(
     .tap_e_dm(),
     .tap_o_valid(),
     .tap_o_elem(),
-    .tap_o(),
+    .tap_o_data(),
     .tap_o_sum(),
     .tap_o_rcp()
 );

@@ -158,7 +158,7 @@ module sofa_tb #(
      */
     output wire                         tap_o_valid,
     output wire [7:0]                   tap_o_elem,
-    output wire [ROWS*16-1:0]           tap_o,
+    output wire [ROWS*16-1:0]           tap_o_data,
     output wire [ROWS*L_W-1:0]          tap_o_sum,
     output wire [ROWS*16-1:0]           tap_o_rcp
 );
@@ -178,7 +178,8 @@ sofa_core #(
     .TWO_TERM(TWO_TERM),
     .EXP_ROWS(EXP_ROWS),
     .DIV_ROWS(DIV_ROWS),
-    .KV_BUFS(KV_BUFS)
+    .KV_BUFS(KV_BUFS),
+    .TAPS(1)
 ) core_inst (
     .clk(clk),
     .rst(rst),
@@ -257,7 +258,7 @@ sofa_core #(
     .tap_e_dm(tap_e_dm),
     .tap_o_valid(tap_o_valid),
     .tap_o_elem(tap_o_elem),
-    .tap_o(tap_o),
+    .tap_o_data(tap_o_data),
     .tap_o_sum(tap_o_sum),
     .tap_o_rcp(tap_o_rcp)
 );

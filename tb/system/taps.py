@@ -50,7 +50,9 @@ class TapScorer:
 
     def __init__(self, dut, cfg: Config, scoreboard: Scoreboard):
         self._cfg, self._sb = cfg, scoreboard
-        self.forget()
+        # List buffer of the job's first tile: the ring goes on from one job to the next.
+        self._ring = 0
+        self._tiles = []
 
         def watch(name, fields, callback):
             StreamMonitor(dut, name, dut.clk, dut.rst, fields=fields, callback=callback)
@@ -59,21 +61,17 @@ class TapScorer:
         watch("tap_l", ("buf", "word", "data"), self._list_word)
         watch("tap_t", ("td", "union", "nsteps", "nsel"), self._tile)
         watch("tap_e", ("unit", "row", "za", "zb", "pa", "pb", "va", "vb", "m", "dm"), self._step)
-        watch("tap_o", ("elem", "o", "sum", "rcp"), self._flush)
+        watch("tap_o", ("elem", "data", "sum", "rcp"), self._flush)
 
-    def forget(self):
-        """Drop what is expected, after a reset or an aborted job."""
-        self._job = None
+    def expect(self, job: Job, result: JobResult):
+        """The job that starts next, and the traced model's result of it."""
+        self._ring = (self._ring + len(self._tiles)) % LIST_BUFFERS
+        self._job = job
         self._tiles, self._steps, self._blocks = [], [], []
         self._at_score, self._word = 0, 0
         self._at_tile, self._words_seen = 0, {}
         self._at_step = np.zeros(self._cfg.ROWS // self._cfg.EXP_ROWS, int)
         self._at_block = 0
-
-    def expect(self, job: Job, result: JobResult):
-        """The job that starts next, and the traced model's result of it."""
-        self.forget()
-        self._job = job
         for head, head_result in enumerate(result.heads):
             for block in head_result.blocks:
                 self._blocks.append((head, block))
@@ -129,7 +127,7 @@ class TapScorer:
 
     def _list_word(self, item):
         cfg = self._cfg
-        at = self._at_tile + (item["buf"] - self._at_tile) % LIST_BUFFERS
+        at = self._at_tile + (item["buf"] - self._ring - self._at_tile) % LIST_BUFFERS
         place = self._expected_tile(at, "sads list")
         chosen = place.block.lists[place.number]
         first = 4 * item["word"]
@@ -207,7 +205,7 @@ class TapScorer:
         elem = item["elem"]
         where = {"row": block.row, "head": head, "element": elem}
         self._sb.compare("sufa o", block.trace.o_final[:, elem],
-                         unpack(item["o"], cfg.ROWS, 16, True)[:rows], axes=("row",), width=16,
+                         unpack(item["data"], cfg.ROWS, 16, True)[:rows], axes=("row",), width=16,
                          where=where)
         if elem == 0:
             self._sb.compare("sufa l", block.trace.l_final,

@@ -42,8 +42,6 @@ module sofa_core #(
     parameter DIV_ROWS = ROWS < 32 ? ROWS : 32,
     // K tile and V tile buffers in the rings, 2..4
     parameter KV_BUFS = 2,
-    // 1: the taps of the exp units and of the flush work, 0: they are constant
-    parameter TAPS = 1,
     // Derived: slot index bits
     parameter SLOT_W = $clog2(BC_MAX),
     // Derived: score bits
@@ -573,8 +571,7 @@ sufa #(
     .KEYS_MAX(KEYS_MAX),
     .EXP_ROWS(EXP_ROWS),
     .DIV_ROWS(DIV_ROWS),
-    .KV_BUFS(KV_BUFS),
-    .TAPS(TAPS)
+    .KV_BUFS(KV_BUFS)
 ) sufa_inst (
     .clk(clk),
     .rst(stage_rst),

@@ -188,7 +188,7 @@ def illegal_changes(cfg, job):
         cases += [
             (f"{name} base", change("base", job["base"][i] + bus // 2), regs.ERR_BASE_ALIGN, i),
             (f"{name} stride", change("stride", job["stride"][i] + 4), regs.ERR_STRIDE_ALIGN, i),
-            (f"{name} head stride", change("hstride", job["hstride"][i] + 8 % bus or 4),
+            (f"{name} head stride", change("hstride", job["hstride"][i] + bus // 2),
              regs.ERR_HEAD_STRIDE_ALIGN, i),
             (f"{name} stride 0", change("stride", 0), regs.ERR_STRIDE_SMALL, i),
             (f"{name} head stride 0", change("hstride", 0, more=multi),

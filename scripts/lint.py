@@ -130,9 +130,12 @@ def yosys(paths: list[Path]) -> dict[tuple[str, str], list[str]]:
                 script += [f"log @@ read {name}",
                            f"read_verilog -defer {options} {include} {files[name]}"]
             script += ["design -save all"]
+            # Only the module itself is checked: its children have their own turn, and looking for
+            # loops through wide shifters again below every parent takes minutes.
             for name in todo:
                 script += [f"log @@ check {name}", "design -load all",
-                           f"hierarchy -check -top {name}", "proc", "check -assert"]
+                           f"hierarchy -check -top {name}", "proc", "opt_clean",
+                           f"check -assert {name}"]
             code, text = run_yosys(script)
             step, current = "read", None
             for line in text.splitlines():

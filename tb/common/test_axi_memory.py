@@ -158,6 +158,9 @@ async def traffic(dut, profile, ready_mode):
             assert ids != in_order, "nothing was reordered"
         if not options.get("interleave"):
             assert all(len(set(ids[b * beats : (b + 1) * beats])) == 1 for b in expect)
+        elif bursts > 10 and beats > 1:
+            runs = 1 + sum(a != b for a, b in zip(ids, ids[1:], strict=False))
+            assert runs > bursts, "no beats were interleaved"
         assert tb.mem.reads == [(BASE + read + b * beats * tb.n, beats, b & 3) for b in expect]
         assert stats.read_bursts == stats.write_bursts == bursts
         assert stats.read_beats == stats.write_beats == bursts * beats
@@ -209,6 +212,27 @@ async def full_bandwidth(dut):
 
 
 @cocotb.test()
+@cocotb.parametrize(early_w=[True, False])
+async def data_before_address(dut, early_w):
+    """With early_w all data of a burst goes ahead of its address, without it none does."""
+    tb = TB(dut, early_w=early_w)
+    requests = StreamMonitor(dut, "m_axi_aw", dut.clk, dut.rst, fields=("addr",), use_ready=True,
+                             bus_separator="")
+    data = StreamMonitor(dut, "tap_w", dut.clk, dut.rst, fields=("data",))
+    await tb.reset()
+    for run_number in range(4):
+        # Long idle before, so that write data alone must wake the memory.
+        await ClockCycles(dut.clk, 60)
+        await tb.start(bursts=1, beats=4, write=4096 * run_number, aw_delay=40)
+        await tb.done()
+        first, last = data.cycles[-4], data.cycles[-1]
+        assert last < requests.cycles[-1] if early_w else first > requests.cycles[-1]
+    tb.check_memory()
+    assert data.count == 16 and not tb.mem.errors
+    tb.board.finish()
+
+
+@cocotb.test()
 async def sleeps_and_keeps_time(dut):
     """After long idle times the next burst is served as before and cycles are counted right."""
     tb = TB(dut)
@@ -221,7 +245,13 @@ async def sleeps_and_keeps_time(dut):
         await tb.start(bursts=2, beats=2, read=0, write=4096)
         await tb.done()
         tb.check_memory()
-    assert len(times) == 24 and all(a == b for a, b in times), times
+    for read, write in ((None, 0), (0, None), (None, 4096)):
+        await ClockCycles(dut.clk, 60)
+        await tb.start(bursts=1, beats=1, read=read, write=write)
+        await tb.done(20)
+    await ClockCycles(dut.clk, 2)
+    tb.check_memory()
+    assert len(times) == 27 and all(a == b for a, b in times), times
     assert times[-1][0] > 1100
     assert not tb.mem.errors
     tb.board.finish()
@@ -284,6 +314,13 @@ async def faults_answer_errors(dut):
     # The faulty beats must not have reached the memory.
     tb.expected[8192 : 8192 + 2 * tb.n] = old[8192 : 8192 + 2 * tb.n]
     tb.check_memory()
+    # A burst answers with its worst beat, be that the first or the last of them.
+    tb.mem.add_fault(BASE + 8192 + 2 * tb.n, BASE + 8192 + 2 * tb.n, "write", "SLVERR")
+    for at in (8192, 8192 + tb.n):
+        tb.expected[:] = tb.mem.data
+        await tb.start(bursts=1, beats=2, write=at)
+        await tb.done()
+        assert answers.pop() == ("write", BASE + at, 2, 0, 3)
     assert answers == [
         ("read", BASE + 4096, 4, 0, 2), ("read", BASE + SIZE, 2, 0, 3),
         ("read", BASE - 4096, 2, 0, 3), ("write", BASE + 8192, 1, 0, 2),

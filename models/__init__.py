@@ -13,3 +13,9 @@ bounds      least cycles of a block and of a job
 oracle      float64 attention, error and recall measures
 workloads   captured Q, K, V of trained models
 """
+
+import os
+
+# The matrix products here are small: a second BLAS thread gains little, and on a busy machine the
+# threads wait for each other and lose a factor of ten. Works only when numpy is not yet loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -55,8 +55,9 @@ module corner_buffer #(
 
     generate
         if (LANES < 2 || LANES > 256 || LANES != (1 << $clog2(LANES)) || ELEMS < 2
-                || ELEMS > 256 * BEAT || WIDTH < 1 || BEAT < 1 || BEAT > LANES || BEAT != (1 << $clog2(BEAT))
-                || BUFS < 1 || BUFS > 4 || ROTATE < 0 || ROTATE > 1) begin : g_illegal
+                || ELEMS > 256 * BEAT || WIDTH < 1 || BEAT < 1 || BEAT > LANES
+                || BEAT != (1 << $clog2(BEAT)) || BUFS < 1 || BUFS > 4
+                || ROTATE < 0 || ROTATE > 1) begin : g_illegal
             // No such module exists: elaboration stops here and names this instance.
             illegal_parameter_corner_buffer_needs_LANES_BEAT_powers_of_two_BEAT_to_LANES stop ();
         end

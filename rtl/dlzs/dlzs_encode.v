@@ -50,7 +50,8 @@ module dlzs_encode #(
 
     wire [3:0]  exp_floor = {e3, e2, e1, e0};
     wire        zero = exp_floor == 4'd0;
-    wire        up = snap == SNAP_NEAREST && next && exp_floor != 4'd15;
+    // No exponent above 15 arises: the only number with 15 is -32768, whose next bit is 0.
+    wire        up = snap == SNAP_NEAREST && next;
     wire [3:0]  exp = exp_floor + {3'd0, up};
     wire [4:0]  base = {sign, exp} & {5{!zero}};
 

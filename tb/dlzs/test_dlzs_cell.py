@@ -66,7 +66,7 @@ async def sums(dut):
     await tb.edge
     codes = tb.codes()
     extreme = [(k, int(c)) for k in (-128, 127) for c in codes if c & 15 >= 14]
-    compared, pauses = 0, 0
+    compared, pauses, last = 0, 0, None
     for turn in range(150 + len(extreme)):
         want = 0
         for i in range(TERMS):

@@ -70,7 +70,8 @@ module sufa_exp_ctl #(
     // Cycles of a step, counted from 0; the first from which at most 5 are left, this one included.
     localparam [EROW_W:0] LAST_READ = {(EROW_W + 1){1'b1}};
     localparam NEAR_POSSIBLE = 2 * EXP_ROWS >= 8;
-    localparam [EROW_W:0] NEAR_READ = NEAR_POSSIBLE ? LAST_READ - 4 : LAST_READ;
+    localparam [31:0] NEAR_32 = 2 * EXP_ROWS - 5;
+    localparam [EROW_W:0] NEAR_READ = NEAR_POSSIBLE ? NEAR_32[EROW_W:0] : LAST_READ;
     localparam [DROW_W-1:0] LAST_SCAN = {DROW_W{1'b1}};
 
     // Scores wait; they end the block

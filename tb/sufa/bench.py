@@ -182,16 +182,17 @@ class Bench:
             self.q_jobs.append((self.blocks_before % 2, writes))
             self.blocks_before += 1
             for t, tile in enumerate(block.tiles):
-                self.l_jobs.append((self.tiles_before % 4, list(enumerate(self._list_words(tile.lists)))))
+                words = self._list_words(tile.lists)
+                self.l_jobs.append((self.tiles_before % 4, list(enumerate(words))))
                 slots = np.flatnonzero(tile.lists.union).tolist()
                 td = {"n": len(tile.k), "rows": len(block.q), "first": t == 0,
                       "last": t == len(block.tiles) - 1, "oaddr": block.oaddr,
                       "kstep": self.rng.getrandbits(17), "kaddr": self.rng.getrandbits(48)}
                 word = sum(int(v) << TD_FIELDS[f][0] for f, v in td.items())
-                self.k_jobs.append((self.tiles_before % cfg.KV_BUFS, self._vectors(tile.k, slots, beats, qe),
+                buffer = self.tiles_before % cfg.KV_BUFS
+                self.k_jobs.append((buffer, self._vectors(tile.k, slots, beats, qe),
                                     (word, tile.lists.nsteps), number))
-                self.v_jobs.append((self.tiles_before % cfg.KV_BUFS,
-                                    self._vectors(tile.v, slots, beats, qe)))
+                self.v_jobs.append((buffer, self._vectors(tile.v, slots, beats, qe)))
                 number, self.tiles_before = number + 1, self.tiles_before + 1
         self.free = {"q": 2, "l": 4, "k": cfg.KV_BUFS, "v": cfg.KV_BUFS}
         self.size = dict(self.free)

@@ -49,6 +49,7 @@ FORMATS = (
     {},
     {"GUARD": 0},
     {"GUARD": 1},
+    {"GUARD": 1, "O_FRAC": 7},
     {"GUARD": 3},
     {"Z_FRAC": 8},
     {"Z_FRAC": 9},

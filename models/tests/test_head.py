@@ -209,15 +209,18 @@ def test_bad_arrays():
 
 @pytest.mark.parametrize("name", workloads.list_cases())
 def test_error_on_real_heads(name):
-    """The integer path against float64 softmax over the same keys: at most 0.2 % on any head."""
+    """The integer path against float64 softmax of the float inputs over the same keys."""
     case = workloads.load_case(name)
     compared = 0
     for h in range(case.n_heads):
         q, k, v = case.head(h)
         z = quantise.quantise_attention(q, k, v, PAPER)
-        job = job_for(z, bc=64, quota=16, radius=z.radius(6.0, 0, PAPER), causal=case.causal)
-        got = run_head(z.q, z.k, z.v, z.k8, job, PAPER)
-        want = oracle.attention(q, k, v, got.selected)
-        assert oracle.relative_error(got.out * z.sv, want) <= 0.002
-        compared += want.size
-    assert compared >= 2 * 100 * 32
+        # A flat head without selection has the longest tail of small, coarsely rounded weights.
+        for dense, bar in ((False, 0.002), (True, 0.002 if PAPER.GUARD < 2 else 0.0022)):
+            job = job_for(z, bc=64, quota=16, radius=z.radius(6.0, 0, PAPER), causal=case.causal,
+                          dense=dense)
+            got = run_head(z.q, z.k, z.v, z.k8, job, PAPER)
+            want = oracle.attention(q, k, v, got.selected)
+            assert oracle.relative_error(got.out * z.sv, want) <= bar
+            compared += want.size
+    assert compared >= 4 * 100 * 32

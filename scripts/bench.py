@@ -68,20 +68,24 @@ def main(argv=None):
     parser.add_argument("--config", default="paper", choices=list(CONFIGS))
     parser.add_argument("--quotas", default="4,8,16,64", help="keys a row takes from a tile")
     parser.add_argument("--radius", type=float, help="nats; default: none")
+    parser.add_argument("--no-dense", action="store_true", help="leave out the dense runs")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                        help="override a Verilog parameter of the configuration")
     args = parser.parse_args(argv)
     from tb.system.simulate import JobSpec, Options, simulate
 
-    cfg = Config.from_name(args.config)
+    changes = {name: int(value) for name, value in (x.split("=") for x in args.set)}
+    cfg = Config.from_parameters({**CONFIGS[args.config], **changes})
     quotas = sorted({min(int(x), cfg.BC_MAX) for x in args.quotas.split(",")})
     specs, notes = [], []
     for name, q, k, v, causal in jobs(cfg):
-        for quota in [*quotas, None]:
+        for quota in quotas if args.no_dense else [*quotas, None]:
             numbers, job = plan(q, k, v, cfg, causal=causal, quota=quota or 1,
                                 radius_nats=args.radius, dense=quota is None)
             specs.append(JobSpec(numbers.q, numbers.k, numbers.v, numbers.k8, job, name))
             stats = run_job(numbers.q, numbers.k, numbers.v, numbers.k8, job, cfg).stats
             notes.append((name, quota or "dense", stats, job_bound(stats, job, cfg)))
-    outcomes = simulate(specs, args.config, options=Options(taps=False))
+    outcomes = simulate(specs, args.config, parameters=changes, options=Options(taps=False))
 
     rows, stalls = [], []
     for (name, quota, stats, bound), done in zip(notes, outcomes, strict=True):
@@ -102,7 +106,7 @@ def main(argv=None):
     total = sum(o.counters["CYCLES"] for o in outcomes)
     wall = sum(o.wall_s for o in outcomes)
     text = "\n\n".join((
-        f"# Bench, configuration {args.config}",
+        f"# Bench, configuration {' '.join([args.config, *args.set])}",
         "Cycles of whole jobs from start to interrupt and the bounds of DLZS, SU-FA (every row "
         "takes its quota) and memory. keep: share of visible pairs used; union: share of the "
         "tile slots some row used; fill: useful share of the SU-FA lanes' key slots.",
@@ -115,7 +119,7 @@ def main(argv=None):
     print(text)
     target = Path("build/bench")
     target.mkdir(parents=True, exist_ok=True)
-    (target / f"{args.config}.md").write_text(text + "\n")
+    (target / f"{'-'.join([args.config, *args.set])}.md").write_text(text + "\n")
     return 0
 
 

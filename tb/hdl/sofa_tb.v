@@ -178,8 +178,7 @@ sofa_core #(
     .TWO_TERM(TWO_TERM),
     .EXP_ROWS(EXP_ROWS),
     .DIV_ROWS(DIV_ROWS),
-    .KV_BUFS(KV_BUFS),
-    .TAPS(1)
+    .KV_BUFS(KV_BUFS)
 ) core_inst (
     .clk(clk),
     .rst(rst),

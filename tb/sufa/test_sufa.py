@@ -163,7 +163,8 @@ async def steps_back_to_back(dut):
 
 @cocotb.test()
 async def short_vectors(dut):
-    """Where the exp units are the bound, a step takes at most 2*EXP_ROWS + 6 cycles."""
+    """Where the exp units are the bound, a step takes 2*EXP_ROWS cycles, at most 4 more for
+    groups so small that their own latency counts."""
     bench = new_bench(dut)
     await bench.reset()
     cfg = bench.cfg
@@ -173,7 +174,8 @@ async def short_vectors(dut):
         stats = await bench.run([random_block(bench, d, [(16, 16)])], d, *SCALE)
         gaps = np.diff(stats["busy"][::d])
         dut._log.info("d %d: steps start %s cycles apart", d, gaps)
-        assert len(gaps) == 7 and gaps.max() <= max(d, 2 * cfg.EXP_ROWS + 6)
+        slack = 0 if cfg.EXP_ROWS >= 16 else 4
+        assert len(gaps) == 7 and gaps.max() <= max(d, 2 * cfg.EXP_ROWS + slack)
     bench.board.finish("exp", "out")
 
 

@@ -10,10 +10,10 @@ from tb.runner import CLOCK_PERIOD_NS
 
 
 class Pins:
-    """Inputs are attributes of ``put``; ``cycle()`` returns all outputs before the next edge.
+    """Drives inputs and reads outputs right after rising edges (see tb/common/signals.py).
 
-    Inputs written after an edge and the outputs they lead to belong to the same cycle: call
-    ``settle()`` in between to see combinational outputs of inputs just written.
+    An input put after an edge, and the combinational outputs it leads to, belong to the cycle
+    that the next edge ends.
     """
 
     def __init__(self, dut, inputs, outputs):
@@ -31,12 +31,13 @@ class Pins:
         write(format(int(value), f"0{width}b"))
 
     def known(self, *names):
-        """Values of outputs just before the latest edge."""
-        return [int(self._get[n](), 2) for n in names]
+        """Values of outputs just before the latest edge; None where a bit is unknown."""
+        texts = [self._get[n]() for n in names]
+        return [None if t.strip("01") else int(t, 2) for t in texts]
 
     def one(self, name):
-        """Value of one output just before the latest edge."""
-        return int(self._get[name](), 2)
+        """Value of one output just before the latest edge; None where a bit is unknown."""
+        return self.known(name)[0]
 
     async def edge(self):
         """Go to the next rising edge."""

@@ -5,7 +5,7 @@
 // Q make it cheap enough to do for every pair (DLZS phase 1.2, A = pow2(Q) * K8^T).
 // Not done here: causal masking and selection (sads), the key prediction of phase 1.1. Scores of
 // slots at or past the tile's n and of rows at or past its rows are undefined.
-// Latency: d + 4 cycles from the tile's transfer at k8_t to its first word, when the array is idle
+// Latency: d + 3 cycles from the tile's transfer at k8_t to its first word, when the array is idle
 // and Q is there. Throughput: a pass of COLS slots every d cycles, ceil(n/COLS) passes a tile,
 // without gaps between passes, tiles and blocks as long as the input is there. Dense: a tile a
 // cycle.

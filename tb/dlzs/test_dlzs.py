@@ -328,7 +328,10 @@ async def abort(dut):
 
 @cocotb.test(skip="DLZS_FREE_RUN" not in os.environ)
 async def free_running(dut):
-    """Array always busy, no Python in between: what the simulator itself costs."""
+    """Array always busy, no Python in between: what the simulator itself costs.
+
+    Runs only on demand, for the number of cycles in the variable DLZS_FREE_RUN.
+    """
     tb = await bench(dut)
     cfg = tb.cfg
     tb.configure(cfg.D_MAX, 0, 0)

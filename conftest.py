@@ -10,11 +10,15 @@ Markers:   configs("tiny", ...)  the configurations a test can run on
 """
 
 import inspect
+import os
 
 import pytest
 
 from scripts.configs import CONFIGS
 from tb import runner
+
+# Parallel test processes would fight over the cores with BLAS threads of their own.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 RESULTS = pytest.StashKey()
 LEFT_OUT = pytest.StashKey()

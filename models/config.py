@@ -76,9 +76,9 @@ class Config:
     EXP_ROWS: int = 0
     DIV_ROWS: int = 0
     KV_BUFS: int = 2
-    GUARD: int = 2
+    GUARD: int = 1
     Z_FRAC: int = 10
-    O_FRAC: int = 6
+    O_FRAC: int = 7
     S_DROP: int = 8
     name: str = ""
 

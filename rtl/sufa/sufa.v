@@ -151,7 +151,7 @@ module sufa #(
     localparam LIST_W = ROWS * 4 * ENT_W;
     localparam KVBUF_W = $clog2(KV_BUFS);
     localparam SD_W = 24 + ELEM_W;
-    // Output sum: 16 bits, GUARD 2, O_FRAC 6, and the sum over KEYS_MAX keys.
+    // Output sum: 16 bits, GUARD 1, O_FRAC 7, and the sum over KEYS_MAX keys.
     localparam O_W = 24 + $clog2(KEYS_MAX);
     localparam EROW_W = $clog2(EXP_ROWS);
     localparam DROW_W = $clog2(DIV_ROWS);

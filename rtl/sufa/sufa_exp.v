@@ -153,8 +153,8 @@ module sufa_exp #(
     wire [17:0]           state_rd;
     wire                  seen_old = state_rd[17] && !first_reg[5];
     wire [17:0]           rise = {e_reg[16], e_reg} - {state_rd[16], state_rd[16:0]};
-    // e > m + GUARD, GUARD = 2
-    wire                  above = !rise[17] && (|rise[16:2] || &rise[1:0]);
+    // e > m + GUARD, GUARD = 1
+    wire                  above = !rise[17] && |rise[16:1];
     wire                  upd = any_reg && seen_old && above;
     wire [5:0]            dm_sat = |rise[16:6] ? 6'd63 : rise[5:0];
     wire [16:0]           m_next = any_reg && (!seen_old || above) ? e_reg
@@ -173,7 +173,7 @@ module sufa_exp #(
 
     wire [27:0]           diff = {{2{z_d3_reg[Z_W-1]}}, z_d3_reg} - {m_reg[16], m_reg, 10'd0};
     // GUARD - 1 - whole part; 17 and more give 0.
-    wire [17:0]           sh = 18'd1 - diff[27:10];
+    wire [17:0]           sh = 18'd0 - diff[27:10];
     wire [4:0]            sh_sat = |sh[17:5] || (sh[4] && |sh[3:0]) ? 5'd17 : sh[4:0];
     wire [13:0]           interp = slope_reg * frac_lo_reg + 14'd8;
     wire                  unused_interp = &{1'b0, interp[3:0]};

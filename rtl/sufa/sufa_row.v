@@ -104,7 +104,7 @@ module sufa_row #(
         end
     endgenerate
 
-    // Weights carry 14 fraction bits, output sums 6: 8 bits are rounded away.
+    // Weights carry 15 fraction bits, output sums 7: 8 bits are rounded away.
     localparam [33:0] ROUND_STEP = 34'd128;
     // out = (o' * R) / 2^15, rounded.
     localparam [33:0] ROUND_FIN = 34'd16384;

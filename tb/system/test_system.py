@@ -72,7 +72,7 @@ def hostile_specs(cfg: Config, rng):
         "zeros": np.zeros(keys),
     }
     for name, first in orders.items():
-        for span in (6.0, 60.0, 3000.0):
+        for span in (6.0, 60.0, 2500.0):
             q = np.zeros((1, cfg.ROWS, d))
             q[0, :, 0] = np.linspace(0.3, 1, cfg.ROWS) * span
             k = np.zeros((1, keys, d))

@@ -28,7 +28,7 @@ def quantise(x: np.ndarray, bits: int) -> tuple[np.ndarray, float]:
     """Symmetric quantisation of a whole tensor: (integers, scale), x about integers * scale.
 
     bits 16 or 8; integers int16 in +-32767 or int8 in +-127, so -2**(bits-1) never occurs. A
-    tensor of zeros gets scale 1.
+    tensor of zeros gets the scale of a peak of 1.
     """
     if bits not in (8, 16):
         raise ConfigError(f"bits = {bits}, legal: 8, 16")
@@ -37,7 +37,7 @@ def quantise(x: np.ndarray, bits: int) -> tuple[np.ndarray, float]:
         raise ConfigError("the tensor holds infinities or NaN, legal: finite numbers")
     top = (1 << (bits - 1)) - 1
     peak = float(np.abs(x).max()) if x.size else 0.0
-    scale = peak / top if peak else 1.0
+    scale = (peak or 1.0) / top
     return np.rint(x / scale).astype(np.int16 if bits == 16 else np.int8), scale
 
 

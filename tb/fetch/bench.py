@@ -20,7 +20,7 @@ from tb.runner import CLOCK_PERIOD_NS, parameters
 
 STREAMS = ("q", "k8", "k", "v")
 BASE = 0x5A_8765_0000 & ~0xFFF
-SIZE = 1 << 18
+SIZE = 1 << 20
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Expect:
 class Ring:
     """The consumers' ring of one stream: checks order, ownership and content of its buffers.
 
-    ``hold`` gives the cycles from a commit to the release by a consumer, or None to keep the
+    ``hold(c)`` gives the cycles from a commit to the release by consumer c, or None to keep the
     buffer. With ``check`` off, contents are not compared.
     """
 
@@ -48,7 +48,7 @@ class Ring:
                     for f in ("buf", index, "beat")]
         self.data = reader(getattr(dut, f"{name}_wr_data"))
         self.give = [writer(getattr(dut, signal)) for signal in consumers]
-        self.hold = lambda: random.randrange(40)
+        self.hold = lambda c: random.randrange(40)
         self.check = True
         self.clear()
 
@@ -83,8 +83,8 @@ class Ring:
             self._compare(want, self.content[buf])
         self.committed += 1
         self.commit_cycles.append(cycle)
-        for due in self.due:
-            hold = self.hold()
+        for c, due in enumerate(self.due):
+            hold = self.hold(c)
             if hold is not None:
                 due.append(max(cycle + hold, due[-1] + 1 if due else 0))
 

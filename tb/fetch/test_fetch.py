@@ -35,7 +35,7 @@ async def random_jobs(dut, memory, idle):
     for number, d in enumerate(random.sample(edges, 3) if tb.d_max > 16 else [8, 16, 8]):
         tb.config(d, dense=number == 1)
         for ring in tb.rings.values():
-            ring.hold = (lambda: 0) if number == 2 else (lambda: random.randrange(60))
+            ring.hold = (lambda c: 0) if number == 2 else (lambda c: random.randrange(60))
         tb.random_work(blocks=3, tiles=3)
         await tb.finish()
     crossed = sum(a % 4096 + b * tb.bus_bytes == 4096 for a, b, _ in tb.memory.reads)
@@ -139,8 +139,8 @@ async def k_runs_ahead_of_v(dut):
     tb = TB(dut)
     await tb.reset()
     tb.config(tb.d_max)
-    tb.rings["k"].hold = lambda: 0
-    tb.rings["v"].hold = lambda: None
+    tb.rings["k"].hold = lambda c: 0
+    tb.rings["v"].hold = lambda c: None
     for _ in range(4 * tb.kv_bufs):
         tb.gather([1, 2, tb.bc - 1])
     await settle(dut, 500)
@@ -150,13 +150,15 @@ async def k_runs_ahead_of_v(dut):
 
 
 @cocotb.test()
-async def no_start_without_a_buffer(dut):
-    """Rings which are never released are filled once; nothing more is read."""
+@cocotb.parametrize(keeper=[0, 1])
+async def no_start_without_a_buffer(dut, keeper):
+    """Rings which a consumer never releases are filled once; nothing more is read."""
     tb = TB(dut)
     await tb.reset()
     tb.config(tb.d_max)
     for ring in tb.rings.values():
-        ring.hold = lambda: None
+        # Only the Q ring has a second consumer.
+        ring.hold = lambda c, r=ring: None if len(r.give) == 1 or c == keeper else 0
     for _ in range(5):
         tb.load_q(tb.rows)
         tb.load_k8(tb.bc, first=True)
@@ -181,7 +183,7 @@ async def bus_utilisation(dut, stream):
     await tb.reset()
     tb.config(tb.d_max // 2 if half else tb.d_max)
     for ring in tb.rings.values():
-        ring.hold = lambda: 0
+        ring.hold = lambda c: 0
     for number in range(12):
         if stream == "q" or stream == "all" and number % 4 == 0:
             tb.load_q(tb.rows)
@@ -229,6 +231,53 @@ async def one_burst_per_cycle(dut):
     assert longest == vectors // 2
 
 
+@cocotb.test()
+async def gather_order(dut):
+    """V of a tile is asked for before K of the next tile is complete."""
+    tb = TB(dut)
+    await tb.reset()
+    tb.config(tb.d_max)
+    for ring in tb.rings.values():
+        ring.hold = lambda c: 0
+    for _ in range(6):
+        tb.gather(range(tb.bc))
+    await tb.finish()
+    k, v = tile_ends(tb, 2), tile_ends(tb, 3)
+    assert len(k) == len(v) == 6
+    for t in range(5):
+        assert k[t] < v[t] < k[t + 1]
+
+
+def tile_ends(tb, stream):
+    """Return the position, in order of all bursts, of each tile's last burst of ``stream``."""
+    ends, beats = [], 0
+    for i, (_, count, s) in enumerate(tb.memory.reads):
+        beats += count if s == stream else 0
+        if s == stream and beats % (tb.bc * tb.wide) == 0:
+            ends.append(i)
+    return ends
+
+
+@cocotb.test()
+@cocotb.parametrize(urgent=[0, 1])
+async def share_of_q(dut, urgent):
+    """Q gets little of a busy bus, and its turn when K8 has reached its block."""
+    tb = TB(dut)
+    await tb.reset()
+    tb.config(tb.d_max)
+    for ring in tb.rings.values():
+        ring.hold = lambda c: 0
+    for t in range(8):
+        tb.load_k8(tb.bc, first=urgent and t == 0)
+        tb.gather(range(tb.bc))
+    await settle(dut, 12)
+    tb.load_q(min(tb.rows, 8))
+    await tb.finish()
+    at = [i for i, (_, _, s) in enumerate(tb.memory.reads) if s == 0]
+    share = (len(at) - 1) / (at[-1] - at[0])
+    assert 0.30 <= share <= 0.36 if urgent else 0.11 <= share <= 0.14, share
+
+
 # Cycles from the edge that takes a command to the one that can take its first AR.
 AR_LATENCY = {"qc": 3, "tc": 3, "u": 6}
 
@@ -269,6 +318,14 @@ async def exact_latency(dut):
 @pytest.mark.configs("tiny", "small")
 def test_fetch(sim, config, seed):
     run("fetch", __name__, config.pick("ROWS", "D_MAX", "BC_MAX", "BUS_BYTES"), sim, seed=seed)
+
+
+def test_fetch_shallow(sim, seed):
+    """Few outstanding requests, three K and V buffers, a wide bus."""
+    run("fetch", __name__, {"ROWS": 16, "D_MAX": 32, "BC_MAX": 32, "BUS_BYTES": 32,
+                            "KV_BUFS": 3, "OUTSTANDING": 4}, sim, seed=seed,
+        testcase=[*(f"random_jobs/memory={m}/idle=0.0" for m in MEMORIES), "halt_anywhere",
+                  "k_runs_ahead_of_v", "page_crossings", "no_start_without_a_buffer/keeper=0"])
 
 
 @pytest.mark.configs("paper")

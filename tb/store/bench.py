@@ -133,8 +133,10 @@ class TB:
             self.offer({"elem": e, "data": pack(data[:, e], 16), "last": e == self.d - 1,
                         "addr": addr, "rows": rows})
             await edge
+            start = self.cycle
             while self.ready() != "1":
                 assert e == 0, f"ready fell at element {e}"
+                assert self.cycle - start < 20000, "the buffer never becomes free"
                 await edge
         self.offer(None)
 

@@ -138,7 +138,7 @@ async def halt_anywhere(dut, memory):
     tb.config(tb.d_max)
     await tb.block(tb.rows)
     await tb.finish()
-    assert empty > 10 and tb.board.finish("memory") > 0
+    assert empty > 0 and tb.board.finish("memory") > 0
 
 
 # Cycles from the edge which takes the last word of a block to those which can take AW and W.
@@ -174,6 +174,15 @@ async def exact_cycles(dut):
 @pytest.mark.configs("tiny", "small")
 def test_store(sim, config, seed):
     run("store", __name__, config.pick("ROWS", "D_MAX", "BUS_BYTES"), sim, seed=seed)
+
+
+@pytest.mark.parametrize("outstanding", [2, 32])
+def test_store_wide(sim, seed, outstanding):
+    """A bus on which d is not a multiple of a beat; also with few unanswered bursts."""
+    run("store", __name__, {"ROWS": 16, "D_MAX": 64, "BUS_BYTES": 32,
+                            "OUTSTANDING": outstanding}, sim, seed=seed,
+        testcase=[*(f"random_blocks/memory={m}/idle=0.0" for m in MEMORIES), "page_crossings",
+                  *(f"halt_anywhere/memory={m}" for m in ("fast", "slow", "late_aw"))])
 
 
 @pytest.mark.configs("paper")

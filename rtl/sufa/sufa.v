@@ -5,13 +5,13 @@
 // it is an integer power of two, so that moving it is a shift. K and V lie element-major in ring
 // buffers: in every cycle one word brings element e of all keys of the tile, and each row takes
 // its own two.
-// Parts: Q, K, V rings (corner_buffer.v), list ring, ROWS rows (sufa_row.v), ROWS/EXP_ROWS exp units
-// (sufa_exp.v), ROWS/DIV_ROWS dividers (sufa_div.v), three controllers in a chain: QK
+// Parts: Q, K, V rings (corner_buffer.v), list ring, ROWS rows (sufa_row.v), ROWS/EXP_ROWS exp
+// units (sufa_exp.v), ROWS/DIV_ROWS dividers (sufa_div.v), three controllers in a chain: QK
 // (sufa_qk_ctl.v), weights (sufa_exp_ctl.v), SV and flush (sufa_sv_ctl.v).
 // Not done here: choosing keys, fetching them, writing the output.
 // List buffers are read by QK and again by SV; they are released at the start of their tile's
 // last SV step, V buffers at its end, K buffers at the end of the last QK step.
-// Latency: K tile to the weights of its first step cfg_d + 2*EXP_ROWS + 18 cycles.
+// Latency: K tile taken to the first V read cfg_d + 2*EXP_ROWS + 15 cycles.
 // Throughput: a pair step every cfg_d cycles (docs/sufa.md), cfg_d + 3 more on the SV side per
 // block.
 // Source: SOFA (MICRO 2024), SU-FA; docs/architecture.md sections 5.4 and 8.

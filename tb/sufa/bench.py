@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Neighbours of the SU-FA stage: rings filled as fetch and sads do, a store that takes blocks.
 
-Expected values come from models/sufa.py. Numbers: q, k, v int16; z with 10 fraction bits; p with
-14; o' and l as docs/architecture.md section 5.4 has them.
+Expected values come from models/sufa.py. Numbers: q, k, v int16; z, p, l, o'
+as docs/architecture.md section 5.4 has them.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ async def weighted_sums_and_flush(dut):
             await tb.weigh(o, [random.choice((0, 1, 8192, 65535)) for _ in range(2)], dm, v,
                            [random.randrange(tb.banks) for _ in range(2)],
                            random.choice(((1, 1), (1, 0), (0, 0))), step == 0)
-        for r, drop in ((32768, 5), (65535, 7), (49000, 12), (65535, tb.o_w - 17), (0, 24)):
+        for r, drop in ((32768, 5), (65535, 7), (49152, 12), (65535, tb.o_w - 17), (0, 24)):
             await tb.flush(o, r, drop)
     # Sums at the ends of the format saturate.
     for end in (-32768, 32767):

@@ -35,7 +35,7 @@ module axi_read_track #(
     output wire             last
 );
 
-    localparam [PTR_W:0] LIMIT = OUTSTANDING;
+    localparam [31:0] LIMIT = OUTSTANDING;
 
     reg [PTR_W-1:0] wr_ptr_reg, wr_ptr_next;
     reg [PTR_W-1:0] rd_ptr_reg, rd_ptr_next;
@@ -78,7 +78,7 @@ module axi_read_track #(
         rd_ptr_reg <= rd_ptr_next;
         level_reg  <= level_next;
         beat_reg   <= beat_next;
-        full_reg   <= level_next == LIMIT;
+        full_reg   <= level_next == LIMIT[PTR_W:0];
 
         if (rst) begin
             wr_ptr_reg <= {PTR_W{1'b0}};

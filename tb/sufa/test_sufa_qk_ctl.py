@@ -27,7 +27,7 @@ class Job:
                 last = t == len(block) - 1
                 self.tiles.append((steps, last))
                 for s in range(steps):
-                    self.reads.append((number % 4, s // 2, s % 2))
+                    self.reads.append(((number % 4, s // 2, s % 2), b))
                     self.elems.extend((e, b % 2, number % kv_bufs) for e in range(d))
                     self.caps.append(int(last and s == steps - 1))
                 if last and not steps:
@@ -42,7 +42,7 @@ async def check(pins, blocks, d, rest):
     pins.put("cfg_d", d)
     job = Job(blocks, p["KV_BUFS"], d)
     offered = deque(job.tiles)
-    q_sent = q_freed = k_freed = tiles = 0
+    q_sent = q_there = q_freed = k_freed = tiles = 0
     # Scores' registers: cycles until they are free; None while nothing is in them.
     hold = None
     stages = deque([(0, 0)] * 3)     # (element read, first) in the three stages behind the read
@@ -55,7 +55,9 @@ async def check(pins, blocks, d, rest):
         v = dict(zip(OUTPUTS, pins.known(*OUTPUTS), strict=True))
         take = hold is None or hold == 0
         if v["l_rd"]:
-            assert (v["l_rd_buf"], v["l_rd_word"], v["l_rd_odd"]) == job.reads.popleft()
+            want, block = job.reads.popleft()
+            assert (v["l_rd_buf"], v["l_rd_word"], v["l_rd_odd"]) == want
+            assert q_there > block, f"started block {block} without its Q"
         assert v["rd_en"] == v["ev_busy"]
         if v["rd_en"]:
             assert (v["rd_elem"], v["rd_qbuf"], v["rd_kbuf"]) == job.elems.popleft()
@@ -87,6 +89,8 @@ async def check(pins, blocks, d, rest):
         assert q_freed <= q_sent and k_freed <= tiles
         assert v["ev_busy"] + v["ev_stall"] + v["ev_starve"] <= 1
         # ---- next cycle ----
+        # A commit counts from the cycle after its pulse.
+        q_there = q_sent
         if hold is not None:
             hold = None if hold == 0 else hold - 1
         if v["qk_cap"]:
@@ -102,7 +106,8 @@ async def check(pins, blocks, d, rest):
             pins.put("k_t_nsteps", offered[0][0])
             pins.put("k_t_last", offered[0][1])
         pins.put("t_ready", random.random() >= rest / 2)
-        send = q_sent < len(blocks) and q_sent - q_freed < 2 and random.random() >= rest
+        send = q_sent < len(blocks) and q_sent - q_freed < 2 \
+            and (not rest or random.random() < 1 / (3 * d))
         pins.put("q_commit", send)
         q_sent += send
     for _ in range(3):

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""popcount: counts of random, sparse and extreme vectors."""
+
+from __future__ import annotations
+
+import random
+
+import cocotb
+import pytest
+from cocotb.triggers import Timer
+
+from tb.runner import parameters, run
+
+
+@cocotb.test()
+async def counts(dut):
+    width = parameters()["WIDTH"]
+    top = (1 << width) - 1
+    vectors = [0, top, *(1 << i for i in range(width)), *(top ^ 1 << i for i in range(width))]
+    vectors += [random.getrandbits(width) for _ in range(500)]
+    for vector in vectors:
+        dut.bits.value = vector
+        await Timer(1, unit="ns")
+        assert int(dut.count.value) == vector.bit_count(), hex(vector)
+    assert len(vectors) > 500
+
+
+@pytest.mark.parametrize("width", [1, 7, 16, 63, 64])
+def test_popcount(sim, seed, width):
+    run("popcount", __name__, {"WIDTH": width}, sim, seed=seed)

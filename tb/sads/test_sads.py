@@ -44,7 +44,7 @@ class TB:
     Args:
         idle: share of cycles without a score word.
         backpressure: share of cycles in which the result is not taken.
-        hold: largest number of cycles for which a list buffer is kept after its tile was taken.
+        hold: a list buffer is kept for half of to all of so many cycles after its tile was taken.
     """
 
     def __init__(self, dut, idle=0.0, backpressure=0.0, hold=0):
@@ -157,7 +157,7 @@ class TB:
         board.compare("nsel", want.nsel, item["nsel"], where=where)
         assert len(data) == self.passes_of(want)
         self.passes.append((len(data), 1 if self.job.dense else words))
-        self.releases.append(max(self.cycle + 1 + random.randint(0, self.hold),
+        self.releases.append(max(self.cycle + 1 + random.randint(self.hold // 2, self.hold),
                                  self.releases[-1] + 1 if self.releases else 0))
 
     def passes_of(self, want):
@@ -274,10 +274,13 @@ async def random_jobs(dut, idle, backpressure, hold):
         job = random_job(tb.cfg, dense=number % 4 == 3)
         tiles = [t for _ in range(3) for t in random_block(tb.cfg, job)[:10]]
         await run_job(tb, job, tiles)
-    tb.board.finish("valid", "slots", "union", "nsteps", "nsel")
     if hold:
+        # Many tiles that are sorted faster than their list buffers come back.
+        job = Job(tb.cfg.BC_MAX, 4, tb.cfg.RADIUS_INF)
+        await run_job(tb, job, [t for _ in range(8) for t in random_block(tb.cfg, job)[:1]])
         assert tb.ev_stall, "list buffers never ran out"
         assert tb.most_held == LIST_BUFFERS, "not all list buffers were used"
+    tb.board.finish("valid", "slots", "union", "nsteps", "nsel")
     assert tb.ev_busy
 
 

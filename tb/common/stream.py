@@ -10,6 +10,7 @@ Patterns (for idle cycles of a source or back-pressure of a sink) are iterators 
 from __future__ import annotations
 
 import random
+import re
 
 from cocotb.triggers import Event, First, RisingEdge, Timer
 from cocotb.utils import get_sim_time
@@ -390,13 +391,24 @@ class StreamMonitor(_Recorder):
         fields: names of the data fields; may contain "valid" when that is a vector.
         use_ready: a transfer needs ready.
         callback: called with each item, which is then not kept in ``items``.
+        unknown_as: a ``random.Random`` that replaces unknown bits of the fields, for buses with
+            parts that mean nothing: a checker that looks at such a bit then sees noise. None:
+            unknown bits are an error.
     """
 
     def __init__(self, entity, name, clock, reset=None, *, fields=("data",), use_ready=False,
-                 callback=None, bus_separator="_"):
+                 callback=None, bus_separator="_", unknown_as=None):
         self._signals = list(dict.fromkeys(["valid", *fields, *(["ready"] if use_ready else [])]))
+        self._noise = unknown_as
         super().__init__(entity, name, clock, reset, fields, callback, bus_separator)
         self._ready = reader(self.bus.ready) if use_ready else lambda: "1"
+
+    def _texts(self):
+        texts = super()._texts()
+        if self._noise is None:
+            return texts
+        return [re.sub("[^01]", lambda _: self._noise.choice("01"), t) if t.strip("01") else t
+                for t in texts]
 
     async def _monitor_recv(self):
         edge = RisingEdge(self.clock)

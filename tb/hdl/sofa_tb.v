@@ -141,8 +141,7 @@ module sofa_tb #(
     /*
      * Tap: a row's pair step leaving an exp unit of sufa
      */
-    output wire                         tap_e_valid,
-    output wire [NEXP-1:0]              tap_e_unit,
+    output wire [NEXP-1:0]              tap_e_valid,
     output wire [NEXP*8-1:0]            tap_e_row,
     output wire [NEXP*Z_W-1:0]          tap_e_za,
     output wire [NEXP*Z_W-1:0]          tap_e_zb,
@@ -162,9 +161,6 @@ module sofa_tb #(
     output wire [ROWS*L_W-1:0]          tap_o_sum,
     output wire [ROWS*16-1:0]           tap_o_rcp
 );
-
-// some exp unit shows a row in this cycle
-assign tap_e_valid = |tap_e_unit;
 
 sofa_core #(
     .ROWS(ROWS),
@@ -245,7 +241,7 @@ sofa_core #(
     .tap_t_union(tap_t_union),
     .tap_t_nsteps(tap_t_nsteps),
     .tap_t_nsel(tap_t_nsel),
-    .tap_e_valid(tap_e_unit),
+    .tap_e_valid(tap_e_valid),
     .tap_e_row(tap_e_row),
     .tap_e_za(tap_e_za),
     .tap_e_zb(tap_e_zb),

@@ -9,6 +9,7 @@ that made it is known.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,12 +56,14 @@ class TapScorer:
         self._tiles = []
 
         def watch(name, fields, callback):
-            StreamMonitor(dut, name, dut.clk, dut.rst, fields=fields, callback=callback)
+            # Scores of unused slots and fields of invalid entries are unknown in Icarus.
+            StreamMonitor(dut, name, dut.clk, dut.rst, fields=fields, callback=callback,
+                          unknown_as=random)
 
         watch("tap_s", ("td", "scores"), self._score_word)
         watch("tap_l", ("buf", "word", "data"), self._list_word)
         watch("tap_t", ("td", "union", "nsteps", "nsel"), self._tile)
-        watch("tap_e", ("unit", "row", "za", "zb", "pa", "pb", "va", "vb", "m", "dm"), self._step)
+        watch("tap_e", ("valid", "row", "za", "zb", "pa", "pb", "va", "vb", "m", "dm"), self._step)
         watch("tap_o", ("elem", "data", "sum", "rcp"), self._flush)
 
     def expect(self, job: Job, result: JobResult):
@@ -166,7 +169,7 @@ class TapScorer:
         m = unpack(item["m"], units, 17, True)
         dm = unpack(item["dm"], units, 6)
         ok = np.stack([unpack(item[f], units, 1) for f in ("va", "vb")], 1)
-        for unit in np.flatnonzero(unpack(item["unit"], units, 1)):
+        for unit in np.flatnonzero(unpack(item["valid"], units, 1)):
             at = self._at_step[unit] // shared
             assert at < len(self._steps), f"sufa: step {at} came, {len(self._steps)} expected"
             place, step, in_tile = self._steps[at]

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Counts the selected entries of a tile over its passes.
 //
-// Why: up to 512 bits are counted per pass. Sums of neighbours in ever wider fields are a balanced
-// adder tree, 64 bits each, with a register between the groups and their sum.
+// Why: up to 512 bits are counted per pass, in groups of 64 with a register between the groups and
+// their sum.
 // Latency: the bits of `en` in cycle c are in `total` in cycle c+2. Throughput: 1 pass per cycle.
 
 `resetall
@@ -30,20 +30,6 @@ module sads_count #(
 
     localparam NGRP = (BITS + 63) / 64;
 
-    // Ones in 64 bits: each step adds neighbouring fields.
-    function [6:0] ones;
-        input [63:0] x;
-        reg [63:0] s;
-        begin
-            s = (x & 64'h5555555555555555) + ((x >> 1) & 64'h5555555555555555);
-            s = (s & 64'h3333333333333333) + ((s >> 2) & 64'h3333333333333333);
-            s = (s & 64'h0f0f0f0f0f0f0f0f) + ((s >> 4) & 64'h0f0f0f0f0f0f0f0f);
-            s = (s & 64'h00ff00ff00ff00ff) + ((s >> 8) & 64'h00ff00ff00ff00ff);
-            s = (s & 64'h0000ffff0000ffff) + ((s >> 16) & 64'h0000ffff0000ffff);
-            ones = s[6:0] + s[38:32];
-        end
-    endfunction
-
     wire [NGRP*64-1:0] padded;
     assign padded[BITS-1:0] = bits;
     generate
@@ -58,11 +44,18 @@ module sads_count #(
     generate
         for (i = 0; i < 8; i = i + 1) begin : g_group
             if (i < NGRP) begin : g_used
-                reg [6:0] count_reg;
+                reg  [6:0] count_reg;
+                wire [6:0] ones;
                 assign count[i] = count_reg;
+                popcount #(
+                    .WIDTH(64)
+                ) ones_inst (
+                    .bits(padded[i*64 +: 64]),
+                    .count(ones)
+                );
                 always @(posedge clk) begin
                     if (en) begin
-                        count_reg <= ones(padded[i*64 +: 64]);
+                        count_reg <= ones;
                     end
                 end
             end else begin : g_none

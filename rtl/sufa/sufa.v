@@ -519,6 +519,8 @@ module sufa #(
     wire [NDIV*L_W-1:0] div_l;
     // Row whose sum is being delivered
     reg  [DROW_W-1:0]   scan_row_d_reg;
+    // The taps use all of it, the dividers its upper bits.
+    wire                unused_scan_row = &{1'b0, scan_row_d_reg};
 
     always @(posedge clk) begin
         scan_row_d_reg <= scan_row;

@@ -319,6 +319,7 @@ module sufa_exp #(
             assign tap_vb = v_reg[11];
             assign tap_m = m_reg_d[17*4 +: 17];
         end else begin : g_no_taps
+            wire unused_v = v_reg[11];
             assign tap_za = {Z_W{1'b0}};
             assign tap_zb = {Z_W{1'b0}};
             assign tap_va = 1'b0;

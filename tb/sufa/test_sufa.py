@@ -252,6 +252,11 @@ def test_other_shares(extra, seed):
         testcase=["random_jobs", "empty_tiles_and_rows", "steps_back_to_back"])
 
 
+def test_builds_without_taps(sim):
+    build("sufa", {"ROWS": 8, "D_MAX": 16, "BC_MAX": 16, "BUS_BYTES": 8, "KEYS_MAX": 256,
+                   "EXP_ROWS": 2, "DIV_ROWS": 4, "TAPS": 0}, sim)
+
+
 @pytest.mark.parametrize("bad", [{"EXP_ROWS": 1}, {"DIV_ROWS": 2}, {"ROWS": 2}, {"D_MAX": 8},
                                  {"BC_MAX": 24}])
 def test_illegal_parameters_are_refused(sim, bad):

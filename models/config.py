@@ -96,8 +96,8 @@ class Config:
             object.__setattr__(self, "EXP_ROWS", min(16, self.ROWS))
         if self.DIV_ROWS == 0:
             object.__setattr__(self, "DIV_ROWS", min(32, self.ROWS))
-        check("EXP_ROWS", self.EXP_ROWS, 1, self.ROWS, pow2=True)
-        check("DIV_ROWS", self.DIV_ROWS, 1, self.ROWS, pow2=True)
+        check("EXP_ROWS", self.EXP_ROWS, 2, self.ROWS, pow2=True)
+        check("DIV_ROWS", self.DIV_ROWS, self.EXP_ROWS, self.ROWS, pow2=True)
         check("KV_BUFS", self.KV_BUFS, 2, 4)
         check("GUARD", self.GUARD, 0, 6)
         check("Z_FRAC", self.Z_FRAC, 6, 16)

@@ -42,6 +42,8 @@ module sofa_core #(
     parameter DIV_ROWS = ROWS < 32 ? ROWS : 32,
     // K tile and V tile buffers in the rings, 2..4
     parameter KV_BUFS = 2,
+    // 1: all taps work; 0: those that need registers of their own are constant
+    parameter TAPS = 1,
     // Derived: slot index bits
     parameter SLOT_W = $clog2(BC_MAX),
     // Derived: score bits
@@ -571,7 +573,8 @@ sufa #(
     .KEYS_MAX(KEYS_MAX),
     .EXP_ROWS(EXP_ROWS),
     .DIV_ROWS(DIV_ROWS),
-    .KV_BUFS(KV_BUFS)
+    .KV_BUFS(KV_BUFS),
+    .TAPS(TAPS)
 ) sufa_inst (
     .clk(clk),
     .rst(stage_rst),

@@ -116,7 +116,8 @@ sofa_core #(
     .TWO_TERM(TWO_TERM),
     .EXP_ROWS(EXP_ROWS),
     .DIV_ROWS(DIV_ROWS),
-    .KV_BUFS(KV_BUFS)
+    .KV_BUFS(KV_BUFS),
+    .TAPS(0)
 ) core_inst (
     .clk(clk),
     .rst(rst),

@@ -48,14 +48,13 @@ ERROR_BAR = 0.002
 FORMATS = (
     {},
     {"GUARD": 0},
-    {"GUARD": 1},
-    {"GUARD": 1, "O_FRAC": 7},
+    {"GUARD": 2},
     {"GUARD": 3},
     {"Z_FRAC": 8},
     {"Z_FRAC": 9},
     {"Z_FRAC": 12},
     {"O_FRAC": 4},
-    {"O_FRAC": 5},
+    {"O_FRAC": 6},
     {"O_FRAC": 8},
 )
 """Changes to the configuration tried one at a time."""

@@ -83,7 +83,6 @@ class Willing:
 
 
 # Name under which test benches of single stages import it.
-_Willing = Willing
 
 
 class StreamSource(ValidatedBusDriver):

@@ -17,7 +17,7 @@ from models.config import Config
 from models.tiling import pack_td, unpack_td
 from tb.common.scoreboard import Scoreboard, pack, unpack
 from tb.common.signals import CycleCounter, reader, writer
-from tb.common.stream import StreamSink, StreamSource, _Willing, pattern
+from tb.common.stream import StreamSink, StreamSource, Willing, pattern
 from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 
 LANES = 12
@@ -129,7 +129,7 @@ class TB:
                                              (self.k8, "k8", cfg.BC_MAX, 8)):
                 limit = 1 << width - 1
                 vectors = self.np.integers(-limit, limit, (lanes, cfg.D_MAX))
-                await self.fill(port, ring, vectors, width, _Willing(None))
+                await self.fill(port, ring, vectors, width, Willing(None))
         await self.reset()
 
     def plan(self, d, blocks, sizes=None, tiles=None):
@@ -160,12 +160,12 @@ class TB:
         self.dut.cfg_dense.value = dense
 
     async def feed_q(self, work, idle):
-        willing = _Willing(pattern(idle, random.getrandbits(32)) if idle else None)
+        willing = Willing(pattern(idle, random.getrandbits(32)) if idle else None)
         for block in work:
             await self.fill(self.q, "q", block.q[: block.rows], 16, willing)
 
     async def feed_k8(self, work, idle):
-        willing = _Willing(pattern(idle, random.getrandbits(32)) if idle else None)
+        willing = Willing(pattern(idle, random.getrandbits(32)) if idle else None)
         for block in work:
             for tile in block.tiles:
                 vectors = tile.k8[:0] if self.dense else tile.k8
@@ -282,11 +282,11 @@ async def latency(dut):
         work[0].tiles = work[0].tiles[:1]
         # First and last tile of its block.
         work[0].tiles[0].td |= 3 << 16
-        await tb.fill(tb.q, "q", work[0].q[: work[0].rows], 16, _Willing(None))
+        await tb.fill(tb.q, "q", work[0].q[: work[0].rows], 16, Willing(None))
         await ClockCycles(tb.clk, 4)
         tb.taken = []
         start = tb.sink.count
-        await tb.fill(tb.k8, "k8", work[0].tiles[0].k8, 8, _Willing(None))
+        await tb.fill(tb.k8, "k8", work[0].tiles[0].k8, 8, Willing(None))
         tb.td.append(work[0].tiles[0].td,
                      callback=lambda _: tb.taken.append(tb.cycle.now()))
         await tb.sink.wait(start + tb.words, timeout=2000)
@@ -336,7 +336,7 @@ async def free_running(dut):
     cfg = tb.cfg
     tb.configure(cfg.D_MAX, 0, 0)
     q = tb.np.integers(-32768, 32768, (cfg.ROWS, cfg.D_MAX))
-    await tb.fill(tb.q, "q", q, 16, _Willing(None))
+    await tb.fill(tb.q, "q", q, 16, Willing(None))
     # The same descriptor again and again: a block that never ends, on the buffers as they are.
     dut.k8_t_td.value = pack_td(n=cfg.BC_MAX, rows=cfg.ROWS)
     dut.k8_t_valid.value = 1

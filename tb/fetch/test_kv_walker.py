@@ -9,7 +9,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, RisingEdge, Timer
 
 from tb.common.signals import KnownReader, reader, writer
-from tb.common.stream import _Willing, pattern
+from tb.common.stream import Willing, pattern
 from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 
 
@@ -20,7 +20,7 @@ async def walks(dut, backpressure):
     slots, addr_w = parameters()["SLOTS"], len(dut.req_addr)
     cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
     edge = RisingEdge(dut.clk)
-    willing = _Willing(pattern(backpressure, random.getrandbits(32)) if backpressure else None)
+    willing = Willing(pattern(backpressure, random.getrandbits(32)) if backpressure else None)
     valid, ready = reader(dut.req_valid), reader(dut.ready)
     request = [KnownReader(h) for h in (dut.req_addr, dut.req_slot, dut.req_buf, dut.req_last)]
     put_ready, put_load = writer(dut.req_ready), writer(dut.load)

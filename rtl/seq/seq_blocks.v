@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * seq_blocks: walks a legal job, query heads x blocks of ROWS rows, and emits one Q command a block.
+ * seq_blocks: walks a legal job, query heads x blocks of ROWS rows, and emits a Q command a block.
  *
  * Separate from seq_tiles so that the Q of the next block is fetched while the tiles of the current
  * one run: the two-buffer Q ring of the fetch stage is what holds it back.

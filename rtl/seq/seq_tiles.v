@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * seq_tiles: walks a legal job, query heads x blocks of ROWS rows x tiles, and emits one tile command
- * (K8 address, tile descriptor) a tile, in order.
+ * seq_tiles: walks a legal job, query heads x blocks of ROWS rows x tiles, and emits one tile
+ * command (K8 address, tile descriptor) a tile, in order.
  *
  * A block costs 9 cycles of set-up (three products for the address steps of the interleaved order,
  * a 7-step division for the tile sizes); they hide behind the two tiles that the K8 ring holds.

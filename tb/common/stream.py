@@ -82,9 +82,6 @@ class Willing:
         return False
 
 
-# Name under which test benches of single stages import it.
-
-
 class StreamSource(ValidatedBusDriver):
     """Drives ``<name>_valid`` and its fields, waits for ``<name>_ready``.
 

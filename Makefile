@@ -19,7 +19,7 @@ FILTER ?=
 TEST   ?=
 
 # What `make test` covers: everything which is not marked slow, at these configurations.
-QUICK_CONFIG ?= tiny,small
+QUICK_CONFIG ?= tiny,small,paper
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test regress lint waves bench list clean

@@ -363,7 +363,20 @@ async def cycles_of_a_tile(dut):
     tb.board.finish("valid", "slots", "union", "nsteps", "nsel")
 
 
+@pytest.mark.configs("tiny", "small")
 def test_sads(sim, seed, config):
+    simulate_stage(sim, seed, config)
+
+
+@pytest.mark.slow
+@pytest.mark.sims("verilator")
+@pytest.mark.configs("paper")
+def test_sads_paper(sim, seed, config):
+    simulate_stage(sim, seed, config)
+
+
+def simulate_stage(sim, seed, config):
+    """Run the cocotb tests of this file on one configuration."""
     from models.config import Config as Model
 
     cfg = Model.from_name(config.name)

@@ -90,14 +90,27 @@ icarus_ok() {
     v=$(iverilog -V 2>/dev/null | sed -nE '1s/.*version ([0-9]+).*/\1/p')
     [ "${v:-0}" -ge 11 ]
 }
-icarus_deb() {
-    # Without root: fetch the package and unpack it inside the virtual environment.
-    local dir=$VENV/iverilog lib
+as_root() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+apt_install() {
+    (apt-get install -y -qq --no-install-recommends "$@" ||
+        { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; }) \
+        >build/.apt.log 2>&1
+}
+unpack_debs() {
+    # Without root: fetch packages and unpack them in a folder of the virtual environment.
+    local dir=$1 deb
+    shift
     command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 1
     rm -rf "$dir"
     mkdir -p "$dir/deb"
-    (cd "$dir/deb" && apt-get download iverilog >/dev/null 2>&1) || return 1
-    dpkg-deb -x "$dir"/deb/iverilog_*.deb "$dir" || return 1
+    (cd "$dir/deb" && apt-get download "$@" >/dev/null 2>&1) || return 1
+    for deb in "$dir"/deb/*.deb; do
+        dpkg-deb -x "$deb" "$dir" || return 1
+    done
+}
+icarus_deb() {
+    local dir=$VENV/iverilog lib
+    unpack_debs "$dir" iverilog || return 1
     lib=$(find "$dir/usr/lib" -type d -name ivl | head -1)
     [ -n "$lib" ] || return 1
     printf '#!/bin/sh\nexec "%s" -B "%s" "$@"\n' "$dir/usr/bin/iverilog" "$lib" >"$VENV/bin/iverilog"
@@ -105,11 +118,9 @@ icarus_deb() {
     chmod +x "$VENV/bin/iverilog" "$VENV/bin/vvp"
 }
 export PATH=$VENV/bin:$PATH
-if ! icarus_ok && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+if ! icarus_ok && as_root; then
     say "installing Icarus Verilog with apt"
-    (apt-get install -y -qq --no-install-recommends iverilog ||
-        { apt-get update -qq && apt-get install -y -qq --no-install-recommends iverilog; }) \
-        >build/.apt.log 2>&1 || true
+    apt_install iverilog || true
 fi
 if ! icarus_ok; then
     icarus_deb || true
@@ -119,6 +130,16 @@ if icarus_ok; then
 else
     rm -f "$VENV/bin/iverilog" "$VENV/bin/vvp"
     say "Icarus Verilog >= 11 was not found and could not be installed: Icarus parts will not run."
+fi
+
+# ---- Headers with which Verilator writes FST waves (tb/runner.py finds those in .venv/fst) ----
+fst_ok() { printf '#include <lz4.h>\n#include <zlib.h>\n' | g++ -E -x c++ - >/dev/null 2>&1; }
+if ! fst_ok && as_root; then
+    apt_install liblz4-dev zlib1g-dev || true
+fi
+if ! fst_ok; then
+    unpack_debs "$VENV/fst" liblz4-dev zlib1g-dev ||
+        say "no headers of liblz4 and zlib: waves of Verilator will be VCD, not FST."
 fi
 
 verilator --version | sed 's/^/setup: /'

@@ -21,7 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tb import runner  # noqa: E402 (needs the repository on the search path)
+from models.config import Config  # noqa: E402 (needs the repository on the search path)
+from tb import runner  # noqa: E402
 
 WAVES = runner.BUILD / "waves"
 # Stages in the order of the data flow; other signals come behind them.
@@ -29,6 +30,17 @@ STAGES = ("csr", "seq", "fetch", "dlzs", "sads", "sufa", "store", "common")
 # What a reader wants to see first inside a stage.
 FIRST = (r"^(clk|rst)$", r"state", r"(valid|ready|start|busy|done|last)(_reg)?$")
 MAX_PER_GROUP = 60
+# Numbers with a binary point: full name, signed, fraction bits (models/config.py has the formats).
+FIXED_POINT = (
+    (r"cell(_inst)?\.acc_reg$", True, Config.SC_FRAC),
+    (r"exp(_inst)?\.(z_reg|z_max)$", True, Config.Z_FRAC),
+    (r"exp(_inst)?\.m_reg$", True, 0),
+    (r"exp(_inst)?\.(mant_reg|p_reg|p_sum_reg|l_new)$", False, 16 - Config.GUARD),
+    (r"row(_inst)?\.(pa_reg|pb_reg)$", False, 16 - Config.GUARD),
+    (r"row(_inst)?\.(o_sh_reg|o_new)$", True, Config.O_FRAC),
+)
+# Bits of GTKWave's display flags.
+DECIMAL, SIGNED, POINT = 0x24, 0x400, 0x40000000
 NS_PER_UNIT = {"fs": 1e-6, "ps": 1e-3, "ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
 
 
@@ -73,8 +85,14 @@ def _rank(name: str) -> tuple:
     return name.count("."), name.rsplit(".", 1)[0], order
 
 
+def fixed_point(name: str) -> tuple[bool, int] | None:
+    """Return (signed, fraction bits) of a signal with a binary point, else None."""
+    found = (f for f in FIXED_POINT if re.search(f[0], name))
+    return next((f[1:] for f in found), None)
+
+
 def write_view(dump: Path, view: Path) -> Path:
-    """Write a GTKWave save file which groups the signals of ``dump`` by stage."""
+    """Write a GTKWave save file: signals of ``dump`` by stage, fixed-point ones as numbers."""
     signals, _ = open_dump(dump)
     groups: dict[str, list[str]] = {}
     for name in signals:
@@ -94,9 +112,19 @@ def write_view(dump: Path, view: Path) -> Path:
         if not names:
             continue
         lines += ["@800200", f"-{stage}"]
-        for name in names[:MAX_PER_GROUP]:
+        # Of the many rows, cells and units, the first shows its numbers.
+        numbers = [n for n in names if fixed_point(n) and not re.search(r"\[0*[1-9]\d*\]", n)]
+        for name in dict.fromkeys(names[:MAX_PER_GROUP] + numbers):
             width = signals[name].bitwidth or 1
-            lines += ["@28", name] if width == 1 else ["@22", f"{name}[{width - 1}:0]"]
+            shown = name if width == 1 else f"{name}[{width - 1}:0]"
+            fixed = fixed_point(name)
+            if fixed:
+                flags = DECIMAL | (SIGNED if fixed[0] else 0) | (POINT if fixed[1] else 0)
+                lines += [f"@{flags:x}"]
+                lines += [f"[fpshift_count] {fixed[1]}"] if fixed[1] else []
+                lines += [shown]
+            else:
+                lines += ["@28" if width == 1 else "@22", shown]
         lines += ["@1000200", f"-{stage}"]
     view.parent.mkdir(parents=True, exist_ok=True)
     view.write_text("\n".join(lines) + "\n")

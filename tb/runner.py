@@ -34,6 +34,14 @@ RESULTS_DIR = BUILD / "results"
 WAIVERS = ROOT / "tb" / "lint.vlt"
 INCLUDE_DIR = ROOT / "rtl" / "include"
 
+# Where scripts/setup.sh unpacks the headers for FST waves when it may not install them.
+FST_PREFIX = ROOT / ".venv" / "fst" / "usr"
+if FST_PREFIX.is_dir():
+    for name, patterns in (("CPATH", ("include", "include/*-linux-gnu")),
+                           ("LIBRARY_PATH", ("lib/*-linux-gnu",))):
+        found = [str(f) for pattern in patterns for f in FST_PREFIX.glob(pattern)]
+        os.environ[name] = ":".join([*found, *filter(None, [os.environ.get(name)])])
+
 # Every test bench uses this clock, so that the result table can show cycles.
 CLOCK_PERIOD_NS = 10
 TIMESCALE = ("1ns", "1ps")

@@ -67,7 +67,7 @@ class Outcome:
     double_reads: int
 
 
-def simulate(specs, config, sim="verilator", *, seed=1, waves=False, options=None,
+def simulate(specs, config, sim="verilator", *, seed=1, waves=None, options=None,
              parameters=None, progress=None):
     """Run the jobs and return their Outcomes; raises when anything differs from the model.
 

@@ -85,7 +85,7 @@ def main(argv=None):
             specs.append(JobSpec(numbers.q, numbers.k, numbers.v, numbers.k8, job, name))
             stats = run_job(numbers.q, numbers.k, numbers.v, numbers.k8, job, cfg).stats
             notes.append((name, quota or "dense", stats, job_bound(stats, job, cfg)))
-    outcomes = simulate(specs, args.config, parameters=changes, options=Options(taps=False))
+    outcomes = simulate(specs, args.config, changes=changes, options=Options(taps=False))
 
     rows, stalls = [], []
     for (name, quota, stats, bound), done in zip(notes, outcomes, strict=True):

@@ -12,9 +12,10 @@ Columns:
     mass      share of the dense softmax mass on the used keys
     err.sel   relative L2 error against float64 softmax over the same keys: the number formats
     err.dense relative L2 error against float64 dense attention: number formats and sparsity
-    cycles    clock cycles of the sparse run; bound: the least the busiest resource could take
+    cycles    clock cycles of the sparse run
+    bound     the least that its busiest resource takes (models/bounds.py)
     speed-up  cycles of the dense run over cycles of the sparse run
-    KiB       bytes read from memory, sparse; and of the dense run
+    KiB       memory traffic of the sparse run, read and written; dense: of the dense run
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ from models import oracle, workloads  # noqa: E402
 from models.bounds import job_bound  # noqa: E402
 from models.config import Config, ConfigError  # noqa: E402
 from models.dlzs import SNAPS  # noqa: E402
-from models.head import run_job  # noqa: E402
+from models.head import STREAMS, run_job  # noqa: E402
 from models.plan import plan  # noqa: E402
 from scripts.configs import CONFIGS  # noqa: E402
 
 HEADER = ("head", "S", "d", "exact", "keep", "recall", "mass", "err.sel", "err.dense", "cycles",
-          "/bound", "speed-up", "KiB read", "dense")
-FORMAT = "{:<30} {:>5} {:>3} {:>5} {:>6} {:>6} {:>6} {:>8} {:>9} {:>8} {:>6} {:>8} {:>9} {:>8}"
+          "bound", "speed-up", "KiB", "dense")
+FORMAT = "{:<30} {:>5} {:>3} {:>5} {:>6} {:>6} {:>6} {:>7} {:>9} {:>8} {:>8} {:>8} {:>6} {:>6}"
 
 
 def parse(argv):
@@ -157,12 +158,12 @@ def main(argv=None):
         took, took_dense = sparse.counters["CYCLES"], dense.counters["CYCLES"]
         cycles, dense_cycles = cycles + took, dense_cycles + took_dense
         bound = job_bound(want.stats, job, cfg).measured
-        read, read_dense = (sum(o.counters[f"BEATS_{s}"] for s in ("Q", "K8", "K", "V"))
-                            * cfg.BUS_BYTES // 1024 for o in (sparse, dense))
+        kib, kib_dense = (sum(o.counters[f"BEATS_{s.upper()}"] for s in STREAMS)
+                          * cfg.BUS_BYTES // 1024 for o in (sparse, dense))
         print(FORMAT.format(
             label, q.shape[1], q.shape[2], "yes" if exact else "NO", f"{want.stats.keep:.3f}",
-            f"{recall:.3f}", f"{mass:.3f}", f"{err_sel:.2%}", f"{err_dense:.2%}", took,
-            f"{took / bound:.2f}", f"{took_dense / took:.2f}", read, read_dense))
+            f"{recall:.3f}", f"{mass:.3f}", f"{err_sel:.2%}", f"{err_dense:.2%}", took, bound,
+            f"{took_dense / took:.2f}", kib, kib_dense))
     wall = sum(o.wall_s for o in outcomes)
     print(f"all heads: {cycles} cycles sparse, {dense_cycles} dense, speed-up "
           f"{dense_cycles / cycles:.2f}; simulated {(cycles + dense_cycles) / wall:.0f} cycles/s")

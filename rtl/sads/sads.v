@@ -331,7 +331,7 @@ module sads #(
     assign m_nsteps = m_nsteps_reg;
     assign m_nsel = m_nsel_reg;
 
-    assign ev_busy = state_reg != S_IDLE || load;
+    assign ev_busy = (state_reg != S_IDLE || load) && !ev_stall;
     assign ev_stall = (state_reg == S_IDLE && have_tile && !have_credit)
                    || (state_reg == S_EMIT && !emit);
 

@@ -19,10 +19,11 @@ from pathlib import Path
 import cocotb
 import numpy as np
 
+from models.config import Config
 from models.head import Job, JobResult, run_job
 from tb.common.accelerator import Accelerator
 from tb.common.scoreboard import Scoreboard
-from tb.runner import ROOT, run
+from tb.runner import ROOT, parameters, run
 from tb.system.taps import STAGES, TapScorer
 
 CYCLE_LIMIT = 20_000_000
@@ -68,7 +69,7 @@ class Outcome:
 
 
 def simulate(specs, config, sim="verilator", *, seed=1, waves=None, options=None,
-             parameters=None, progress=None):
+             changes=None, progress=None):
     """Run the jobs and return their Outcomes; raises when anything differs from the model.
 
     Args:
@@ -76,7 +77,7 @@ def simulate(specs, config, sim="verilator", *, seed=1, waves=None, options=None
         config: name in scripts/configs.py.
         sim: "verilator" or "icarus".
         options: Options.
-        parameters: Verilog parameters that override the configuration's.
+        changes: Verilog parameters that override the configuration's.
         progress: path of a file which gets one line a finished job, or None.
     """
     from scripts.configs import CONFIGS
@@ -89,7 +90,7 @@ def simulate(specs, config, sim="verilator", *, seed=1, waves=None, options=None
     jobs.write_bytes(pickle.dumps((specs, options, str(outcomes), progress)))
     try:
         run("sofa_tb" if options.taps else "sofa_top", "tb.system.simulate",
-            {**CONFIGS[config], **(parameters or {})}, sim, seed=seed, waves=waves,
+            {**CONFIGS[config], **(changes or {})}, sim, seed=seed, waves=waves,
             testcase="run_jobs", env={"SOFA_JOBS": str(jobs)})
         return pickle.loads(outcomes.read_bytes())
     finally:
@@ -107,7 +108,9 @@ async def run_jobs(dut):
                       seed=int(os.environ["COCOTB_RANDOM_SEED"]))
     await acc.reset()
     scoreboard = Scoreboard(dut._log)
-    taps = TapScorer(dut, acc.cfg, scoreboard) if options.taps else None
+    # The capability registers do not tell how many rows share an exp unit.
+    built = Config.from_parameters(parameters())
+    taps = TapScorer(dut, built, scoreboard) if options.taps else None
     outcomes = []
     for spec in specs:
         acc.free_all()

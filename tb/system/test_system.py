@@ -10,6 +10,7 @@ from models import oracle, workloads
 from models.config import Config
 from models.head import Job, run_job
 from models.plan import plan
+from scripts.configs import CONFIGS
 from tb.system.simulate import JobSpec, Options, simulate
 
 ROUGH_MEMORY = {"read_latency": (1, 60), "write_latency": (1, 30), "ar_stall": 0.2,
@@ -50,6 +51,21 @@ def test_random_jobs(sim, config, seed):
     outcomes = simulate(specs, config.name, sim, seed=seed,
                         options=Options(memory=ROUGH_MEMORY, padding=1, axil_gap=2))
     assert len(outcomes) == count and all(o.compared["output"] for o in outcomes)
+
+
+@pytest.mark.parametrize("changes", [
+    {"TWO_TERM": 1, "SC_FRAC": 4}, {"KV_BUFS": 4, "EXP_ROWS": 2, "DIV_ROWS": 2},
+    {"COLS": 16, "D_MAX": 32, "KEYS_MAX": 1024, "ADDR_W": 48},
+    {"ROWS": 16, "COLS": 16, "BC_MAX": 64, "BUS_BYTES": 32, "D_MAX": 32}],
+    ids=lambda c: "-".join(f"{k}{v}" for k, v in c.items()))
+@pytest.mark.sims("verilator")
+def test_other_parameters(sim, seed, changes):
+    """Legal parameter sets besides the named configurations, random jobs on each."""
+    cfg = Config.from_parameters({**CONFIGS["tiny"], **changes})
+    rng = np.random.default_rng(seed)
+    specs = [random_spec(cfg, rng, i, 3) for i in range(15)]
+    assert simulate(specs, "tiny", sim, seed=seed, changes=changes,
+                    options=Options(memory=ROUGH_MEMORY, padding=1))
 
 
 def hostile_specs(cfg: Config, rng):

@@ -55,6 +55,7 @@ class Config:
     TWO_TERM    1: prediction cells add the bit after the leading one
     EXP_ROWS    rows that share one exp unit (0: the largest of up to 16)
     DIV_ROWS    rows that share one divider (0: the largest of up to 32)
+    K8_BUFS     K8 tile buffers
     KV_BUFS     K tile and V tile buffers
 
     GUARD       powers of two a weight may exceed 1.0 before the reference moves up
@@ -75,6 +76,7 @@ class Config:
     TWO_TERM: int = 0
     EXP_ROWS: int = 0
     DIV_ROWS: int = 0
+    K8_BUFS: int = 2
     KV_BUFS: int = 2
     GUARD: int = 1
     Z_FRAC: int = 10
@@ -98,6 +100,7 @@ class Config:
             object.__setattr__(self, "DIV_ROWS", min(32, self.ROWS))
         check("EXP_ROWS", self.EXP_ROWS, 2, self.ROWS, pow2=True)
         check("DIV_ROWS", self.DIV_ROWS, self.EXP_ROWS, self.ROWS, pow2=True)
+        check("K8_BUFS", self.K8_BUFS, 2, 4)
         check("KV_BUFS", self.KV_BUFS, 2, 4)
         check("GUARD", self.GUARD, 0, 6)
         check("Z_FRAC", self.Z_FRAC, 6, 16)

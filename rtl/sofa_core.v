@@ -40,6 +40,8 @@ module sofa_core #(
     parameter EXP_ROWS = ROWS < 16 ? ROWS : 16,
     // Rows that share one divider, power of two, divides ROWS
     parameter DIV_ROWS = ROWS < 32 ? ROWS : 32,
+    // K8 tile buffers in the ring, 2..4
+    parameter K8_BUFS = 2,
     // K tile and V tile buffers in the rings, 2..4
     parameter KV_BUFS = 2,
     // 1: all taps work; 0: those that need registers of their own are constant
@@ -193,7 +195,8 @@ wire ev_block, ev_tile, q_wr_valid, q_wr_buf;
 wire [$clog2(ROWS)-1:0] q_wr_row;
 wire [7:0] q_wr_beat;
 wire [BUS_BYTES*8-1:0] q_wr_data;
-wire q_commit, q_release_dlzs, q_release_sufa, k8_wr_valid, k8_wr_buf;
+wire q_commit, q_release_dlzs, q_release_sufa, k8_wr_valid;
+wire [1:0] k8_wr_buf;
 wire [SLOT_W-1:0] k8_wr_slot;
 wire [7:0] k8_wr_beat;
 wire [BUS_BYTES*8-1:0] k8_wr_data;
@@ -412,6 +415,7 @@ fetch #(
     .BC_MAX(BC_MAX),
     .BUS_BYTES(BUS_BYTES),
     .ADDR_W(ADDR_W),
+    .K8_BUFS(K8_BUFS),
     .KV_BUFS(KV_BUFS)
 ) fetch_inst (
     .clk(clk),
@@ -500,7 +504,8 @@ dlzs #(
     .BC_MAX(BC_MAX),
     .BUS_BYTES(BUS_BYTES),
     .SC_FRAC(SC_FRAC),
-    .TWO_TERM(TWO_TERM)
+    .TWO_TERM(TWO_TERM),
+    .K8_BUFS(K8_BUFS)
 ) dlzs_inst (
     .clk(clk),
     .rst(stage_rst),

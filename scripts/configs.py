@@ -11,6 +11,7 @@ Parameters:
     BC_MAX     largest number of keys in a tile
     BUS_BYTES  width of the memory bus, bytes per cycle
     KEYS_MAX   largest number of keys of a job
+    K8_BUFS    tile buffers between fetch and prediction; the third hides memory latency
 """
 
 
@@ -34,6 +35,7 @@ CONFIGS = {
         # Tests on both simulators.
         Config("small", ROWS=16, COLS=8, D_MAX=64, BC_MAX=32, BUS_BYTES=16, KEYS_MAX=4096),
         # The machine itself: Verilator, benchmarks, synthesis.
-        Config("paper", ROWS=128, COLS=32, D_MAX=128, BC_MAX=64, BUS_BYTES=64, KEYS_MAX=4096),
+        Config("paper", ROWS=128, COLS=32, D_MAX=128, BC_MAX=64, BUS_BYTES=64, KEYS_MAX=4096,
+               K8_BUFS=3),
     )
 }

@@ -38,7 +38,8 @@ def test_defaults_of_missing_parameters():
     ("BUS_BYTES", 4, "8..64"), ("BUS_BYTES", 128, "8..64"), ("KEYS_MAX", 32, "64..65536"),
     ("KEYS_MAX", 131072, "64..65536"), ("ADDR_W", 31, "32..48"), ("ADDR_W", 49, "32..48"),
     ("SC_FRAC", 9, "0..8"), ("TWO_TERM", 2, "0..1"), ("EXP_ROWS", 8, "2..4"),
-    ("DIV_ROWS", 3, "power of two"), ("KV_BUFS", 1, "2..4"), ("KV_BUFS", 5, "2..4"),
+    ("DIV_ROWS", 3, "power of two"), ("KV_BUFS", 1, "2..4"), ("K8_BUFS", 5, "2..4"),
+    ("KV_BUFS", 5, "2..4"),
     ("ROWS", 4.0, "integer|power"), ("ROWS", True, "power"), ("SC_FRAC", "3", "0..8"),
 ])
 def test_illegal_parameter(field, value, legal):

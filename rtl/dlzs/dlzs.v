@@ -34,6 +34,8 @@ module dlzs #(
     parameter SC_FRAC = 3,
     // 1: cells add the bit after the leading one (snap rule 2).
     parameter TWO_TERM = 0,
+    // Buffers of the K8 ring, 2..4.
+    parameter K8_BUFS = 2,
     // Bits of ports. Derived: leave at their defaults.
     parameter SC_W = 8 + SC_FRAC + $clog2(D_MAX),
     parameter ROW_W = $clog2(ROWS),
@@ -56,9 +58,9 @@ module dlzs #(
     input  wire                    q_commit,
     output wire                    q_release,
 
-    // K8 ring, two buffers
+    // K8 ring, K8_BUFS buffers
     input  wire                    k8_wr_valid,
-    input  wire                    k8_wr_buf,
+    input  wire [1:0]              k8_wr_buf,
     input  wire [SLOT_W-1:0]       k8_wr_slot,
     input  wire [7:0]              k8_wr_beat,
     input  wire [8*BUS_BYTES-1:0]  k8_wr_data,
@@ -86,7 +88,7 @@ module dlzs #(
                 || BC_MAX < BUS_BYTES || BC_MAX > 64 || BC_MAX != (1 << SLOT_W)
                 || COLS < 4 || COLS > BC_MAX || COLS != (1 << $clog2(COLS))
                 || D_MAX < 16 || D_MAX < BUS_BYTES || D_MAX > 256
-                || D_MAX != (1 << $clog2(D_MAX))
+                || D_MAX != (1 << $clog2(D_MAX)) || K8_BUFS < 2 || K8_BUFS > 4
                 || SC_W != 8 + SC_FRAC + $clog2(D_MAX)) begin : g_illegal
             // No such module exists: elaboration stops here and names this instance.
             illegal_parameter_dlzs_needs_the_ranges_at_its_parameters stop ();
@@ -94,6 +96,14 @@ module dlzs #(
     endgenerate
 
     localparam CODE_W = 5 + TWO_TERM;
+    localparam K8BUF_W = $clog2(K8_BUFS);
+    localparam [31:0] LAST_K8BUF = K8_BUFS - 1;
+
+    generate
+        if (K8BUF_W < 2) begin : g_unused_buf
+            wire unused_buf = k8_wr_buf[1];
+        end
+    endgenerate
     localparam ELEM_W = $clog2(D_MAX);
     localparam BASE_W = SLOT_W + 1;
     localparam [BASE_W-1:0] COLS_STEP = COLS[BASE_W-1:0];
@@ -122,7 +132,7 @@ module dlzs #(
     reg        commit_reg;
     reg  [1:0] blocks_reg, blocks_next;
     reg        q_buf_reg, q_buf_next;
-    reg        k8_buf_reg, k8_buf_next;
+    reg  [1:0] k8_buf_reg, k8_buf_next;
     reg        q_release_reg, q_release_next;
     reg        k8_release_reg, k8_release_next;
 
@@ -163,7 +173,7 @@ module dlzs #(
             end
         end
         if (k8_release_next) begin
-            k8_buf_next = !k8_buf_reg;
+            k8_buf_next = k8_buf_reg == LAST_K8BUF[1:0] ? 2'd0 : k8_buf_reg + 2'd1;
         end
         if (q_release_next) begin
             q_buf_next = !q_buf_reg;
@@ -215,17 +225,17 @@ module dlzs #(
         .ELEMS  (D_MAX),
         .WIDTH  (8),
         .BEAT   (BUS_BYTES),
-        .BUFS   (2),
+        .BUFS   (K8_BUFS),
         .ROTATE (0)
     ) k8_inst (
         .clk      (clk),
         .wr_valid (k8_wr_valid),
-        .wr_buf   (k8_wr_buf),
+        .wr_buf   (k8_wr_buf[K8BUF_W-1:0]),
         .wr_lane  (k8_wr_slot),
         .wr_beat  (k8_wr_beat),
         .wr_data  (k8_wr_data),
         .rd_en    (read),
-        .rd_buf   (k8_buf_reg),
+        .rd_buf   (k8_buf_reg[K8BUF_W-1:0]),
         .rd_elem  (elem_reg),
         .rd_data  (k8_banks)
     );
@@ -323,7 +333,7 @@ module dlzs #(
             commit_reg     <= 1'b0;
             blocks_reg     <= 2'd0;
             q_buf_reg      <= 1'b0;
-            k8_buf_reg     <= 1'b0;
+            k8_buf_reg     <= 2'd0;
             q_release_reg  <= 1'b0;
             k8_release_reg <= 1'b0;
             elem_reg       <= {ELEM_W{1'b0}};

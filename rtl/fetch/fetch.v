@@ -27,6 +27,8 @@ module fetch #(
     parameter BUS_BYTES = 16,
     // AXI address bits, 32..48.
     parameter ADDR_W = 40,
+    // Buffers of the K8 ring, 2..4.
+    parameter K8_BUFS = 2,
     // Buffers of the K ring and of the V ring, 2..4.
     parameter KV_BUFS = 2,
     // Vectors of one stream that can be outstanding, a power of two, 4..256. Worth the memory's
@@ -69,7 +71,7 @@ module fetch #(
 
     // K8 ring
     output wire                   k8_wr_valid,
-    output wire                   k8_wr_buf,
+    output wire [1:0]             k8_wr_buf,
     output wire [SLOT_W-1:0]      k8_wr_slot,
     output wire [7:0]             k8_wr_beat,
     output wire [8*BUS_BYTES-1:0] k8_wr_data,
@@ -171,7 +173,7 @@ module fetch #(
     wire [6:0]          q_row;
     wire                q_buf;
     wire [6:0]          k8_slot;
-    wire                k8_buf;
+    wire [1:0]          k8_buf;
     wire [SLOT_W-1:0]   k_slot;
     wire [1:0]          k_buf;
     wire [SLOT_W-1:0]   v_slot;
@@ -203,7 +205,8 @@ module fetch #(
     );
 
     fetch_k8 #(
-        .ADDR_W (ADDR_W)
+        .ADDR_W  (ADDR_W),
+        .K8_BUFS (K8_BUFS)
     ) k8_inst (
         .clk        (clk),
         .rst        (rst),
@@ -307,7 +310,7 @@ module fetch #(
         .req_ready     (req_ready),
         .req_addr      (req_addr),
         .req_meta      ({req_last[3], v_buf, v_slot_7, req_last[2], k_buf, k_slot_7,
-                         req_last[1], 1'b0, k8_buf, k8_slot, req_last[0], 1'b0, q_buf, q_row}),
+                         req_last[1], k8_buf, k8_slot, req_last[0], 1'b0, q_buf, q_row}),
         .q_urgent      (lag_reg > 8'sd0),
         .v_first       (v_first),
         .wr_valid      (wr_valid),
@@ -350,7 +353,7 @@ module fetch #(
     assign q_commit   = q_commit_reg;
 
     assign k8_wr_valid = wr_valid[1];
-    assign k8_wr_buf   = wr_meta[7];
+    assign k8_wr_buf   = wr_meta[8:7];
     assign k8_wr_slot  = wr_meta[SLOT_W-1:0];
     assign k8_wr_beat  = wr_beat;
     assign k8_wr_data  = wr_data;

@@ -17,7 +17,9 @@
 
 module fetch_k8 #(
     // Address bits, 32..48.
-    parameter ADDR_W = 40
+    parameter ADDR_W = 40,
+    // Buffers of the K8 ring, 2..4.
+    parameter K8_BUFS = 2
 ) (
     input  wire              clk,
     input  wire              rst,
@@ -36,7 +38,7 @@ module fetch_k8 #(
     input  wire              req_ready,
     output wire [ADDR_W-1:0] req_addr,
     output wire [6:0]        req_slot,
-    output wire              req_buf,
+    output wire [1:0]        req_buf,
     output wire              req_last,
 
     // The last beat of a tile has been written
@@ -52,17 +54,23 @@ module fetch_k8 #(
     output wire              ev_stall
 );
 
+    generate
+        if (K8_BUFS < 2 || K8_BUFS > 4) begin : g_illegal
+            // No such module exists: elaboration stops here and names this instance.
+            illegal_parameter_fetch_k8_needs_K8_BUFS_2_to_4 stop ();
+        end
+    endgenerate
+
     reg              req_valid_reg, req_valid_next;
     reg [ADDR_W-1:0] addr_reg, addr_next;
     reg [31:0]       inc_reg, inc_next;
     reg [6:0]        slot_reg, slot_next;
     reg [7:0]        left_reg, left_next;
-    reg              buf_reg, buf_next;
+    reg [1:0]        buf_reg, buf_next;
 
     wire       avail;
     wire       put_ready;
     wire [1:0] index;
-    wire       unused_index_bit = index[1];
 
     wire take = tc_valid && tc_ready;
 
@@ -77,7 +85,7 @@ module fetch_k8 #(
     assign req_last  = left_reg == 8'd1;
 
     ring_credit #(
-        .BUFS (2)
+        .BUFS (K8_BUFS)
     ) credit_inst (
         .clk   (clk),
         .rst   (rst),
@@ -89,7 +97,7 @@ module fetch_k8 #(
 
     tile_commit #(
         .WIDTH (`TD_W),
-        .DEPTH (2)
+        .DEPTH (K8_BUFS)
     ) commit_inst (
         .clk       (clk),
         .rst       (rst),
@@ -117,7 +125,7 @@ module fetch_k8 #(
             inc_next       = tc_inc;
             slot_next      = 7'd0;
             left_next      = tc_td[`TD_N];
-            buf_next       = index[0];
+            buf_next       = index;
         end else if (req_valid_reg && req_ready) begin
             req_valid_next = !req_last;
             addr_next      = addr_reg + {{(ADDR_W - 32){1'b0}}, inc_reg};

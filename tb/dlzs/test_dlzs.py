@@ -21,7 +21,6 @@ from tb.common.stream import StreamSink, StreamSource, Willing, pattern
 from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 
 LANES = 12
-RING = 2
 
 
 class Port:
@@ -49,6 +48,7 @@ class TB:
         self.dut = dut
         self.cfg = Config.from_parameters({**parameters(), "KEYS_MAX": 256})
         self.clk, self.edge = dut.clk, RisingEdge(dut.clk)
+        self.ring = {"q": 2, "k8": self.cfg.K8_BUFS}
         self.words = -(-self.cfg.COLS // LANES)
         self.np = np.random.default_rng(random.getrandbits(32))
         self.board = Scoreboard(dut._log)
@@ -97,9 +97,9 @@ class TB:
 
     async def fill(self, port, ring, vectors, width, willing):
         """Write vectors (array [lane, element]) into the ring's next buffer, in random order."""
-        while self.filled[ring] - self.released[ring] >= RING:
+        while self.filled[ring] - self.released[ring] >= self.ring[ring]:
             await self.edge
-        buf = self.filled[ring] % RING
+        buf = self.filled[ring] % self.ring[ring]
         per_beat = 8 * self.cfg.BUS_BYTES // width
         beats = [(lane, beat) for lane in range(len(vectors))
                  for beat in range(-(-vectors.shape[1] // per_beat))]
@@ -124,10 +124,10 @@ class TB:
     async def scrub(self):
         """Fill both rings completely: later, what a tile does not write is stale, not unknown."""
         cfg = self.cfg
-        for _ in range(RING):
-            for port, ring, lanes, width in ((self.q, "q", cfg.ROWS, 16),
-                                             (self.k8, "k8", cfg.BC_MAX, 8)):
-                limit = 1 << width - 1
+        for port, ring, lanes, width in ((self.q, "q", cfg.ROWS, 16),
+                                         (self.k8, "k8", cfg.BC_MAX, 8)):
+            limit = 1 << width - 1
+            for _ in range(self.ring[ring]):
                 vectors = self.np.integers(-limit, limit, (lanes, cfg.D_MAX))
                 await self.fill(port, ring, vectors, width, Willing(None))
         await self.reset()
@@ -177,13 +177,13 @@ class TB:
     async def run_job(self, work, idle=0.0, q_last=False):
         """Do ``work``, check every word of it, return the cycle numbers of the words.
 
-        With ``q_last`` no Q is committed before both K8 buffers are full.
+        With ``q_last`` no Q is committed before all K8 buffers are full.
         """
         start = self.sink.count
         tiles = [t for block in work for t in block.tiles]
         before = self.filled["k8"]
         cocotb.start_soon(self.feed_k8(work, idle))
-        while q_last and self.filled["k8"] < before + RING:
+        while q_last and self.filled["k8"] < before + self.ring["k8"]:
             await self.edge
         cocotb.start_soon(self.feed_q(work, idle))
         passes = sum(1 if self.dense else -(-t.n // self.cfg.COLS) * self.words for t in tiles)
@@ -264,9 +264,9 @@ async def full_rate(dut):
         assert (np.diff(cycles, axis=1) == 1).all(), "words of a pass do not follow each other"
         assert tb.busy == passes * d, f"{tb.busy} busy cycles for {passes} passes of {d}"
         gaps = np.diff(cycles[:, 0])
-        # Both K8 buffers were full at the start; later ones only if the writes can keep up.
+        # All K8 buffers were full at the start; later ones only if the writes can keep up.
         if cfg.BC_MAX * cfg.beats8(d) + 8 > time:
-            gaps = gaps[: 2 * per_tile - 1]
+            gaps = gaps[: cfg.K8_BUFS * per_tile - 1]
         assert (gaps == d).all(), f"d = {d}: passes start {gaps} cycles apart"
         steady += len(gaps)
     assert steady >= len(dimensions(cfg)) and tb.board.finish("DLZS")
@@ -369,13 +369,15 @@ def test_dlzs_paper(sim, config, seed):
 @pytest.mark.parametrize("shape", [
     {"ROWS": 4, "COLS": 32, "D_MAX": 16, "BC_MAX": 64, "BUS_BYTES": 8},
     {"ROWS": 4, "COLS": 64, "D_MAX": 16, "BC_MAX": 64, "BUS_BYTES": 8, "SC_FRAC": 0},
-    {"ROWS": 8, "COLS": 16, "D_MAX": 16, "BC_MAX": 16, "BUS_BYTES": 16, "SC_FRAC": 8},
+    {"ROWS": 8, "COLS": 16, "D_MAX": 16, "BC_MAX": 16, "BUS_BYTES": 16, "SC_FRAC": 8,
+     "K8_BUFS": 3},
 ], ids=["3groups", "6groups", "1pass"])
 def test_dlzs_shapes(sim, seed, shape):
     run("dlzs", __name__, shape, sim, seed=seed)
 
 
-@pytest.mark.parametrize("bad", [{"ROWS": 2}, {"COLS": 32}, {"D_MAX": 24}, {"BUS_BYTES": 128}])
+@pytest.mark.parametrize("bad", [{"ROWS": 2}, {"COLS": 32}, {"D_MAX": 24}, {"BUS_BYTES": 128},
+                                 {"K8_BUFS": 5}])
 def test_illegal_parameters_are_refused(sim, bad):
     with pytest.raises(BuildError, match="illegal_parameter_dlzs_needs"):
         build("dlzs", bad, sim)

@@ -151,7 +151,7 @@ class TB:
         self.backpressure = backpressure
         self.rings = {
             "q": Ring(self, "q", 2, ["q_release_dlzs", "q_release_sufa"]),
-            "k8": Ring(self, "k8", 2, ["k8_release"]),
+            "k8": Ring(self, "k8", self.p.get("K8_BUFS", 2), ["k8_release"]),
             "k": Ring(self, "k", self.kv_bufs, ["k_release"]),
             "v": Ring(self, "v", self.kv_bufs, ["v_release"]),
         }

@@ -323,9 +323,9 @@ def test_fetch(sim, config, seed):
 
 
 def test_fetch_shallow(sim, seed):
-    """Few outstanding requests, three K and V buffers, a wide bus."""
+    """Few outstanding requests, three and four buffers, a wide bus."""
     run("fetch", __name__, {"ROWS": 16, "D_MAX": 32, "BC_MAX": 32, "BUS_BYTES": 32,
-                            "KV_BUFS": 3, "OUTSTANDING": 4}, sim, seed=seed,
+                            "K8_BUFS": 4, "KV_BUFS": 3, "OUTSTANDING": 4}, sim, seed=seed,
         testcase=[*(f"random_jobs/memory={m}/idle=0.0" for m in MEMORIES), "halt_anywhere",
                   "k_runs_ahead_of_v", "page_crossings", "no_start_without_a_buffer/keeper=0"])
 
@@ -341,7 +341,7 @@ def test_fetch_paper(sim, config, seed):
 @pytest.mark.parametrize("parameters", [
     {"ROWS": 4, "BUS_BYTES": 16}, {"ROWS": 24}, {"D_MAX": 8, "BUS_BYTES": 8}, {"D_MAX": 512},
     {"BC_MAX": 8, "BUS_BYTES": 16}, {"BC_MAX": 128}, {"BUS_BYTES": 128}, {"ADDR_W": 49},
-    {"KV_BUFS": 1}, {"KV_BUFS": 5}, {"OUTSTANDING": 3}, {"OUTSTANDING": 512}])
+    {"KV_BUFS": 1}, {"KV_BUFS": 5}, {"K8_BUFS": 1}, {"OUTSTANDING": 3}, {"OUTSTANDING": 512}])
 def test_illegal_parameters_are_refused(sim, parameters):
     with pytest.raises(BuildError, match="illegal_parameter_"):
         build("fetch", parameters, sim)

@@ -35,6 +35,8 @@ module sofa_tb #(
     parameter EXP_ROWS = ROWS < 16 ? ROWS : 16,
     // Rows that share one divider, power of two, divides ROWS
     parameter DIV_ROWS = ROWS < 32 ? ROWS : 32,
+    // K8 tile buffers in the ring, 2..4
+    parameter K8_BUFS = 2,
     // K tile and V tile buffers in the rings, 2..4
     parameter KV_BUFS = 2,
     // Derived: slot index bits
@@ -174,6 +176,7 @@ sofa_core #(
     .TWO_TERM(TWO_TERM),
     .EXP_ROWS(EXP_ROWS),
     .DIV_ROWS(DIV_ROWS),
+    .K8_BUFS(K8_BUFS),
     .KV_BUFS(KV_BUFS)
 ) core_inst (
     .clk(clk),

@@ -174,69 +174,66 @@ module sofa_core #(
 // Smallest tile at run time
 localparam BC_MIN = COLS < 4 ? 4 : COLS;
 
+// csr to seq: job and control
 wire [31:0] job_mode, job_d, job_rows, job_keys, job_heads, job_kv_heads, job_offset, job_bc;
 wire [31:0] job_quota, job_radius, job_scale_m, job_scale_shift;
 wire [5*48-1:0] job_base;
 wire [5*32-1:0] job_stride, job_hstride;
 wire start, soft_reset, busy, done, err_valid;
 wire [7:0] err_code, err_info;
-wire qc_valid, qc_ready;
-wire [47:0] qc_addr;
+// seq to fetch: commands
+wire qc_valid, qc_ready, tc_valid, tc_ready;
+wire [47:0] qc_addr, tc_k8addr;
 wire [7:0] qc_rows;
-wire tc_valid, tc_ready;
-wire [47:0] tc_k8addr;
 wire [31:0] tc_k8inc;
 wire [`TD_W-1:0] tc_td;
-wire blk_done, halt, stage_clear, rd_idle, wr_idle, rd_err_valid;
-wire [1:0] rd_err_stream, rd_err_resp;
-wire wr_err_valid;
-wire [1:0] wr_err_resp;
-wire ev_block, ev_tile, q_wr_valid, q_wr_buf;
+// seq and the bus masters
+wire blk_done, halt, stage_clear, rd_idle, wr_idle, rd_err_valid, wr_err_valid;
+wire [1:0] rd_err_stream, rd_err_resp, wr_err_resp;
+// fetch to dlzs and sufa: Q ring
+wire q_wr_valid, q_wr_buf, q_commit, q_release_dlzs, q_release_sufa;
 wire [$clog2(ROWS)-1:0] q_wr_row;
 wire [7:0] q_wr_beat;
 wire [BUS_BYTES*8-1:0] q_wr_data;
-wire q_commit, q_release_dlzs, q_release_sufa, k8_wr_valid;
+// fetch to dlzs: K8 ring
+wire k8_wr_valid, k8_t_valid, k8_t_ready, k8_release;
 wire [1:0] k8_wr_buf;
 wire [SLOT_W-1:0] k8_wr_slot;
 wire [7:0] k8_wr_beat;
 wire [BUS_BYTES*8-1:0] k8_wr_data;
-wire k8_t_valid, k8_t_ready;
 wire [`TD_W-1:0] k8_t_td;
-wire k8_release, s_valid, s_ready, s_first, s_last;
+// dlzs to sads: score words
+wire s_valid, s_ready, s_first, s_last;
 wire [`TD_W-1:0] s_td;
 wire [ROWS*12*SC_W-1:0] s_scores;
-wire l_wr_valid;
+// sads to sufa: list ring
+wire l_wr_valid, l_release;
 wire [1:0] l_wr_buf;
 wire [3:0] l_wr_word;
 wire [ROWS*4*(SLOT_W+1)-1:0] l_wr_data;
-wire l_release, u_valid, u_ready;
+// sads to fetch: union of the tile
+wire u_valid, u_ready;
 wire [`TD_W-1:0] u_td;
 wire [BC_MAX-1:0] u_union;
 wire [7:0] u_nsteps;
 wire [15:0] u_nsel;
-wire k_wr_valid;
-wire [1:0] k_wr_buf;
-wire [SLOT_W-1:0] k_wr_slot;
-wire [7:0] k_wr_beat;
-wire [BUS_BYTES*8-1:0] k_wr_data;
-wire k_t_valid, k_t_ready;
+// fetch to sufa: K ring and V ring
+wire k_wr_valid, k_t_valid, k_t_ready, k_release, v_wr_valid, v_t_valid, v_t_ready, v_release;
+wire [1:0] k_wr_buf, v_wr_buf;
+wire [SLOT_W-1:0] k_wr_slot, v_wr_slot;
+wire [7:0] k_wr_beat, k_t_nsteps, v_wr_beat;
+wire [BUS_BYTES*8-1:0] k_wr_data, v_wr_data;
 wire [`TD_W-1:0] k_t_td;
-wire [7:0] k_t_nsteps;
-wire k_release, v_wr_valid;
-wire [1:0] v_wr_buf;
-wire [SLOT_W-1:0] v_wr_slot;
-wire [7:0] v_wr_beat;
-wire [BUS_BYTES*8-1:0] v_wr_data;
-wire v_t_valid, v_t_ready, v_release, o_valid, o_ready;
-wire [7:0] o_elem;
+// sufa to store: output elements
+wire o_valid, o_ready, o_last;
+wire [7:0] o_elem, o_rows;
 wire [ROWS*16-1:0] o_data;
-wire o_last;
 wire [47:0] o_addr;
-wire [7:0] o_rows;
-wire ev_beat_q, ev_beat_k8, ev_beat_k, ev_beat_v, ev_fetch_stall, ev_dlzs_busy;
+// events
+wire ev_block, ev_tile, ev_beat_q, ev_beat_k8, ev_beat_k, ev_beat_v, ev_fetch_stall, ev_dlzs_busy;
 wire ev_dlzs_stall, ev_sads_busy, ev_sads_stall, ev_sufa_busy, ev_sufa_stall, ev_sufa_starve;
-wire [7:0] ev_maxupd;
 wire ev_beat_o, ev_store_stall;
+wire [7:0] ev_maxupd;
 
 wire [`SOFA_CNT_NUM*`SOFA_CNT_INC_W-1:0] ev_inc;
 

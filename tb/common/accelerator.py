@@ -76,7 +76,7 @@ class Accelerator:
     def __init__(self, dut, *, memory_bytes=1 << 24, memory=None, axil_gap=0, seed=0, padding=0):
         self.dut = dut
         cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
-        options = {"read_latency": 100, "write_latency": 20, "reorder": True, **(memory or {})}
+        options = {"read_latency": 100, "write_latency": 20, **(memory or {})}
         self.memory = AxiMemory(dut, "m_axi", dut.clk, dut.rst, size=memory_bytes, seed=seed,
                                 **options)
         self.registers = AxiLiteMaster(dut, "s_axil", dut.clk, dut.rst, gap=axil_gap, seed=seed)

@@ -14,7 +14,8 @@ from scripts.configs import CONFIGS
 from tb.system.simulate import JobSpec, Options, simulate
 
 ROUGH_MEMORY = {"read_latency": (1, 60), "write_latency": (1, 30), "ar_stall": 0.2,
-                "aw_stall": 0.2, "w_stall": 0.2, "r_gap": 0.2, "b_gap": 0.2, "interleave": True}
+                "aw_stall": 0.2, "w_stall": 0.2, "r_gap": 0.2, "b_gap": 0.2,
+                "reorder": True, "interleave": True}
 
 
 def random_spec(cfg: Config, rng, number, size):

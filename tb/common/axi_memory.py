@@ -8,12 +8,22 @@ from collections import deque
 
 import numpy as np
 from cocotb.triggers import First, RisingEdge
-from cocotb_bus.monitors import BusMonitor, MonitorStatistics
+from cocotb_bus.monitors import BusMonitor
 
-from tb.common.signals import CycleCounter, brief, reader, signal_name, writer
-
-OKAY, EXOKAY, SLVERR, DECERR = range(4)
-RESPONSES = {"OKAY": OKAY, "SLVERR": SLVERR, "DECERR": DECERR}
+from tb.common.axi_channels import (
+    DECERR,
+    OKAY,
+    RESPONSE_TEXTS,
+    RESPONSES,
+    AxiStatistics,
+    Burst,
+    Channel,
+    Response,
+    check_fault,
+    hex_text,
+    span_of,
+)
+from tb.common.signals import CycleCounter, brief, reader, signal_name
 
 # Cycles without any work after which the coroutine sleeps until a valid signal moves. Going to
 # sleep and waking up costs about as much as 15 idle cycles.
@@ -24,98 +34,6 @@ _POISON = 0xE7
 
 class AxiProtocolError(AssertionError):
     """The master broke a rule of AXI4, or one of the limits stated in ``AxiMemory``."""
-
-
-class AxiStatistics(MonitorStatistics):
-    """Counters of an AxiMemory since construction or ``reset()``.
-
-    ``*_bursts``, ``*_beats`` and ``*_bytes`` are counted when the beat or the response is
-    taken. ``read_bytes`` counts whole beats, ``write_bytes`` only strobed bytes.
-    ``*_bursts_by_id`` and ``*_bytes_by_id`` map an ID to its share. ``max_reads`` and
-    ``max_writes`` are the largest numbers of bursts accepted but not yet answered.
-    ``busy_cycles`` counts the cycles in which any burst was outstanding, ``read_stalls`` those
-    with RVALID high and RREADY low, ``write_stalls`` those with WREADY low and WVALID high.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.reset()
-
-    def reset(self):
-        """Set every counter to zero."""
-        self.read_bursts = self.read_beats = self.read_bytes = 0
-        self.write_bursts = self.write_beats = self.write_bytes = 0
-        self.read_bursts_by_id, self.read_bytes_by_id = {}, {}
-        self.write_bursts_by_id, self.write_bytes_by_id = {}, {}
-        self.max_reads = self.max_writes = 0
-        self.busy_cycles = self.read_stalls = self.write_stalls = 0
-
-
-class _Burst:
-    """One accepted burst. ``pos`` is the byte offset in the memory of its next beat."""
-
-    __slots__ = ("address", "id", "id_text", "beats", "left", "pos", "responses", "response",
-                 "ready_at", "bytes")
-
-
-class _Channel:
-    """Valid/ready state of one request channel and the check that a waiting valid stays."""
-
-    def __init__(self, fail, bus, name, payload):
-        self._fail = fail
-        handle = getattr(bus, f"{name}valid")
-        self.valid_handle = handle
-        self.valid = reader(handle)
-        self._set_ready = writer(getattr(bus, f"{name}ready"))
-        self.fields = [getattr(bus, name + f) for f in payload if hasattr(bus, name + f)]
-        self._readers = [reader(f) for f in self.fields]
-        self.ready = None
-        self.held = None
-
-    def drive(self, ready):
-        """Set ready, writing the signal only when it changes."""
-        if ready != self.ready:
-            self.ready = ready
-            self._set_ready("1" if ready else "0")
-
-    def idle(self, valid):
-        """Check a cycle in which valid was not high. ``valid`` is its text."""
-        if valid != "0":
-            self._fail(f"{signal_name(self.valid_handle)} is unknown")
-        if self.held is not None:
-            shown = self._show(self.held)
-            self.held = None
-            self._fail(f"{signal_name(self.valid_handle)} dropped before ready; offered: {shown}")
-
-    def wait(self):
-        """Check a cycle in which valid was high and ready low."""
-        now = [read() for read in self._readers]
-        if self.held is not None and now != self.held:
-            self._changed(now)
-        self.held = now
-
-    def take(self):
-        """Return the payload texts of a transfer."""
-        now = [read() for read in self._readers]
-        if self.held is not None:
-            if now != self.held:
-                self._changed(now)
-            self.held = None
-        return now
-
-    def _changed(self, now):
-        for field, new, old in zip(self.fields, now, self.held, strict=True):
-            if new != old:
-                self._fail(f"{signal_name(field)} changed while valid waited for ready: "
-                           f"{_hex(old)} became {_hex(new)}; offered: {self._show(self.held)}")
-
-    def _show(self, texts):
-        pairs = zip(self.fields, texts, strict=True)
-        return ", ".join(f"{f._name}={_hex(t)}" for f, t in pairs)
-
-
-def _hex(text):
-    return hex(int(text, 2)) if not text.strip("01") else brief(text)
 
 
 class AxiMemory(BusMonitor):
@@ -197,8 +115,8 @@ class AxiMemory(BusMonitor):
             raise ValueError(f"memory must be a flat uint8 array of a multiple of {n} bytes")
         self._view = memoryview(self._data)
 
-        self._read_latency = _span("read_latency", read_latency)
-        self._write_latency = _span("write_latency", write_latency)
+        self._read_latency = span_of("read_latency", read_latency)
+        self._write_latency = span_of("write_latency", write_latency)
         chances = {"ar_stall": ar_stall, "aw_stall": aw_stall, "w_stall": w_stall,
                    "r_gap": r_gap, "b_gap": b_gap}
         for key, value in chances.items():
@@ -211,7 +129,7 @@ class AxiMemory(BusMonitor):
         self.max_reads, self.max_writes = max_reads, max_writes
         self.faults = list(faults)
         for fault in self.faults:
-            _check_fault(fault)
+            check_fault(fault)
         self.allow_unaligned = allow_unaligned
         self.strict, self.errors = strict, []
         self.record, self.reads, self.writes = record, [], []
@@ -269,7 +187,7 @@ class AxiMemory(BusMonitor):
 
     def add_fault(self, first, last, direction, response):
         """Answer beats touching addresses ``first``..``last`` with ``response``."""
-        _check_fault((first, last, direction, response))
+        check_fault((first, last, direction, response))
         self.faults.append((first, last, direction, response))
 
     def forget_reads(self):
@@ -345,7 +263,7 @@ class AxiMemory(BusMonitor):
         if start % 4096 + beats * n > 4096:
             self._fail(f"{where}: {beats} beats of {n} bytes cross a 4 KiB boundary")
 
-        burst = _Burst()
+        burst = Burst()
         burst.address, burst.beats, burst.left, burst.bytes = address, beats, beats, 0
         burst.id, burst.id_text = values.get("id", 0), values.get("id_text")
         burst.pos = start - self.base
@@ -424,7 +342,7 @@ class AxiMemory(BusMonitor):
         else:
             mask, count = self._strobe_mask(strobe, address)
         if index == 0 and burst.address % n and "1" in strobe[n - burst.address % n :]:
-            self._fail(f"{signal_name(self.bus.wstrb)} {_hex(strobe)} writes below the start "
+            self._fail(f"{signal_name(self.bus.wstrb)} {hex_text(strobe)} writes below the start "
                        f"address {burst.address:#x}")
         try:
             value = int(data, 2)
@@ -509,13 +427,13 @@ class AxiMemory(BusMonitor):
         self._watch = [] if self._reset is None else [self._reset]
         self._ar = self._aw = self._w = self._r_out = self._b_out = None
         if self._has_read:
-            self._ar = _Channel(self._fail, bus, "ar", ("id", "addr", "len", "size", "burst"))
-            self._r_out = _Response(bus, "r", ("data", "id", "resp", "last"))
+            self._ar = Channel(self._fail, bus, "ar", ("id", "addr", "len", "size", "burst"))
+            self._r_out = Response(bus, "r", ("data", "id", "resp", "last"))
             self._watch.append(self._ar.valid_handle)
         if self._has_write:
-            self._aw = _Channel(self._fail, bus, "aw", ("id", "addr", "len", "size", "burst"))
-            self._w = _Channel(self._fail, bus, "w", ("data", "strb", "last"))
-            self._b_out = _Response(bus, "b", ("id", "resp"))
+            self._aw = Channel(self._fail, bus, "aw", ("id", "addr", "len", "size", "burst"))
+            self._w = Channel(self._fail, bus, "w", ("data", "strb", "last"))
+            self._b_out = Response(bus, "b", ("id", "resp"))
             self._watch += [self._aw.valid_handle, self._w.valid_handle]
 
     async def _monitor_recv(self):
@@ -622,7 +540,7 @@ class AxiMemory(BusMonitor):
         else:
             text = self._poison
         out.drive("data", text)
-        out.drive("resp", _RESP_TEXT[response])
+        out.drive("resp", RESPONSE_TEXTS[response])
         if burst.id_text is not None:
             out.drive("id", burst.id_text)
         self._beat = burst
@@ -681,7 +599,7 @@ class AxiMemory(BusMonitor):
             else:
                 self._remove(burst, self._write_order, self._write_ids)
                 self._answer = burst
-                out.drive("resp", _RESP_TEXT[burst.response])
+                out.drive("resp", RESPONSE_TEXTS[burst.response])
                 if burst.id_text is not None:
                     out.drive("id", burst.id_text)
                 out.drive_valid(True)
@@ -691,44 +609,3 @@ class AxiMemory(BusMonitor):
 
     def _drive_ready(self, channel, stall, able):
         channel.drive(able and not (stall and self._rng.random() < stall))
-
-
-class _Response:
-    """Outputs of a response channel; a signal is written only when its value changes."""
-
-    def __init__(self, bus, name, payload):
-        self._set_valid = writer(getattr(bus, f"{name}valid"))
-        self._valid = None
-        self.ready = reader(getattr(bus, f"{name}ready"))
-        fields = {f: getattr(bus, name + f) for f in payload if hasattr(bus, name + f)}
-        self._writers = {f: writer(handle) for f, handle in fields.items()}
-        self._last = dict.fromkeys(fields)
-        # Known payload before the first transfer, so that an X in the design has another cause.
-        for field, handle in fields.items():
-            self.drive(field, "0" * len(handle))
-
-    def drive_valid(self, valid):
-        if valid != self._valid:
-            self._valid = valid
-            self._set_valid("1" if valid else "0")
-
-    def drive(self, field, text):
-        if self._last.get(field, text) != text:
-            self._last[field] = text
-            self._writers[field](text)
-
-
-_RESP_TEXT = ("00", "01", "10", "11")
-
-
-def _span(name, value):
-    low, high = (value, value) if isinstance(value, int) else value
-    if not 1 <= low <= high:
-        raise ValueError(f"{name}={value} is not an int of at least 1 or a range of such")
-    return low, high
-
-
-def _check_fault(fault):
-    first, last, direction, response = fault
-    if first > last or direction not in ("read", "write") or response not in ("SLVERR", "DECERR"):
-        raise ValueError(f"fault {fault} is not (first, last, 'read'|'write', 'SLVERR'|'DECERR')")

@@ -488,9 +488,9 @@ async def bad_masters_are_named(dut):
     assert not mem.errors and mem.stats.write_bursts >= 21 and mem.stats.read_bursts >= 20
 
 
-# The error is wanted: the request below has a burst type which AxiMemory refuses, and its background
-# task must end the test although the test itself looks at nothing (strict is the default). Only an
-# AxiProtocolError with this message counts as a pass.
+# The error is wanted: the request below has a burst type which AxiMemory refuses, and strict (the
+# default) must end the test although the test itself looks at nothing. Only an AxiProtocolError
+# with this message counts as a pass.
 @cocotb.test(expect_error=(pytest.RaisesExc(
     AxiProtocolError, match="m_axi_araddr=0x800000000 len=0: burst type 0 is not INCR"),))
 async def bad_master_fails_the_test(dut):

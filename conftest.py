@@ -117,7 +117,8 @@ def pytest_collection_modifyitems(config, items):
             keep.append(item)
     if drop:
         config.hook.pytest_deselected(items=drop)
-        items[:] = keep
+    # The longest tests first, so that parallel processes end together.
+    items[:] = sorted(keep, key=lambda item: "tb/system" not in item.nodeid)
 
 
 @pytest.fixture(autouse=True)

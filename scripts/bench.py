@@ -20,8 +20,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from models import workloads  # noqa: E402
 from models.bounds import job_bound  # noqa: E402
 from models.config import Config  # noqa: E402
-from models.head import run_job  # noqa: E402
-from models.plan import plan  # noqa: E402
 from scripts.configs import CONFIGS  # noqa: E402
 
 COLUMNS = ("job", "quota", "cycles", "bound", "by", "ratio", "dlzs", "sufa", "dram", "keep",
@@ -77,19 +75,18 @@ def main(argv=None):
     changes = {name: int(value) for name, value in (x.split("=") for x in args.set)}
     cfg = Config.from_parameters({**CONFIGS[args.config], **changes})
     quotas = sorted({min(int(x), cfg.BC_MAX) for x in args.quotas.split(",")})
-    specs, notes = [], []
+    specs = []
     for name, q, k, v, causal in jobs(cfg):
         for quota in quotas if args.no_dense else [*quotas, None]:
-            numbers, job = plan(q, k, v, cfg, causal=causal, quota=quota or 1,
-                                radius_nats=args.radius, dense=quota is None)
-            specs.append(JobSpec(numbers.q, numbers.k, numbers.v, numbers.k8, job, name))
-            stats = run_job(numbers.q, numbers.k, numbers.v, numbers.k8, job, cfg).stats
-            notes.append((name, quota or "dense", stats, job_bound(stats, job, cfg)))
+            specs.append(JobSpec.planned(name, q, k, v, cfg, causal=causal, quota=quota or 1,
+                                         radius_nats=args.radius, dense=quota is None))
     outcomes = simulate(specs, args.config, changes=changes, options=Options(taps=False))
 
     rows, stalls = [], []
-    for (name, quota, stats, bound), done in zip(notes, outcomes, strict=True):
-        count = done.counters
+    for spec, done in zip(specs, outcomes, strict=True):
+        name, count, stats = spec.name, done.counters, done.stats
+        quota = "dense" if spec.job.dense else spec.job.quota
+        bound = job_bound(stats, spec.job, cfg)
         cycles = count["CYCLES"]
         by = max(("dlzs", bound.dlzs), ("sufa", bound.sufa), ("dram", bound.dram),
                  key=lambda p: p[1])[0]

@@ -36,8 +36,7 @@ from models import oracle, workloads  # noqa: E402
 from models.bounds import job_bound  # noqa: E402
 from models.config import Config, ConfigError  # noqa: E402
 from models.dlzs import SNAPS  # noqa: E402
-from models.head import STREAMS, run_job  # noqa: E402
-from models.plan import plan  # noqa: E402
+from models.head import STREAMS  # noqa: E402
 from scripts.configs import CONFIGS  # noqa: E402
 
 HEADER = ("head", "S", "d", "exact", "keep", "recall", "mass", "err.sel", "err.dense", "cycles",
@@ -121,17 +120,15 @@ def main(argv=None):
     print(f"SOFA, configuration {args.config}: {cfg.ROWS} query rows in parallel, {cfg.ROWS}x"
           f"{cfg.COLS} prediction cells, bus {cfg.BUS_BYTES} bytes, memory latency 100 cycles")
     print(f"{len(work)} heads, snap {args.snap}, radius {args.radius:g} nats; simulator {args.sim}")
-    specs, plans, expected = [], [], []
+    specs, expected = [], []
     try:
         for label, q, k, v, causal in tqdm(work, desc="reference model", unit="head",
                                            leave=False):
             for dense in (False, True):
-                numbers, job = plan(q, k, v, cfg, causal=causal, quota=args.quota, snap=snap,
-                                    radius_nats=args.radius, dense=dense)
-                specs.append(JobSpec(numbers.q, numbers.k, numbers.v, numbers.k8, job,
-                                     f"{label}{' dense' if dense else ''}"))
-                plans.append((numbers, job))
-                expected.append(run_job(numbers.q, numbers.k, numbers.v, numbers.k8, job, cfg))
+                specs.append(JobSpec.planned(
+                    f"{label}{' dense' if dense else ''}", q, k, v, cfg, causal=causal,
+                    quota=args.quota, snap=snap, radius_nats=args.radius, dense=dense))
+                expected.append(specs[-1].reference(cfg))
         print("building the simulator ...", flush=True)
         start = time.monotonic()
         build("sofa_top", dict(CONFIGS[args.config]), args.sim)
@@ -150,14 +147,14 @@ def main(argv=None):
     for i, (label, q, k, v, causal) in enumerate(work):
         sparse, dense = outcomes[2 * i : 2 * i + 2]
         want, want_dense = expected[2 * i : 2 * i + 2]
-        numbers, job = plans[2 * i]
+        spec = specs[2 * i]
         exact = (np.array_equal(sparse.out, want.out)
                  and np.array_equal(dense.out, want_dense.out))
         wrong += not exact
-        recall, mass, err_sel, err_dense = judge(q[0], k[0], v[0], causal, numbers, want)
+        recall, mass, err_sel, err_dense = judge(q[0], k[0], v[0], causal, spec.numbers, want)
         took, took_dense = sparse.counters["CYCLES"], dense.counters["CYCLES"]
         cycles, dense_cycles = cycles + took, dense_cycles + took_dense
-        bound = job_bound(want.stats, job, cfg).measured
+        bound = job_bound(want.stats, spec.job, cfg).measured
         kib, kib_dense = (sum(o.counters[f"BEATS_{s.upper()}"] for s in STREAMS)
                           * cfg.BUS_BYTES // 1024 for o in (sparse, dense))
         print(FORMAT.format(

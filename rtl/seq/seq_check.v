@@ -218,33 +218,32 @@ always @* begin
             end_next = end_reg + {3'd0, prod_reg};
             state_next = S_RANGE;
         end
-        default: begin  // S_RANGE, S_DONE
-            if (state_reg == S_DONE) begin
-                state_next = S_IDLE;
+        S_RANGE: begin
+            // the row product arrives in prod_reg one cycle after S_MULR
+            end_next = end_reg + {3'd0, prod_reg};
+            state_next = S_DONE;
+            if ((end_next - 52'd1) >> ADDR_W != 52'd0 || prod_reg[48:32] != 17'd0) begin
+                code_next = `SOFA_ERR_ADDR_RANGE;
+            end else if (buf_reg != 3'd4
+                         && {4'd0, b_base} < o_hi_reg && {4'd0, o_lo_reg} < end_next) begin
+                code_next = `SOFA_ERR_OVERLAP;
+            end else if (buf_reg == 3'd3) begin
+                info_next = 8'd0;
             end else begin
-                // the row product arrives in prod_reg one cycle after S_MULR
-                end_next = end_reg + {3'd0, prod_reg};
-                state_next = S_DONE;
-                if ((end_next - 52'd1) >> ADDR_W != 52'd0 || prod_reg[48:32] != 17'd0) begin
-                    code_next = `SOFA_ERR_ADDR_RANGE;
-                end else if (buf_reg != 3'd4
-                             && {4'd0, b_base} < o_hi_reg && {4'd0, o_lo_reg} < end_next) begin
-                    code_next = `SOFA_ERR_OVERLAP;
-                end else if (buf_reg == 3'd3) begin
-                    info_next = 8'd0;
-                end else begin
-                    state_next = S_ALIGN;
-                end
-                if (buf_reg == 3'd4) begin
-                    o_lo_next = b_base;
-                    o_hi_next = end_next;
-                    buf_next = 3'd0;
-                end else if (buf_reg == 3'd0 && dense) begin
-                    buf_next = 3'd2;
-                end else begin
-                    buf_next = buf_reg + 3'd1;
-                end
+                state_next = S_ALIGN;
             end
+            if (buf_reg == 3'd4) begin
+                o_lo_next = b_base;
+                o_hi_next = end_next;
+                buf_next = 3'd0;
+            end else if (buf_reg == 3'd0 && dense) begin
+                buf_next = 3'd2;
+            end else begin
+                buf_next = buf_reg + 3'd1;
+            end
+        end
+        default: begin  // S_DONE
+            state_next = S_IDLE;
         end
     endcase
 end

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole jobs on the simulated core, from plain Python.
 
-    outcomes = simulate([JobSpec(q, k, v, k8, job)], "small", "verilator")
+    spec = JobSpec.planned("one head", q, k, v, cfg, causal=True, quota=8)   # float arrays
+    outcomes = simulate([spec], "small", "verilator")
 
 builds the core, runs every job one after another in one simulation through the host driver, and
 scores the output of each, and with ``taps`` every value between the stages, bit for bit against
@@ -20,7 +21,9 @@ import cocotb
 import numpy as np
 
 from models.config import Config
-from models.head import Job, JobResult, run_job
+from models.head import Job, JobResult, Stats, run_job
+from models.plan import plan
+from models.quantise import Quantised
 from tb.common.accelerator import Accelerator
 from tb.common.scoreboard import Scoreboard
 from tb.runner import ROOT, parameters, run
@@ -31,15 +34,23 @@ CYCLE_LIMIT = 20_000_000
 
 @dataclass
 class JobSpec:
-    """One job: int arrays q [heads, rows, d], k, v [kv_heads, keys, d] int16, k8 int8 (None when
-    dense), and its settings. ``name`` appears in messages."""
+    """One job: its integer tensors and their scales, and its settings. ``name`` appears in
+    messages."""
 
-    q: np.ndarray
-    k: np.ndarray
-    v: np.ndarray
-    k8: np.ndarray | None
+    numbers: Quantised
     job: Job
     name: str = ""
+
+    @classmethod
+    def planned(cls, name, q, k, v, cfg, **settings):
+        """The job for float arrays q [heads, rows, d], k, v [kv_heads, keys, d]; ``settings``
+        are those of ``models.plan.plan``."""
+        return cls(*plan(q, k, v, cfg, **settings), name)
+
+    def reference(self, cfg, trace=False) -> JobResult:
+        """The reference model's result of this job."""
+        n = self.numbers
+        return run_job(n.q, n.k, n.v, n.k8, self.job, cfg, trace)
 
 
 @dataclass
@@ -58,14 +69,14 @@ class Options:
 @dataclass
 class Outcome:
     """Result of one job: output int16 [heads, rows, d], counters, number of values compared in
-    each stage, wall seconds of the job, and statistics of the memory."""
+    each stage, wall seconds of the job, and the reference model's counts (None when not scored)."""
 
     name: str
     out: np.ndarray
     counters: dict[str, int]
     compared: dict[str, int]
     wall_s: float
-    double_reads: int
+    stats: Stats | None
 
 
 def simulate(specs, config, sim="verilator", *, seed=1, waves=None, options=None,
@@ -117,12 +128,12 @@ async def run_jobs(dut):
         before = dict(scoreboard.compared)
         want = None
         if options.score:
-            want = run_job(spec.q, spec.k, spec.v, None if spec.job.dense else spec.k8, spec.job,
-                           acc.cfg, trace=taps is not None)
+            want = spec.reference(acc.cfg, trace=taps is not None)
         if taps:
             taps.expect(spec.job, want)
         start = time.monotonic()
-        done = await acc.run(spec.q, spec.k, spec.v, spec.k8, spec.job, limit=CYCLE_LIMIT)
+        n = spec.numbers
+        done = await acc.run(n.q, n.k, n.v, n.k8, spec.job, limit=CYCLE_LIMIT)
         wall = time.monotonic() - start
         if want is not None:
             scoreboard.compare("output", want.out, done.out, axes=("head", "row", "element"),
@@ -136,8 +147,7 @@ async def run_jobs(dut):
                      and not (spec.job.dense and s.startswith("dlzs"))]
             assert not quiet, f"{spec.name}: nothing compared at {quiet}"
         outcomes.append(Outcome(spec.name, done.out, done.counters, compared, wall,
-                                len(acc.memory.double_reads)))
-        acc.memory.forget_reads()
+                                want.stats if want else None))
         dut._log.info("job %s: %d cycles, %.1f s", spec.name, done.counters["CYCLES"], wall)
         if progress:
             with open(progress, "a") as handle:

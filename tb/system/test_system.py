@@ -9,8 +9,7 @@ import pytest
 from models import oracle, workloads
 from models.bounds import job_bound
 from models.config import Config
-from models.head import Job, run_job
-from models.plan import plan
+from models.head import Job
 from scripts.configs import CONFIGS
 from tb.system.simulate import JobSpec, Options, simulate
 
@@ -32,14 +31,13 @@ def random_spec(cfg: Config, rng, number, size):
     k = rng.normal(size=(kv_heads, keys, d))
     v = rng.normal(size=(kv_heads, keys, d))
     bc = 1 << int(rng.integers(low, cfg.SLOT_W + 1))
-    numbers, job = plan(
-        q, k, v, cfg, causal=bool(rng.integers(2)), bc=bc,
+    return JobSpec.planned(
+        f"random {number}", q, k, v, cfg, causal=bool(rng.integers(2)), bc=bc,
         offset=int(rng.integers(0, min(cfg.KEYS_MAX, 2 * keys))),
         quota=int(rng.integers(1, bc + 1)),
         radius_nats=None if rng.random() < 0.4 else float(rng.uniform(0, 10)),
         snap=int(rng.integers(0, 3 if cfg.TWO_TERM else 2)), dense=bool(rng.random() < 0.2),
         interleaved=bool(rng.random() < 0.7))
-    return JobSpec(numbers.q, numbers.k, numbers.v, numbers.k8, job, f"random {number}")
 
 
 @pytest.mark.configs("tiny", "small")
@@ -97,27 +95,25 @@ def hostile_specs(cfg: Config, rng):
             k[0, :, 0] = first * np.sqrt(d)
             v = rng.normal(size=(1, keys, d))
             for dense in (True, False):
-                numbers, job = plan(q, k, v, cfg, quota=cfg.BC_MAX, dense=dense,
-                                    interleaved=False)
-                yield (JobSpec(numbers.q, numbers.k, numbers.v, numbers.k8, job,
-                               f"{name}, span {span:g}{', dense' if dense else ''}"), numbers)
+                yield JobSpec.planned(f"{name}, span {span:g}{', dense' if dense else ''}",
+                                      q, k, v, cfg, quota=cfg.BC_MAX, dense=dense,
+                                      interleaved=False)
 
 
 @pytest.mark.configs("tiny", "small")
 def test_hostile_orders(sim, config, seed):
     """Any order of arrival gives softmax over the selected keys, in RTL and against float64."""
     cfg = Config.from_name(config.name)
-    pairs = list(hostile_specs(cfg, np.random.default_rng(seed)))
+    specs = list(hostile_specs(cfg, np.random.default_rng(seed)))
     if config.name == "small" and sim == "icarus":
-        pairs = pairs[::5]
-    outcomes = simulate([s for s, _ in pairs], config.name, sim, seed=seed)
+        specs = specs[::5]
+    outcomes = simulate(specs, config.name, sim, seed=seed)
     updates = 0
-    for (spec, numbers), done in zip(pairs, outcomes, strict=True):
-        q, k, v = (x[0].astype(np.float64) * s for x, s in (
-            (spec.q, numbers.sq), (spec.k, numbers.sk), (spec.v, numbers.sv)))
-        chosen = run_job(spec.q, spec.k, spec.v, spec.k8, spec.job, cfg).heads[0].selected
-        want = oracle.attention(q, k, v, chosen)
-        assert oracle.relative_error(done.out[0] * numbers.sv, want) < 0.002, spec.name
+    for spec, done in zip(specs, outcomes, strict=True):
+        n = spec.numbers
+        q, k, v = (x[0].astype(np.float64) * s for x, s in ((n.q, n.sq), (n.k, n.sk), (n.v, n.sv)))
+        want = oracle.attention(q, k, v, spec.reference(cfg).heads[0].selected)
+        assert oracle.relative_error(done.out[0] * n.sv, want) < 0.002, spec.name
         updates += done.counters["MAX_UPDATES"]
     assert updates > 0
 
@@ -131,9 +127,8 @@ def head_specs(cfg: Config, names, rows=0, **settings):
         case = workloads.load_case(name)
         for kv in range(len(case.k)):
             q = case.q[kv * case.group : (kv + 1) * case.group, -rows:]
-            numbers, job = plan(q, case.k[kv : kv + 1], case.v[kv : kv + 1], cfg,
-                                causal=case.causal, **settings)
-            yield JobSpec(numbers.q, numbers.k, numbers.v, numbers.k8, job, f"{name} kv {kv}")
+            yield JobSpec.planned(f"{name} kv {kv}", q, case.k[kv : kv + 1],
+                                  case.v[kv : kv + 1], cfg, causal=case.causal, **settings)
 
 
 @pytest.mark.configs("small")
@@ -143,8 +138,9 @@ def test_real_heads(sim, config, seed):
     cfg = Config.from_name(config.name)
     specs = list(head_specs(cfg, workloads.list_cases(), quota=cfg.BC_MAX // 4, radius_nats=6.0))
     outcomes = simulate(specs, config.name, sim, seed=seed)
-    assert sum(len(s.q) for s in specs) >= 24
-    assert all(o.compared["output"] == s.q.size for o, s in zip(outcomes, specs, strict=True))
+    assert sum(len(s.numbers.q) for s in specs) >= 24
+    assert all(o.compared["output"] == s.numbers.q.size
+               for o, s in zip(outcomes, specs, strict=True))
 
 
 @pytest.mark.configs("small")
@@ -177,20 +173,17 @@ def test_paper_jobs(sim, config, seed):
     q, k, v = case.head(0)
     specs = []
     for quota, radius in ((4, None), (8, None), (16, None), (16, 6.0)):
-        numbers, job = plan(q[None, -512:], k[None], v[None], cfg, causal=True, quota=quota,
-                            radius_nats=radius)
-        specs.append(JobSpec(numbers.q, numbers.k, numbers.v, numbers.k8, job,
-                             f"512 x {len(k)}, quota {quota}, radius {radius}"))
+        specs.append(JobSpec.planned(f"512 x {len(k)}, quota {quota}, radius {radius}",
+                                     q[None, -512:], k[None], v[None], cfg, causal=True,
+                                     quota=quota, radius_nats=radius))
     assert q.shape == (1024, 64)
     wide = [np.concatenate([x[:512], x[512:]], axis=1) for x in (q, k, v)]
-    numbers, job = plan(wide[0][None, -256:], wide[1][None], wide[2][None], cfg, causal=True,
-                        quota=8)
-    specs.append(JobSpec(numbers.q, numbers.k, numbers.v, numbers.k8, job, "256 x 512, d 128"))
+    specs.append(JobSpec.planned("256 x 512, d 128", wide[0][None, -256:], wide[1][None],
+                                 wide[2][None], cfg, causal=True, quota=8))
     outcomes = simulate(specs, config.name, sim, seed=seed)
     assert [o.compared["output"] for o in outcomes] == [512 * 64] * 4 + [256 * 128]
     for spec, done in list(zip(specs, outcomes, strict=True))[:4]:
-        stats = run_job(spec.q, spec.k, spec.v, spec.k8, spec.job, cfg).stats
-        bound = job_bound(stats, spec.job, cfg).measured
+        bound = job_bound(done.stats, spec.job, cfg).measured
         cycles = done.counters["CYCLES"]
         assert bound <= cycles <= 1.1 * bound, f"{spec.name}: {cycles} cycles, bound {bound}"
 

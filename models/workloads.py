@@ -33,6 +33,8 @@ from pathlib import Path
 
 import numpy as np
 
+from models import oracle
+
 DATA_DIR = Path(__file__).resolve().parent / "data"
 
 FORMAT = 1
@@ -185,13 +187,8 @@ def attention_probs(q: np.ndarray, k: np.ndarray, causal: bool) -> np.ndarray:
 
     Masked pairs come out as exactly 0.
     """
-    scores = (q.astype(np.float64) @ k.astype(np.float64).T) / math.sqrt(q.shape[1])
-    if causal:
-        rows, keys = scores.shape
-        scores[np.arange(keys)[None, :] > np.arange(rows)[:, None]] = -np.inf
-    scores -= scores.max(axis=1, keepdims=True)
-    probs = np.exp(scores)
-    return probs / probs.sum(axis=1, keepdims=True)
+    mask = oracle.causal_mask(len(q), len(k), causal)
+    return oracle.softmax(oracle.logits(q, k), mask)
 
 
 def measure_sharpness(q: np.ndarray, k: np.ndarray, causal: bool) -> Sharpness:

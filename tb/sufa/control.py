@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pins of a small control module, one wake-up a cycle: what the tests of the controllers share."""
 
+import random
+
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
 from tb.common.signals import reader, writer
-from tb.runner import CLOCK_PERIOD_NS
+from tb.runner import CLOCK_PERIOD_NS, parameters
 
 
 class Pins:
@@ -52,3 +54,11 @@ class Pins:
         self.put("rst", 0)
         await self.edge()
         self.number = 0
+
+
+def random_blocks():
+    """Pair steps of each tile of 28 blocks, up to a full tile; tiles and blocks without any too."""
+    most = parameters()["BC_MAX"] // 2
+    blocks = [[random.choice((0, 0, 1, 2, 3, most)) for _ in range(random.randint(1, 4))]
+              for _ in range(25)]
+    return [*blocks, [0], [0, 0], [1]]

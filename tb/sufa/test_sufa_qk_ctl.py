@@ -8,7 +8,7 @@ import cocotb
 import pytest
 
 from tb.runner import BuildError, build, parameters, run
-from tb.sufa.control import Pins
+from tb.sufa.control import Pins, random_blocks
 
 OUTPUTS = ("q_release", "k_t_ready", "k_release", "t_valid", "l_rd", "l_rd_buf", "l_rd_word",
            "l_rd_odd", "rd_en", "rd_elem", "rd_qbuf", "rd_kbuf", "qk_ld", "qk_in_en", "qk_mul_en",
@@ -126,11 +126,8 @@ def new_pins(dut):
 @cocotb.test()
 async def random_tiles(dut):
     pins = new_pins(dut)
-    most = parameters()["BC_MAX"] // 2
     for d in (8, 16):
-        blocks = [[random.choice((0, 0, 1, 2, 3, most)) for _ in range(random.randint(1, 4))]
-                  for _ in range(25)]
-        await check(pins, [*blocks, [0], [0, 0], [1]], d, 0.5)
+        await check(pins, random_blocks(), d, 0.5)
 
 
 @cocotb.test()

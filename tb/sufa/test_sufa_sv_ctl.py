@@ -8,7 +8,7 @@ import cocotb
 import pytest
 
 from tb.runner import BuildError, build, parameters, run
-from tb.sufa.control import Pins
+from tb.sufa.control import Pins, random_blocks
 
 OUTPUTS = ("t_ready", "v_t_ready", "v_release", "l_release", "l_rd", "l_rd_buf", "l_rd_word",
            "l_rd_odd", "rd_en", "rd_elem", "rd_vbuf", "w_start", "w_taken", "sv_ld", "sv_ld_p",
@@ -169,11 +169,8 @@ def new_pins(dut):
 @cocotb.test()
 async def random_tiles(dut):
     pins = new_pins(dut)
-    most = parameters()["BC_MAX"] // 2
     for d in (8, 16):
-        blocks = [[random.choice((0, 0, 1, 2, 3, most)) for _ in range(random.randint(1, 4))]
-                  for _ in range(25)]
-        await check(pins, [*blocks, [0], [0, 0], [1]], d, 0.6)
+        await check(pins, random_blocks(), d, 0.6)
 
 
 @cocotb.test()

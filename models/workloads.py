@@ -18,6 +18,14 @@ and, in some cases, what the keys and values were made of (all float16):
 
 so that v[h] = x @ wv[h] + bv[h] and k[h] = rope(x @ wk[h] + bk[h], rope_theta).
 
+A file that holds these may leave out k and v, which the reader then derives. In their place it
+keeps a few rows of what the model itself computed, which the derived ones must meet:
+
+    k_rows, v_rows  [Hkv, KEPT_ROWS, d]    rows kept_rows(S) of k and v
+
+The files of whole layers, in `models/data/layers`, are of this kind: every head of one layer.
+`list_layers` and `load_layer` read them; the case functions do not see them.
+
 Query head h of the file uses KV head h // (Hq // Hkv) of the file. Scores are
 q . k * scale in nats, with scale = 1 / sqrt(d).
 """
@@ -27,7 +35,8 @@ from __future__ import annotations
 import json
 import math
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +45,8 @@ import numpy as np
 from models import oracle
 
 DATA_DIR = Path(__file__).resolve().parent / "data"
+
+LAYER_DIR = DATA_DIR / "layers"
 
 FORMAT = 1
 """Version of the file layout; a reader refuses any other."""
@@ -62,9 +73,21 @@ META_FIELDS = {
 }
 """Names and types of the metadata of a case."""
 
+MEASURES = {"entropy": 4, "eff_keys": 2, "rel_entropy": 4, "top10_mass": 4}
+"""Metadata that records sharpness, with the digits after the point that are kept."""
 
 PROJECTION_FIELDS = ("x", "wk", "wv", "bk", "bv")
 """Arrays that a case holds either all or not at all."""
+
+ROW_FIELDS = {"k": "k_rows", "v": "v_rows"}
+"""Where a file without k and v keeps rows of the model's own."""
+
+KEPT_ROWS = 8
+"""Number of those rows."""
+
+DERIVED_TOLERANCE = 2e-3
+"""Largest difference of derived and model-made keys or values, as a share of the largest
+magnitude in them: x and the weights, of which sums of D products are formed, are float16."""
 
 
 class WorkloadError(ValueError):
@@ -103,7 +126,8 @@ class Projection:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One workload. Arrays are float32 copies of the stored float16 values.
+    """One workload. Arrays are float32 copies of the stored float16 values, k and v of a file
+    without them what `derive_kv` makes.
 
     q [Hq, S, d], k and v [Hkv, S, d]; heads and kv_heads are the numbers the heads have in the
     layer of the model, everything else indexes heads by their place in the arrays. projection is
@@ -213,6 +237,23 @@ def measure_sharpness(q: np.ndarray, k: np.ndarray, causal: bool) -> Sharpness:
     )
 
 
+def kept_rows(length: int) -> np.ndarray:
+    """Row numbers that k_rows and v_rows hold: evenly spaced, first and last row included."""
+    return np.arange(KEPT_ROWS) * (length - 1) // (KEPT_ROWS - 1)
+
+
+def derive_kv(parts: Mapping[str, np.ndarray], theta: float) -> tuple[np.ndarray, np.ndarray]:
+    """Keys and values [Hkv, S, d], float32, of the arrays of PROJECTION_FIELDS.
+
+    Sums are formed in float64 and rounded once, so that the order in which a machine's BLAS adds
+    does not show in the result.
+    """
+    x, wk, wv, bk, bv = (parts[name].astype(np.float64) for name in PROJECTION_FIELDS)
+    k = rope(x @ wk + bk[:, None], theta)
+    v = x @ wv + bv[:, None]
+    return k.astype(np.float32), v.astype(np.float32)
+
+
 def list_cases(data_dir: Path | str = DATA_DIR) -> list[str]:
     """Names of all cases in the folder, sorted; never empty."""
     folder = Path(data_dir)
@@ -220,6 +261,23 @@ def list_cases(data_dir: Path | str = DATA_DIR) -> list[str]:
     if not names:
         raise WorkloadError(f"no cases (*.npz) in {folder}")
     return names
+
+
+def list_layers(data_dir: Path | str = LAYER_DIR) -> list[str]:
+    """Names of all whole layers in the folder, sorted; never empty."""
+    return list_cases(data_dir)
+
+
+def load_layer(name: str, data_dir: Path | str = LAYER_DIR) -> Case:
+    """Read and validate one whole layer: a case whose projection is never None.
+
+    name: one of list_layers(). Raises WorkloadError, as load_case does.
+    """
+    case = load_case(name, data_dir)
+    if case.projection is None:
+        missing = ", ".join(PROJECTION_FIELDS)
+        raise WorkloadError(f"{Path(data_dir) / name}.npz: a layer, but missing {missing}")
+    return case
 
 
 def load_case(name: str, data_dir: Path | str = DATA_DIR) -> Case:
@@ -231,26 +289,18 @@ def load_case(name: str, data_dir: Path | str = DATA_DIR) -> Case:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in Path(data_dir).glob("*.npz"))) or "none"
         raise WorkloadError(f"no case {name!r} in {data_dir}; there are: {known}")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = {"q", "k", "v", "meta"} - set(archive.files)
-            if missing:
-                raise WorkloadError(f"{path}: missing {', '.join(sorted(missing))}")
-            q, k, v = archive["q"], archive["k"], archive["v"]
-            meta = json.loads(str(archive["meta"]))
-            parts = {name: archive[name] for name in PROJECTION_FIELDS if name in archive.files}
-    except (OSError, EOFError, zipfile.BadZipFile, json.JSONDecodeError) as exc:
-        raise WorkloadError(f"{path}: not a readable case: {exc}") from exc
-    except WorkloadError:
-        raise
-    except ValueError as exc:  # numpy's word for a damaged or pickled array
-        raise WorkloadError(f"{path}: not a readable case: {exc}") from exc
-    _validate(path, q, k, v, meta, parts)
+    arrays, meta = _read(path)
+    _validate(path, arrays, meta)
+    parts = {name: arrays[name] for name in PROJECTION_FIELDS if name in arrays}
+    if "k" in arrays:
+        k, v = arrays["k"].astype(np.float32), arrays["v"].astype(np.float32)
+    else:
+        k, v = _derive_checked(path, arrays, meta["rope_theta"])
     return Case(
         name=name,
-        q=q.astype(np.float32),
-        k=k.astype(np.float32),
-        v=v.astype(np.float32),
+        q=arrays["q"].astype(np.float32),
+        k=k,
+        v=v,
         causal=meta["causal"],
         model=meta["model"],
         layer=meta["layer"],
@@ -265,14 +315,7 @@ def load_case(name: str, data_dir: Path | str = DATA_DIR) -> Case:
             else None
         ),
         sharpness=tuple(
-            Sharpness(*values)
-            for values in zip(
-                meta["entropy"],
-                meta["eff_keys"],
-                meta["rel_entropy"],
-                meta["top10_mass"],
-                strict=True,
-            )
+            Sharpness(*values) for values in zip(*(meta[name] for name in MEASURES), strict=True)
         ),
     )
 
@@ -283,34 +326,46 @@ def save_case(
     k: np.ndarray,
     v: np.ndarray,
     extra: dict[str, np.ndarray] | None = None,
+    keep_kv: bool = True,
     **fields,
 ) -> None:
-    """Write one case, adding format, scale and the sharpness measured on the stored values.
+    """Write one case, adding format, scale and the sharpness measured on the values it gives.
 
     q [Hq, S, d], k and v [Hkv, S, d] in any float type; fields: model, text, offset, layer,
     heads, kv_heads, rope_theta, causal. extra: the arrays of PROJECTION_FIELDS, and any others,
-    which load_case passes over.
+    which load_case passes over. keep_kv=False leaves k and v out but for the rows of ROW_FIELDS,
+    and refuses to if the projection does not make them.
     """
+    arrays = {"q": q, "k": k, "v": v, **(extra or {})}
+    if not keep_kv:
+        rows = kept_rows(q.shape[1])
+        for label, kept in ROW_FIELDS.items():
+            arrays[kept] = arrays.pop(label)[:, rows]
     with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused below
-        q, k, v = (np.asarray(array, dtype=np.float16) for array in (q, k, v))
-        extra = {name: np.asarray(a, dtype=np.float16) for name, a in (extra or {}).items()}
-    for label, array in (("q", q), ("k", k), ("v", v), *extra.items()):
+        arrays = {label: np.asarray(array, dtype=np.float16) for label, array in arrays.items()}
+    for label, array in arrays.items():
         if not np.isfinite(array).all():
             raise WorkloadError(f"{path}: {label} does not fit float16")
-    group = q.shape[0] // k.shape[0]
-    sharp = [measure_sharpness(q[h], k[h // group], fields["causal"]) for h in range(len(q))]
+    q = arrays["q"]
     meta = {
         "format": FORMAT,
         **fields,
         "scale": 1.0 / math.sqrt(q.shape[2]),
-        "entropy": [round(s.entropy, 4) for s in sharp],
-        "eff_keys": [round(s.eff_keys, 2) for s in sharp],
-        "rel_entropy": [round(s.rel_entropy, 4) for s in sharp],
-        "top10_mass": [round(s.top10_mass, 4) for s in sharp],
+        **{name: [0.0] * len(q) for name in MEASURES},
     }
-    parts = {name: extra[name] for name in PROJECTION_FIELDS if name in extra}
-    _validate(path, q, k, v, meta, parts)
-    np.savez_compressed(path, q=q, k=k, v=v, meta=np.array(json.dumps(meta)), **extra)
+    _validate(path, arrays, meta)
+    if keep_kv:
+        k = arrays["k"]
+    else:
+        made = _derive_checked(path, arrays, meta["rope_theta"])
+        for label, derived, given in (("k", made[0], k), ("v", made[1], v)):
+            _compare(path, label, derived, given)
+        k = made[0]
+    group = q.shape[0] // k.shape[0]
+    sharp = [measure_sharpness(q[h], k[h // group], fields["causal"]) for h in range(len(q))]
+    for name, digits in MEASURES.items():
+        meta[name] = [round(getattr(s, name), digits) for s in sharp]
+    np.savez_compressed(path, meta=np.array(json.dumps(meta)), **arrays)
 
 
 def markdown_tables(data_dir: Path | str = DATA_DIR) -> str:
@@ -354,14 +409,28 @@ def markdown_tables(data_dir: Path | str = DATA_DIR) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _validate(
-    path: Path,
-    q: np.ndarray,
-    k: np.ndarray,
-    v: np.ndarray,
-    meta: dict,
-    parts: dict[str, np.ndarray],
-) -> None:
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """The arrays of the layout that a file holds, and its metadata."""
+    arrays = {}
+    label = "archive"
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            label = "meta"
+            if label not in archive.files:
+                raise WorkloadError(f"{path}: missing {label}")
+            meta = json.loads(str(archive[label]))
+            for label in ("q", "k", "v", *PROJECTION_FIELDS, *ROW_FIELDS.values()):
+                if label in archive.files:
+                    arrays[label] = archive[label]
+    except WorkloadError:
+        raise
+    # ValueError is numpy's word for a damaged or pickled array and json's for a damaged text.
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as exc:
+        raise WorkloadError(f"{path}: not a readable case: {label}: {exc}") from exc
+    return arrays, meta
+
+
+def _validate(path: Path, arrays: dict[str, np.ndarray], meta: dict) -> None:
     """Raise WorkloadError unless arrays and metadata agree with the layout of this module."""
 
     def fail(what: str) -> None:
@@ -377,52 +446,75 @@ def _validate(
             fail(f"meta {key!r} is {type(meta[key]).__name__}, expected {kind.__name__}")
     if meta["format"] != FORMAT:
         fail(f"format {meta['format']}, this reader knows {FORMAT}")
-    for label, array in (("q", q), ("k", k), ("v", v)):
+
+    parts = [name for name in PROJECTION_FIELDS if name in arrays]
+    wanted = ["q", "k", "v"]
+    if parts:
+        wanted += PROJECTION_FIELDS
+        if not {"k", "v"} & set(arrays):
+            wanted = ["q", *PROJECTION_FIELDS, *ROW_FIELDS.values()]
+    missing = [label for label in wanted if label not in arrays]
+    if missing:
+        fail(f"missing {', '.join(missing)}")
+    for label in wanted:
+        array = arrays[label]
         if array.dtype != np.float16:
             fail(f"{label} is {array.dtype}, expected float16")
-        if array.ndim != 3 or 0 in array.shape:
-            fail(f"{label} has shape {array.shape}, expected [heads, S, d]")
+        if 0 in array.shape:
+            fail(f"{label} has shape {array.shape}, which holds nothing")
         if not np.isfinite(array).all():
             fail(f"{label} holds infinities or NaN")
-    if k.shape != v.shape:
-        fail(f"k {k.shape} and v {v.shape} differ in shape")
-    if q.shape[1:] != k.shape[1:]:
-        fail(f"q {q.shape} and k {k.shape} differ in S or d")
-    if q.shape[0] % k.shape[0]:
-        fail(f"{q.shape[0]} query heads are no multiple of {k.shape[0]} KV heads")
-    if len(meta["kv_heads"]) != k.shape[0]:
-        fail(f"{len(meta['kv_heads'])} kv_heads named, {k.shape[0]} stored")
-    for key in ("heads", "entropy", "eff_keys", "rel_entropy", "top10_mass"):
-        if len(meta[key]) != q.shape[0]:
-            fail(f"{len(meta[key])} entries in {key!r}, {q.shape[0]} query heads stored")
+
+    def expect(label: str, *shape: int | str) -> None:
+        """Compare a shape; a word stands for any number."""
+        got = arrays[label].shape
+        agree = [isinstance(w, str) or w == g for w, g in zip(shape, got, strict=False)]
+        if len(got) != len(shape) or not all(agree):
+            fail(f"{label} has shape {got}, expected [{', '.join(map(str, shape))}]")
+
+    n_kv = len(meta["kv_heads"])
+    expect("q", "heads", "S", "d")
+    n_q, length, d = arrays["q"].shape
+    if not n_kv or n_q % n_kv:
+        fail(f"{n_q} query heads are no multiple of {n_kv} kv_heads")
+    for label in ("k", "v"):
+        if label in wanted:
+            expect(label, n_kv, length, d)
+        if ROW_FIELDS[label] in wanted:
+            expect(ROW_FIELDS[label], n_kv, KEPT_ROWS, d)
     if parts:
-        _validate_projection(fail, k, parts)
-    if not math.isclose(meta["scale"], 1.0 / math.sqrt(q.shape[2]), rel_tol=1e-6):
-        fail(f"scale {meta['scale']} is not 1 / sqrt({q.shape[2]})")
+        expect("x", length, "D")
+        width = arrays["x"].shape[1]
+        for label in ("k", "v"):
+            expect(f"w{label}", n_kv, width, d)
+            expect(f"b{label}", n_kv, d)
+    for key in ("heads", *MEASURES):
+        if len(meta[key]) != n_q:
+            fail(f"{len(meta[key])} entries in {key!r}, {n_q} query heads stored")
+    if not math.isclose(meta["scale"], 1.0 / math.sqrt(d), rel_tol=1e-6):
+        fail(f"scale {meta['scale']} is not 1 / sqrt({d})")
 
 
-def _validate_projection(
-    fail: Callable[[str], None], k: np.ndarray, parts: dict[str, np.ndarray]
-) -> None:
-    """Call fail unless the arrays of PROJECTION_FIELDS are complete and fit the keys."""
-    missing = [name for name in PROJECTION_FIELDS if name not in parts]
-    if missing:
-        fail(f"holds {', '.join(parts)} but not {', '.join(missing)}")
-    n_kv, length, d = k.shape
-    if parts["x"].ndim != 2 or parts["x"].shape[0] != length:
-        fail(f"x has shape {parts['x'].shape}, expected [{length}, D]")
-    width = parts["x"].shape[1]
-    for name, shape in (
-        ("wk", (n_kv, width, d)),
-        ("wv", (n_kv, width, d)),
-        ("bk", (n_kv, d)),
-        ("bv", (n_kv, d)),
-    ):
-        if parts[name].shape != shape:
-            fail(f"{name} has shape {parts[name].shape}, expected {shape}")
-    for name, array in parts.items():
-        if array.dtype != np.float16 or not np.isfinite(array).all():
-            fail(f"{name} is not finite float16")
+def _derive_checked(
+    path: Path, arrays: dict[str, np.ndarray], theta: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """derive_kv of a file without k and v, compared with the rows that it keeps."""
+    k, v = derive_kv(arrays, theta)
+    rows = kept_rows(k.shape[1])
+    for label, derived in (("k", k), ("v", v)):
+        _compare(path, ROW_FIELDS[label], derived[:, rows], arrays[ROW_FIELDS[label]])
+    return k, v
+
+
+def _compare(path: Path, label: str, derived: np.ndarray, given: np.ndarray) -> None:
+    """Raise WorkloadError unless derived keys or values meet the model's own."""
+    error = np.abs(derived - given).max()
+    rounding = DERIVED_TOLERANCE * np.abs(given).max()
+    if not error <= rounding:  # NaN is refused too
+        raise WorkloadError(
+            f"{path}: x and the weights do not make {label}: off by {error:.2g}, "
+            f"of which {rounding:.2g} may be rounding"
+        )
 
 
 if __name__ == "__main__":

@@ -202,67 +202,147 @@ def choose_units(rel: np.ndarray, pick: Pick) -> tuple[int, list[int]]:
     return layer, sorted(at_rank(ordered, i / (pick.units - 1)) for i in range(pick.units))
 
 
-def command_sample(args: argparse.Namespace) -> None:
-    """Make the committed cases."""
-    args.out.mkdir(parents=True, exist_ok=True)
-    stale = {path.name for path in args.out.glob("*.npz")}
-    loaded: dict[str, SmolLM2 | MiniLM] = {}
-    total = 0
-    for pick in tqdm(SAMPLE, desc="cases", unit="case", disable=None):
-        words = read_text(pick.text, args.cache)
-        if pick.model not in loaded:
-            loaded[pick.model] = MODELS[pick.model](args.cache)
-        model = loaded[pick.model]
-        group = model.n_heads // model.n_kv
+@dataclass(frozen=True)
+class LayerPick:
+    """One committed whole layer: which model on which text."""
+
+    model: str
+    text: str
+    length: int
+    offset: int = 0
+
+
+# The rule of choice: the median layer, by the mean relative entropy over the query heads of a
+# layer on the very tokens of the case. Layer 0 does not stand for the others, as it sees word
+# embeddings that no attention has mixed yet, and is left out; what remains is odd in number in
+# both models (29 and 5), so that the median is a layer.
+LAYER_SAMPLE = [
+    LayerPick("smollm2", "novel", 512),
+    LayerPick("minilm", "speech", 512),
+]
+
+LAYER_BUDGET = 3_200_000
+"""Bytes that all committed layers together may take."""
+
+
+def choose_layer(rel: np.ndarray) -> int:
+    """Layer by the rule above; rel [layers, units] is the mean relative entropy."""
+    return at_rank(sorted(range(1, len(rel)), key=lambda i: rel[i].mean()), 0.5)
+
+
+class Loader:
+    """Models by name, each read once."""
+
+    def __init__(self, cache: Path):
+        self.cache = cache
+        self.models: dict[str, SmolLM2 | MiniLM] = {}
+
+    def model(self, name: str) -> SmolLM2 | MiniLM:
+        """The named model."""
+        if name not in self.models:
+            self.models[name] = MODELS[name](self.cache)
+        return self.models[name]
+
+    def layers(self, name: str, text: str, offset: int, length: int) -> list[Layer]:
+        """All layers of a model on one stretch of a text."""
+        model = self.model(name)
         captured: list[Layer] = []
-        rel = np.zeros((model.n_layers, model.n_kv))
+        model.forward(model.encode(read_text(text, self.cache), offset, length), captured.append)
+        return captured
 
-        def visit(layer: Layer, captured=captured, rel=rel, model=model, group=group) -> None:
-            captured.append(layer)
-            for kv in range(model.n_kv):
-                rel[layer.number, kv] = np.mean(
-                    [
-                        workloads.measure_sharpness(
-                            layer.q[kv * group + i], layer.k[kv], model.causal
-                        ).rel_entropy
-                        for i in range(group)
-                    ]
-                )
 
-        model.forward(model.encode(words, pick.offset, pick.length), visit)
-        number, kv_heads = choose_units(rel, pick)
-        heads = [kv * group + i for kv in kv_heads for i in range(group)]
-        layer = captured[number]
-        parts = projection(layer, heads, kv_heads) if pick.with_x else {}
-        # The query side of the projection is not worth its bytes: no stage of the design has it.
-        parts = {name: parts[name] for name in workloads.PROJECTION_FIELDS if name in parts}
-        path = args.out / f"{pick.model}_{pick.text}_s{pick.length:04d}_l{number:02d}.npz"
-        workloads.save_case(
-            path,
-            layer.q[heads],
-            layer.k[kv_heads],
-            layer.v[kv_heads],
-            extra=parts,
-            model=pick.model,
-            text=pick.text,
-            offset=pick.offset,
-            layer=number,
-            heads=heads,
-            kv_heads=kv_heads,
-            rope_theta=model.theta,
-            causal=model.causal,
-        )
-        size = path.stat().st_size
-        total += size
-        stale.discard(path.name)
-        tqdm.write(f"{path.name}  {size / 1000:.0f} kB  heads {heads}")
+def unit_entropies(layers: list[Layer], causal: bool) -> np.ndarray:
+    """Mean relative entropy of each unit of each layer, [layers, units]."""
+    rel = np.zeros((len(layers), len(layers[0].k)))
+    for layer in layers:
+        group = len(layer.q) // len(layer.k)
+        for kv, k in enumerate(layer.k):
+            heads = layer.q[kv * group : (kv + 1) * group]
+            measured = [workloads.measure_sharpness(q, k, causal).rel_entropy for q in heads]
+            rel[layer.number, kv] = np.mean(measured)
+    return rel
+
+
+def save_pick(
+    out: Path,
+    model: SmolLM2 | MiniLM,
+    pick: Pick | LayerPick,
+    layer: Layer,
+    kv_heads: list[int],
+    with_x: bool,
+    keep_kv: bool,
+) -> Path:
+    """Write the chosen KV heads of a layer with their query heads; returns the file."""
+    group = model.n_heads // model.n_kv
+    heads = [kv * group + i for kv in kv_heads for i in range(group)]
+    parts = projection(layer, heads, kv_heads) if with_x else {}
+    # The query side of the projection is not worth its bytes: no stage of the design has it.
+    parts = {name: parts[name] for name in workloads.PROJECTION_FIELDS if name in parts}
+    path = out / f"{pick.model}_{pick.text}_s{pick.length:04d}_l{layer.number:02d}.npz"
+    workloads.save_case(
+        path,
+        layer.q[heads],
+        layer.k[kv_heads],
+        layer.v[kv_heads],
+        extra=parts,
+        keep_kv=keep_kv,
+        model=pick.model,
+        text=pick.text,
+        offset=pick.offset,
+        layer=layer.number,
+        heads=heads,
+        kv_heads=kv_heads,
+        rope_theta=model.theta,
+        causal=model.causal,
+    )
+    tqdm.write(f"{path.name}  {path.stat().st_size / 1000:.0f} kB  heads {heads}")
+    return path
+
+
+def sample_cases(loader: Loader, out: Path) -> list[Path]:
+    """Make the files of SAMPLE."""
+    made = []
+    for pick in tqdm(SAMPLE, desc="cases", unit="case", disable=None):
+        model = loader.model(pick.model)
+        layers = loader.layers(pick.model, pick.text, pick.offset, pick.length)
+        number, kv_heads = choose_units(unit_entropies(layers, model.causal), pick)
+        layer = layers[number]
+        made.append(save_pick(out, model, pick, layer, kv_heads, pick.with_x, keep_kv=True))
+        size = made[-1].stat().st_size
         if size > FILE_BUDGET:
-            raise CaptureError(f"{path} takes {size} bytes, the limit is {FILE_BUDGET}")
-    print(f"{len(SAMPLE)} cases, {total / 1e6:.2f} MB in {args.out}")
-    if total > TOTAL_BUDGET:
-        raise CaptureError(f"the cases take {total} bytes, the limit is {TOTAL_BUDGET}")
-    if stale:
-        print(f"not made by this run, remove if unwanted: {', '.join(sorted(stale))}")
+            raise CaptureError(f"{made[-1]} takes {size} bytes, the limit is {FILE_BUDGET}")
+    return made
+
+
+def sample_layers(loader: Loader, out: Path) -> list[Path]:
+    """Make the files of LAYER_SAMPLE."""
+    made = []
+    for pick in tqdm(LAYER_SAMPLE, desc="layers", unit="layer", disable=None):
+        model = loader.model(pick.model)
+        layers = loader.layers(pick.model, pick.text, pick.offset, pick.length)
+        layer = layers[choose_layer(unit_entropies(layers, model.causal))]
+        kv_heads = list(range(model.n_kv))
+        made.append(save_pick(out, model, pick, layer, kv_heads, with_x=True, keep_kv=False))
+    return made
+
+
+def command_sample(args: argparse.Namespace) -> None:
+    """Make the committed cases, and the committed layers in a folder among them."""
+    loader = Loader(args.cache)
+    for what, make, out, budget in (
+        ("cases", sample_cases, args.out, TOTAL_BUDGET),
+        ("layers", sample_layers, args.out / workloads.LAYER_DIR.name, LAYER_BUDGET),
+    ):
+        out.mkdir(parents=True, exist_ok=True)
+        stale = set(out.glob("*.npz"))
+        made = make(loader, out)
+        total = sum(path.stat().st_size for path in made)
+        print(f"{len(made)} {what}, {total / 1e6:.2f} MB in {out}")
+        if total > budget:
+            raise CaptureError(f"the {what} take {total} bytes, the limit is {budget}")
+        stale = sorted(path.name for path in stale - set(made))
+        if stale:
+            print(f"not made by this run, remove if unwanted: {', '.join(stale)}")
 
 
 # ---------------------------------------------------------------------------------------------

@@ -56,7 +56,12 @@ class Config:
     EXP_ROWS    rows that share one exp unit (0: the largest of up to 16)
     DIV_ROWS    rows that share one divider (0: the largest of up to 32)
     K8_BUFS     K8 tile buffers
-    KV_BUFS     K tile and V tile buffers
+    KV_BUFS     K and V buffers
+    KV_SLOTS    key slots of a K or V buffer (0: BC_MAX)
+    H_MAX       largest model dimension, elements
+    KG_TOK      tokens that KVGEN projects in parallel
+    WGT_WORDS   KVGEN weight memory, words of ROWS x 16 bits
+    ROPE_PAIRS  pairs that the K^ path rotates in a cycle
 
     GUARD       powers of two a weight may exceed 1.0 before the reference moves up
     Z_FRAC      fraction bits of a score in log2 units
@@ -78,6 +83,11 @@ class Config:
     DIV_ROWS: int = 0
     K8_BUFS: int = 2
     KV_BUFS: int = 2
+    KV_SLOTS: int = 0
+    H_MAX: int = 1024
+    KG_TOK: int = 1
+    WGT_WORDS: int = 4608
+    ROPE_PAIRS: int = 1
     GUARD: int = 1
     Z_FRAC: int = 10
     O_FRAC: int = 7
@@ -102,6 +112,13 @@ class Config:
         check("DIV_ROWS", self.DIV_ROWS, self.EXP_ROWS, self.ROWS, pow2=True)
         check("K8_BUFS", self.K8_BUFS, 2, 4)
         check("KV_BUFS", self.KV_BUFS, 2, 4)
+        if self.KV_SLOTS == 0:
+            object.__setattr__(self, "KV_SLOTS", self.BC_MAX)
+        check("KV_SLOTS", self.KV_SLOTS, max(self.BUS_BYTES, 8), self.BC_MAX, pow2=True)
+        check("H_MAX", self.H_MAX, 64, 4096, pow2=True)
+        check("KG_TOK", self.KG_TOK, 1, 4 if self.ROWS >= self.BUS_BYTES else 1, pow2=True)
+        check("WGT_WORDS", self.WGT_WORDS, 64, 65536)
+        check("ROPE_PAIRS", self.ROPE_PAIRS, 1, self.ROWS // 2, pow2=True)
         check("GUARD", self.GUARD, 0, 6)
         check("Z_FRAC", self.Z_FRAC, 6, 16)
         check("O_FRAC", self.O_FRAC, 0, 14 - self.GUARD)

@@ -12,6 +12,11 @@ Parameters:
     BUS_BYTES  width of the memory bus, bytes per cycle
     KEYS_MAX   largest number of keys of a job
     K8_BUFS    tile buffers between fetch and prediction; the third hides memory latency
+    KV_SLOTS   key slots of a K or V buffer; a tile with a larger union runs in phases
+    H_MAX      largest model dimension, elements
+    KG_TOK     tokens which KVGEN projects together
+    WGT_WORDS  words (ROWS x 16 bits) of the KVGEN weight memory
+    ROPE_PAIRS pairs which the key prediction rotates in a cycle
 """
 
 
@@ -31,11 +36,13 @@ CONFIGS = {
     c.name: c
     for c in (
         # Formal proofs, mutation runs and Icarus in seconds.
-        Config("tiny", ROWS=4, COLS=4, D_MAX=16, BC_MAX=16, BUS_BYTES=8, KEYS_MAX=256),
+        Config("tiny", ROWS=4, COLS=4, D_MAX=16, BC_MAX=16, BUS_BYTES=8, KEYS_MAX=256,
+               KV_SLOTS=8, H_MAX=64, KG_TOK=1, WGT_WORDS=512, ROPE_PAIRS=1),
         # Tests on both simulators.
-        Config("small", ROWS=16, COLS=8, D_MAX=64, BC_MAX=32, BUS_BYTES=16, KEYS_MAX=4096),
+        Config("small", ROWS=16, COLS=8, D_MAX=64, BC_MAX=32, BUS_BYTES=16, KEYS_MAX=4096,
+               KV_SLOTS=16, H_MAX=1024, KG_TOK=2, WGT_WORDS=4608, ROPE_PAIRS=1),
         # The machine itself: Verilator, benchmarks, synthesis.
         Config("paper", ROWS=128, COLS=32, D_MAX=128, BC_MAX=64, BUS_BYTES=64, KEYS_MAX=4096,
-               K8_BUFS=3),
+               K8_BUFS=3, KV_SLOTS=64, H_MAX=1024, KG_TOK=4, WGT_WORDS=768, ROPE_PAIRS=4),
     )
 }

@@ -14,5 +14,8 @@
 `define TD_KINC    181:150
 `define TD_VINC    213:182
 `define TD_OADDR   261:214
-`define TD_W       262
+`define TD_K0      278:262
+`define TD_KVNEW   279
+`define TD_KVLAST  280
+`define TD_W       281
 `endif

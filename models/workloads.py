@@ -365,13 +365,14 @@ def save_case(
     sharp = [measure_sharpness(q[h], k[h // group], fields["causal"]) for h in range(len(q))]
     for name, digits in MEASURES.items():
         meta[name] = [round(getattr(s, name), digits) for s in sharp]
-    np.savez_compressed(path, meta=np.array(json.dumps(meta)), **arrays)
+    heads = {label: arrays.pop(label) for label in ("q", "k", "v") if label in arrays}
+    np.savez_compressed(path, **heads, meta=np.array(json.dumps(meta)), **arrays)
 
 
 def markdown_tables(data_dir: Path | str = DATA_DIR) -> str:
-    """The two tables of docs/workloads.md, made from the files: the cases, then their heads.
+    """Two tables of docs/workloads.md, made from the files: the cases, then their heads.
 
-    `python -m models.workloads` prints them.
+    `python -m models.workloads` prints them, for the cases and for the whole layers.
     """
 
     def spread(values: list[float], digits: int) -> str:
@@ -424,9 +425,11 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
                     arrays[label] = archive[label]
     except WorkloadError:
         raise
-    # ValueError is numpy's word for a damaged or pickled array and json's for a damaged text.
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as exc:
-        raise WorkloadError(f"{path}: not a readable case: {label}: {exc}") from exc
+    # ValueError is numpy's word for a damaged or pickled array and json's for a damaged text,
+    # RuntimeError zipfile's for a header that asks for what it cannot do.
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as exc:
+        what = str(exc) or type(exc).__name__
+        raise WorkloadError(f"{path}: not a readable case: {label}: {what}") from exc
     return arrays, meta
 
 
@@ -518,4 +521,4 @@ def _compare(path: Path, label: str, derived: np.ndarray, given: np.ndarray) -> 
 
 
 if __name__ == "__main__":
-    print(markdown_tables(), end="")
+    print(markdown_tables(), markdown_tables(LAYER_DIR), sep="\n", end="")

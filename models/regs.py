@@ -8,13 +8,15 @@ ACCESS    register name -> RO, RW, W1C, W1P
 RESETS    register name -> value after reset (absent: set by parameters)
 WIDTHS    register name -> number of the lowest bits that are defined
 FIELDS    register name -> {field name: (lowest bit, bits)}
-JOB       names of the job registers in order; locked while a job runs
+JOB       names of the job registers in order; locked while a job runs; a descriptor in memory
+          is their image, 4 bytes each, little endian
+BUFFERS   names of the buffers in order of their numbers
 COUNTERS  names of the counters in order; the register is CNT_<name>
 ERRORS    code -> (name, sentence, meaning of the info field)
 """
 
 ID_VALUE = 0x534F4641
-VERSION_VALUE = 0x00010000
+VERSION_VALUE = 0x00020000
 INC_W = 16
 
 OFFSETS = {
@@ -30,11 +32,17 @@ OFFSETS = {
     "CAP_SC_FRAC": 0x02C,
     "CAP_TWO_TERM": 0x030,
     "CAP_SC_W": 0x034,
+    "CAP_KV_SLOTS": 0x060,
+    "CAP_H_MAX": 0x064,
+    "CAP_KG_TOK": 0x068,
+    "CAP_WGT_WORDS": 0x06C,
+    "CAP_ROPE_PAIRS": 0x070,
     "CTRL": 0x040,
     "STATUS": 0x044,
     "ERROR": 0x048,
     "IRQ_ENABLE": 0x04C,
     "IRQ_STATUS": 0x050,
+    "JOBS": 0x054,
     "MODE": 0x100,
     "HEAD_DIM": 0x104,
     "QUERY_ROWS": 0x108,
@@ -47,26 +55,58 @@ OFFSETS = {
     "RADIUS": 0x124,
     "SCALE_MULT": 0x128,
     "SCALE_SHIFT": 0x12C,
-    "Q_BASE_LO": 0x130,
-    "Q_BASE_HI": 0x134,
-    "Q_ROW_STRIDE": 0x138,
-    "Q_HEAD_STRIDE": 0x13C,
-    "K8_BASE_LO": 0x140,
-    "K8_BASE_HI": 0x144,
-    "K8_ROW_STRIDE": 0x148,
-    "K8_HEAD_STRIDE": 0x14C,
-    "K_BASE_LO": 0x150,
-    "K_BASE_HI": 0x154,
-    "K_ROW_STRIDE": 0x158,
-    "K_HEAD_STRIDE": 0x15C,
-    "V_BASE_LO": 0x160,
-    "V_BASE_HI": 0x164,
-    "V_ROW_STRIDE": 0x168,
-    "V_HEAD_STRIDE": 0x16C,
-    "O_BASE_LO": 0x170,
-    "O_BASE_HI": 0x174,
-    "O_ROW_STRIDE": 0x178,
-    "O_HEAD_STRIDE": 0x17C,
+    "MODEL_DIM": 0x130,
+    "KP_EXP": 0x134,
+    "KP_BIAS": 0x138,
+    "KP_SHIFT": 0x13C,
+    "KG_SHIFT_K": 0x140,
+    "KG_SHIFT_V": 0x144,
+    "NEXT_LO": 0x148,
+    "NEXT_HI": 0x14C,
+    "Q_BASE_LO": 0x150,
+    "Q_BASE_HI": 0x154,
+    "Q_ROW_STRIDE": 0x158,
+    "Q_HEAD_STRIDE": 0x15C,
+    "K8_BASE_LO": 0x160,
+    "K8_BASE_HI": 0x164,
+    "K8_ROW_STRIDE": 0x168,
+    "K8_HEAD_STRIDE": 0x16C,
+    "K_BASE_LO": 0x170,
+    "K_BASE_HI": 0x174,
+    "K_ROW_STRIDE": 0x178,
+    "K_HEAD_STRIDE": 0x17C,
+    "V_BASE_LO": 0x180,
+    "V_BASE_HI": 0x184,
+    "V_ROW_STRIDE": 0x188,
+    "V_HEAD_STRIDE": 0x18C,
+    "O_BASE_LO": 0x190,
+    "O_BASE_HI": 0x194,
+    "O_ROW_STRIDE": 0x198,
+    "O_HEAD_STRIDE": 0x19C,
+    "X8_BASE_LO": 0x1A0,
+    "X8_BASE_HI": 0x1A4,
+    "X8_ROW_STRIDE": 0x1A8,
+    "X8_HEAD_STRIDE": 0x1AC,
+    "WC_BASE_LO": 0x1B0,
+    "WC_BASE_HI": 0x1B4,
+    "WC_ROW_STRIDE": 0x1B8,
+    "WC_HEAD_STRIDE": 0x1BC,
+    "X_BASE_LO": 0x1C0,
+    "X_BASE_HI": 0x1C4,
+    "X_ROW_STRIDE": 0x1C8,
+    "X_HEAD_STRIDE": 0x1CC,
+    "W_BASE_LO": 0x1D0,
+    "W_BASE_HI": 0x1D4,
+    "W_ROW_STRIDE": 0x1D8,
+    "W_HEAD_STRIDE": 0x1DC,
+    "RT_BASE_LO": 0x1E0,
+    "RT_BASE_HI": 0x1E4,
+    "RT_ROW_STRIDE": 0x1E8,
+    "RT_HEAD_STRIDE": 0x1EC,
+    "VB_BASE_LO": 0x1F0,
+    "VB_BASE_HI": 0x1F4,
+    "VB_ROW_STRIDE": 0x1F8,
+    "VB_HEAD_STRIDE": 0x1FC,
     "CNT_CYCLES": 0x200,
     "CNT_DLZS_BUSY": 0x204,
     "CNT_DLZS_STALL": 0x208,
@@ -88,6 +128,19 @@ OFFSETS = {
     "CNT_BEATS_K": 0x248,
     "CNT_BEATS_V": 0x24C,
     "CNT_BEATS_O": 0x250,
+    "CNT_RASS_BUSY": 0x254,
+    "CNT_RASS_STALL": 0x258,
+    "CNT_PHASES": 0x25C,
+    "CNT_KVGEN_BUSY": 0x260,
+    "CNT_KVGEN_STALL": 0x264,
+    "CNT_KVGEN_STARVE": 0x268,
+    "CNT_GENERATED": 0x26C,
+    "CNT_REUSED": 0x270,
+    "CNT_BEATS_W": 0x274,
+    "CNT_BEATS_R": 0x278,
+    "CNT_BEATS_X": 0x27C,
+    "CNT_BEATS_D": 0x280,
+    "CNT_BEATS_WB": 0x284,
 }
 
 ACCESS = {
@@ -103,11 +156,17 @@ ACCESS = {
     "CAP_SC_FRAC": "RO",
     "CAP_TWO_TERM": "RO",
     "CAP_SC_W": "RO",
+    "CAP_KV_SLOTS": "RO",
+    "CAP_H_MAX": "RO",
+    "CAP_KG_TOK": "RO",
+    "CAP_WGT_WORDS": "RO",
+    "CAP_ROPE_PAIRS": "RO",
     "CTRL": "W1P",
     "STATUS": "RO",
     "ERROR": "RO",
     "IRQ_ENABLE": "RW",
     "IRQ_STATUS": "W1C",
+    "JOBS": "RO",
     "MODE": "RW",
     "HEAD_DIM": "RW",
     "QUERY_ROWS": "RW",
@@ -120,6 +179,14 @@ ACCESS = {
     "RADIUS": "RW",
     "SCALE_MULT": "RW",
     "SCALE_SHIFT": "RW",
+    "MODEL_DIM": "RW",
+    "KP_EXP": "RW",
+    "KP_BIAS": "RW",
+    "KP_SHIFT": "RW",
+    "KG_SHIFT_K": "RW",
+    "KG_SHIFT_V": "RW",
+    "NEXT_LO": "RW",
+    "NEXT_HI": "RW",
     "Q_BASE_LO": "RW",
     "Q_BASE_HI": "RW",
     "Q_ROW_STRIDE": "RW",
@@ -140,6 +207,30 @@ ACCESS = {
     "O_BASE_HI": "RW",
     "O_ROW_STRIDE": "RW",
     "O_HEAD_STRIDE": "RW",
+    "X8_BASE_LO": "RW",
+    "X8_BASE_HI": "RW",
+    "X8_ROW_STRIDE": "RW",
+    "X8_HEAD_STRIDE": "RW",
+    "WC_BASE_LO": "RW",
+    "WC_BASE_HI": "RW",
+    "WC_ROW_STRIDE": "RW",
+    "WC_HEAD_STRIDE": "RW",
+    "X_BASE_LO": "RW",
+    "X_BASE_HI": "RW",
+    "X_ROW_STRIDE": "RW",
+    "X_HEAD_STRIDE": "RW",
+    "W_BASE_LO": "RW",
+    "W_BASE_HI": "RW",
+    "W_ROW_STRIDE": "RW",
+    "W_HEAD_STRIDE": "RW",
+    "RT_BASE_LO": "RW",
+    "RT_BASE_HI": "RW",
+    "RT_ROW_STRIDE": "RW",
+    "RT_HEAD_STRIDE": "RW",
+    "VB_BASE_LO": "RW",
+    "VB_BASE_HI": "RW",
+    "VB_ROW_STRIDE": "RW",
+    "VB_HEAD_STRIDE": "RW",
     "CNT_CYCLES": "RO",
     "CNT_DLZS_BUSY": "RO",
     "CNT_DLZS_STALL": "RO",
@@ -161,16 +252,30 @@ ACCESS = {
     "CNT_BEATS_K": "RO",
     "CNT_BEATS_V": "RO",
     "CNT_BEATS_O": "RO",
+    "CNT_RASS_BUSY": "RO",
+    "CNT_RASS_STALL": "RO",
+    "CNT_PHASES": "RO",
+    "CNT_KVGEN_BUSY": "RO",
+    "CNT_KVGEN_STALL": "RO",
+    "CNT_KVGEN_STARVE": "RO",
+    "CNT_GENERATED": "RO",
+    "CNT_REUSED": "RO",
+    "CNT_BEATS_W": "RO",
+    "CNT_BEATS_R": "RO",
+    "CNT_BEATS_X": "RO",
+    "CNT_BEATS_D": "RO",
+    "CNT_BEATS_WB": "RO",
 }
 
 RESETS = {
     "ID": 0x534F4641,
-    "VERSION": 0x10000,
+    "VERSION": 0x20000,
     "CTRL": 0x0,
     "STATUS": 0x0,
     "ERROR": 0x0,
     "IRQ_ENABLE": 0x0,
     "IRQ_STATUS": 0x0,
+    "JOBS": 0x0,
     "MODE": 0x0,
     "HEAD_DIM": 0x0,
     "QUERY_ROWS": 0x0,
@@ -183,6 +288,14 @@ RESETS = {
     "RADIUS": 0x0,
     "SCALE_MULT": 0x0,
     "SCALE_SHIFT": 0x0,
+    "MODEL_DIM": 0x0,
+    "KP_EXP": 0x0,
+    "KP_BIAS": 0x0,
+    "KP_SHIFT": 0x0,
+    "KG_SHIFT_K": 0x0,
+    "KG_SHIFT_V": 0x0,
+    "NEXT_LO": 0x0,
+    "NEXT_HI": 0x0,
     "Q_BASE_LO": 0x0,
     "Q_BASE_HI": 0x0,
     "Q_ROW_STRIDE": 0x0,
@@ -203,6 +316,30 @@ RESETS = {
     "O_BASE_HI": 0x0,
     "O_ROW_STRIDE": 0x0,
     "O_HEAD_STRIDE": 0x0,
+    "X8_BASE_LO": 0x0,
+    "X8_BASE_HI": 0x0,
+    "X8_ROW_STRIDE": 0x0,
+    "X8_HEAD_STRIDE": 0x0,
+    "WC_BASE_LO": 0x0,
+    "WC_BASE_HI": 0x0,
+    "WC_ROW_STRIDE": 0x0,
+    "WC_HEAD_STRIDE": 0x0,
+    "X_BASE_LO": 0x0,
+    "X_BASE_HI": 0x0,
+    "X_ROW_STRIDE": 0x0,
+    "X_HEAD_STRIDE": 0x0,
+    "W_BASE_LO": 0x0,
+    "W_BASE_HI": 0x0,
+    "W_ROW_STRIDE": 0x0,
+    "W_HEAD_STRIDE": 0x0,
+    "RT_BASE_LO": 0x0,
+    "RT_BASE_HI": 0x0,
+    "RT_ROW_STRIDE": 0x0,
+    "RT_HEAD_STRIDE": 0x0,
+    "VB_BASE_LO": 0x0,
+    "VB_BASE_HI": 0x0,
+    "VB_ROW_STRIDE": 0x0,
+    "VB_HEAD_STRIDE": 0x0,
     "CNT_CYCLES": 0x0,
     "CNT_DLZS_BUSY": 0x0,
     "CNT_DLZS_STALL": 0x0,
@@ -224,6 +361,19 @@ RESETS = {
     "CNT_BEATS_K": 0x0,
     "CNT_BEATS_V": 0x0,
     "CNT_BEATS_O": 0x0,
+    "CNT_RASS_BUSY": 0x0,
+    "CNT_RASS_STALL": 0x0,
+    "CNT_PHASES": 0x0,
+    "CNT_KVGEN_BUSY": 0x0,
+    "CNT_KVGEN_STALL": 0x0,
+    "CNT_KVGEN_STARVE": 0x0,
+    "CNT_GENERATED": 0x0,
+    "CNT_REUSED": 0x0,
+    "CNT_BEATS_W": 0x0,
+    "CNT_BEATS_R": 0x0,
+    "CNT_BEATS_X": 0x0,
+    "CNT_BEATS_D": 0x0,
+    "CNT_BEATS_WB": 0x0,
 }
 
 WIDTHS = {
@@ -239,12 +389,18 @@ WIDTHS = {
     "CAP_SC_FRAC": 32,
     "CAP_TWO_TERM": 32,
     "CAP_SC_W": 32,
-    "CTRL": 2,
+    "CAP_KV_SLOTS": 32,
+    "CAP_H_MAX": 32,
+    "CAP_KG_TOK": 32,
+    "CAP_WGT_WORDS": 32,
+    "CAP_ROPE_PAIRS": 32,
+    "CTRL": 3,
     "STATUS": 3,
     "ERROR": 16,
     "IRQ_ENABLE": 2,
     "IRQ_STATUS": 2,
-    "MODE": 5,
+    "JOBS": 32,
+    "MODE": 10,
     "HEAD_DIM": 32,
     "QUERY_ROWS": 32,
     "KEYS": 32,
@@ -256,6 +412,14 @@ WIDTHS = {
     "RADIUS": 32,
     "SCALE_MULT": 32,
     "SCALE_SHIFT": 32,
+    "MODEL_DIM": 32,
+    "KP_EXP": 32,
+    "KP_BIAS": 32,
+    "KP_SHIFT": 32,
+    "KG_SHIFT_K": 32,
+    "KG_SHIFT_V": 32,
+    "NEXT_LO": 32,
+    "NEXT_HI": 16,
     "Q_BASE_LO": 32,
     "Q_BASE_HI": 16,
     "Q_ROW_STRIDE": 32,
@@ -276,6 +440,30 @@ WIDTHS = {
     "O_BASE_HI": 16,
     "O_ROW_STRIDE": 32,
     "O_HEAD_STRIDE": 32,
+    "X8_BASE_LO": 32,
+    "X8_BASE_HI": 16,
+    "X8_ROW_STRIDE": 32,
+    "X8_HEAD_STRIDE": 32,
+    "WC_BASE_LO": 32,
+    "WC_BASE_HI": 16,
+    "WC_ROW_STRIDE": 32,
+    "WC_HEAD_STRIDE": 32,
+    "X_BASE_LO": 32,
+    "X_BASE_HI": 16,
+    "X_ROW_STRIDE": 32,
+    "X_HEAD_STRIDE": 32,
+    "W_BASE_LO": 32,
+    "W_BASE_HI": 16,
+    "W_ROW_STRIDE": 32,
+    "W_HEAD_STRIDE": 32,
+    "RT_BASE_LO": 32,
+    "RT_BASE_HI": 16,
+    "RT_ROW_STRIDE": 32,
+    "RT_HEAD_STRIDE": 32,
+    "VB_BASE_LO": 32,
+    "VB_BASE_HI": 16,
+    "VB_ROW_STRIDE": 32,
+    "VB_HEAD_STRIDE": 32,
     "CNT_CYCLES": 32,
     "CNT_DLZS_BUSY": 32,
     "CNT_DLZS_STALL": 32,
@@ -297,6 +485,19 @@ WIDTHS = {
     "CNT_BEATS_K": 32,
     "CNT_BEATS_V": 32,
     "CNT_BEATS_O": 32,
+    "CNT_RASS_BUSY": 32,
+    "CNT_RASS_STALL": 32,
+    "CNT_PHASES": 32,
+    "CNT_KVGEN_BUSY": 32,
+    "CNT_KVGEN_STALL": 32,
+    "CNT_KVGEN_STARVE": 32,
+    "CNT_GENERATED": 32,
+    "CNT_REUSED": 32,
+    "CNT_BEATS_W": 32,
+    "CNT_BEATS_R": 32,
+    "CNT_BEATS_X": 32,
+    "CNT_BEATS_D": 32,
+    "CNT_BEATS_WB": 32,
 }
 
 FIELDS = {
@@ -307,6 +508,7 @@ FIELDS = {
     "CTRL": {
         "START": (0, 1),
         "SOFT_RESET": (1, 1),
+        "START_CHAIN": (2, 1),
     },
     "STATUS": {
         "BUSY": (0, 1),
@@ -330,6 +532,10 @@ FIELDS = {
         "CAUSAL": (1, 1),
         "CONTIGUOUS": (2, 1),
         "SNAP": (3, 2),
+        "GENERATE": (5, 1),
+        "PREDICT": (6, 1),
+        "ROPE": (7, 2),
+        "VB_LOAD": (9, 1),
     },
 }
 
@@ -341,6 +547,8 @@ CTRL_START_LSB = 0
 CTRL_START_BITS = 1
 CTRL_SOFT_RESET_LSB = 1
 CTRL_SOFT_RESET_BITS = 1
+CTRL_START_CHAIN_LSB = 2
+CTRL_START_CHAIN_BITS = 1
 STATUS_BUSY_LSB = 0
 STATUS_BUSY_BITS = 1
 STATUS_DONE_LSB = 1
@@ -367,6 +575,14 @@ MODE_CONTIGUOUS_LSB = 2
 MODE_CONTIGUOUS_BITS = 1
 MODE_SNAP_LSB = 3
 MODE_SNAP_BITS = 2
+MODE_GENERATE_LSB = 5
+MODE_GENERATE_BITS = 1
+MODE_PREDICT_LSB = 6
+MODE_PREDICT_BITS = 1
+MODE_ROPE_LSB = 7
+MODE_ROPE_BITS = 2
+MODE_VB_LOAD_LSB = 9
+MODE_VB_LOAD_BITS = 1
 
 JOB = (
     "MODE",
@@ -381,6 +597,14 @@ JOB = (
     "RADIUS",
     "SCALE_MULT",
     "SCALE_SHIFT",
+    "MODEL_DIM",
+    "KP_EXP",
+    "KP_BIAS",
+    "KP_SHIFT",
+    "KG_SHIFT_K",
+    "KG_SHIFT_V",
+    "NEXT_LO",
+    "NEXT_HI",
     "Q_BASE_LO",
     "Q_BASE_HI",
     "Q_ROW_STRIDE",
@@ -401,6 +625,44 @@ JOB = (
     "O_BASE_HI",
     "O_ROW_STRIDE",
     "O_HEAD_STRIDE",
+    "X8_BASE_LO",
+    "X8_BASE_HI",
+    "X8_ROW_STRIDE",
+    "X8_HEAD_STRIDE",
+    "WC_BASE_LO",
+    "WC_BASE_HI",
+    "WC_ROW_STRIDE",
+    "WC_HEAD_STRIDE",
+    "X_BASE_LO",
+    "X_BASE_HI",
+    "X_ROW_STRIDE",
+    "X_HEAD_STRIDE",
+    "W_BASE_LO",
+    "W_BASE_HI",
+    "W_ROW_STRIDE",
+    "W_HEAD_STRIDE",
+    "RT_BASE_LO",
+    "RT_BASE_HI",
+    "RT_ROW_STRIDE",
+    "RT_HEAD_STRIDE",
+    "VB_BASE_LO",
+    "VB_BASE_HI",
+    "VB_ROW_STRIDE",
+    "VB_HEAD_STRIDE",
+)
+
+BUFFERS = (
+    "Q",
+    "K8",
+    "K",
+    "V",
+    "O",
+    "X8",
+    "WC",
+    "X",
+    "W",
+    "RT",
+    "VB",
 )
 
 COUNTERS = (
@@ -425,6 +687,19 @@ COUNTERS = (
     "BEATS_K",
     "BEATS_V",
     "BEATS_O",
+    "RASS_BUSY",
+    "RASS_STALL",
+    "PHASES",
+    "KVGEN_BUSY",
+    "KVGEN_STALL",
+    "KVGEN_STARVE",
+    "GENERATED",
+    "REUSED",
+    "BEATS_W",
+    "BEATS_R",
+    "BEATS_X",
+    "BEATS_D",
+    "BEATS_WB",
 )
 
 ERR_NONE = 0
@@ -448,6 +723,16 @@ ERR_OVERLAP = 17
 ERR_SCALE_MULT = 18
 ERR_MODE = 19
 ERR_HEAD_STRIDE_SMALL = 20
+ERR_MODEL_DIM = 21
+ERR_WEIGHTS = 22
+ERR_KP_EXP = 23
+ERR_KP_BIAS = 24
+ERR_KP_SHIFT = 25
+ERR_KG_SHIFT_K = 26
+ERR_KG_SHIFT_V = 27
+ERR_ROPE = 28
+ERR_KIND = 29
+ERR_NEXT = 30
 ERR_READ_SLVERR = 32
 ERR_READ_DECERR = 33
 ERR_WRITE_SLVERR = 34
@@ -518,33 +803,34 @@ ERRORS = {
     ERR_BASE_ALIGN: (
         "BASE_ALIGN",
         "A base address must be a multiple of BUS_BYTES.",
-        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O",
+        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8, 6 WC, 7 X, 8 W, 9 RT, 10 VB",
     ),
     ERR_STRIDE_ALIGN: (
         "STRIDE_ALIGN",
         "A row stride must be a multiple of BUS_BYTES.",
-        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O",
+        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8, 6 WC, 7 X, 8 W, 9 RT, 10 VB",
     ),
     ERR_HEAD_STRIDE_ALIGN: (
         "HEAD_STRIDE_ALIGN",
         "A head stride must be a multiple of BUS_BYTES.",
-        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O",
+        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8, 6 WC, 7 X, 8 W, 9 RT, 10 VB",
     ),
     ERR_STRIDE_SMALL: (
         "STRIDE_SMALL",
         "A row stride must be at least the bytes of a vector, rounded up to BUS_BYTES.",
-        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O",
+        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8, 6 WC, 7 X, 8 W, 9 RT, 10 VB",
     ),
     ERR_ADDR_RANGE: (
         "ADDR_RANGE",
         "A buffer must end within 2^ADDR_W bytes, and the vectors of one head must span less "
         "than 4 GiB.",
-        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O",
+        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8, 6 WC, 7 X, 8 W, 9 RT, 10 VB",
     ),
     ERR_OVERLAP: (
         "OVERLAP",
-        "The address ranges of O and of another buffer must not overlap.",
-        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O",
+        "The address range of a buffer that is written (O; with PREDICT K8; with GENERATE also "
+        "K, V and VB) must not overlap that of another one.",
+        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8, 6 WC, 7 X, 8 W, 9 RT, 10 VB",
     ),
     ERR_SCALE_MULT: (
         "SCALE_MULT",
@@ -553,34 +839,87 @@ ERRORS = {
     ),
     ERR_MODE: (
         "MODE",
-        "Bits of MODE above SNAP must be 0.",
+        "Bits of MODE above VB_LOAD must be 0.",
         "",
     ),
     ERR_HEAD_STRIDE_SMALL: (
         "HEAD_STRIDE_SMALL",
         "With more than one head, a head stride must be at least the bytes of a vector, rounded "
         "up to BUS_BYTES.",
-        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O",
+        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8, 6 WC, 7 X, 8 W, 9 RT, 10 VB",
+    ),
+    ERR_MODEL_DIM: (
+        "MODEL_DIM",
+        "MODEL_DIM must be a multiple of 8 in 8..H_MAX.",
+        "",
+    ),
+    ERR_WEIGHTS: (
+        "WEIGHTS",
+        "ceil(2*HEAD_DIM/ROWS)*MODEL_DIM must be at most WGT_WORDS: the weights of a KV head "
+        "have to fit their memory.",
+        "",
+    ),
+    ERR_KP_EXP: (
+        "KP_EXP",
+        "KP_EXP must be in 0..8.",
+        "",
+    ),
+    ERR_KP_BIAS: (
+        "KP_BIAS",
+        "KP_BIAS must be in -32768..32767, 32 bits two's complement.",
+        "",
+    ),
+    ERR_KP_SHIFT: (
+        "KP_SHIFT",
+        "KP_SHIFT must be in 0..15.",
+        "",
+    ),
+    ERR_KG_SHIFT_K: (
+        "KG_SHIFT_K",
+        "KG_SHIFT_K must be in 0..40.",
+        "",
+    ),
+    ERR_KG_SHIFT_V: (
+        "KG_SHIFT_V",
+        "KG_SHIFT_V must be in 0..40.",
+        "",
+    ),
+    ERR_ROPE: (
+        "ROPE",
+        "MODE.ROPE must be 0, 1 or 2.",
+        "",
+    ),
+    ERR_KIND: (
+        "KIND",
+        "MODE.PREDICT excludes DENSE and GENERATE, VB_LOAD needs GENERATE.",
+        "",
+    ),
+    ERR_NEXT: (
+        "NEXT",
+        "NEXT must be a multiple of 256 below 2^ADDR_W, and not 0 with START_CHAIN.",
+        "",
     ),
     ERR_READ_SLVERR: (
         "READ_SLVERR",
         "The memory answered a read with SLVERR.",
-        "stream: 0 Q, 1 K8, 2 K, 3 V",
+        "read stream: 0 Q, 1 K8 or X8, 2 K, 3 V, 4 WC, 5 RT for the prediction, 6 X, W, RT or VB "
+        "for made keys, 7 descriptor",
     ),
     ERR_READ_DECERR: (
         "READ_DECERR",
         "The memory answered a read with DECERR: no such address.",
-        "stream: 0 Q, 1 K8, 2 K, 3 V",
+        "read stream: 0 Q, 1 K8 or X8, 2 K, 3 V, 4 WC, 5 RT for the prediction, 6 X, W, RT or VB "
+        "for made keys, 7 descriptor",
     ),
     ERR_WRITE_SLVERR: (
         "WRITE_SLVERR",
         "The memory answered a write with SLVERR.",
-        "4 (O)",
+        "write stream: 0 O, 1 K8, K, V or VB",
     ),
     ERR_WRITE_DECERR: (
         "WRITE_DECERR",
         "The memory answered a write with DECERR: no such address.",
-        "4 (O)",
+        "write stream: 0 O, 1 K8, K, V or VB",
     ),
     ERR_ABORTED: (
         "ABORTED",

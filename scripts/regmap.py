@@ -23,7 +23,7 @@ WRITTEN_BY = "Written by scripts/regmap.py: change the table there, not this fil
 ID_VALUE = 0x534F4641
 """ASCII "SOFA"."""
 
-VERSION_VALUE = 0x00010000
+VERSION_VALUE = 0x00020000
 """Major version in bits 31:16, minor in 15:0."""
 
 
@@ -78,6 +78,11 @@ CAPABILITIES = (
     ("SC_FRAC", "fraction bits of a prediction term"),
     ("TWO_TERM", "1: the two-term snap rule exists"),
     ("SC_W", "bits of a predicted score and of RADIUS"),
+    ("KV_SLOTS", "key slots of a K or V buffer; a tile with a larger union runs in phases"),
+    ("H_MAX", "largest model dimension, elements"),
+    ("KG_TOK", "tokens whose keys and values are made in parallel"),
+    ("WGT_WORDS", "words (ROWS x 16 bits) of the weight memory for keys and values"),
+    ("ROPE_PAIRS", "pairs that the key prediction rotates in a cycle"),
 )
 
 IRQ_FIELDS = (Field("DONE", 0, 1, "a job ended without error"),
@@ -85,43 +90,81 @@ IRQ_FIELDS = (Field("DONE", 0, 1, "a job ended without error"),
 
 CONTROL = (
     ("CTRL", "W1P", "job control",
-     (Field("START", 0, 1, "start a job; refused (SLVERR) while one runs and together with "
-                           "SOFT_RESET"),
-      Field("SOFT_RESET", 1, 1, "abort the running job, which then ends with error ABORTED; "
-                                "without a job nothing happens"))),
-    ("STATUS", "RO", "state of the latest job",
-     (Field("BUSY", 0, 1, "a job runs, from its start until DONE or ERROR is set"),
-      Field("DONE", 1, 1, "the job ended without error; held until the next start"),
-      Field("ERROR", 2, 1, "the job ended with an error; held until the next start"))),
+     (Field("START", 0, 1, "run the job in the registers, then the chain at NEXT; refused (SLVERR) "
+                           "while a job runs and together with another of these bits"),
+      Field("SOFT_RESET", 1, 1, "abort the running job and its chain, which then ends with error "
+                                "ABORTED; without a job nothing happens"),
+      Field("START_CHAIN", 2, 1, "run the chain of descriptors that begins at NEXT; refused as "
+                                 "START is"))),
+    ("STATUS", "RO", "state of the latest job or chain",
+     (Field("BUSY", 0, 1, "a job or chain runs, from its start until DONE or ERROR is set"),
+      Field("DONE", 1, 1, "all jobs ended without error; held until the next start"),
+      Field("ERROR", 2, 1, "a job ended with an error, its chain with it; held until the next "
+                           "start"))),
     ("ERROR", "RO", "why the latest job ended; held until the next start",
      (Field("CODE", 0, 8, "error code, see below; 0: none"),
-      Field("INFO", 8, 8, "buffer or stream of the error: 0 Q, 1 K8, 2 K, 3 V, 4 O"))),
+      Field("INFO", 8, 8, "buffer or stream of the error, see below"))),
     ("IRQ_ENABLE", "RW", "which bits of IRQ_STATUS drive the interrupt (level)", IRQ_FIELDS),
     ("IRQ_STATUS", "W1C", "what happened since the bit was cleared", IRQ_FIELDS),
+    ("JOBS", "RO", "jobs completed without error since the start", ()),
 )
 
+GEN_ONLY = "; only with GENERATE"
+PREDICT_ONLY = "; only with PREDICT"
+NOT_PREDICT = "; not with PREDICT"
+
 JOB = (
-    ("MODE", "kind of the job", "SNAP 0, 1, and 2 where CAP_TWO_TERM = 1; other bits 0",
+    ("MODE", "kind of the job", "SNAP 0, 1, and 2 where CAP_TWO_TERM = 1; ROPE 0..2; other bits 0",
      (Field("DENSE", 0, 1, "1: every visible key is used, nothing is predicted or sorted"),
       Field("CAUSAL", 1, 1, "1: row r sees the keys up to its position CAUSAL_OFFSET + r"),
       Field("CONTIGUOUS", 2, 1, "1: a tile holds neighbouring keys; 0: interleaved"),
-      Field("SNAP", 3, 2, "power of two for a query element: 0 floor, 1 nearest, 2 two-term"))),
+      Field("SNAP", 3, 2, "power of two for a query element: 0 floor, 1 nearest, 2 two-term"),
+      Field("GENERATE", 5, 1, "1: attention makes the keys and values that it selects from X and "
+                              "W; 0: it reads them from K and V"),
+      Field("PREDICT", 6, 1, "1: K8 is made from X8 and WC, there is no attention; excludes DENSE "
+                             "and GENERATE"),
+      Field("ROPE", 7, 2, "rotation of made keys: 0 none, 1 neighbouring dimensions, 2 halves"),
+      Field("VB_LOAD", 9, 1, "1: VB tells which keys and values exist before the job; needs "
+                             "GENERATE"))),
     ("HEAD_DIM", "elements of a vector", "multiple of 8, 8..D_MAX", ()),
-    ("QUERY_ROWS", "query rows of a head", "1..KEYS_MAX", ()),
+    ("QUERY_ROWS", "query rows of a head", "1..KEYS_MAX" + NOT_PREDICT, ()),
     ("KEYS", "keys of a head", "1..KEYS_MAX", ()),
-    ("HEADS", "query heads", "1..1024", ()),
-    ("KV_HEADS", "heads of K8, K and V", "1..HEADS, divides HEADS", ()),
-    ("CAUSAL_OFFSET", "position of query row 0 among the keys", "0..KEYS_MAX-1", ()),
-    ("TILE_KEYS", "keys of a tile, Bc", "power of two, max(COLS, 4)..BC_MAX", ()),
-    ("QUOTA", "most keys a row takes from a tile", "1..BC_MAX", ()),
+    ("HEADS", "query heads", "1..1024" + NOT_PREDICT, ()),
+    ("KV_HEADS", "heads of K8, K and V", "1..HEADS, divides HEADS; with PREDICT 1..1024", ()),
+    ("CAUSAL_OFFSET", "position of query row 0 among the keys", "0..KEYS_MAX-1" + NOT_PREDICT, ()),
+    ("TILE_KEYS", "keys of a tile, Bc", "power of two, max(COLS, 4)..BC_MAX" + NOT_PREDICT, ()),
+    ("QUOTA", "most keys a row takes from a tile", "1..BC_MAX" + NOT_PREDICT, ()),
     ("RADIUS", "keys with a predicted score below the row's maximum - RADIUS are dropped; "
-               "2^SC_W - 1 drops none", "0..2^SC_W-1", ()),
-    ("SCALE_MULT", "multiplier from a dot product to log2 units", "1..65535", ()),
-    ("SCALE_SHIFT", "right shift after SCALE_MULT", "0..47", ()),
+               "2^SC_W - 1 drops none", "0..2^SC_W-1" + NOT_PREDICT, ()),
+    ("SCALE_MULT", "multiplier from a dot product to log2 units", "1..65535" + NOT_PREDICT, ()),
+    ("SCALE_SHIFT", "right shift after SCALE_MULT", "0..47" + NOT_PREDICT, ()),
+    ("MODEL_DIM", "model dimension H, elements of a row of X8 and X",
+     "multiple of 8, 8..H_MAX; with GENERATE ceil(2*HEAD_DIM/ROWS)*MODEL_DIM <= WGT_WORDS; only "
+     "with PREDICT or GENERATE", ()),
+    ("KP_EXP", "added to the exponent of a code of WC", "0..8" + PREDICT_ONLY, ()),
+    ("KP_BIAS", "added to a predicted key before its shift", "-32768..32767" + PREDICT_ONLY, ()),
+    ("KP_SHIFT", "right shift of a predicted key to 8 bits", "0..15" + PREDICT_ONLY, ()),
+    ("KG_SHIFT_K", "right shift of a made key element", "0..40" + GEN_ONLY, ()),
+    ("KG_SHIFT_V", "right shift of a made value element", "0..40" + GEN_ONLY, ()),
+    ("NEXT_LO", "address bits 31:0 of the next descriptor; NEXT = 0 ends the chain",
+     "multiple of 256", ()),
+    ("NEXT_HI", "address bits 47:32", "NEXT below 2^ADDR_W; not 0 with START_CHAIN", ()),
 )
 
-BUFFERS = (("Q", "queries, int16"), ("K8", "keys for the prediction, int8"), ("K", "keys, int16"),
-           ("V", "values, int16"), ("O", "output, int16"))
+BUFFERS = (
+    ("Q", "queries, int16", True, True),
+    ("K8", "keys for the prediction, int8", True, True),
+    ("K", "keys, int16", True, True),
+    ("V", "values, int16", True, True),
+    ("O", "output, int16", True, True),
+    ("X8", "inputs for the prediction, int8", True, False),
+    ("WC", "4-bit codes of the key weights, a head is a chunk of ROWS dimensions", False, True),
+    ("X", "inputs, int16", True, False),
+    ("W", "key and value weights, int16", False, True),
+    ("RT", "table of rotations, int16", True, False),
+    ("VB", "which keys and values exist, bits", False, True),
+)
+"""Name, content, has a row stride, has a head stride."""
 
 BUFFER_REGISTERS = (
     ("BASE_LO", 32, "address bits 31:0 of head 0, row 0", "multiple of BUS_BYTES"),
@@ -143,10 +186,10 @@ COUNTERS = (
     ("SUFA_STARVE", "cycles in which SU-FA waits for a K tile"),
     ("FETCH_STALL", "cycles in which a read waits for a free buffer"),
     ("STORE_STALL", "cycles in which output waits for the memory"),
-    ("TILES", "tiles started"),
+    ("TILES", "tiles of attention started"),
     ("BLOCKS", "blocks of query rows started"),
     ("SELECTED", "pairs of row and key selected"),
-    ("UNION", "keys fetched because some row of a block selected them"),
+    ("UNION", "keys that SU-FA took because some row of a block selected them"),
     ("STEPS", "pair steps of SU-FA"),
     ("MAX_UPDATES", "times a row's reference exponent had to move up"),
     ("BEATS_Q", "beats of Q read"),
@@ -154,13 +197,30 @@ COUNTERS = (
     ("BEATS_K", "beats of K read"),
     ("BEATS_V", "beats of V read"),
     ("BEATS_O", "beats of O written"),
+    ("RASS_BUSY", "cycles in which the schedule of a tile is made"),
+    ("RASS_STALL", "cycles in which the schedule waits for a list buffer or for its phase to be "
+                   "taken"),
+    ("PHASES", "phases of tiles that SU-FA took"),
+    ("KVGEN_BUSY", "cycles in which keys and values are made"),
+    ("KVGEN_STALL", "cycles in which a made key or value waits to leave"),
+    ("KVGEN_STARVE", "cycles in which a key or value is to be made and its input or weights have "
+                     "not come"),
+    ("GENERATED", "keys that were made, with their values"),
+    ("REUSED", "keys that were read because they had been made before, or were given"),
+    ("BEATS_W", "beats of WC read"),
+    ("BEATS_R", "beats of RT read for the prediction"),
+    ("BEATS_X", "beats of X, W, RT and VB read to make keys and values"),
+    ("BEATS_D", "beats of descriptors read"),
+    ("BEATS_WB", "single beats of K8, K, V and VB written"),
 )
 
 INC_W = 16
 """Bits of the increment that csr takes for each counter in every cycle."""
 
-BUFFER_INFO = "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O"
-STREAM_INFO = "stream: 0 Q, 1 K8, 2 K, 3 V"
+BUFFER_INFO = "buffer: " + ", ".join(f"{i} {b[0]}" for i, b in enumerate(BUFFERS))
+READ_INFO = ("read stream: 0 Q, 1 K8 or X8, 2 K, 3 V, 4 WC, 5 RT for the prediction, 6 X, W, RT "
+             "or VB for made keys, 7 descriptor")
+WRITE_INFO = "write stream: 0 O, 1 K8, K, V or VB"
 
 ERRORS = (
     Error("NONE", 0, "No error."),
@@ -183,22 +243,39 @@ ERRORS = (
                               "to BUS_BYTES.", BUFFER_INFO),
     Error("ADDR_RANGE", 16, "A buffer must end within 2^ADDR_W bytes, and the vectors of one head "
                             "must span less than 4 GiB.", BUFFER_INFO),
-    Error("OVERLAP", 17, "The address ranges of O and of another buffer must not overlap.",
+    Error("OVERLAP", 17, "The address range of a buffer that is written (O; with PREDICT K8; with "
+                         "GENERATE also K, V and VB) must not overlap that of another one.",
           BUFFER_INFO),
     Error("SCALE_MULT", 18, "SCALE_MULT must be in 1..65535."),
-    Error("MODE", 19, "Bits of MODE above SNAP must be 0."),
+    Error("MODE", 19, "Bits of MODE above VB_LOAD must be 0."),
     Error("HEAD_STRIDE_SMALL", 20, "With more than one head, a head stride must be at least the "
                                    "bytes of a vector, rounded up to BUS_BYTES.", BUFFER_INFO),
-    Error("READ_SLVERR", 32, "The memory answered a read with SLVERR.", STREAM_INFO),
+    Error("MODEL_DIM", 21, "MODEL_DIM must be a multiple of 8 in 8..H_MAX."),
+    Error("WEIGHTS", 22, "ceil(2*HEAD_DIM/ROWS)*MODEL_DIM must be at most WGT_WORDS: the weights "
+                         "of a KV head have to fit their memory."),
+    Error("KP_EXP", 23, "KP_EXP must be in 0..8."),
+    Error("KP_BIAS", 24, "KP_BIAS must be in -32768..32767, 32 bits two's complement."),
+    Error("KP_SHIFT", 25, "KP_SHIFT must be in 0..15."),
+    Error("KG_SHIFT_K", 26, "KG_SHIFT_K must be in 0..40."),
+    Error("KG_SHIFT_V", 27, "KG_SHIFT_V must be in 0..40."),
+    Error("ROPE", 28, "MODE.ROPE must be 0, 1 or 2."),
+    Error("KIND", 29, "MODE.PREDICT excludes DENSE and GENERATE, VB_LOAD needs GENERATE."),
+    Error("NEXT", 30, "NEXT must be a multiple of 256 below 2^ADDR_W, and not 0 with START_CHAIN."),
+    Error("READ_SLVERR", 32, "The memory answered a read with SLVERR.", READ_INFO),
     Error("READ_DECERR", 33, "The memory answered a read with DECERR: no such address.",
-          STREAM_INFO),
-    Error("WRITE_SLVERR", 34, "The memory answered a write with SLVERR.", "4 (O)"),
+          READ_INFO),
+    Error("WRITE_SLVERR", 34, "The memory answered a write with SLVERR.", WRITE_INFO),
     Error("WRITE_DECERR", 35, "The memory answered a write with DECERR: no such address.",
-          "4 (O)"),
+          WRITE_INFO),
     Error("ABORTED", 48, "CTRL.SOFT_RESET ended the job."),
 )
 
-CAP_FIRST, CONTROL_FIRST, JOB_FIRST, COUNTER_FIRST = 0x010, 0x040, 0x100, 0x200
+JOB_WORDS = 64
+"""Job registers, and 32-bit words of a descriptor in memory."""
+
+CAP_FIRST, CONTROL_FIRST, CAP_MORE, JOB_FIRST, COUNTER_FIRST = 0x010, 0x040, 0x060, 0x100, 0x200
+CAP_SPLIT = 10
+"""Capabilities before the control registers; the others are from CAP_MORE on."""
 
 
 def make_registers() -> list[Register]:
@@ -210,14 +287,18 @@ def make_registers() -> list[Register]:
                                               Field("MAJOR", 16, 16, "incompatible changes"))),
     ]
     for i, (name, text) in enumerate(CAPABILITIES):
-        out.append(Register(f"CAP_{name}", CAP_FIRST + 4 * i, "RO", "identity", text, reset=None))
+        offset = CAP_FIRST + 4 * i if i < CAP_SPLIT else CAP_MORE + 4 * (i - CAP_SPLIT)
+        out.append(Register(f"CAP_{name}", offset, "RO", "identity", text, reset=None))
     for i, (name, access, text, fields) in enumerate(CONTROL):
         out.append(Register(name, CONTROL_FIRST + 4 * i, access, "control", text, fields=fields))
     for i, (name, text, legal, fields) in enumerate(JOB):
-        out.append(Register(name, JOB_FIRST + 4 * i, "RW", "job", text, legal, fields=fields))
+        out.append(Register(name, JOB_FIRST + 4 * i, "RW", "job", text, legal, fields=fields,
+                            width=16 if name == "NEXT_HI" else 32))
     offset = JOB_FIRST + 4 * len(JOB)
-    for buffer, what in BUFFERS:
+    for buffer, what, rows, heads in BUFFERS:
         for name, width, text, legal in BUFFER_REGISTERS:
+            if not {"ROW_STRIDE": rows, "HEAD_STRIDE": heads}.get(name, True):
+                text, legal = "not used", ""
             out.append(Register(f"{buffer}_{name}", offset, "RW", "job", f"{what}: {text}", legal,
                                 width=width))
             offset += 4
@@ -242,6 +323,8 @@ def check_table(registers: list[Register]) -> None:
             raise ValueError(f"fields of {r.name} overlap or leave the register")
         if r.offset % 4 or not 0 <= r.offset < 4096:
             raise ValueError(f"offset of {r.name} is not a word of 0..4095")
+    if sum(r.group == "job" for r in registers) != JOB_WORDS:
+        raise ValueError(f"a descriptor has {JOB_WORDS} words")
     if any(not 0 <= e.code <= 255 for e in ERRORS):
         raise ValueError("an error code does not fit 8 bits")
 
@@ -280,6 +363,9 @@ def verilog(registers: list[Register]) -> str:
     define("JOB_NUM", len(job))
     for i, r in enumerate(job):
         define(f"JOB_{r.name}", i)
+    define("BUFFER_NUM", len(BUFFERS))
+    for i, b in enumerate(BUFFERS):
+        define(f"BUF_{b[0]}", i)
     section("Counters likewise; the increment of counter i is at ev_inc[i*INC_W +: INC_W]")
     counters = [r for r in registers if r.group == "counter"]
     define("CNT_FIRST", f"12'h{counters[0].offset:03x}")
@@ -314,7 +400,10 @@ def python(registers: list[Register]) -> str:
         "RESETS    register name -> value after reset (absent: set by parameters)",
         "WIDTHS    register name -> number of the lowest bits that are defined",
         "FIELDS    register name -> {field name: (lowest bit, bits)}",
-        "JOB       names of the job registers in order; locked while a job runs",
+        "JOB       names of the job registers in order; locked while a job runs; a descriptor in "
+        "memory",
+        "          is their image, 4 bytes each, little endian",
+        "BUFFERS   names of the buffers in order of their numbers",
         "COUNTERS  names of the counters in order; the register is CNT_<name>",
         "ERRORS    code -> (name, sentence, meaning of the info field)",
         '"""', "", f"ID_VALUE = 0x{ID_VALUE:08X}", f"VERSION_VALUE = 0x{VERSION_VALUE:08X}",
@@ -334,13 +423,16 @@ def python(registers: list[Register]) -> str:
         for f in r.fields:
             lines += [f"{r.name}_{f.name}_LSB = {f.lsb}", f"{r.name}_{f.name}_BITS = {f.width}"]
     for name, values in (("JOB", [r.name for r in registers if r.group == "job"]),
+                         ("BUFFERS", [b[0] for b in BUFFERS]),
                          ("COUNTERS", [name for name, _ in COUNTERS])):
         lines += ["", f"{name} = (", *(f'    "{v}",' for v in values), ")"]
     lines += ["", *(f"ERR_{e.name} = {e.code}" for e in ERRORS), "", "ERRORS = {"]
     for e in ERRORS:
         lines += [f"    ERR_{e.name}: (", f'        "{e.name}",']
-        text = wrapped(e.text, 8, 99)
-        lines += [*text[:-1], text[-1] + ",", f'        "{e.info}",', "    ),"]
+        for value in (e.text, e.info):
+            text = wrapped(value, 8, 99)
+            lines += [*text[:-1], text[-1] + ","]
+        lines.append("    ),")
     lines += [
         "}", "", "", "def error_text(code: int) -> str:",
         '    """Name and sentence of an error code of register ERROR."""',
@@ -364,18 +456,27 @@ INTRODUCTION = """\
 AXI4-Lite slave with 32-bit data and 12-bit byte addresses (`s_axil_*`); address bits 1:0 are
 ignored. Byte strobes are honoured: a byte that is not written keeps its value, and its bits
 trigger nothing. These accesses are answered with SLVERR and change nothing: an address that is not
-listed, a write to a read-only register, a write to a job register while a job runs, START while a
-job runs or together with SOFT_RESET.
+listed, a write to a read-only register, a write to a job register while a job runs, START or
+START_CHAIN while a job runs or together with each other or with SOFT_RESET.
 
 Access: RO read only, RW read and write, W1C write 1 to clear, W1P write 1 for a pulse (reads 0).
 All registers are 0 after reset unless a value is given. Bits that are not listed read as 0, and
-writing them changes nothing. The job registers HEAD_DIM to SCALE_SHIFT and MODE keep all 32 bits,
-so that a value that is too large is refused and not cut.
+writing them changes nothing. The job registers MODE to KG_SHIFT_V keep all 32 bits, so that a value
+that is too large is refused and not cut.
 
 A job: write the job registers, write CTRL.START, wait for the interrupt (or until STATUS shows DONE
 or ERROR), read STATUS and, after an error, ERROR. The values are checked when the job starts,
-before any access to memory; the first fault ends the job with its code. Counters keep their values
-until the next start; they are 32 bits wide, stop at 2^32 - 1 and count only while a job runs.
+before any of its buffers is accessed; the first fault ends the job with its code. A value that the
+kind of job does not use is not checked, except MODE and NEXT. Counters keep their values until the
+next start; they are 32 bits wide, stop at 2^32 - 1 and count only while a job runs.
+
+A chain: a descriptor is the image of the 64 job registers in memory, 256 bytes, little endian, at
+a multiple of 256. When a job has ended without error and NEXT is not 0, the descriptor at NEXT is
+read into the job registers and its job runs. CTRL.START begins with the job in the registers,
+CTRL.START_CHAIN with the descriptor at NEXT. The interrupt comes once, at the end of the chain or
+at its first error; JOBS tells how many jobs were completed before. Counters add up over a chain.
+After a chain the job registers hold its last descriptor, after an error while a descriptor was read
+a part of it.
 """
 
 

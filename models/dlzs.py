@@ -133,9 +133,10 @@ def code_weights(w: np.ndarray, snap: int = NEAREST) -> tuple[np.ndarray, float]
 
     e = 0 is zero, else the weight is about +-2**(e-7) * scale. snap FLOOR or NEAREST says how a
     weight becomes a power of two of the reference, which is the least one that codes the largest
-    weight as e = 7 (floor: peak/2, nearest: peak/1.5). Smaller than half the smallest power
-    (floor: than the smallest power) becomes zero. The scale returned is the one with the least
-    squared error of the coded weights, so it already holds the mean shrink of the rule.
+    weight as e = 7 (floor: peak/2, nearest: peak/1.5); the middle between two powers goes up.
+    Below half the smallest power (floor: below the smallest power) is zero. The scale returned is
+    the one with the least squared error of the coded weights, so it holds the mean shrink of the
+    rule.
     """
     if snap not in (FLOOR, NEAREST):
         raise ValueError(f"snap = {snap}, legal: 0 (floor), 1 (nearest)")
@@ -146,13 +147,13 @@ def code_weights(w: np.ndarray, snap: int = NEAREST) -> tuple[np.ndarray, float]
     peak = float(a.max()) if a.size else 0.0
     if peak == 0.0:
         return np.zeros(w.shape, np.uint8), 1.0
-    # Just above the largest weight, so that it does not round up to 2**1.
-    fraction, exponent = np.frexp(a / (peak * (1 + 1e-12)) * (2.0 if snap == FLOOR else 1.5))
-    # a = fraction * 2**exponent with fraction in 0.5..1: floor is 2**(exponent-1).
+    # fraction * 2**exponent with fraction in 0.5..1: its floor is 2**(exponent-1).
+    fraction, exponent = np.frexp(a / peak * (2.0 if snap == FLOOR else 1.5))
     e = exponent - 1 + 7
     if snap == NEAREST:
         # Below the smallest power, 2**-6, the middle is that between it and 0.
         e = np.where(e == 0, 1, e + (fraction >= 0.75))
+    # The largest weight is just past the middle to 2**1 and stays at 2**0.
     e = np.where(a > 0, np.clip(e, 0, 7), 0)
     codes = (e | ((w < 0) & (e > 0)) << 3).astype(np.uint8)
     value = decode_weights(codes)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Blocks and tiles of a job: which keys, in which slots, seen by which rows.
 
-Source: docs/architecture.md sections 4 and 6.
+Source: docs/architecture.md sections 4, 6 and 10.4.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ TD_FIELDS = {
     "kinc": (150, 32),
     "vinc": (182, 32),
     "oaddr": (214, 48),
+    "k0": (262, 17),
+    "kvnew": (279, 1),
+    "kvlast": (280, 1),
 }
-TD_W = 262
+TD_W = 281
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,11 @@ class Tile:
             mask &= self.rel + self.kstep * np.arange(self.n)[None, :] <= r
         return mask
 
-    def descriptor(self, kaddr=0, vaddr=0, kinc=0, vinc=0, oaddr=0) -> int:
-        """The packed tile descriptor ``td``; kinc, vinc: bytes between neighbouring slots."""
+    def descriptor(
+        self, kaddr=0, vaddr=0, kinc=0, vinc=0, oaddr=0, kvnew=False, kvlast=False
+    ) -> int:
+        """The packed tile descriptor ``td``; kinc, vinc: bytes between neighbouring slots;
+        kvnew, kvlast: first and last tile of a KV head."""
         values = {
             "n": self.n,
             "rows": self.rows,
@@ -75,6 +81,9 @@ class Tile:
             "kinc": kinc,
             "vinc": vinc,
             "oaddr": oaddr,
+            "k0": self.k0,
+            "kvnew": int(kvnew),
+            "kvlast": int(kvlast),
         }
         return pack_td(**values)
 

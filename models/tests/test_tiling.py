@@ -60,15 +60,16 @@ def test_rows_past_the_block_see_nothing():
 def test_descriptor_round_trip():
     tile = block_tiles(128, 100, 4096, 64, causal=True, offset=5)[2]
     fields = unpack_td(tile.descriptor(kaddr=0x123456789ABC, vaddr=1 << 47, kinc=4096, vinc=64,
-                                       oaddr=0xFFFFFFFFFFC0))
+                                       oaddr=0xFFFFFFFFFFC0, kvlast=True))
     assert fields == dict(n=tile.n, rows=100, first=0, last=0, causal=1, rel=tile.rel,
                           kstep=tile.kstep, kaddr=0x123456789ABC, vaddr=1 << 47, kinc=4096,
-                          vinc=64, oaddr=0xFFFFFFFFFFC0)
+                          vinc=64, oaddr=0xFFFFFFFFFFC0, k0=tile.k0, kvnew=0, kvlast=1)
     assert tile.rel < 0
     # Bit ranges by hand: n is bits 7:0, rows 15:8, kstep 53:37.
     assert pack_td(n=5, rows=3) == 0x305
     assert pack_td(kstep=1) == 1 << 37
     assert pack_td(rel=-1) == (2**18 - 1) << 19
+    assert pack_td(kvnew=1) == 1 << 279
 
 
 def test_descriptor_agrees_with_the_verilog_header():

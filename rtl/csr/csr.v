@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Registers of the core: AXI4-Lite slave, job descriptor, status, interrupt, counters.
 //
+// The job registers have a second write port: the sequencer writes a descriptor of a chain there
+// while jobs run, when the host's writes to them are refused.
+//
 // Why: the host's view of the machine. Addresses, fields and codes come from sofa_regs.vh, which
 // scripts/regmap.py writes together with docs/registers.md.
 // Not done here: checks of the job's values (seq), more than one transfer at a time per direction.
@@ -36,7 +39,17 @@ module csr #(
     // 1: the two-term snap rule exists; 0 or 1.
     parameter TWO_TERM = 0,
     // Score bits, 1 or more.
-    parameter SC_W = 18
+    parameter SC_W = 18,
+    // Key slots of a K or V buffer, 1 or more.
+    parameter KV_SLOTS = 64,
+    // Largest model dimension, 1 or more.
+    parameter H_MAX = 1024,
+    // Tokens whose keys and values are made in parallel, 1 or more.
+    parameter KG_TOK = 4,
+    // Words of the weight memory, 1 or more.
+    parameter WGT_WORDS = 768,
+    // Pairs that the key prediction rotates in a cycle, 1 or more.
+    parameter ROPE_PAIRS = 4
 ) (
     input  wire         clk,
     input  wire         rst,
@@ -67,14 +80,21 @@ module csr #(
 
     // Sequencer: pulses to it, state and result from it
     output wire         start,
+    output wire         start_chain,
     output wire         soft_reset,
     input  wire         busy,
     input  wire         done,
+    input  wire         job_done,
     input  wire         err_valid,
     input  wire [7:0]   err_code,
     input  wire [7:0]   err_info,
 
-    // Job, stable while it runs. Five buffers, index 0 Q, 1 K8, 2 K, 3 V, 4 O
+    // Descriptor of a chain: writes job register d_wr_word; only while busy
+    input  wire         d_wr_valid,
+    input  wire [5:0]   d_wr_word,
+    input  wire [31:0]  d_wr_data,
+
+    // Job, stable while it runs. Buffer i is `SOFA_BUF_* = i
     output wire [31:0]  job_mode,
     output wire [31:0]  job_d,
     output wire [31:0]  job_rows,
@@ -87,9 +107,16 @@ module csr #(
     output wire [31:0]  job_radius,
     output wire [31:0]  job_scale_m,
     output wire [31:0]  job_scale_shift,
-    output wire [5*48-1:0] job_base,
-    output wire [5*32-1:0] job_stride,
-    output wire [5*32-1:0] job_hstride,
+    output wire [31:0]  job_model_dim,
+    output wire [31:0]  job_kp_exp,
+    output wire [31:0]  job_kp_bias,
+    output wire [31:0]  job_kp_shift,
+    output wire [31:0]  job_kg_shift_k,
+    output wire [31:0]  job_kg_shift_v,
+    output wire [47:0]  job_next,
+    output wire [`SOFA_BUFFER_NUM*48-1:0] job_base,
+    output wire [`SOFA_BUFFER_NUM*32-1:0] job_stride,
+    output wire [`SOFA_BUFFER_NUM*32-1:0] job_hstride,
 
     // What each counter grows by in this cycle, if busy. The entry of CYCLES is not looked at
     input  wire [`SOFA_CNT_NUM*`SOFA_CNT_INC_W-1:0] ev_inc
@@ -132,27 +159,36 @@ module csr #(
     wire w_irq_enable = w_addr == `SOFA_REG_IRQ_ENABLE;
     wire w_irq_status = w_addr == `SOFA_REG_IRQ_STATUS;
     wire want_start = w_bits[`SOFA_CTRL_START_LSB];
+    wire want_chain = w_bits[`SOFA_CTRL_START_CHAIN_LSB];
     wire want_reset = w_bits[`SOFA_CTRL_SOFT_RESET_LSB];
+    wire want_run = want_start || want_chain;
+    wire want_both = (want_start && want_chain) || (want_run && want_reset);
 
     wire w_legal = (w_job && !active_reg)
-                || (w_ctrl && !(want_start && (active_reg || want_reset)))
+                || (w_ctrl && !(want_run && active_reg) && !want_both)
                 || w_irq_enable || w_irq_status;
     wire w_go = write && w_legal;
+    wire w_run = w_go && w_ctrl && want_run;
 
     // ---- Job registers ------------------------------------------------------------------------
     wire [31:0] job [0:`SOFA_JOB_NUM-1];
     genvar i;
     generate
         for (i = 0; i < `SOFA_JOB_NUM; i = i + 1) begin : g_job
-            // The high words of the base addresses, last of all registers in groups of four
-            localparam HIGH = i >= `SOFA_JOB_Q_BASE_LO
-                              && (i - `SOFA_JOB_Q_BASE_LO) % 4 == 1;
+            // The high words of the addresses: of NEXT, and of the buffers, which are the last
+            // registers in groups of four
+            localparam HIGH = i == `SOFA_JOB_NEXT_HI
+                              || (i >= `SOFA_JOB_Q_BASE_LO
+                                  && (i - `SOFA_JOB_Q_BASE_LO) % 4 == 1);
             localparam W = HIGH ? 16 : 32;
             localparam [9:0] INDEX = i;
             reg [W-1:0] value_reg;
             always @(posedge clk) begin
                 if (w_go && w_job && w_job_offset[11:2] == INDEX) begin
                     value_reg <= (value_reg & ~w_mask[W-1:0]) | w_bits[W-1:0];
+                end
+                if (d_wr_valid && d_wr_word == INDEX[5:0]) begin
+                    value_reg <= d_wr_data[W-1:0];
                 end
                 if (rst) begin
                     value_reg <= {W{1'b0}};
@@ -165,7 +201,7 @@ module csr #(
             end
         end
 
-        for (i = 0; i < 5; i = i + 1) begin : g_buffer
+        for (i = 0; i < `SOFA_BUFFER_NUM; i = i + 1) begin : g_buffer
             localparam FIRST = `SOFA_JOB_Q_BASE_LO + 4 * i;
             wire [15:0] unused_high = job[FIRST+1][31:16];
             assign job_base[i*48 +: 48] = {job[FIRST+1][15:0], job[FIRST]};
@@ -186,15 +222,25 @@ module csr #(
     assign job_radius = job[`SOFA_JOB_RADIUS];
     assign job_scale_m = job[`SOFA_JOB_SCALE_MULT];
     assign job_scale_shift = job[`SOFA_JOB_SCALE_SHIFT];
+    assign job_model_dim = job[`SOFA_JOB_MODEL_DIM];
+    assign job_kp_exp = job[`SOFA_JOB_KP_EXP];
+    assign job_kp_bias = job[`SOFA_JOB_KP_BIAS];
+    assign job_kp_shift = job[`SOFA_JOB_KP_SHIFT];
+    assign job_kg_shift_k = job[`SOFA_JOB_KG_SHIFT_K];
+    assign job_kg_shift_v = job[`SOFA_JOB_KG_SHIFT_V];
+    wire [15:0] unused_next_high = job[`SOFA_JOB_NEXT_HI][31:16];
+    assign job_next = {job[`SOFA_JOB_NEXT_HI][15:0], job[`SOFA_JOB_NEXT_LO]};
 
     // ---- Status, interrupt --------------------------------------------------------------------
-    reg start_reg, soft_reset_reg;
+    reg start_reg, start_chain_reg, soft_reset_reg;
     reg done_reg, error_reg;
     reg [7:0] code_reg, info_reg;
     reg [1:0] irq_enable_reg, irq_status_reg;
     reg irq_reg;
+    reg [31:0] jobs_reg;
 
     assign start = start_reg;
+    assign start_chain = start_chain_reg;
     assign soft_reset = soft_reset_reg;
     assign irq = irq_reg;
 
@@ -221,7 +267,7 @@ module csr #(
                 if (inc_reg != {INC_W{1'b0}}) begin
                     count_reg <= sum[32] ? 32'hffffffff : sum[31:0];
                 end
-                if (start_reg || rst) begin
+                if (start_reg || start_chain_reg || rst) begin
                     inc_reg <= {INC_W{1'b0}};
                     count_reg <= 32'd0;
                 end
@@ -263,6 +309,11 @@ module csr #(
     localparam [31:0] CAP_SC_FRAC = SC_FRAC;
     localparam [31:0] CAP_TWO_TERM = TWO_TERM;
     localparam [31:0] CAP_SC_W = SC_W;
+    localparam [31:0] CAP_KV_SLOTS = KV_SLOTS;
+    localparam [31:0] CAP_H_MAX = H_MAX;
+    localparam [31:0] CAP_KG_TOK = KG_TOK;
+    localparam [31:0] CAP_WGT_WORDS = WGT_WORDS;
+    localparam [31:0] CAP_ROPE_PAIRS = ROPE_PAIRS;
 
     reg        r_hit;
     reg [31:0] r_value;
@@ -282,6 +333,11 @@ module csr #(
             `SOFA_REG_CAP_SC_FRAC:   r_value = CAP_SC_FRAC;
             `SOFA_REG_CAP_TWO_TERM:  r_value = CAP_TWO_TERM;
             `SOFA_REG_CAP_SC_W:      r_value = CAP_SC_W;
+            `SOFA_REG_CAP_KV_SLOTS:  r_value = CAP_KV_SLOTS;
+            `SOFA_REG_CAP_H_MAX:     r_value = CAP_H_MAX;
+            `SOFA_REG_CAP_KG_TOK:    r_value = CAP_KG_TOK;
+            `SOFA_REG_CAP_WGT_WORDS: r_value = CAP_WGT_WORDS;
+            `SOFA_REG_CAP_ROPE_PAIRS: r_value = CAP_ROPE_PAIRS;
             `SOFA_REG_CTRL:          r_value = 32'd0;
             `SOFA_REG_STATUS: begin
                 r_value[`SOFA_STATUS_BUSY_LSB] = active_reg;
@@ -291,6 +347,7 @@ module csr #(
             `SOFA_REG_ERROR:         r_value = {16'd0, info_reg, code_reg};
             `SOFA_REG_IRQ_ENABLE:    r_value = {30'd0, irq_enable_reg};
             `SOFA_REG_IRQ_STATUS:    r_value = {30'd0, irq_status_reg};
+            `SOFA_REG_JOBS:          r_value = jobs_reg;
             default:                 r_hit = 1'b0;
         endcase
     end
@@ -310,7 +367,8 @@ module csr #(
             b_resp_reg <= w_legal ? OKAY : SLVERR;
         end
 
-        start_reg <= w_go && w_ctrl && want_start;
+        start_reg <= w_run && want_start;
+        start_chain_reg <= w_run && want_chain;
         soft_reset_reg <= w_go && w_ctrl && want_reset;
         if (w_go && w_irq_enable) begin
             irq_enable_reg <= (irq_enable_reg & ~w_mask[1:0]) | w_bits[1:0];
@@ -328,7 +386,11 @@ module csr #(
             code_reg <= err_code;
             info_reg <= err_info;
         end
-        if (w_go && w_ctrl && want_start) begin
+        if (job_done) begin
+            jobs_reg <= jobs_reg + 32'd1;
+        end
+        if (w_run) begin
+            jobs_reg <= 32'd0;
             active_reg <= 1'b1;
             done_reg <= 1'b0;
             error_reg <= 1'b0;
@@ -366,6 +428,7 @@ module csr #(
             ar_group_reg <= 1'b0;
             r_valid_reg <= 1'b0;
             start_reg <= 1'b0;
+            start_chain_reg <= 1'b0;
             soft_reset_reg <= 1'b0;
             active_reg <= 1'b0;
             done_reg <= 1'b0;
@@ -375,6 +438,7 @@ module csr #(
             irq_enable_reg <= 2'b00;
             irq_status_reg <= 2'b00;
             irq_reg <= 1'b0;
+            jobs_reg <= 32'd0;
         end
     end
 

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * seq: runs one job. Checks the descriptor, walks heads, blocks and tiles, waits for the last block
- * to be stored, and turns faults (illegal field, bus error, soft reset) into an error code.
+ * seq: runs a chain of jobs. Checks a descriptor, walks the job, waits until everything it writes
+ * has been answered, then reads the next descriptor; turns faults (illegal field, bus error, soft
+ * reset) into an error code, which ends the chain.
  *
- * After a fault on the bus or a soft reset the bus masters are halted, outstanding transfers are
- * allowed to finish, then every stage is reset, so that the core is usable for the next job.
+ * A job is attention (heads, blocks and tiles) or the prediction of keys (groups of tokens, chunks
+ * and parts). After a fault on the bus or a soft reset the bus masters are halted, outstanding
+ * transfers are allowed to finish, then every stage is reset, so that the core is usable for the
+ * next job.
  *
- * Latency from start to the first Q command about 30 cycles, to the first tile command 9 more.
+ * Latency from start to the first Q command about 75 cycles, to the first tile command 9 more.
  *
- * Source: our decision (docs/architecture.md sections 1 and 6).
+ * Source: our decision (docs/architecture.md sections 1, 6 and 10).
  */
 
 `resetall
@@ -22,6 +25,8 @@
 module seq #(
     // Query rows in parallel, power of two 4..128
     parameter ROWS = 128,
+    // Keys predicted in parallel, power of two 4..BC_MAX
+    parameter COLS = 32,
     // Largest head dimension, power of two 16..256
     parameter D_MAX = 128,
     // Largest tile, power of two 8..64
@@ -37,25 +42,36 @@ module seq #(
     // Score bits of the DLZS stage
     parameter SC_W = 18,
     // 1: the DLZS cells implement the two-term snap rule
-    parameter TWO_TERM = 0
+    parameter TWO_TERM = 0,
+    // Largest model dimension, power of two 64..4096
+    parameter H_MAX = 1024,
+    // Words of the weight memory of KVGEN, 64..65536
+    parameter WGT_WORDS = 768
 ) (
     input  wire         clk,
     input  wire         rst,
 
     /*
-     * Control and status
+     * Control and status. start: the job in the registers, then NEXT; start_chain: NEXT only.
+     * done once at the end of a chain, job_done after each of its jobs
      */
     input  wire         start,
+    input  wire         start_chain,
     input  wire         soft_reset,
     output wire         busy,
     output wire         done,
+    output wire         job_done,
     output wire         err_valid,
     output wire [7:0]   err_code,
     output wire [7:0]   err_info,
 
     /*
-     * Job descriptor, stable while busy. Five buffers, index 0 Q, 1 K8, 2 K, 3 V, 4 O.
+     * Job registers: their write port, for a descriptor of a chain, and their values, else stable
+     * while busy. Buffer i is `SOFA_BUF_* = i.
      */
+    output wire         d_wr_valid,
+    output wire [5:0]   d_wr_word,
+    output wire [31:0]  d_wr_data,
     input  wire [31:0]  job_mode,
     input  wire [31:0]  job_d,
     input  wire [31:0]  job_rows,
@@ -68,9 +84,16 @@ module seq #(
     input  wire [31:0]  job_radius,
     input  wire [31:0]  job_scale_m,
     input  wire [31:0]  job_scale_shift,
-    input  wire [5*48-1:0] job_base,
-    input  wire [5*32-1:0] job_stride,
-    input  wire [5*32-1:0] job_hstride,
+    input  wire [31:0]  job_model_dim,
+    input  wire [31:0]  job_kp_exp,
+    input  wire [31:0]  job_kp_bias,
+    input  wire [31:0]  job_kp_shift,
+    input  wire [31:0]  job_kg_shift_k,
+    input  wire [31:0]  job_kg_shift_v,
+    input  wire [47:0]  job_next,
+    input  wire [`SOFA_BUFFER_NUM*48-1:0] job_base,
+    input  wire [`SOFA_BUFFER_NUM*32-1:0] job_stride,
+    input  wire [`SOFA_BUFFER_NUM*32-1:0] job_hstride,
 
     /*
      * Commands to the fetch stage
@@ -86,56 +109,108 @@ module seq #(
     output wire [`TD_W-1:0] tc_td,
 
     /*
-     * Bus masters and stages
+     * Streams of the fetch stage: weight codes of a chunk (their data goes to dlzs), descriptors
+     */
+    output wire         w_c_valid,
+    input  wire         w_c_ready,
+    output wire [47:0]  w_c_addr,
+    output wire [15:0]  w_c_beats,
+    output wire         d_c_valid,
+    input  wire         d_c_ready,
+    output wire [47:0]  d_c_addr,
+    output wire [15:0]  d_c_beats,
+    input  wire         d_d_valid,
+    output wire         d_d_ready,
+    input  wire [BUS_BYTES*8-1:0] d_d_data,
+
+    /*
+     * Bus masters and stages. blk_done: a block of O is in memory; kp_done: a chunk of a group is;
+     * kv_done: the made keys and values of a KV head are
      */
     input  wire         blk_done,
+    input  wire         kp_done,
+    input  wire         kv_done,
     output wire         halt,
     output wire         stage_rst,
     input  wire         rd_idle,
     input  wire         wr_idle,
     input  wire         rd_err_valid,
-    input  wire [1:0]   rd_err_stream,
+    input  wire [2:0]   rd_err_stream,
     input  wire [1:0]   rd_err_resp,
     input  wire         wr_err_valid,
+    input  wire         wr_err_id,
     input  wire [1:0]   wr_err_resp,
 
     output wire         ev_block,
     output wire         ev_tile
 );
 
+generate
+    if (COLS < 4 || COLS > BC_MAX || COLS != (1 << $clog2(COLS)) || H_MAX < 64 || H_MAX > 4096
+            || H_MAX != (1 << $clog2(H_MAX)) || WGT_WORDS < 64 || WGT_WORDS > 65536)
+    begin : g_illegal
+        // No such module exists: elaboration stops here and names this instance.
+        illegal_parameter_seq_needs_the_ranges_at_its_parameters stop ();
+    end
+endgenerate
+
 // waits for start
 localparam S_IDLE  = 3'd0;
+// reads a descriptor
+localparam S_LOAD  = 3'd1;
 // descriptor check
-localparam S_CHECK = 3'd1;
+localparam S_CHECK = 3'd2;
 // job runs
-localparam S_RUN   = 3'd2;
+localparam S_RUN   = 3'd3;
 // bus masters halted, waits until nothing is outstanding
-localparam S_HALT  = 3'd3;
+localparam S_HALT  = 3'd4;
 // stages in reset
-localparam S_CLEAR = 3'd4;
+localparam S_CLEAR = 3'd5;
 // reports the fault
-localparam S_ERROR = 3'd5;
+localparam S_ERROR = 3'd6;
 
 reg [2:0]  state_reg, state_next;
 reg [7:0]  code_reg, code_next;
 reg [7:0]  info_reg, info_next;
 reg [3:0]  wait_reg, wait_next;
+// blocks, or chunks of groups, that are not in memory yet; KV heads likewise
 reg [31:0] left_reg, left_next;
+reg [10:0] heads_reg, heads_next;
 reg        done_reg, done_next;
-reg        tiles_start_reg, tiles_start_next;
+reg        job_done_reg, job_done_next;
+reg        load_reg, load_next;
+reg        walk_reg, walk_next;
 
 wire       chk_done;
 wire [7:0] chk_code;
 wire [7:0] chk_info;
 wire [15:0] group;
+wire       split;
+wire [6:0] head_chunks;
+wire [16:0] chunks;
+wire [7:0] rows_full;
+wire [7:0] rows_last;
+wire [47:0] k8_step;
+wire       loaded;
 wire       tiles_active;
 wire       blocks_active;
+wire       keys_active;
+wire       codes_active;
+wire       ev_chunk;
 
+wire predict = job_mode[`SOFA_MODE_PREDICT_LSB];
+wire generating = job_mode[`SOFA_MODE_GENERATE_LSB];
 wire rd_decerr = rd_err_resp == 2'b11;
 wire wr_decerr = wr_err_resp == 2'b11;
+// the check of a job has seen to the other faults of NEXT
+wire bad_chain = job_next == 48'd0 || job_next[7:0] != 8'd0 || job_next >> ADDR_W != 48'd0;
+wire walking = walk_reg || tiles_active || blocks_active || keys_active || codes_active;
+wire unit_start = predict ? ev_chunk : ev_block;
+wire unit_done = predict ? kp_done : blk_done;
 
 assign busy = state_reg != S_IDLE;
 assign done = done_reg;
+assign job_done = job_done_reg;
 assign err_valid = state_reg == S_ERROR;
 assign err_code = code_reg;
 assign err_info = info_reg;
@@ -148,14 +223,20 @@ always @* begin
     info_next = info_reg;
     wait_next = wait_reg;
     left_next = left_reg;
+    heads_next = heads_reg;
     done_next = 1'b0;
-    tiles_start_next = 1'b0;
+    job_done_next = 1'b0;
+    load_next = 1'b0;
+    walk_next = 1'b0;
 
-    if (ev_block && !blk_done) begin
+    if (unit_start && !unit_done) begin
         left_next = left_reg + 32'd1;
     end
-    if (!ev_block && blk_done) begin
+    if (!unit_start && unit_done) begin
         left_next = left_reg - 32'd1;
+    end
+    if (kv_done) begin
+        heads_next = heads_reg - 11'd1;
     end
 
     case (state_reg)
@@ -164,49 +245,37 @@ always @* begin
             wait_next = 4'd0;
             if (start) begin
                 state_next = S_CHECK;
+            end else if (start_chain) begin
+                code_next = `SOFA_ERR_NEXT;
+                info_next = 8'd0;
+                load_next = !bad_chain;
+                state_next = bad_chain ? S_ERROR : S_LOAD;
+            end
+        end
+        S_LOAD: begin
+            if (loaded) begin
+                state_next = S_CHECK;
             end
         end
         S_CHECK: begin
+            heads_next = generating ? job_kv_heads[10:0] : 11'd0;
             if (chk_done) begin
                 code_next = chk_code;
                 info_next = chk_info;
-                if (chk_code != `SOFA_ERR_NONE) begin
-                    state_next = S_ERROR;
-                end else begin
-                    tiles_start_next = 1'b1;
-                    state_next = S_RUN;
-                end
-            end
-            if (soft_reset) begin
-                code_next = `SOFA_ERR_ABORTED;
-                info_next = 8'd0;
-                tiles_start_next = 1'b0;
-                state_next = S_HALT;
+                walk_next = chk_code == `SOFA_ERR_NONE;
+                state_next = walk_next ? S_RUN : S_ERROR;
             end
         end
         S_RUN: begin
-            if (!tiles_start_reg && !tiles_active && !blocks_active
-                && left_reg == 32'd0) begin
-                done_next = 1'b1;
-                state_next = S_IDLE;
-            end
-            if (soft_reset) begin
-                code_next = `SOFA_ERR_ABORTED;
-                info_next = 8'd0;
-                state_next = S_HALT;
-            end
-            if (wr_err_valid) begin
-                code_next = wr_decerr ? `SOFA_ERR_WRITE_DECERR : `SOFA_ERR_WRITE_SLVERR;
-                info_next = 8'd4;
-                state_next = S_HALT;
-            end
-            if (rd_err_valid) begin
-                code_next = rd_decerr ? `SOFA_ERR_READ_DECERR : `SOFA_ERR_READ_SLVERR;
-                info_next = {6'd0, rd_err_stream};
-                state_next = S_HALT;
-            end
-            if (state_next == S_HALT) begin
-                done_next = 1'b0;
+            if (!walking && left_reg == 32'd0 && heads_reg == 11'd0) begin
+                job_done_next = 1'b1;
+                if (job_next == 48'd0) begin
+                    done_next = 1'b1;
+                    state_next = S_IDLE;
+                end else begin
+                    load_next = 1'b1;
+                    state_next = S_LOAD;
+                end
             end
         end
         S_HALT: begin
@@ -226,6 +295,30 @@ always @* begin
             state_next = S_IDLE;
         end
     endcase
+
+    if (state_reg == S_LOAD || state_reg == S_CHECK || state_reg == S_RUN) begin
+        if (soft_reset) begin
+            code_next = `SOFA_ERR_ABORTED;
+            info_next = 8'd0;
+            state_next = S_HALT;
+        end
+        if (wr_err_valid) begin
+            code_next = wr_decerr ? `SOFA_ERR_WRITE_DECERR : `SOFA_ERR_WRITE_SLVERR;
+            info_next = {7'd0, wr_err_id};
+            state_next = S_HALT;
+        end
+        if (rd_err_valid) begin
+            code_next = rd_decerr ? `SOFA_ERR_READ_DECERR : `SOFA_ERR_READ_SLVERR;
+            info_next = {5'd0, rd_err_stream};
+            state_next = S_HALT;
+        end
+        if (state_next == S_HALT) begin
+            done_next = 1'b0;
+            job_done_next = 1'b0;
+            load_next = 1'b0;
+            walk_next = 1'b0;
+        end
+    end
 end
 
 always @(posedge clk) begin
@@ -234,18 +327,54 @@ always @(posedge clk) begin
     info_reg <= info_next;
     wait_reg <= wait_next;
     left_reg <= left_next;
+    heads_reg <= heads_next;
     done_reg <= done_next;
-    tiles_start_reg <= tiles_start_next;
+    job_done_reg <= job_done_next;
+    load_reg <= load_next;
+    walk_reg <= walk_next;
 
     if (rst) begin
         state_reg <= S_IDLE;
         left_reg <= 32'd0;
         done_reg <= 1'b0;
-        tiles_start_reg <= 1'b0;
+        job_done_reg <= 1'b0;
+        load_reg <= 1'b0;
+        walk_reg <= 1'b0;
     end
 end
 
+// one of the two walkers is active
+wire [47:0] tiles_k8addr, keys_k8addr;
+wire [31:0] tiles_k8inc, keys_k8inc;
+wire [`TD_W-1:0] tiles_td, keys_td;
+wire        tiles_valid, keys_valid;
+assign tc_valid = predict ? keys_valid : tiles_valid;
+assign tc_k8addr = predict ? keys_k8addr : tiles_k8addr;
+assign tc_k8inc = predict ? keys_k8inc : tiles_k8inc;
+assign tc_td = predict ? keys_td : tiles_td;
+
+seq_chain #(
+    .BUS_BYTES(BUS_BYTES)
+) chain_inst (
+    .clk(clk),
+    .rst(rst || stage_rst),
+    .start(load_reg),
+    .addr(job_next),
+    .done(loaded),
+    .d_c_valid(d_c_valid),
+    .d_c_ready(d_c_ready),
+    .d_c_addr(d_c_addr),
+    .d_c_beats(d_c_beats),
+    .d_d_valid(d_d_valid),
+    .d_d_ready(d_d_ready),
+    .d_d_data(d_d_data),
+    .d_wr_valid(d_wr_valid),
+    .d_wr_word(d_wr_word),
+    .d_wr_data(d_wr_data)
+);
+
 seq_check #(
+    .ROWS(ROWS),
     .D_MAX(D_MAX),
     .BC_MAX(BC_MAX),
     .BC_MIN(BC_MIN),
@@ -253,15 +382,23 @@ seq_check #(
     .KEYS_MAX(KEYS_MAX),
     .ADDR_W(ADDR_W),
     .SC_W(SC_W),
-    .TWO_TERM(TWO_TERM)
+    .TWO_TERM(TWO_TERM),
+    .H_MAX(H_MAX),
+    .WGT_WORDS(WGT_WORDS)
 ) check_inst (
     .clk(clk),
     .rst(rst || stage_rst),
-    .start(state_reg == S_IDLE && start),
+    .start((state_reg == S_IDLE && start) || (state_reg == S_LOAD && loaded)),
     .done(chk_done),
     .code(chk_code),
     .info(chk_info),
     .group(group),
+    .split(split),
+    .head_chunks(head_chunks),
+    .chunks(chunks),
+    .rows_full(rows_full),
+    .rows_last(rows_last),
+    .k8_step(k8_step),
     .job_mode(job_mode),
     .job_d(job_d),
     .job_rows(job_rows),
@@ -274,6 +411,13 @@ seq_check #(
     .job_radius(job_radius),
     .job_scale_m(job_scale_m),
     .job_scale_shift(job_scale_shift),
+    .job_model_dim(job_model_dim),
+    .job_kp_exp(job_kp_exp),
+    .job_kp_bias(job_kp_bias),
+    .job_kp_shift(job_kp_shift),
+    .job_kg_shift_k(job_kg_shift_k),
+    .job_kg_shift_v(job_kg_shift_v),
+    .job_next(job_next),
     .job_base(job_base),
     .job_stride(job_stride),
     .job_hstride(job_hstride)
@@ -284,7 +428,7 @@ seq_tiles #(
 ) tiles_inst (
     .clk(clk),
     .rst(rst || stage_rst),
-    .start(tiles_start_reg),
+    .start(walk_reg && !predict),
     .active(tiles_active),
     .ev_tile(ev_tile),
     .job_causal(job_mode[`SOFA_MODE_CAUSAL_LSB]),
@@ -295,14 +439,14 @@ seq_tiles #(
     .job_group(group),
     .job_offset(job_offset[16:0]),
     .job_bc(job_bc[7:0]),
-    .job_base(job_base),
-    .job_stride(job_stride),
-    .job_hstride(job_hstride),
-    .tc_valid(tc_valid),
-    .tc_ready(tc_ready),
-    .tc_k8addr(tc_k8addr),
-    .tc_k8inc(tc_k8inc),
-    .tc_td(tc_td)
+    .job_base(job_base[5*48-1:0]),
+    .job_stride(job_stride[5*32-1:0]),
+    .job_hstride(job_hstride[5*32-1:0]),
+    .tc_valid(tiles_valid),
+    .tc_ready(tc_ready && !predict),
+    .tc_k8addr(tiles_k8addr),
+    .tc_k8inc(tiles_k8inc),
+    .tc_td(tiles_td)
 );
 
 seq_blocks #(
@@ -310,7 +454,7 @@ seq_blocks #(
 ) blocks_inst (
     .clk(clk),
     .rst(rst || stage_rst),
-    .start(tiles_start_reg),
+    .start(walk_reg && !predict),
     .active(blocks_active),
     .ev_block(ev_block),
     .job_rows(job_rows[16:0]),
@@ -322,6 +466,56 @@ seq_blocks #(
     .qc_ready(qc_ready),
     .qc_addr(qc_addr),
     .qc_rows(qc_rows)
+);
+
+seq_keys #(
+    .COLS(COLS),
+    .BUS_BYTES(BUS_BYTES)
+) keys_inst (
+    .clk(clk),
+    .rst(rst || stage_rst),
+    .start(walk_reg && predict),
+    .active(keys_active),
+    .ev_chunk(ev_chunk),
+    .job_keys(job_keys[16:0]),
+    .job_h(job_model_dim[12:0]),
+    .job_x8_base(job_base[`SOFA_BUF_X8*48 +: 48]),
+    .job_x8_stride(job_stride[`SOFA_BUF_X8*32 +: 32]),
+    .job_k8_base(job_base[`SOFA_BUF_K8*48 +: 48]),
+    .job_k8_stride(job_stride[`SOFA_BUF_K8*32 +: 32]),
+    .job_rt_base(job_base[`SOFA_BUF_RT*48 +: 48]),
+    .job_rt_stride(job_stride[`SOFA_BUF_RT*32 +: 32]),
+    .split(split),
+    .head_chunks(head_chunks),
+    .chunks(chunks),
+    .rows_full(rows_full),
+    .rows_last(rows_last),
+    .k8_step(k8_step),
+    .tc_valid(keys_valid),
+    .tc_ready(tc_ready && predict),
+    .tc_k8addr(keys_k8addr),
+    .tc_k8inc(keys_k8inc),
+    .tc_td(keys_td)
+);
+
+seq_codes #(
+    .ROWS(ROWS),
+    .COLS(COLS),
+    .BUS_BYTES(BUS_BYTES)
+) codes_inst (
+    .clk(clk),
+    .rst(rst || stage_rst),
+    .start(walk_reg && predict),
+    .active(codes_active),
+    .job_keys(job_keys[16:0]),
+    .job_h(job_model_dim[12:0]),
+    .job_base(job_base[`SOFA_BUF_WC*48 +: 48]),
+    .job_hstride(job_hstride[`SOFA_BUF_WC*32 +: 32]),
+    .chunks(chunks),
+    .w_c_valid(w_c_valid),
+    .w_c_ready(w_c_ready),
+    .w_c_addr(w_c_addr),
+    .w_c_beats(w_c_beats)
 );
 
 endmodule

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * seq_check: validates a job descriptor before any bus access is made.
+ * seq_check: validates a job descriptor before any access to its buffers is made.
  *
- * Fields are checked one after another in the order of their error codes, then every buffer in the
- * order O, Q, K8, K, V: alignment, strides, end address, overlap with O. The first fault ends the
- * check. A buffer's extent is taken as the range from its base to the end of its last vector, so a
- * job whose O lies inside the stride gaps of an input is refused although no byte is shared. The
- * vectors of one head must span less than 4 GiB, so that address steps fit 32 bits.
+ * First the scalar fields that the kind of job uses, then every buffer that it uses: those which
+ * the job writes in the order of their numbers, then the others likewise; alignment, strides, end
+ * address, overlap with the written buffers before it. The first fault ends the check. A buffer's
+ * extent is taken as the range from its base to the end of its last vector, so a job whose O lies
+ * inside the stride gaps of an input is refused although no byte is shared. The vectors of one head
+ * must span less than 4 GiB, so that address steps fit 32 bits.
  *
- * One 32x17 multiplier, used twice a buffer. Takes 8 cycles + heads/kv_heads + 6 cycles a buffer.
- * K8 is not checked in dense mode, where it is not read.
+ * One 32x17 multiplier, used twice a buffer. Takes 32 cycles + 5 a buffer + heads/kv_heads, or the
+ * time of seq_chunks in a predict job.
  *
- * Source: our decision (docs/architecture.md section 3, error codes in docs/registers.md).
+ * Source: our decision (docs/architecture.md sections 3 and 10, codes in docs/registers.md).
  */
 
 `resetall
@@ -22,6 +23,8 @@
 `include "sofa_regs.vh"
 
 module seq_check #(
+    // Query rows in parallel, power of two 4..128
+    parameter ROWS = 128,
     // Largest head dimension, power of two 16..256
     parameter D_MAX = 128,
     // Largest tile, power of two 8..64
@@ -37,7 +40,11 @@ module seq_check #(
     // Score bits of the DLZS stage
     parameter SC_W = 18,
     // 1: the DLZS cells implement the two-term snap rule
-    parameter TWO_TERM = 0
+    parameter TWO_TERM = 0,
+    // Largest model dimension, power of two 64..4096
+    parameter H_MAX = 1024,
+    // Words of the weight memory of KVGEN, 64..65536
+    parameter WGT_WORDS = 768
 ) (
     input  wire         clk,
     input  wire         rst,
@@ -49,11 +56,18 @@ module seq_check #(
     output wire         done,
     output wire [7:0]   code,
     output wire [7:0]   info,
-    // heads per KV head, valid from done of a legal job
+    // heads per KV head, valid from done of a legal attention job
     output wire [15:0]  group,
+    // chunks of a predict job, see seq_chunks, valid from done
+    output wire         split,
+    output wire [6:0]   head_chunks,
+    output wire [16:0]  chunks,
+    output wire [7:0]   rows_full,
+    output wire [7:0]   rows_last,
+    output wire [47:0]  k8_step,
 
     /*
-     * Job descriptor, stable while the check runs. Five buffers, index 0 Q, 1 K8, 2 K, 3 V, 4 O.
+     * Job descriptor, stable while the check runs. Buffer i is `SOFA_BUF_* = i.
      */
     input  wire [31:0]  job_mode,
     input  wire [31:0]  job_d,
@@ -67,124 +81,290 @@ module seq_check #(
     input  wire [31:0]  job_radius,
     input  wire [31:0]  job_scale_m,
     input  wire [31:0]  job_scale_shift,
-    input  wire [5*48-1:0] job_base,
-    input  wire [5*32-1:0] job_stride,
-    input  wire [5*32-1:0] job_hstride
+    input  wire [31:0]  job_model_dim,
+    input  wire [31:0]  job_kp_exp,
+    input  wire [31:0]  job_kp_bias,
+    input  wire [31:0]  job_kp_shift,
+    input  wire [31:0]  job_kg_shift_k,
+    input  wire [31:0]  job_kg_shift_v,
+    input  wire [47:0]  job_next,
+    input  wire [`SOFA_BUFFER_NUM*48-1:0] job_base,
+    input  wire [`SOFA_BUFFER_NUM*32-1:0] job_stride,
+    input  wire [`SOFA_BUFFER_NUM*32-1:0] job_hstride
 );
 
 localparam HEADS_MAX = 1024;
 localparam BUS_W = $clog2(BUS_BYTES);
+localparam ROWS_W = $clog2(ROWS);
+localparam NUM = `SOFA_BUFFER_NUM;
+localparam [31:0] BUS_MASK = BUS_BYTES - 1;
+
+// most buffers that a job writes
+localparam WRITTEN = 4;
 
 // waits for start
-localparam S_IDLE   = 3'd0;
-// scalar fields, in one cycle by priority
-localparam S_FIELDS = 3'd1;
+localparam S_IDLE    = 4'd0;
+// scalar fields of attention, in one cycle by priority
+localparam S_FIELDS  = 4'd1;
+// scalar fields of predict and generate jobs, and NEXT
+localparam S_MORE    = 4'd2;
+// words of the weights of a KV head
+localparam S_WEIGHTS = 4'd3;
 // divides heads by kv_heads through repeated subtraction
-localparam S_GROUP  = 3'd2;
+localparam S_GROUP   = 4'd4;
+// chunks of a predict job are counted
+localparam S_CHUNKS  = 4'd5;
+// looks for the next buffer to check
+localparam S_BUFFER  = 4'd6;
 // alignment and strides of buffer buf_reg
-localparam S_ALIGN  = 3'd3;
+localparam S_ALIGN   = 4'd7;
 // product (heads - 1) * head stride
-localparam S_MULH   = 3'd4;
+localparam S_MULH    = 4'd8;
 // product (vectors - 1) * row stride
-localparam S_MULR   = 3'd5;
-// end address, range and overlap
-localparam S_RANGE  = 3'd6;
+localparam S_MULR    = 4'd9;
+// end address and range
+localparam S_RANGE   = 4'd10;
+// overlap with the buffers that are written
+localparam S_OVERLAP = 4'd11;
 // result is presented for one cycle
-localparam S_DONE   = 3'd7;
+localparam S_DONE    = 4'd12;
 
-reg [2:0]  state_reg, state_next;
-reg [2:0]  buf_reg, buf_next;
+reg [3:0]  state_reg, state_next;
+reg [3:0]  buf_reg, buf_next;
+// first the written buffers, then the others
+reg        others_reg, others_next;
 reg [7:0]  code_reg, code_next;
 reg [7:0]  info_reg, info_next;
 reg [15:0] rem_reg, rem_next;
 reg [15:0] group_reg, group_next;
+reg [16:0] words_reg, words_next;
 reg [51:0] end_reg, end_next;
-reg [47:0] o_lo_reg, o_lo_next;
-reg [51:0] o_hi_reg, o_hi_next;
+// ranges of the written buffers so far; an end of 0 overlaps nothing
+reg [WRITTEN*48-1:0] lo_reg, lo_next;
+reg [WRITTEN*52-1:0] hi_reg, hi_next;
 reg [48:0] prod_reg;
+wire       chunks_done;
 
 wire dense = job_mode[`SOFA_MODE_DENSE_LSB];
+wire generating = job_mode[`SOFA_MODE_GENERATE_LSB];
+wire predict = job_mode[`SOFA_MODE_PREDICT_LSB];
 wire [1:0] snap = job_mode[`SOFA_MODE_SNAP_LSB +: 2];
+wire [1:0] rope = job_mode[`SOFA_MODE_ROPE_LSB +: 2];
+wire vb_load = job_mode[`SOFA_MODE_VB_LOAD_LSB];
 
 assign done = state_reg == S_DONE;
 assign code = code_reg;
 assign info = info_reg;
 assign group = group_reg;
 
+// ---- Scalar fields ----------------------------------------------------------------------------
+wire bc_pow2 = (job_bc & (job_bc - 32'd1)) == 32'd0;
+wire bad_kind = (predict && (dense || generating)) || (vb_load && !generating);
+wire bad_kv_heads = job_kv_heads == 32'd0
+                    || job_kv_heads > (predict ? HEADS_MAX[31:0] : job_heads);
+wire bad_dim = job_model_dim < 32'd8 || job_model_dim > H_MAX || job_model_dim[2:0] != 3'd0;
+wire bad_bias = $signed(job_kp_bias) < -32768 || $signed(job_kp_bias) > 32767;
+wire bad_next = job_next[7:0] != 8'd0 || job_next >> ADDR_W != 48'd0;
+// passes of ROWS lanes for the weights of a KV head
+wire [9:0] lanes = {job_d[8:0], 1'b0};
+wire [9:0] passes = (lanes + ROWS[9:0] - 10'd1) >> ROWS_W;
+
+// ---- Buffers ----------------------------------------------------------------------------------
+// which buffers the job uses, and which of them it writes
+wire [NUM-1:0] used, written;
+assign used[`SOFA_BUF_Q] = !predict;
+assign used[`SOFA_BUF_K8] = predict || !dense;
+assign used[`SOFA_BUF_K] = !predict;
+assign used[`SOFA_BUF_V] = !predict;
+assign used[`SOFA_BUF_O] = !predict;
+assign used[`SOFA_BUF_X8] = predict;
+assign used[`SOFA_BUF_WC] = predict;
+assign used[`SOFA_BUF_X] = generating;
+assign used[`SOFA_BUF_W] = generating;
+assign used[`SOFA_BUF_RT] = (predict || generating) && rope != 2'd0;
+assign used[`SOFA_BUF_VB] = generating;
+assign written[`SOFA_BUF_Q] = 1'b0;
+assign written[`SOFA_BUF_K8] = predict;
+assign written[`SOFA_BUF_K] = generating;
+assign written[`SOFA_BUF_V] = generating;
+assign written[`SOFA_BUF_O] = !predict;
+assign written[`SOFA_BUF_X8] = 1'b0;
+assign written[`SOFA_BUF_WC] = 1'b0;
+assign written[`SOFA_BUF_X] = 1'b0;
+assign written[`SOFA_BUF_W] = 1'b0;
+assign written[`SOFA_BUF_RT] = 1'b0;
+assign written[`SOFA_BUF_VB] = generating;
+
 // fields of the buffer under check
+localparam [3:0] BUF_LAST = NUM - 1;
+wire        b_check = used[buf_reg] && written[buf_reg] != others_reg;
 wire [47:0] b_base = job_base[buf_reg*48 +: 48];
 wire [31:0] b_stride = job_stride[buf_reg*32 +: 32];
 wire [31:0] b_hstride = job_hstride[buf_reg*32 +: 32];
-wire        b_query = buf_reg == 3'd0 || buf_reg == 3'd4;
-wire [16:0] b_heads_m1 = (b_query ? job_heads[16:0] : job_kv_heads[16:0]) - 17'd1;
-wire [16:0] b_vecs_m1 = (b_query ? job_rows[16:0] : job_keys[16:0]) - 17'd1;
-wire [9:0]  b_bytes = buf_reg == 3'd1 ? job_d[9:0] : {job_d[8:0], 1'b0};
-wire [9:0]  b_beats = (b_bytes + BUS_BYTES[9:0] - 10'd1) >> BUS_W;
-wire [15:0] b_vec = {6'd0, b_beats} << BUS_W;
+// heads, vectors of a head, bytes of a vector
+reg  [16:0] b_heads;
+reg  [16:0] b_vecs;
+reg  [31:0] b_bytes;
+always @* begin
+    b_heads = job_kv_heads[16:0];
+    b_vecs = job_keys[16:0];
+    b_bytes = {22'd0, job_d[8:0], 1'b0};
+    case (buf_reg)
+        `SOFA_BUF_Q, `SOFA_BUF_O: begin
+            b_heads = job_heads[16:0];
+            b_vecs = job_rows[16:0];
+        end
+        `SOFA_BUF_K8: begin
+            b_bytes = {23'd0, job_d[8:0]};
+        end
+        `SOFA_BUF_X8: begin
+            b_heads = 17'd1;
+            b_bytes = {19'd0, job_model_dim[12:0]};
+        end
+        `SOFA_BUF_WC: begin
+            // a word of ROWS codes for every element of the model dimension
+            b_heads = chunks;
+            b_vecs = 17'd1;
+            b_bytes = {19'd0, job_model_dim[12:0]} << (ROWS_W - 1);
+        end
+        `SOFA_BUF_X: begin
+            b_heads = 17'd1;
+            b_bytes = {18'd0, job_model_dim[12:0], 1'b0};
+        end
+        `SOFA_BUF_W: begin
+            b_vecs = 17'd1;
+            b_bytes = {15'd0, words_reg} << (ROWS_W + 1);
+        end
+        `SOFA_BUF_RT: begin
+            b_heads = 17'd1;
+        end
+        `SOFA_BUF_VB: begin
+            b_vecs = 17'd1;
+            b_bytes = ({15'd0, job_keys[16:0]} + 32'd7) >> 3;
+        end
+        default: begin  // K, V
+        end
+    endcase
+end
+wire        b_rows = buf_reg != `SOFA_BUF_WC && buf_reg != `SOFA_BUF_W && buf_reg != `SOFA_BUF_VB;
+wire        b_headed = buf_reg != `SOFA_BUF_X8 && buf_reg != `SOFA_BUF_X && buf_reg != `SOFA_BUF_RT;
+wire [16:0] b_heads_m1 = b_heads - 17'd1;
+wire [16:0] b_vecs_m1 = b_vecs - 17'd1;
+wire [31:0] b_vec = (b_bytes + BUS_MASK) & ~BUS_MASK;
 
-// one multiplier for both products of a buffer
-wire [16:0] mul_a = state_reg == S_MULH ? b_heads_m1 : b_vecs_m1;
-wire [31:0] mul_b = state_reg == S_MULH ? b_hstride : b_stride;
+// one multiplier for the weights and for both products of a buffer
+wire [16:0] mul_a = state_reg == S_MULH ? b_heads_m1
+                  : state_reg == S_MULR ? b_vecs_m1 : {7'd0, passes};
+wire [31:0] mul_b = state_reg == S_MULH ? b_hstride
+                  : state_reg == S_MULR ? b_stride : job_model_dim;
 
-wire bc_pow2 = (job_bc & (job_bc - 32'd1)) == 32'd0;
+wire [WRITTEN-1:0] hit;
+genvar i;
+generate
+    for (i = 0; i < WRITTEN; i = i + 1) begin : g_hit
+        assign hit[i] = {4'd0, b_base} < hi_reg[i*52 +: 52]
+                        && {4'd0, lo_reg[i*48 +: 48]} < end_reg;
+    end
+endgenerate
+
+// the buffer under check is not used now, or has passed
+wire advance = (state_reg == S_BUFFER && !b_check)
+               || (state_reg == S_OVERLAP && hit == {WRITTEN{1'b0}});
 
 always @* begin
     state_next = state_reg;
     buf_next = buf_reg;
+    others_next = others_reg;
     code_next = code_reg;
     info_next = info_reg;
     rem_next = rem_reg;
     group_next = group_reg;
+    words_next = words_reg;
     end_next = end_reg;
-    o_lo_next = o_lo_reg;
-    o_hi_next = o_hi_reg;
+    lo_next = lo_reg;
+    hi_next = hi_reg;
 
     case (state_reg)
         S_IDLE: begin
             code_next = `SOFA_ERR_NONE;
             info_next = 8'd0;
+            buf_next = 4'd0;
+            others_next = 1'b0;
+            hi_next = {WRITTEN*52{1'b0}};
             if (start) begin
                 state_next = S_FIELDS;
             end
         end
         S_FIELDS: begin
             state_next = S_DONE;
-            if (job_d < 32'd8 || job_d > D_MAX || job_d[2:0] != 3'd0) begin
+            if (bad_kind) begin
+                code_next = `SOFA_ERR_KIND;
+            end else if (job_d < 32'd8 || job_d > D_MAX || job_d[2:0] != 3'd0) begin
                 code_next = `SOFA_ERR_HEAD_DIM;
-            end else if (job_rows == 32'd0 || job_rows > KEYS_MAX) begin
+            end else if (!predict && (job_rows == 32'd0 || job_rows > KEYS_MAX)) begin
                 code_next = `SOFA_ERR_QUERY_ROWS;
             end else if (job_keys == 32'd0 || job_keys > KEYS_MAX) begin
                 code_next = `SOFA_ERR_KEYS;
-            end else if (job_heads == 32'd0 || job_heads > HEADS_MAX) begin
+            end else if (!predict && (job_heads == 32'd0 || job_heads > HEADS_MAX)) begin
                 code_next = `SOFA_ERR_HEADS;
-            end else if (job_kv_heads == 32'd0 || job_kv_heads > job_heads) begin
+            end else if (bad_kv_heads) begin
                 code_next = `SOFA_ERR_KV_HEADS;
-            end else if (job_offset >= KEYS_MAX) begin
+            end else if (!predict && job_offset >= KEYS_MAX) begin
                 code_next = `SOFA_ERR_CAUSAL_OFFSET;
-            end else if (job_bc < BC_MIN || job_bc > BC_MAX || !bc_pow2) begin
+            end else if (!predict && (job_bc < BC_MIN || job_bc > BC_MAX || !bc_pow2)) begin
                 code_next = `SOFA_ERR_TILE_KEYS;
-            end else if (job_quota == 32'd0 || job_quota > BC_MAX) begin
+            end else if (!predict && (job_quota == 32'd0 || job_quota > BC_MAX)) begin
                 code_next = `SOFA_ERR_QUOTA;
-            end else if ((job_radius >> SC_W) != 32'd0) begin
+            end else if (!predict && (job_radius >> SC_W) != 32'd0) begin
                 code_next = `SOFA_ERR_RADIUS;
-            end else if (job_scale_shift > 32'd47) begin
+            end else if (!predict && job_scale_shift > 32'd47) begin
                 code_next = `SOFA_ERR_SCALE_SHIFT;
             end else if (snap == 2'd3 || (snap == 2'd2 && TWO_TERM == 0)) begin
                 code_next = `SOFA_ERR_SNAP;
-            end else if (job_scale_m == 32'd0 || job_scale_m > 32'd65535) begin
+            end else if (!predict && (job_scale_m == 32'd0 || job_scale_m > 32'd65535)) begin
                 code_next = `SOFA_ERR_SCALE_MULT;
             end else if ((job_mode >> `SOFA_MODE_WIDTH) != 32'd0) begin
                 code_next = `SOFA_ERR_MODE;
             end else begin
-                state_next = S_GROUP;
+                state_next = S_MORE;
             end
+        end
+        S_MORE: begin
+            state_next = S_DONE;
+            if ((predict || generating) && bad_dim) begin
+                code_next = `SOFA_ERR_MODEL_DIM;
+            end else if (predict && job_kp_exp > 32'd8) begin
+                code_next = `SOFA_ERR_KP_EXP;
+            end else if (predict && bad_bias) begin
+                code_next = `SOFA_ERR_KP_BIAS;
+            end else if (predict && job_kp_shift > 32'd15) begin
+                code_next = `SOFA_ERR_KP_SHIFT;
+            end else if (generating && job_kg_shift_k > 32'd40) begin
+                code_next = `SOFA_ERR_KG_SHIFT_K;
+            end else if (generating && job_kg_shift_v > 32'd40) begin
+                code_next = `SOFA_ERR_KG_SHIFT_V;
+            end else if (rope == 2'd3) begin
+                code_next = `SOFA_ERR_ROPE;
+            end else if (bad_next) begin
+                code_next = `SOFA_ERR_NEXT;
+            end else begin
+                state_next = S_WEIGHTS;
+            end
+        end
+        S_WEIGHTS: begin
+            // prod_reg is passes * model dimension
+            words_next = prod_reg[16:0];
             rem_next = job_heads[15:0];
             group_next = 16'd0;
-            buf_next = 3'd4;
+            state_next = predict ? S_CHUNKS : S_GROUP;
+            if (generating && prod_reg > WGT_WORDS) begin
+                code_next = `SOFA_ERR_WEIGHTS;
+                state_next = S_DONE;
+            end
         end
         S_GROUP: begin
             if (rem_reg == 16'd0) begin
-                state_next = S_ALIGN;
+                state_next = S_BUFFER;
             end else if (rem_reg < job_kv_heads[15:0]) begin
                 code_next = `SOFA_ERR_KV_HEADS;
                 state_next = S_DONE;
@@ -193,23 +373,33 @@ always @* begin
                 group_next = group_reg + 16'd1;
             end
         end
+        S_CHUNKS: begin
+            if (chunks_done) begin
+                state_next = S_BUFFER;
+            end
+        end
+        S_BUFFER: begin
+            if (b_check) begin
+                state_next = S_ALIGN;
+            end
+        end
         S_ALIGN: begin
-            info_next = {5'd0, buf_reg};
+            info_next = {4'd0, buf_reg};
             state_next = S_DONE;
             if (b_base[BUS_W-1:0] != {BUS_W{1'b0}}) begin
                 code_next = `SOFA_ERR_BASE_ALIGN;
-            end else if (b_stride[BUS_W-1:0] != {BUS_W{1'b0}}) begin
+            end else if (b_rows && b_stride[BUS_W-1:0] != {BUS_W{1'b0}}) begin
                 code_next = `SOFA_ERR_STRIDE_ALIGN;
-            end else if (b_hstride[BUS_W-1:0] != {BUS_W{1'b0}}) begin
+            end else if (b_headed && b_hstride[BUS_W-1:0] != {BUS_W{1'b0}}) begin
                 code_next = `SOFA_ERR_HEAD_STRIDE_ALIGN;
-            end else if (b_stride < {16'd0, b_vec}) begin
+            end else if (b_rows && b_stride < b_vec) begin
                 code_next = `SOFA_ERR_STRIDE_SMALL;
-            end else if (b_heads_m1 != 17'd0 && b_hstride < {16'd0, b_vec}) begin
+            end else if (b_heads_m1 != 17'd0 && b_hstride < b_vec) begin
                 code_next = `SOFA_ERR_HEAD_STRIDE_SMALL;
             end else begin
                 state_next = S_MULH;
             end
-            end_next = {4'd0, b_base} + {36'd0, b_vec};
+            end_next = {4'd0, b_base} + {20'd0, b_vec};
         end
         S_MULH: begin
             state_next = S_MULR;
@@ -221,49 +411,77 @@ always @* begin
         S_RANGE: begin
             // the row product arrives in prod_reg one cycle after S_MULR
             end_next = end_reg + {3'd0, prod_reg};
-            state_next = S_DONE;
+            state_next = S_OVERLAP;
             if ((end_next - 52'd1) >> ADDR_W != 52'd0 || prod_reg[48:32] != 17'd0) begin
                 code_next = `SOFA_ERR_ADDR_RANGE;
-            end else if (buf_reg != 3'd4
-                         && {4'd0, b_base} < o_hi_reg && {4'd0, o_lo_reg} < end_next) begin
-                code_next = `SOFA_ERR_OVERLAP;
-            end else if (buf_reg == 3'd3) begin
-                info_next = 8'd0;
-            end else begin
-                state_next = S_ALIGN;
+                state_next = S_DONE;
             end
-            if (buf_reg == 3'd4) begin
-                o_lo_next = b_base;
-                o_hi_next = end_next;
-                buf_next = 3'd0;
-            end else if (buf_reg == 3'd0 && dense) begin
-                buf_next = 3'd2;
-            end else begin
-                buf_next = buf_reg + 3'd1;
+        end
+        S_OVERLAP: begin
+            if (hit != {WRITTEN{1'b0}}) begin
+                code_next = `SOFA_ERR_OVERLAP;
+                state_next = S_DONE;
+            end
+            if (!others_reg) begin
+                lo_next = {lo_reg[(WRITTEN-1)*48-1:0], b_base};
+                hi_next = {hi_reg[(WRITTEN-1)*52-1:0], end_reg};
             end
         end
         default: begin  // S_DONE
             state_next = S_IDLE;
         end
     endcase
+
+    if (advance) begin
+        buf_next = buf_reg + 4'd1;
+        state_next = S_BUFFER;
+        if (buf_reg == BUF_LAST) begin
+            buf_next = 4'd0;
+            others_next = 1'b1;
+            if (others_reg) begin
+                info_next = 8'd0;
+                state_next = S_DONE;
+            end
+        end
+    end
 end
 
 always @(posedge clk) begin
     state_reg <= state_next;
     buf_reg <= buf_next;
+    others_reg <= others_next;
     code_reg <= code_next;
     info_reg <= info_next;
     rem_reg <= rem_next;
     group_reg <= group_next;
+    words_reg <= words_next;
     end_reg <= end_next;
-    o_lo_reg <= o_lo_next;
-    o_hi_reg <= o_hi_next;
+    lo_reg <= lo_next;
+    hi_reg <= hi_next;
     prod_reg <= {32'd0, mul_a} * {17'd0, mul_b};
 
     if (rst) begin
         state_reg <= S_IDLE;
     end
 end
+
+seq_chunks #(
+    .ROWS(ROWS)
+) chunks_inst (
+    .clk(clk),
+    .rst(rst),
+    .start(state_reg == S_WEIGHTS && predict),
+    .done(chunks_done),
+    .job_d(job_d[8:0]),
+    .job_kv_heads(job_kv_heads[10:0]),
+    .job_hstride(job_hstride[`SOFA_BUF_K8*32 +: 32]),
+    .split(split),
+    .head_chunks(head_chunks),
+    .chunks(chunks),
+    .rows_full(rows_full),
+    .rows_last(rows_last),
+    .k8_step(k8_step)
+);
 
 endmodule
 

@@ -32,7 +32,7 @@ module seq_tiles #(
     output wire         ev_tile,
 
     /*
-     * Job, legal and stable while active
+     * Job, legal and stable while active; buffers Q, K8, K, V, O
      */
     input  wire         job_causal,
     input  wire         job_contig,
@@ -103,6 +103,7 @@ always @* begin
 end
 
 wire [16:0] left = job_rows - row_reg;
+wire        block_last = left <= ROWS[16:0];
 wire [7:0]  blk_rows = left > ROWS[16:0] ? ROWS[7:0] : left[7:0];
 wire [17:0] pos0 = {1'b0, job_offset} + {1'b0, row_reg};
 wire [17:0] reach = pos0 + {10'd0, blk_rows};
@@ -150,6 +151,9 @@ assign tc_td[`TD_VADDR] = v_tile_reg;
 assign tc_td[`TD_KINC] = inc_k_reg;
 assign tc_td[`TD_VINC] = inc_v_reg;
 assign tc_td[`TD_OADDR] = o_blk_reg;
+assign tc_td[`TD_K0] = k0_reg[16:0];
+assign tc_td[`TD_KVNEW] = tile_reg == 17'd0 && row_reg == 17'd0 && grp_reg == 16'd0;
+assign tc_td[`TD_KVLAST] = last && block_last && grp_reg + 16'd1 == job_group;
 assign ev_tile = tc_valid && tc_ready;
 
 always @* begin
@@ -239,7 +243,7 @@ always @* begin
             state_next = S_BLOCK;
             row_next = row_reg + {9'd0, blk_rows};
             o_blk_next = o_blk_reg + ({16'd0, job_stride[4*32 +: 32]} << ROWS_W);
-            if (left <= ROWS[16:0]) begin
+            if (block_last) begin
                 row_next = 17'd0;
                 head_next = head_reg + 16'd1;
                 o_head_next = o_head_reg + {16'd0, job_hstride[4*32 +: 32]};

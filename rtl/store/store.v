@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes the output rows of finished blocks to memory.
+// Makes every write of the machine: the output rows of finished blocks, and single beats of x.
 //
 // Why: takes a block at SU-FA's pace, one element of all rows a cycle, into one corner
 // buffer and writes it out row by row at the bus's pace, so SU-FA can go on with the next
-// block at once.
+// block at once. The stages which make K8, K and V write theirs through the x port, beat by beat.
 // Not done here: a second buffer; a block which comes while the one before is still being read out
 // waits (ROWS * beats cycles, less than a block's compute time).
-// Latency: from the last element to AWVALID 2 cycles, to WVALID 4.
-// Throughput: one element of all rows in, one bus word out every cycle.
-// Halt: no AW starts, owed beats go out without strobes, no blk_done; leave it only by rst, once
-// idle is high.
+// Latency: from the last element, or a beat of x, to AWVALID 2 cycles, to WVALID 4.
+// Throughput: one element of all rows in, one bus word out every cycle; axi_write shares the bus.
+// Halt: no AW starts, owed beats go out without strobes, no blk_done, no x_done; leave it only by
+// rst, once idle is high.
 
 `resetall
 `timescale 1ns / 1ps
@@ -24,8 +24,11 @@ module store #(
     parameter BUS_BYTES = 16,
     // AXI address bits, 32..48.
     parameter ADDR_W = 40,
-    // Bursts which can be unanswered, 2..256. The default hides 100 cycles with rows of four beats.
-    parameter OUTSTANDING = 32
+    // Bursts of O which can be unanswered, 2..256. The default hides 100 cycles with rows of four
+    // beats.
+    parameter OUTSTANDING = 32,
+    // Beats of x which can be unanswered, 2..256.
+    parameter X_OUTSTANDING = 128
 ) (
     input  wire                   clk,
     input  wire                   rst,
@@ -43,15 +46,25 @@ module store #(
     input  wire [47:0]            o_addr,
     input  wire [7:0]             o_rows,
 
-    // Control
+    // x: single beats, x_addr a multiple of BUS_BYTES; x_done: one was answered OK, in order
+    input  wire                   x_valid,
+    output wire                   x_ready,
+    input  wire [47:0]            x_addr,
+    input  wire [8*BUS_BYTES-1:0] x_data,
+    input  wire [BUS_BYTES-1:0]   x_strb,
+    output wire                   x_done,
+
+    // Control; err_id: 0 O, 1 x
     input  wire                   halt,
     output wire                   idle,
     output wire                   err_valid,
+    output wire                   err_id,
     output wire [1:0]             err_resp,
     output wire                   blk_done,
 
-    // Events: a beat was taken; memory keeps W or AW waiting
+    // Events: a beat of O, or of x, was taken; memory keeps W or AW waiting
     output wire                   ev_beat,
+    output wire                   ev_beat_x,
     output wire                   ev_stall,
 
     // AXI4 write channels
@@ -81,7 +94,7 @@ module store #(
             illegal_parameter_store_needs_the_ranges_of_docs_architecture_md_section_2 stop ();
         end
         if (ADDR_W < 48) begin : g_unused_addr
-            wire unused_addr = &{1'b0, o_addr[47:ADDR_W]};
+            wire unused_addr = &{1'b0, o_addr[47:ADDR_W], x_addr[47:ADDR_W]};
         end
         if (D_MAX < 256) begin : g_unused_elem
             wire unused_elem = &{1'b0, o_elem[7:ELEM_W]};
@@ -138,9 +151,10 @@ module store #(
     );
 
     axi_write #(
-        .ADDR_W      (ADDR_W),
-        .BUS_BYTES   (BUS_BYTES),
-        .OUTSTANDING (OUTSTANDING)
+        .ADDR_W        (ADDR_W),
+        .BUS_BYTES     (BUS_BYTES),
+        .OUTSTANDING   (OUTSTANDING),
+        .X_OUTSTANDING (X_OUTSTANDING)
     ) write_inst (
         .clk           (clk),
         .rst           (rst),
@@ -153,12 +167,20 @@ module store #(
         .rd_en         (rd_en),
         .rd_last       (rd_last),
         .rd_data       (rd_data),
+        .x_valid       (x_valid),
+        .x_ready       (x_ready),
+        .x_addr        (x_addr[ADDR_W-1:0]),
+        .x_data        (x_data),
+        .x_strb        (x_strb),
         .halt          (halt),
         .idle          (idle),
         .err_valid     (err_valid),
+        .err_id        (err_id),
         .err_resp      (err_resp),
         .blk_done      (blk_done),
+        .x_done        (x_done),
         .ev_beat       (ev_beat),
+        .ev_beat_x     (ev_beat_x),
         .ev_stall      (ev_stall),
         .m_axi_awid    (m_axi_awid),
         .m_axi_awaddr  (m_axi_awaddr),

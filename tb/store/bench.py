@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bench of the store stage: a source of blocks, memory, and the expected memory image."""
+"""Bench of the store stage: sources of blocks and of x beats, memory, the expected image."""
 
 from __future__ import annotations
 
@@ -13,20 +13,26 @@ from cocotb.triggers import RisingEdge
 from tb.common.axi_memory import AxiMemory
 from tb.common.scoreboard import Scoreboard, pack
 from tb.common.signals import KnownReader, reader, writer
+from tb.common.stream import StreamSource, pattern
 from tb.runner import CLOCK_PERIOD_NS, parameters
 
 BASE = 0x5A_8765_0000 & ~0xFFF
-SIZE = 1 << 18
+# O lies in the lower half, x in the upper one: between IDs no order is promised.
+SIZE = 1 << 19
+HALF = SIZE // 2
+O_ID, X_ID = 0, 1
 
 
 class TB:
-    """Clock, memory and source of element words.
+    """Clock, memory and the two sources.
 
-    ``want`` is the expected memory: what was there before, with the blocks stored so far.
+    ``want`` is the expected memory: what was there before, with all that was stored so far.
+    Completion is checked in every cycle: ``blk_done`` comes one cycle after the last answer of its
+    block, ``x_done`` one cycle after each answer of ID 1, and neither after an error or halt.
 
     Args:
         dut: store.
-        idle: share of cycles in which no word is offered.
+        idle: share of cycles in which a source offers nothing.
         memory: options of AxiMemory.
     """
 
@@ -35,6 +41,9 @@ class TB:
         self.p = parameters()
         self.rows, self.d_max = self.p["ROWS"], self.p["D_MAX"]
         self.bus_bytes = self.p["BUS_BYTES"]
+        # The defaults of store.v.
+        self.outstanding = self.p.get("OUTSTANDING", 32)
+        self.x_outstanding = self.p.get("X_OUTSTANDING", 128)
         cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
         self.rng = np.random.default_rng(random.getrandbits(32))
         self.want = self.rng.integers(0, 256, SIZE, dtype=np.uint8)
@@ -46,14 +55,32 @@ class TB:
         self.widths = {n: len(getattr(dut, f"o_{n}")) for n in self.put}
         self.ready = reader(dut.o_ready)
         self.offer(None)
+        willing = pattern(idle, random.getrandbits(32)) if idle else None
+        self.x = StreamSource(dut, "x", dut.clk, dut.rst, fields=("addr", "data", "strb"),
+                              idle=willing)
         dut.rst.value = 1
         dut.halt.value = 0
         self.config(8)
-        self.cycle = self.done = self.blocks = 0
+        self.cycle = 0
+        # (err_id, err_resp) of each report.
         self.errors = []
-        # Cycles of accepted words and W beats, and of those with AWVALID.
-        self.word_cycles, self.beat_cycles, self.aw_cycles = [], [], []
+        # Cycles of accepted words and x beats, of W beats by ID, and of those with AWVALID.
+        self.word_cycles, self.x_cycles, self.aw_cycles = [], [], []
+        self.w_cycles = [[], []]
+        self._forget()
         cocotb.start_soon(self._watch())
+
+    def _forget(self):
+        self.done = self.x_done = self.blocks = self.beats_x = 0
+        # Answers of ID 0 after which each block is done.
+        self.needed = []
+        self.answered = [0, 0]
+        self.due = [False, False]
+
+    @property
+    def beat_cycles(self):
+        """Cycles of all W beats, in order."""
+        return sorted(self.w_cycles[0] + self.w_cycles[1])
 
     async def reset(self):
         """Pulse rst."""
@@ -63,36 +90,58 @@ class TB:
             await RisingEdge(self.clk)
         self.dut.rst.value = 0
         self.dut.halt.value = 0
-        self.done = self.blocks = 0
+        self._forget()
         self.errors.clear()
         self.memory.writes.clear()
         await RisingEdge(self.clk)
 
     async def _watch(self):
         dut, edge = self.dut, RisingEdge(self.clk)
-        rst, done = reader(dut.rst), reader(dut.blk_done)
-        err, resp = KnownReader(dut.err_valid), KnownReader(dut.err_resp)
+        rst, halt, done = reader(dut.rst), reader(dut.halt), reader(dut.blk_done)
+        x_done = reader(dut.x_done)
+        err, err_id, resp = (KnownReader(dut.err_valid), KnownReader(dut.err_id),
+                             KnownReader(dut.err_resp))
         valid, ready = reader(dut.m_axi_wvalid), reader(dut.m_axi_wready)
-        beat, aw, word = reader(dut.ev_beat), reader(dut.m_axi_awvalid), reader(dut.o_valid)
+        events = [reader(dut.ev_beat), reader(dut.ev_beat_x)]
+        b_valid, b_id, b_resp = (reader(dut.m_axi_bvalid), KnownReader(dut.m_axi_bid),
+                                 reader(dut.m_axi_bresp))
+        aw, word = reader(dut.m_axi_awvalid), reader(dut.o_valid)
+        x_valid, x_ready = reader(dut.x_valid), reader(dut.x_ready)
         while True:
             await edge
             self.cycle += 1
             if rst() != "0":
+                self.due, failed = [False, False], False
                 continue
-            if done() == "1":
-                self.done += 1
-                assert self.done <= self.blocks, "blk_done without a block"
+            assert [done(), x_done()] == [str(int(due)) for due in self.due], \
+                f"done: expected {self.due}, answers {self.answered}"
+            self.done += self.due[0]
+            self.x_done += self.due[1]
+            self.due = [False, False]
+            if b_valid() == "1":
+                answer = b_id()
+                assert answer in (O_ID, X_ID)
+                self.answered[answer] += 1
+                failed |= b_resp() != "00"
+                ends = answer == X_ID or self.answered[O_ID] in self.needed
+                self.due[answer] = ends and not failed and halt() == "0"
             if err():
-                self.errors.append(resp())
+                self.errors.append((err_id(), resp()))
             moved = valid() == "1" and ready() == "1"
-            assert (beat() == "1") == moved
+            beats = [read() == "1" for read in events]
+            assert sum(beats) == moved
             if moved:
-                self.beat_cycles.append(self.cycle)
+                self.w_cycles[beats.index(True)].append(self.cycle)
             if aw() == "1":
                 self.aw_cycles.append(self.cycle)
             if word() == "1" and self.ready() == "1":
                 self.word_cycles.append(self.cycle)
+            if x_valid() == "1" and x_ready() == "1":
+                self.x_cycles.append(self.cycle)
 
+    # -----------------------------------------------------------------------------------------
+    # O
+    # -----------------------------------------------------------------------------------------
     def offer(self, item):
         """Drive a word (dict), or random bits without valid."""
         junk = {n: random.getrandbits(w) for n, w in self.widths.items() if n != "valid"}
@@ -110,15 +159,18 @@ class TB:
         """Return a random address for a block."""
         n = self.bus_bytes
         span = self.stride * (rows - 1) + self.beats * n
-        return BASE + random.randrange(0, SIZE - span + 1, n)
+        return BASE + random.randrange(0, HALF - span + 1, n)
 
     async def block(self, rows, addr=None):
         """Hand over one block and expect it in memory; returns after its last word."""
         addr = self.room(rows) if addr is None else addr
         data = self.rng.integers(-32768, 32768, (self.rows, self.d))
+        bursts = self.needed[-1] if self.needed else 0
         for r in range(rows):
             at = addr + r * self.stride - BASE
             self.want[at : at + 2 * self.d] = data[r].astype("<i2").view(np.uint8)
+            bursts += 2 if at % 4096 + self.beats * self.bus_bytes > 4096 else 1
+        self.needed.append(bursts)
         self.blocks += 1
         await self.words(data, rows, addr)
 
@@ -140,13 +192,35 @@ class TB:
                 await edge
         self.offer(None)
 
+    # -----------------------------------------------------------------------------------------
+    # x
+    # -----------------------------------------------------------------------------------------
+    def write(self, addr=None, strb=None):
+        """Queue one beat of x and expect it in memory."""
+        n = self.bus_bytes
+        addr = BASE + HALF + random.randrange(0, HALF, n) if addr is None else addr
+        full = (1 << n) - 1
+        strb = random.choice([full, full, random.getrandbits(n), 0]) if strb is None else strb
+        data = random.randbytes(n)
+        for i in range(n):
+            if strb >> i & 1:
+                self.want[addr - BASE + i] = data[i]
+        self.beats_x += 1
+        self.x.append({"addr": addr, "data": int.from_bytes(data, "little"), "strb": strb})
+
+    # -----------------------------------------------------------------------------------------
+    # End
+    # -----------------------------------------------------------------------------------------
     async def finish(self, limit=20000):
-        """Wait for all blocks, then compare the whole memory."""
+        """Wait for everything, then compare the whole memory."""
         start = self.cycle
-        while self.done < self.blocks:
-            assert self.cycle - start < limit, f"{self.done} of {self.blocks} blocks done"
+        while self.done < self.blocks or self.x_done < self.beats_x:
+            assert self.cycle - start < limit, \
+                f"{self.done} of {self.blocks} blocks, {self.x_done} of {self.beats_x} beats done"
             await RisingEdge(self.clk)
         for _ in range(3):
             await RisingEdge(self.clk)
         assert int(self.dut.idle.value) == 1 and self.memory.idle and not self.errors
+        assert self.memory.stats.max_writes <= self.outstanding + self.x_outstanding
+        assert self.answered == [self.needed[-1] if self.needed else 0, self.beats_x]
         self.board.compare("memory", self.want, self.memory.data, axes=("byte",))

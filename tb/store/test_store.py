@@ -9,13 +9,14 @@ from cocotb.triggers import RisingEdge
 
 from tb.common.signals import reader
 from tb.runner import BuildError, build, run
-from tb.store.bench import BASE, TB
+from tb.store.bench import BASE, HALF, O_ID, TB, X_ID
 
 MEMORIES = {
     "fast": {},
     "slow": {"write_latency": (20, 60), "aw_stall": 0.4, "w_stall": 0.3, "b_gap": 0.3},
     "late_w": {"early_w": False, "write_latency": (1, 30), "aw_stall": 0.7},
     "late_aw": {"aw_stall": 0.9, "w_stall": 0.5, "max_writes": 4},
+    "mixed": {"write_latency": (1, 80), "reorder": True, "b_gap": 0.2},
 }
 
 
@@ -27,61 +28,92 @@ async def settle(dut, cycles):
 @cocotb.test()
 @cocotb.parametrize(memory=list(MEMORIES), idle=[0.0, 0.5])
 async def random_blocks(dut, memory, idle):
-    """Blocks of every shape, back to back; the whole memory is compared after each job."""
+    """Blocks of every shape, back to back, among beats of x; the whole memory is compared."""
     tb = TB(dut, idle=idle, **MEMORIES[memory])
     await tb.reset()
-    for d in (8, tb.d_max, tb.d_max - 8, random.randrange(8, tb.d_max + 1, 8)):
+    for number, d in enumerate((8, tb.d_max, tb.d_max - 8, random.randrange(8, tb.d_max + 1, 8))):
         tb.config(d)
         for rows in (tb.rows, 1, random.randint(1, tb.rows)):
+            # One job has O alone.
+            for _ in range(random.randint(1, 80) if number else 0):
+                tb.write()
             await tb.block(rows)
         await tb.finish()
-    written = sum(b for _, b, _ in tb.memory.writes)
-    assert written == len(tb.beat_cycles) and tb.blocks == 12
+    for client, name in ((O_ID, "O"), (X_ID, "x")):
+        written = sum(b for _, b, i in tb.memory.writes if i == client)
+        assert written == len(tb.w_cycles[client]) > 8, name
+    assert tb.blocks == 12 and tb.board.finish("memory") > 0
+
+
+@cocotb.test()
+@cocotb.parametrize(memory=list(MEMORIES), idle=[0.0, 0.5])
+async def x_alone(dut, memory, idle):
+    """Beats of x with no block: any strobes, the same word again and again, neighbours."""
+    tb = TB(dut, idle=idle, **MEMORIES[memory])
+    await tb.reset()
+    n = tb.bus_bytes
+    for i in range(300):
+        tb.write(random.choice([None, BASE + HALF, BASE + HALF + i * n]))
+    await tb.finish()
+    assert tb.memory.stats.max_writes <= tb.x_outstanding
+    assert tb.x_done == 300 and all(b == 1 and i == X_ID for _, b, i in tb.memory.writes)
     assert tb.board.finish("memory") > 0
 
 
 @cocotb.test()
 async def page_crossings(dut):
-    """Rows across a 4 KiB boundary, the cut before every beat."""
-    tb = TB(dut, **MEMORIES["slow"])
+    """Rows across a 4 KiB boundary, the cut before every beat, while x wants the bus."""
+    tb = TB(dut, **MEMORIES["late_w"])
     await tb.reset()
     tb.config(tb.d_max, stride=4096)
     rows = min(tb.rows, 4)
     for cut in range(tb.beats + 1):
+        for _ in range(4 * tb.d):
+            tb.write()
         await tb.block(rows, BASE + 4096 - cut * tb.bus_bytes)
     await tb.finish()
-    split = [a for a, b, _ in tb.memory.writes if b < tb.beats]
+    split = [a for a, b, i in tb.memory.writes if b < tb.beats and i == O_ID]
     assert len(split) == 2 * (tb.beats - 1) * rows
 
 
 @cocotb.test()
-@cocotb.parametrize(response=["SLVERR", "DECERR"], memory=["fast", "slow"])
-async def faults(dut, response, memory):
-    """An error is reported once, its block is not done; after halt and reset all is well."""
+@cocotb.parametrize(response=["SLVERR", "DECERR"], memory=["fast", "mixed"], client=[O_ID, X_ID])
+async def faults(dut, response, memory, client):
+    """The first error is reported, with its ID; nothing is done after it; reset mends all."""
     tb = TB(dut, **MEMORIES[memory])
     await tb.reset()
     tb.config(tb.d_max)
     await tb.block(tb.rows)
+    tb.write()
     await tb.finish()
     addr = tb.room(tb.rows)
-    for r in range(tb.rows // 2, tb.rows):
-        at = addr + r * tb.stride
-        tb.memory.add_fault(at, at, "write", response)
+    if client == O_ID:
+        for r in range(tb.rows // 2, tb.rows):
+            at = addr + r * tb.stride
+            tb.memory.add_fault(at, at, "write", response)
+    else:
+        tb.memory.add_fault(BASE + HALF + 4096, BASE + HALF + 8191, "write", response)
+    for i in range(40):
+        tb.write(BASE + HALF + (4096 if client == X_ID and i in (20, 30) else 0))
     await tb.block(tb.rows, addr)
     for _ in range(5000):
         await RisingEdge(dut.clk)
         if tb.errors:
             break
-    expected = [{"SLVERR": 2, "DECERR": 3}[response]]
-    assert tb.errors == expected and tb.done == 1
+    expected = [(client, {"SLVERR": 2, "DECERR": 3}[response])]
+    await settle(dut, 200)
+    assert tb.errors == expected, "an error was reported twice"
+    assert tb.x_done <= 41 if client == O_ID else tb.x_done == 21
+    done = tb.done, tb.x_done
     dut.halt.value = 1
     await drained(dut, tb)
-    assert tb.errors == expected and tb.done == 1
+    assert tb.errors == expected and (tb.done, tb.x_done) == done
 
     tb.memory.faults.clear()
     tb.want = tb.memory.data.copy()
     await tb.reset()
     tb.config(8)
+    tb.write()
     await tb.block(tb.rows)
     await tb.finish()
     assert tb.board.finish("memory") > 0
@@ -100,7 +132,7 @@ async def drained(dut, tb):
 
 
 @cocotb.test()
-@cocotb.parametrize(memory=["fast", "slow", "late_aw"])
+@cocotb.parametrize(memory=["fast", "slow", "late_aw", "mixed"])
 async def halt_anywhere(dut, memory):
     """halt at any time: no new AW, owed beats without strobes, then idle; a new job is clean."""
     tb = TB(dut, **MEMORIES[memory])
@@ -112,11 +144,14 @@ async def halt_anywhere(dut, memory):
         await tb.reset()
         tb.config(tb.d_max)
         old = tb.memory.data.copy()
+        for _ in range(random.choice([0, 60])):
+            tb.write()
         task = cocotb.start_soon(tb.block(tb.rows))
         start = tb.d + random.randrange(0, tb.rows * tb.beats)
         await settle(dut, start)
         dut.halt.value = 1
         await settle(dut, 2)
+        x_done = tb.x_done
         bursts, held = len(tb.memory.writes), int(dut.m_axi_awvalid.value)
         if int(dut.m_axi_wvalid.value) and not int(dut.m_axi_wready.value):
             await RisingEdge(dut.clk)
@@ -134,7 +169,7 @@ async def halt_anywhere(dut, memory):
         now = tb.memory.data
         assert ((now == old) | (now == tb.want)).all()
         tb.want = now.copy()
-        assert tb.done == 0
+        assert tb.done == 0 and tb.x_done == x_done
         task.cancel()
     await tb.reset()
     tb.config(tb.d_max)
@@ -152,7 +187,7 @@ REUSE = -1
 
 @cocotb.test()
 async def exact_cycles(dut):
-    """W runs at full rate, the buffer is free with its last beat, latencies are as stated."""
+    """O alone: W at full rate, the buffer free with its last beat, latencies as stated."""
     tb = TB(dut, write_latency=100)
     await tb.reset()
     tb.config(tb.d_max, stride=512)
@@ -173,6 +208,53 @@ async def exact_cycles(dut):
     assert tb.aw_cycles[0] - tb.word_cycles[tb.d - 1] == AW_LATENCY
 
 
+@cocotb.test()
+async def exact_cycles_of_x(dut):
+    """x alone: a beat is taken and leaves in every cycle, latencies are as stated."""
+    tb = TB(dut, write_latency=100)
+    await tb.reset()
+    for _ in range(400):
+        tb.write()
+    await tb.finish()
+    beats = tb.w_cycles[X_ID]
+    assert len(beats) == len(tb.x_cycles) == 400
+    for cycles in (beats, tb.x_cycles):
+        assert cycles[-1] - cycles[0] == 399, "x paused"
+    assert tb.aw_cycles[0] - tb.x_cycles[0] == AW_LATENCY
+    assert beats[0] - tb.x_cycles[0] == W_LATENCY
+
+
+@cocotb.test()
+async def shares(dut):
+    """Both at once: W never pauses, each gets half of it, and neither waits long."""
+    tb = TB(dut, write_latency=100)
+    await tb.reset()
+    tb.config(tb.d_max, stride=512)
+    blocks = max(1, 256 // (tb.rows * tb.beats))
+    x_beats = []
+    for number in range(blocks):
+        task = cocotb.start_soon(tb.block(tb.rows, BASE + number * 512 * tb.rows))
+        await settle(dut, tb.d // 2)
+        while len(tb.x._sendQ) < 2 * tb.rows * tb.beats:
+            tb.write()
+        await task
+        first, x_first = len(tb.w_cycles[O_ID]), len(tb.w_cycles[X_ID])
+        # From the first to the last beat of the block.
+        while len(tb.w_cycles[O_ID]) < first + tb.rows * tb.beats:
+            await RisingEdge(dut.clk)
+        start, end = tb.w_cycles[O_ID][first], tb.w_cycles[O_ID][-1]
+        inside = [c for c in tb.w_cycles[X_ID][x_first:] if start < c < end]
+        assert end - start + 1 == tb.rows * tb.beats + len(inside), "W paused"
+        # Each vector but the last is followed by its count of x.
+        assert len(inside) == (tb.rows - 1) * tb.beats
+        x_beats += inside
+        between = [b - a for a, b in zip(inside, inside[1:], strict=False)]
+        assert max(between) <= tb.beats + 1, "x waits for more than a vector"
+    await tb.finish()
+    dut._log.info("%d blocks, %d beats of x among them", blocks, len(x_beats))
+    assert len(x_beats) > 20
+
+
 @pytest.mark.configs("tiny", "small")
 def test_store(sim, config, seed):
     run("store", __name__, config.pick("ROWS", "D_MAX", "BUS_BYTES"), sim, seed=seed)
@@ -181,22 +263,25 @@ def test_store(sim, config, seed):
 @pytest.mark.parametrize("outstanding", [2, 32])
 def test_store_wide(sim, seed, outstanding):
     """A bus on which d is not a multiple of a beat; also with few unanswered bursts."""
-    run("store", __name__, {"ROWS": 16, "D_MAX": 64, "BUS_BYTES": 32,
-                            "OUTSTANDING": outstanding}, sim, seed=seed,
+    run("store", __name__, {"ROWS": 16, "D_MAX": 64, "BUS_BYTES": 32, "OUTSTANDING": outstanding,
+                            "X_OUTSTANDING": 2 * outstanding}, sim, seed=seed,
         testcase=[*(f"random_blocks/memory={m}/idle=0.0" for m in MEMORIES), "page_crossings",
-                  *(f"halt_anywhere/memory={m}" for m in ("fast", "slow", "late_aw"))])
+                  *(f"halt_anywhere/memory={m}" for m in ("fast", "slow", "late_aw", "mixed")),
+                  *(f"x_alone/memory={m}/idle=0.0" for m in MEMORIES)])
 
 
 @pytest.mark.configs("paper")
 @pytest.mark.sims("verilator")
 def test_store_paper(sim, config, seed):
     run("store", __name__, config.pick("ROWS", "D_MAX", "BUS_BYTES"), sim, seed=seed,
-        testcase=["exact_cycles", "random_blocks/memory=slow/idle=0.5"])
+        testcase=["exact_cycles", "exact_cycles_of_x", "shares",
+                  "random_blocks/memory=slow/idle=0.5"])
 
 
 @pytest.mark.parametrize("parameters", [
     {"ROWS": 4, "BUS_BYTES": 16}, {"ROWS": 24}, {"ROWS": 256}, {"D_MAX": 8, "BUS_BYTES": 8},
-    {"D_MAX": 512}, {"D_MAX": 48}, {"BUS_BYTES": 128}, {"ADDR_W": 31}, {"OUTSTANDING": 1}])
+    {"D_MAX": 512}, {"D_MAX": 48}, {"BUS_BYTES": 128}, {"ADDR_W": 31}, {"OUTSTANDING": 1},
+    {"X_OUTSTANDING": 257}])
 def test_illegal_parameters_are_refused(sim, parameters):
     with pytest.raises(BuildError, match="illegal_parameter_"):
         build("store", parameters, sim)

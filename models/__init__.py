@@ -12,7 +12,8 @@ rass        phases of a tile: which keys share a K and V buffer
 exp2        tables of the base-2 exponential, and the Verilog header made from them
 sufa        the formal path: softmax over the selected keys
 head        whole heads and jobs out of the parts above
-bounds      least cycles of a block and of a job
+layer       whole layers from X: planning, both jobs, what other ways would cost
+bounds      least cycles of a block, a job and a layer
 oracle      float64 attention, error and recall measures
 workloads   captured Q, K, V of trained models
 """

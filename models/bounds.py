@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Least cycles of a block and of a job: what no schedule of the stages can beat.
+"""Least cycles of a block, of a job and of a layer: what no schedule of the stages can beat.
 
 A job's bound is the largest of the stages' sums over its blocks, since the stages work at the
 same time on different tiles. Latencies, bus latency and sorting (hidden behind prediction) are
-not part of it.
+not part of it. Source: docs/architecture.md section 10.8 for the stages before attention.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models import dlzs
 from models.config import Config
 from models.head import Job, Stats
+from models.layer import LayerPlan, LayerResult, chunk_beats, valid_beats, weight_words
 from models.tiling import Tile, block_tiles, blocks
 
 
@@ -21,59 +23,113 @@ class Bound:
 
     dlzs   prediction, ceil(n/COLS) * d for each tile
     sufa   formal path, ceil(min(quota, n)/2) * d for each tile (dense: ceil(n/2) * d)
-    steps  formal path with the pair steps that a run really took, nsteps * d
-    dram   beats read: Q, K8 of every slot, K and V of the union
+    steps  formal path with the pair steps that a run really took over all phases, nsteps * d
+    dram   beats read: Q, K8 of every slot, K and V of the keys that exist, what KVGEN needs
+    kvgen  generation of K and V
+    write  beats written: O, and K, V and their valid bits when they are made
     """
 
     dlzs: int = 0
     sufa: int = 0
     steps: int = 0
     dram: int = 0
+    kvgen: int = 0
+    write: int = 0
 
     def __add__(self, other: Bound) -> Bound:
         return Bound(*(a + b for a, b in zip(self.parts(), other.parts(), strict=True)))
 
-    def parts(self) -> tuple[int, int, int, int]:
-        """(dlzs, sufa, steps, dram)."""
-        return self.dlzs, self.sufa, self.steps, self.dram
+    def parts(self) -> tuple[int, int, int, int, int, int]:
+        """(dlzs, sufa, steps, dram, kvgen, write)."""
+        return self.dlzs, self.sufa, self.steps, self.dram, self.kvgen, self.write
 
     @property
     def planned(self) -> int:
-        """Cycles when every row uses its whole quota: the largest of dlzs, sufa and dram."""
-        return max(self.dlzs, self.sufa, self.dram)
+        """Cycles when every row uses its whole quota: the largest part except steps."""
+        return max(self.dlzs, self.sufa, self.dram, self.kvgen, self.write)
 
     @property
     def measured(self) -> int:
-        """Cycles with the steps really taken: the largest of dlzs, steps and dram."""
-        return max(self.dlzs, self.steps, self.dram)
+        """Cycles with the steps really taken: the largest part except sufa."""
+        return max(self.dlzs, self.steps, self.dram, self.kvgen, self.write)
 
 
-def tile_bound(n: int, union: int, nsteps: int, job: Job, cfg: Config) -> Bound:
-    """One tile of n slots of which ``union`` are used, in ``nsteps`` pair steps."""
+def tile_bound(n: int, read: int, nsteps: int, job: Job, cfg: Config) -> Bound:
+    """One tile of n slots of which ``read`` come from memory as K and V, in ``nsteps`` pair steps
+    over all its phases."""
     taken = n if job.dense else min(job.quota, n)
     return Bound(
         dlzs=0 if job.dense else -(-n // cfg.COLS) * job.d,
         sufa=-(-taken // 2) * job.d,
         steps=nsteps * job.d,
-        dram=(0 if job.dense else n * cfg.beats8(job.d)) + 2 * union * cfg.beats16(job.d),
+        dram=(0 if job.dense else n * cfg.beats8(job.d)) + 2 * read * cfg.beats16(job.d),
     )
 
 
-def block_bounds(stats: Stats, job: Job, cfg: Config) -> list[Bound]:
-    """Bounds of every block, in order, from the Stats of a head or a job."""
-    bounds, at = [], 0
+def generation_bound(tokens: int, plan: LayerPlan, cfg: Config) -> Bound:
+    """K and V of so many tokens: array, reads of X and RT, write-back. Weights are not in it."""
+    passes = -(-2 * plan.d // cfg.ROWS)
+    # A group of KG_TOK tokens takes H cycles a pass, or longer to move its results out.
+    group = passes * max(plan.h, cfg.ROWS * cfg.KG_TOK // 2)
+    table = cfg.beats16(plan.d) if plan.mode else 0
+    return Bound(
+        kvgen=tokens * group // cfg.KG_TOK,
+        dram=tokens * (cfg.beats16(plan.h) + table),
+        write=tokens * 2 * cfg.beats16(plan.d),
+    )
+
+
+def block_bounds(
+    stats: Stats, job: Job, cfg: Config, plan: LayerPlan | None = None
+) -> list[Bound]:
+    """Bounds of every block, in order, from the Stats of a head or a job. plan: the layer's, when
+    the job makes K and V (weights and valid bits are not in it, see layer_bounds)."""
+    bounds, tile, phase = [], 0, 0
     for count, rows in zip(stats.tiles_per_block, stats.rows_per_block, strict=True):
-        total = Bound(dram=rows * cfg.beats16(job.d))
-        for t in range(at, at + count):
-            total += tile_bound(stats.slots[t], stats.union[t], stats.nsteps[t], job, cfg)
+        vectors = rows * cfg.beats16(job.d)
+        total = Bound(dram=vectors, write=vectors)
+        for t in range(tile, tile + count):
+            own = slice(phase, phase + stats.phases[t])
+            total += tile_bound(
+                stats.slots[t], sum(stats.reused[own]), sum(stats.nsteps[own]), job, cfg
+            )
+            if plan is not None:
+                total += generation_bound(sum(stats.generated[own]), plan, cfg)
+            phase = own.stop
         bounds.append(total)
-        at += count
+        tile += count
     return bounds
 
 
-def job_bound(stats: Stats, job: Job, cfg: Config) -> Bound:
+def job_bound(stats: Stats, job: Job, cfg: Config, plan: LayerPlan | None = None) -> Bound:
     """Sums over all blocks of a job; ``planned`` and ``measured`` are the largest of them."""
-    return sum(block_bounds(stats, job, cfg), Bound())
+    return sum(block_bounds(stats, job, cfg, plan), Bound())
+
+
+def prediction_bound(plan: LayerPlan, cfg: Config) -> int:
+    """Cycles of the job that predicts K8: for every group of COLS tokens and every chunk the
+    larger of H array cycles, beats read and beats written."""
+    total = 0
+    for rows in dlzs.chunks(plan.kv_heads, plan.d, cfg):
+        codes, table, out = chunk_beats(rows, plan.h, plan.d, plan.mode, cfg)
+        for first in range(0, plan.keys, cfg.COLS):
+            n = min(cfg.COLS, plan.keys - first)
+            total += max(plan.h, codes + n * (cfg.beats8(plan.h) + table), n * out)
+    return total
+
+
+def weight_bound(plan: LayerPlan, cfg: Config) -> int:
+    """Beats of the weights of one KV head."""
+    return weight_words(plan.h, plan.d, cfg) * 2 * cfg.ROWS // cfg.BUS_BYTES
+
+
+def layer_bounds(plan: LayerPlan, result: LayerResult, cfg: Config) -> tuple[int, Bound]:
+    """(cycles of the prediction job, Bound of the attention job) of a run without VB_LOAD."""
+    attention = job_bound(result.stats, plan.job, cfg, plan) + Bound(
+        dram=plan.kv_heads * weight_bound(plan, cfg),
+        write=plan.kv_heads * valid_beats(plan.keys, cfg),
+    )
+    return prediction_bound(plan, cfg), attention
 
 
 def planned_bound(rows: int, keys: int, job: Job, cfg: Config, heads: int = 1) -> Bound:
@@ -86,7 +142,7 @@ def planned_bound(rows: int, keys: int, job: Job, cfg: Config, heads: int = 1) -
         tiles: list[Tile] = block_tiles(
             row, n, keys, job.bc, causal=job.causal, offset=job.offset, interleaved=job.interleaved
         )
-        total += Bound(dram=n * cfg.beats16(job.d))
+        total += Bound(dram=n * cfg.beats16(job.d), write=n * cfg.beats16(job.d))
         for tile in tiles:
             taken = tile.n if job.dense else min(job.quota, tile.n)
             total += tile_bound(tile.n, tile.n, -(-taken // 2), job, cfg)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole heads and jobs: the stage models put together in the order of the machine.
 
-Source: docs/architecture.md sections 1, 3 and 4.
+Source: docs/architecture.md sections 1, 3, 4, 10.3 and 10.7.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models import dlzs, sads, sufa
+from models import dlzs, rass, sads, sufa
 from models.config import Config, ConfigError, check
 from models.tiling import Tile, block_tiles, blocks
 
@@ -50,15 +50,22 @@ class Job:
         return self
 
 
+STREAMS = ("q", "k8", "k", "v", "o", "w", "r", "x", "wb")
+"""Memory streams, named as in the counters: k8 also reads X8 in a predict job, w reads weight
+codes, r RoPE rows for the prediction, x what KVGEN needs, wb writes K8, K, V and VB."""
+
+
 @dataclass
 class Stats:
     """Counts over tiles, blocks, heads; they add up with ``+``.
 
     selected, visible    (row, key) pairs used / that the mask allows
-    slots, union, nsteps per tile: keys in the tile, keys some row selected, pair steps
+    slots, union, phases per tile: keys in the tile, keys some row selected, phases
+    nsteps, generated, reused   per phase: pair steps, keys made, keys read from memory
     tiles_per_block, rows_per_block   lists, in job order
     max_updates          references raised within a block
-    vectors              vectors moved, per stream q, k8, k, v, o
+    vectors              vectors moved, per stream; a vector is a row of a matrix, the codes of a
+                         chunk for a group of tokens, a word of W or the VB bits of a KV head
     bytes                whole beats of those vectors, bytes, per stream
     """
 
@@ -66,7 +73,10 @@ class Stats:
     visible: int = 0
     slots: list[int] = field(default_factory=list)
     union: list[int] = field(default_factory=list)
+    phases: list[int] = field(default_factory=list)
     nsteps: list[int] = field(default_factory=list)
+    generated: list[int] = field(default_factory=list)
+    reused: list[int] = field(default_factory=list)
     tiles_per_block: list[int] = field(default_factory=list)
     rows_per_block: list[int] = field(default_factory=list)
     max_updates: int = 0
@@ -81,7 +91,17 @@ class Stats:
     @property
     def bytes_read(self) -> int:
         """Bytes of all read streams."""
-        return sum(n for name, n in self.bytes.items() if name != "o")
+        return sum(n for name, n in self.bytes.items() if name not in ("o", "wb"))
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes of all written streams."""
+        return self.bytes["o"] + self.bytes["wb"]
+
+    def move(self, stream: str, vectors: int, beats: int, cfg: Config) -> None:
+        """Count vectors of so many beats each on a stream."""
+        self.vectors[stream] += vectors
+        self.bytes[stream] += vectors * beats * cfg.BUS_BYTES
 
     def __add__(self, other: Stats) -> Stats:
         total = Stats()
@@ -94,7 +114,22 @@ class Stats:
         return total
 
 
-STREAMS = ("q", "k8", "k", "v", "o")
+class KeySource:
+    """K and V of one KV head, int16 [keys, d], and which of them exist in memory.
+
+    claimed: bool [keys], the keys that exist, changed in place as more are made; None: all do.
+    """
+
+    def __init__(self, k: np.ndarray, v: np.ndarray, claimed: np.ndarray | None = None):
+        self.k, self.v = k, v
+        self.claimed = np.ones(len(k), bool) if claimed is None else claimed
+
+    def claim(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(keys that have to be made, keys that are read) of the wanted ones, in their order;
+        from now on they all exist."""
+        here = self.claimed[keys]
+        self.claimed[keys] = True
+        return keys[~here], keys[here]
 
 
 @dataclass
@@ -103,7 +138,10 @@ class BlockResult:
 
     out       int16 [n, d]
     tiles     the tiles; lists: the Selections; scores: predicted scores [n, tile.n], empty when
-              dense; trace: intermediates of the formal path, when asked for
+              dense; trace: intermediates of the formal path, one step after the other over all
+              phases, when asked for
+    phases    the schedule: a list of Phases per tile; made: keys (not slots) generated in each of
+              these phases, in buffer order, int64 arrays
     """
 
     row: int
@@ -113,6 +151,8 @@ class BlockResult:
     scores: list[np.ndarray]
     stats: Stats
     trace: sufa.Trace | None = None
+    phases: list[list[rass.Phase]] = field(default_factory=list)
+    made: list[list[np.ndarray]] = field(default_factory=list)
 
 
 @dataclass
@@ -140,25 +180,25 @@ class JobResult:
 
 def run_block(
     q: np.ndarray,
-    k: np.ndarray,
-    v: np.ndarray,
+    source: KeySource,
     k8: np.ndarray | None,
     row: int,
     job: Job,
     cfg: Config,
     trace: bool = False,
 ) -> BlockResult:
-    """One block: q int16 [n, d] are the query rows row .. row+n-1 of the head; k, v int16 and
-    k8 int8 [keys, d] the whole head's (k8 may be None when dense)."""
+    """One block: q int16 [n, d] are the query rows row .. row+n-1 of the head; source: the KV
+    head's K and V; k8 int8 [keys, d] its keys for the prediction (may be None when dense)."""
     n, d = q.shape
     tiles = block_tiles(
-        row, n, len(k), job.bc, causal=job.causal, offset=job.offset, interleaved=job.interleaved
+        row, n, len(source.k), job.bc, causal=job.causal, offset=job.offset,
+        interleaved=job.interleaved,
     )
     radius = cfg.RADIUS_INF if job.radius is None else job.radius
     codes = None if job.dense else dlzs.encode(q, job.snap)
     state, record = sufa.start(n, d), sufa.Trace() if trace else None
     stats = Stats(tiles_per_block=[len(tiles)], rows_per_block=[n])
-    lists, score_list = [], []
+    result = BlockResult(row, np.empty(0), tiles, [], [], stats, record)
     run_max = None
     for tile in tiles:
         keys, allowed = tile.keys, tile.allowed()
@@ -166,23 +206,35 @@ def run_block(
             chosen = sads.dense_tile(allowed)
         else:
             score = dlzs.scores(codes, k8[keys], cfg)
-            score_list.append(score)
+            result.scores.append(score)
             chosen, run_max = sads.select_tile(score, allowed, run_max, job.quota, radius, cfg)
-        lists.append(chosen)
-        sufa.tile(state, q, k[keys], v[keys], chosen, job.scale_m, job.scale_shift, cfg, record)
+        phases, made = rass.schedule(chosen, cfg), []
+        for phase in phases:
+            new, old = source.claim(keys[phase.loaded])
+            made.append(new)
+            # To the formal path a phase is a tile.
+            used = keys[phase.keys]
+            sufa.tile(state, q, source.k[used], source.v[used], phase.lists, job.scale_m,
+                      job.scale_shift, cfg, record)
+            stats.nsteps.append(phase.nsteps)
+            stats.generated.append(len(new))
+            stats.reused.append(len(old))
+        result.lists.append(chosen)
+        result.phases.append(phases)
+        result.made.append(made)
         stats.selected += chosen.nsel
         stats.visible += int(allowed.sum())
         stats.slots.append(tile.n)
         stats.union.append(int(chosen.union.sum()))
-        stats.nsteps.append(chosen.nsteps)
+        stats.phases.append(len(phases))
     stats.max_updates = state.updates
-    vectors = {"q": n, "k8": 0 if job.dense else sum(stats.slots), "o": n}
-    vectors["k"] = vectors["v"] = sum(stats.union)
-    stats.vectors = {name: vectors[name] for name in STREAMS}
-    beat = {name: cfg.beats8(d) if name == "k8" else cfg.beats16(d) for name in STREAMS}
-    stats.bytes = {name: vectors[name] * beat[name] * cfg.BUS_BYTES for name in STREAMS}
-    out = sufa.finish(state, cfg, record)
-    return BlockResult(row, out, tiles, lists, score_list, stats, record)
+    stats.move("q", n, cfg.beats16(d), cfg)
+    stats.move("k8", 0 if job.dense else sum(stats.slots), cfg.beats8(d), cfg)
+    stats.move("k", sum(stats.reused), cfg.beats16(d), cfg)
+    stats.move("v", sum(stats.reused), cfg.beats16(d), cfg)
+    stats.move("o", n, cfg.beats16(d), cfg)
+    result.out = sufa.finish(state, cfg, record)
+    return result
 
 
 def _check_shapes(q, k, v, k8, job: Job, cfg: Config, leading: int) -> None:
@@ -217,8 +269,20 @@ def run_head(
     trace: keep the intermediates of the formal path in every block.
     """
     _check_shapes(q, k, v, k8, job.checked(cfg), cfg, 0)
-    done = [run_block(q[r : r + n], k, v, k8, r, job, cfg, trace) for r, n in blocks(len(q), cfg)]
-    selected = np.zeros((len(q), len(k)), bool)
+    return head_of_blocks(q, KeySource(k, v), k8, job, cfg, trace)
+
+
+def head_of_blocks(
+    q: np.ndarray,
+    source: KeySource,
+    k8: np.ndarray | None,
+    job: Job,
+    cfg: Config,
+    trace: bool = False,
+) -> HeadResult:
+    """run_head with K and V from a source that may have to make them, arguments unchecked."""
+    done = [run_block(q[r : r + n], source, k8, r, job, cfg, trace) for r, n in blocks(len(q), cfg)]
+    selected = np.zeros((len(q), len(source.k)), bool)
     stats = Stats()
     for block in done:
         stats += block.stats

@@ -9,7 +9,7 @@ import pytest
 from models import oracle, quantise, workloads
 from models.bounds import block_bounds, job_bound, planned_bound
 from models.config import Config, ConfigError
-from models.head import Job, run_block, run_head, run_job
+from models.head import STREAMS, Job, KeySource, run_block, run_head, run_job
 
 TINY = Config.from_name("tiny")
 SMALL = Config.from_name("small")
@@ -96,7 +96,7 @@ def test_blocks_do_not_depend_on_each_other():
     job = job_for(z, causal=True, offset=20)
     whole = run_head(z.q, z.k, z.v, z.k8, job, TINY)
     for row, n in ((0, 4), (4, 4), (8, 2)):
-        part = run_block(z.q[row : row + n], z.k, z.v, z.k8, row, job, TINY)
+        part = run_block(z.q[row : row + n], KeySource(z.k, z.v), z.k8, row, job, TINY)
         assert (part.out == whole.out[row : row + n]).all()
     # A block is also a head of its own at a shifted offset.
     alone = run_head(z.q[4:8], z.k, z.v, z.k8, job_for(z, causal=True, offset=24), TINY)
@@ -136,21 +136,24 @@ def test_counts_by_hand():
     job = job_for(z, quota=8)
     stats = run_head(z.q, z.k, z.v, z.k8, job, TINY).stats
     assert stats.slots == stats.union == [5, 5, 5, 5] and stats.nsteps == [3, 3, 3, 3]
-    assert stats.vectors == dict(q=5, k8=20, k=20, v=20, o=5)
-    assert stats.bytes == dict(q=80, k8=160, k=320, v=320, o=80)
-    assert stats.bytes_read == 880 and stats.keep == 1.0
+    none = dict.fromkeys(STREAMS, 0)
+    assert stats.vectors == {**none, **dict(q=5, k8=20, k=20, v=20, o=5)}
+    assert stats.bytes == {**none, **dict(q=80, k8=160, k=320, v=320, o=80)}
+    assert stats.bytes_read == 880 and stats.bytes_written == 80 and stats.keep == 1.0
+    assert stats.phases == [1, 1, 1, 1] and stats.reused == stats.union
+    assert stats.generated == [0, 0, 0, 0]
     assert (stats.rows_per_block, stats.tiles_per_block) == ([4, 1], [2, 2])
     bounds = block_bounds(stats, job, TINY)
     # 5 slots on 4 columns: 2 passes of 8; 3 pair steps of 8; beats: Q 2 a row, K8 1, K and V 2.
-    assert bounds[0].parts() == (32, 48, 48, 8 + 10 + 40)
-    assert bounds[1].parts() == (32, 48, 48, 2 + 10 + 40)
+    assert bounds[0].parts() == (32, 48, 48, 8 + 10 + 40, 0, 8)
+    assert bounds[1].parts() == (32, 48, 48, 2 + 10 + 40, 0, 2)
     total = job_bound(stats, job, TINY)
-    assert total.parts() == (64, 96, 96, 110)
+    assert total.parts() == (64, 96, 96, 110, 0, 10)
     assert (total.planned, total.measured) == (110, 110)
     assert planned_bound(5, 10, job, TINY) == total
     dense = run_head(z.q, z.k, z.v, None, job_for(z, dense=True), TINY).stats
     assert dense.vectors["k8"] == dense.bytes["k8"] == 0
-    assert job_bound(dense, job_for(z, dense=True), TINY).parts() == (0, 96, 96, 90)
+    assert job_bound(dense, job_for(z, dense=True), TINY).parts() == (0, 96, 96, 90, 0, 10)
 
 
 def test_bounds_use_the_quota_and_the_measured_steps():
@@ -161,6 +164,32 @@ def test_bounds_use_the_quota_and_the_measured_steps():
     assert bound.sufa == 4 * 32 * 2 * 16
     assert bound.steps == sum(got.stats.nsteps) * 16 < bound.sufa
     assert bound.measured <= bound.planned
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_tiles_larger_than_a_buffer_run_in_phases(dense):
+    """Half a tile fits a buffer of tiny: same keys, more steps, results equal to the rounding."""
+    z = make(7, 60, 16, seed=8, spread=3.0)
+    job = job_for(z, quota=9, bc=16, dense=dense)
+    got = run_head(z.q, z.k, z.v, z.k8, job, TINY, trace=True)
+    whole = run_head(z.q, z.k, z.v, z.k8, job, TINY.replace(KV_SLOTS=16))
+    assert (got.selected == whole.selected).all()
+    assert np.abs(got.out - exact(z, got.selected)).max() <= 60
+    # Dense lists are in slot order, so both halves of a tile follow each other as before.
+    assert (got.out != whole.out).any() == (not dense) and max(whole.stats.phases) == 1
+    stats = got.stats
+    assert stats.union == whole.stats.union and stats.slots == whole.stats.slots
+    assert stats.phases == [-(-u // 8) for u in stats.union] and 2 in stats.phases
+    assert len(stats.nsteps) == len(stats.reused) == len(stats.generated) == sum(stats.phases)
+    assert sum(stats.nsteps) >= sum(whole.stats.nsteps)
+    assert stats.bytes == whole.stats.bytes
+    assert job_bound(stats, job, TINY).steps == 16 * sum(stats.nsteps)
+    for block in got.blocks:
+        assert len(block.trace.p) == sum(block.stats.nsteps)
+        for tile, chosen, phases in zip(block.tiles, block.lists, block.phases, strict=True):
+            loaded = np.concatenate([p.loaded for p in phases])
+            assert sorted(loaded) == np.flatnonzero(chosen.union).tolist()
+            assert (np.diff(tile.keys) == tile.kstep).all()
 
 
 def test_union_counts_only_what_some_row_selected():

@@ -357,7 +357,7 @@ always @* begin
             rem_next = job_heads[15:0];
             group_next = 16'd0;
             state_next = predict ? S_CHUNKS : S_GROUP;
-            if (generating && prod_reg > WGT_WORDS) begin
+            if (generating && prod_reg[31:0] > WGT_WORDS) begin
                 code_next = `SOFA_ERR_WEIGHTS;
                 state_next = S_DONE;
             end

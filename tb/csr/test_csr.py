@@ -17,13 +17,16 @@ COUNTERS = len(regs.COUNTERS)
 JOB_PORTS = {"MODE": "mode", "HEAD_DIM": "d", "QUERY_ROWS": "rows", "KEYS": "keys",
              "HEADS": "heads", "KV_HEADS": "kv_heads", "CAUSAL_OFFSET": "offset",
              "TILE_KEYS": "bc", "QUOTA": "quota", "RADIUS": "radius", "SCALE_MULT": "scale_m",
-             "SCALE_SHIFT": "scale_shift"}
-BUFFERS = ("Q", "K8", "K", "V", "O")
+             "SCALE_SHIFT": "scale_shift", "MODEL_DIM": "model_dim", "KP_EXP": "kp_exp",
+             "KP_BIAS": "kp_bias", "KP_SHIFT": "kp_shift", "KG_SHIFT_K": "kg_shift_k",
+             "KG_SHIFT_V": "kg_shift_v"}
+START, CHAIN, SOFT_RESET = (1 << lsb for lsb in (
+    regs.CTRL_START_LSB, regs.CTRL_START_CHAIN_LSB, regs.CTRL_SOFT_RESET_LSB))
 
 
 def kept(name):
     """Bits that register ``name`` stores."""
-    return 0xFFFF if name.endswith("_BASE_HI") else WORD
+    return 0xFFFF if name.endswith("_BASE_HI") or name == "NEXT_HI" else WORD
 
 
 class TB:
@@ -33,13 +36,14 @@ class TB:
         self.dut, self.checked = dut, 0
         self.master = AxiLiteMaster(dut, "s_axil", dut.clk, dut.rst, gap=gap,
                                     seed=random.getrandbits(30))
-        self.starts = self.soft_resets = 0
+        self.starts = self.chains = self.soft_resets = 0
         cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
 
     async def reset(self):
         dut = self.dut
         dut.rst.value = 1
-        for name in ("busy", "done", "err_valid", "err_code", "err_info", "ev_inc"):
+        for name in ("busy", "done", "job_done", "err_valid", "err_code", "err_info", "ev_inc",
+                     "d_wr_valid", "d_wr_word", "d_wr_data"):
             getattr(dut, name).value = 0
         for _ in range(3):
             await RisingEdge(dut.clk)
@@ -51,6 +55,7 @@ class TB:
         while True:
             await RisingEdge(self.dut.clk)
             self.starts += int(self.dut.start.value)
+            self.chains += int(self.dut.start_chain.value)
             self.soft_resets += int(self.dut.soft_reset.value)
 
     async def read(self, name):
@@ -83,14 +88,15 @@ class TB:
             getattr(self.dut, name).value = 0
         await RisingEdge(self.dut.clk)
 
-    async def start(self):
-        before = self.starts
-        await self.write("CTRL", 1 << regs.CTRL_START_LSB)
+    async def start(self, bit=START):
+        before = self.starts, self.chains
+        await self.write("CTRL", bit)
         # As the sequencer does: busy follows the pulse.
         self.dut.busy.value = 1
         await RisingEdge(self.dut.clk)
         await RisingEdge(self.dut.clk)
-        assert self.starts == before + 1
+        assert (self.starts, self.chains) == (before[0] + (bit == START),
+                                              before[1] + (bit == CHAIN))
 
     async def finish(self, **signals):
         self.dut.busy.value = 0
@@ -109,7 +115,10 @@ class TB:
             self.checked += 1
         base, stride, hstride = (int(getattr(dut, f"job_{p}").value)
                                  for p in ("base", "stride", "hstride"))
-        for i, b in enumerate(BUFFERS):
+        want = values["NEXT_HI"] << 32 | values["NEXT_LO"]
+        assert int(dut.job_next.value) == want, "NEXT"
+        self.checked += 1
+        for i, b in enumerate(regs.BUFFERS):
             want = values[f"{b}_BASE_HI"] << 32 | values[f"{b}_BASE_LO"]
             assert base >> 48 * i & (1 << 48) - 1 == want, b
             assert stride >> 32 * i & WORD == values[f"{b}_ROW_STRIDE"], b
@@ -133,7 +142,7 @@ async def values_after_reset(dut):
         await tb.expect(name, want)
     await tb.check_ports(dict.fromkeys(regs.JOB, 0))
     assert int(dut.irq.value) == 0
-    assert tb.checked >= len(regs.OFFSETS) + 27
+    assert tb.checked == len(regs.OFFSETS) + len(JOB_PORTS) + 1 + 3 * len(regs.BUFFERS)
 
 
 @cocotb.test()
@@ -145,7 +154,7 @@ async def job_registers(dut, gap):
     for name in random.sample(regs.JOB, len(regs.JOB)):
         shadow[name] = random.getrandbits(32) & kept(name)
         await tb.write(name, shadow[name] | random.getrandbits(32) & ~kept(name))
-    for _ in range(150):
+    for _ in range(200):
         name, value = random.choice(regs.JOB), random.getrandbits(32)
         strb = random.getrandbits(4)
         mask = sum(0xFF << 8 * i for i in range(4) if strb >> i & 1)
@@ -176,25 +185,27 @@ async def refused_accesses(dut, gap):
             continue
         await tb.refused(tb.master.read(4 * word), f"read of {4 * word:#x}")
         await tb.refused(tb.master.write(4 * word, WORD), f"write to {4 * word:#x}")
-    both = 1 << regs.CTRL_START_LSB | 1 << regs.CTRL_SOFT_RESET_LSB
-    await tb.refused(tb.write("CTRL", both), "start with soft reset")
-    await tb.write("CTRL", both, 0xE)
-    await tb.write("CTRL", WORD & ~both)
-    assert tb.starts == tb.soft_resets == 0
+    all_bits = START | CHAIN | SOFT_RESET
+    several = (START | SOFT_RESET, CHAIN | SOFT_RESET, START | CHAIN, all_bits)
+    for bits in several:
+        await tb.refused(tb.write("CTRL", bits), f"control bits {bits:#x}")
+        await tb.write("CTRL", bits, 0xE)
+    await tb.write("CTRL", WORD & ~all_bits)
+    assert tb.starts == tb.chains == tb.soft_resets == 0
     await tb.status(0, 0, 0)
 
-    await tb.start()
+    await tb.start(random.choice((START, CHAIN)))
     values = {name: await tb.read(name) for name in regs.JOB}
     for name in regs.JOB:
         await tb.refused(tb.write(name, ~values[name] & WORD), f"write to {name} while busy")
         await tb.refused(tb.write(name, WORD, 0), f"write without bytes to {name} while busy")
-    await tb.refused(tb.write("CTRL", 1 << regs.CTRL_START_LSB), "start while busy")
-    await tb.refused(tb.write("CTRL", both), "start with soft reset while busy")
+    for bits in (START, CHAIN, *several):
+        await tb.refused(tb.write("CTRL", bits), f"control bits {bits:#x} while busy")
     await tb.check_ports(values)
     await tb.write("IRQ_ENABLE", 3)
-    await tb.write("CTRL", 1 << regs.CTRL_SOFT_RESET_LSB)
+    await tb.write("CTRL", SOFT_RESET)
     await RisingEdge(dut.clk)
-    assert (tb.starts, tb.soft_resets) == (1, 1)
+    assert (tb.starts + tb.chains, tb.soft_resets) == (1, 1)
     await tb.status(1, 0, 0)
     await tb.finish(err_valid=1, err_code=regs.ERR_ABORTED)
     await tb.write("QUOTA", 9)
@@ -203,16 +214,70 @@ async def refused_accesses(dut, gap):
 
 
 @cocotb.test()
-async def no_gap_between_start_and_lock(dut):
+@cocotb.parametrize(bit=[START, CHAIN])
+async def no_gap_between_start_and_lock(dut, bit):
     """A job register written right behind the start is refused, before busy has come."""
     tb = await prepare(dut)
     await tb.write("KEYS", 5)
-    await tb.write("CTRL", 1 << regs.CTRL_START_LSB)
+    await tb.write("CTRL", bit)
     await tb.refused(tb.write("KEYS", 6), "write behind start")
-    await tb.refused(tb.write("CTRL", 1 << regs.CTRL_START_LSB), "start behind start")
+    await tb.refused(tb.write("CTRL", START), "start behind start")
+    await tb.refused(tb.write("CTRL", CHAIN), "start of a chain behind start")
     await tb.expect("KEYS", 5)
     await tb.status(1, 0, 0)
-    assert tb.starts == 1 and tb.checked == 4
+    assert tb.starts + tb.chains == 1 and tb.checked == 5
+
+
+@cocotb.test()
+async def descriptors_of_a_chain(dut):
+    """The loader's port writes single words, whole, while the host is kept out."""
+    tb = await prepare(dut)
+    shadow = {}
+    for name in regs.JOB:
+        shadow[name] = random.getrandbits(32) & kept(name)
+        await tb.write(name, shadow[name])
+    await tb.start(CHAIN)
+    order = [*range(len(regs.JOB)), *random.choices(range(len(regs.JOB)), k=60)]
+    for word in order:
+        name, value = regs.JOB[word], random.getrandbits(32)
+        dut.d_wr_word.value, dut.d_wr_data.value = word, value
+        # Some words stay as they are, behind each other or not.
+        dut.d_wr_valid.value = write = int(random.random() < 0.7)
+        if write:
+            shadow[name] = value & kept(name)
+        await RisingEdge(dut.clk)
+    dut.d_wr_valid.value = 0
+    await tb.check_ports(shadow)
+    await tb.refused(tb.write("KEYS", WORD), "write while busy")
+    for name, value in shadow.items():
+        await tb.expect(name, value)
+    await tb.finish()
+    await tb.write("KEYS", 3)
+    await tb.expect("KEYS", 3)
+    assert tb.checked > 110
+
+
+@cocotb.test()
+async def jobs_of_a_chain(dut):
+    """JOBS counts from every start, is held after the end, and counts no start or error."""
+    tb = await prepare(dut)
+    for bit, count, error in ((START, 1, 0), (CHAIN, 0, 1), (CHAIN, 9, 0), (START, 3, 1)):
+        await tb.start(bit)
+        await tb.expect("JOBS", 0)
+        for done in range(1, count + 1):
+            if done == count and not error:
+                # The last job ends with its chain.
+                dut.done.value = 1
+            await tb.pulse(job_done=1)
+            dut.done.value = 0
+            await tb.expect("JOBS", done)
+        if error:
+            await tb.finish(err_valid=1, err_code=regs.ERR_NEXT)
+        dut.busy.value = 0
+        await tb.refused(tb.write("JOBS", 0), "write to JOBS")
+        for _ in range(2):
+            await tb.expect("JOBS", count)
+    assert tb.checked > 20
 
 
 @cocotb.test()
@@ -298,8 +363,8 @@ async def counters(dut):
         for name, total in zip(regs.COUNTERS, totals, strict=True):
             await tb.expect(f"CNT_{name}", cycles if name == "CYCLES" else total)
 
-    for cycles in (40, 1, 7):
-        await tb.write("CTRL", 1 << regs.CTRL_START_LSB)
+    for cycles, bit in ((40, START), (1, CHAIN), (7, START)):
+        await tb.write("CTRL", bit)
         await feed(10)
         dut.busy.value = 1
         totals = await feed(cycles)
@@ -310,7 +375,7 @@ async def counters(dut):
         await compare(totals, cycles)
 
     # Saturation: 2^16 increments of 2^16 - 1 end just below 2^32, three more pass it.
-    await tb.write("CTRL", 1 << regs.CTRL_START_LSB)
+    await tb.write("CTRL", START)
     await ClockCycles(dut.clk, 2)
     limit = 1 << 16
     for cycles, totals in ((limit, limit * (limit - 1)), (3, WORD)):
@@ -332,7 +397,7 @@ async def reads_and_writes_together(dut):
 
     async def writer():
         for _ in range(120):
-            name, value = random.choice(regs.JOB[:12]), random.getrandbits(32)
+            name, value = random.choice(regs.JOB[:19]), random.getrandbits(32)
             # Unknown to the reader while it is being written.
             values.pop(name, None)
             await tb.write(name, value)
@@ -340,7 +405,7 @@ async def reads_and_writes_together(dut):
 
     task = cocotb.start_soon(writer())
     while not task.done():
-        name = random.choice(regs.JOB[:12])
+        name = random.choice(regs.JOB[:19])
         before = values.get(name)
         got = await tb.read(name)
         if before is not None and values.get(name) == before:
@@ -352,5 +417,5 @@ async def reads_and_writes_together(dut):
 def test_csr(sim, seed, config):
     cfg = Config.from_name(config.name)
     names = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES", "KEYS_MAX", "ADDR_W", "SC_FRAC",
-             "TWO_TERM", "SC_W")
+             "TWO_TERM", "SC_W", "KV_SLOTS", "H_MAX", "KG_TOK", "WGT_WORDS", "ROPE_PAIRS")
     run("csr", __name__, {n: getattr(cfg, n) for n in names}, sim, seed=seed)

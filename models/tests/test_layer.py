@@ -88,6 +88,10 @@ def test_shifts_use_the_range_without_saturation():
             # With RoPE a pair may grow by sqrt(2), but not to the rails.
             assert 32767 / 2 / 1.5 < np.abs(y.astype(int)).max() < 32767
         assert (result.k[0] == k).all() and (result.v[0] == v).all()
+    acc = np.full((1, 2), 30000 << 3)
+    eighth = np.array([[11585, 11585]])
+    assert layer.choose_shift(acc, rope.OFF, None) == 3
+    assert layer.choose_shift(acc, rope.INTERLEAVED, eighth) == 4
     t = np.random.default_rng(1).normal(size=100_000) * 1000
     # 127 << 4 is 2 sigma, 127 << 5 is 4: the second costs less.
     assert layer.choose_shift8(np.rint(t).astype(int)) == 5

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// AXI4 read master with four clients, which are its four IDs.
+// AXI4 read master with eight clients, which are its eight IDs.
 //
 // Why: memory answers after about a hundred cycles with one beat a cycle, so many short bursts
-// must be outstanding. Every client asks for vectors of a fixed number of beats; what it
-// wants to know when the data comes (meta) waits in one memory for all clients and meets the
-// data in the output register, whatever order the IDs return in.
+// must be outstanding. Clients 0..3 ask for vectors of a fixed number of beats; what such a client
+// wants to know when the data comes (meta) waits in one memory for all four and meets the
+// data in the output register, whatever order the IDs return in. Clients 4..7 ask for single
+// beats, which they know by their order.
 // Not done here: back-pressure on data (RREADY is always high: clients reserve the room before they
 // ask), merging of vectors into longer bursts, recovery from an error other than by rst.
 // Latency: three cycles from a request to ARVALID, one from RVALID to wr_valid.
-// Throughput: one burst and one beat every cycle, OUTSTANDING requests per client.
+// Throughput: one burst and one beat every cycle, OUTSTANDING requests of each of clients 0..3; the
+// others limit themselves, to at most 256 each.
 // Halt: no AR starts, arriving data is dropped; leave it only by rst, once idle is high.
 
 `resetall
@@ -20,7 +22,7 @@ module axi_read #(
     parameter ADDR_W = 40,
     // Bytes of a bus word, a power of two, 8..64.
     parameter BUS_BYTES = 64,
-    // Requests of one client that can be outstanding, a power of two, 4..256.
+    // Requests of one of clients 0..3 that can be outstanding, a power of two, 4..256.
     parameter OUTSTANDING = 128,
     // Bits of meta, at least 1.
     parameter META_W = 10
@@ -28,20 +30,21 @@ module axi_read #(
     input  wire                   clk,
     input  wire                   rst,
 
-    // Beats of a vector of each client, 1..4096/BUS_BYTES; static while anything is outstanding
+    // Beats of a vector of clients 0..3, 1..4096/BUS_BYTES; static while anything is outstanding
     input  wire [4*8-1:0]         cfg_beats,
 
-    // Requests of the clients: bit, or slice, 0 Q, 1 K8, 2 K, 3 V
-    input  wire [3:0]             req_valid,
-    output wire [3:0]             req_ready,
-    input  wire [4*ADDR_W-1:0]    req_addr,
+    // Requests of the clients: bit, or slice, 0 Q, 1 K8, 2 K, 3 V, 4 W, 5 R, 6 X, 7 D
+    input  wire [7:0]             req_valid,
+    output wire [7:0]             req_ready,
+    input  wire [8*ADDR_W-1:0]    req_addr,
     input  wire [4*META_W-1:0]    req_meta,
     // See fetch_arb
     input  wire                   q_urgent,
     input  wire                   v_first,
 
-    // Data: one client's bit of wr_valid per beat, the rest is shared
-    output wire [3:0]             wr_valid,
+    // Data: one client's bit of wr_valid per beat, the rest is shared; meta, beat and end only
+    // mean something to clients 0..3
+    output wire [7:0]             wr_valid,
     output wire [META_W-1:0]      wr_meta,
     output wire [7:0]             wr_beat,
     output wire                   wr_end,
@@ -51,18 +54,18 @@ module axi_read #(
     input  wire                   halt,
     output wire                   idle,
     output wire                   err_valid,
-    output wire [1:0]             err_stream,
+    output wire [2:0]             err_stream,
     output wire [1:0]             err_resp,
 
     // AXI4 read channels
-    output wire [1:0]             m_axi_arid,
+    output wire [2:0]             m_axi_arid,
     output wire [ADDR_W-1:0]      m_axi_araddr,
     output wire [7:0]             m_axi_arlen,
     output wire [2:0]             m_axi_arsize,
     output wire [1:0]             m_axi_arburst,
     output wire                   m_axi_arvalid,
     input  wire                   m_axi_arready,
-    input  wire [1:0]             m_axi_rid,
+    input  wire [2:0]             m_axi_rid,
     input  wire [8*BUS_BYTES-1:0] m_axi_rdata,
     input  wire [1:0]             m_axi_rresp,
     input  wire                   m_axi_rlast,
@@ -80,32 +83,34 @@ module axi_read #(
 
     localparam PTR_W = $clog2(OUTSTANDING);
     localparam SIZE = $clog2(BUS_BYTES);
-    // A vector may take two bursts.
-    localparam COUNT_W = PTR_W + 4;
+    // Bursts on their way: 4 * 256 vectors, which may take two each, and 4 * 256 single beats.
+    localparam COUNT_W = 12;
 
     // -----------------------------------------------------------------------------------------
     // Choice of a request
     // -----------------------------------------------------------------------------------------
     wire [3:0]         full;
-    wire [3:0]         grant;
+    wire [7:0]         grant;
     wire               pick_ready;
     wire [4*PTR_W-1:0] wr_ptr;
     wire [4*PTR_W-1:0] rd_ptr;
     wire [4*8-1:0]     beat;
     wire [3:0]         beat_last;
 
-    wire [1:0]        pick_id   = {grant[3] || grant[2], grant[3] || grant[1]};
-    wire              pick      = grant != 4'd0;
+    wire [2:0]        pick_id   = {grant[7:4] != 4'd0,
+                                   grant[2] || grant[3] || grant[6] || grant[7],
+                                   grant[1] || grant[3] || grant[5] || grant[7]};
+    wire              pick      = grant != 8'd0;
     wire [ADDR_W-1:0] pick_addr = req_addr[pick_id*ADDR_W +: ADDR_W];
-    wire [META_W-1:0] pick_meta = req_meta[pick_id*META_W +: META_W];
-    wire [PTR_W-1:0]  pick_ptr  = wr_ptr[pick_id*PTR_W +: PTR_W];
+    wire [META_W-1:0] pick_meta = req_meta[pick_id[1:0]*META_W +: META_W];
+    wire [PTR_W-1:0]  pick_ptr  = wr_ptr[pick_id[1:0]*PTR_W +: PTR_W];
 
-    assign req_ready = grant & {4{pick_ready}};
+    assign req_ready = grant & {8{pick_ready}};
 
     fetch_arb arb_inst (
         .clk      (clk),
         .rst      (rst),
-        .req      (req_valid & ~full),
+        .req      (req_valid & {4'hf, ~full}),
         .grant    (grant),
         .take     (pick && pick_ready),
         .q_urgent (q_urgent),
@@ -117,12 +122,12 @@ module axi_read #(
     // -----------------------------------------------------------------------------------------
     wire              ask_valid;
     wire              ask_ready;
-    wire [1:0]        ask_id;
+    wire [2:0]        ask_id;
     wire [ADDR_W-1:0] ask_addr;
     wire              start;
 
     skid_buffer #(
-        .WIDTH (2 + ADDR_W)
+        .WIDTH (3 + ADDR_W)
     ) skid_inst (
         .clk     (clk),
         .rst     (rst),
@@ -134,13 +139,14 @@ module axi_read #(
         .m_data  ({ask_id, ask_addr})
     );
 
+    wire [7:0] ask_beats = ask_id[2] ? 8'd1 : cfg_beats[ask_id[1:0]*8 +: 8];
     wire [7:0] unused_start_len;
     wire       unused_start_end;
 
     burst_split #(
         .ADDR_W    (ADDR_W),
         .BUS_BYTES (BUS_BYTES),
-        .TAG_W     (2)
+        .TAG_W     (3)
     ) split_inst (
         .clk       (clk),
         .rst       (rst),
@@ -148,7 +154,7 @@ module axi_read #(
         .s_valid   (ask_valid),
         .s_ready   (ask_ready),
         .s_addr    (ask_addr),
-        .s_beats   (cfg_beats[ask_id*8 +: 8]),
+        .s_beats   (ask_beats),
         .s_tag     (ask_id),
         .m_valid   (m_axi_arvalid),
         .m_ready   (m_axi_arready),
@@ -165,12 +171,12 @@ module axi_read #(
     assign m_axi_rready  = 1'b1;
 
     // -----------------------------------------------------------------------------------------
-    // Outstanding requests
+    // Outstanding vectors
     // -----------------------------------------------------------------------------------------
     genvar c;
     generate
         for (c = 0; c < 4; c = c + 1) begin : g_client
-            localparam [1:0] ID = c;
+            localparam [2:0] ID = c;
 
             axi_read_track #(
                 .OUTSTANDING (OUTSTANDING)
@@ -194,23 +200,23 @@ module axi_read #(
         .DEPTH (4 * OUTSTANDING)
     ) meta_inst (
         .clk     (clk),
-        .wr_en   (pick && pick_ready),
-        .wr_addr ({pick_id, pick_ptr}),
+        .wr_en   (pick && pick_ready && !pick_id[2]),
+        .wr_addr ({pick_id[1:0], pick_ptr}),
         .wr_data (pick_meta),
-        .rd_en   (m_axi_rvalid),
-        .rd_addr ({m_axi_rid, rd_ptr[m_axi_rid*PTR_W +: PTR_W]}),
+        .rd_en   (m_axi_rvalid && !m_axi_rid[2]),
+        .rd_addr ({m_axi_rid[1:0], rd_ptr[m_axi_rid[1:0]*PTR_W +: PTR_W]}),
         .rd_data (wr_meta)
     );
 
     // -----------------------------------------------------------------------------------------
     // Data out, errors, idle
     // -----------------------------------------------------------------------------------------
-    reg [3:0]             wr_valid_reg, wr_valid_next;
+    reg [7:0]             wr_valid_reg, wr_valid_next;
     reg [7:0]             wr_beat_reg, wr_beat_next;
     reg                   wr_end_reg, wr_end_next;
     reg [8*BUS_BYTES-1:0] wr_data_reg;
     reg                   err_valid_reg, err_valid_next;
-    reg [1:0]             err_stream_reg, err_stream_next;
+    reg [2:0]             err_stream_reg, err_stream_next;
     reg [1:0]             err_resp_reg, err_resp_next;
     // An error was reported; further ones are not.
     reg                   err_seen_reg, err_seen_next;
@@ -230,11 +236,11 @@ module axi_read #(
     assign idle       = idle_reg;
 
     // Selected outside the clocked block: Icarus cannot select in an always block.
-    wire [7:0] beat_now = beat[m_axi_rid*8 +: 8];
-    wire       last_now = beat_last[m_axi_rid];
+    wire [7:0] beat_now = beat[m_axi_rid[1:0]*8 +: 8];
+    wire       last_now = beat_last[m_axi_rid[1:0]];
 
     always @* begin
-        wr_valid_next   = 4'd0;
+        wr_valid_next   = 8'd0;
         wr_beat_next    = wr_beat_reg;
         wr_end_next     = wr_end_reg;
         err_valid_next  = 1'b0;
@@ -244,7 +250,7 @@ module axi_read #(
         count_next      = count_reg;
 
         if (m_axi_rvalid) begin
-            wr_valid_next = halt ? 4'd0 : 4'd1 << m_axi_rid;
+            wr_valid_next = halt ? 8'd0 : 8'd1 << m_axi_rid;
             wr_beat_next  = beat_now;
             wr_end_next   = last_now;
             if (m_axi_rresp[1] && !err_seen_reg) begin
@@ -277,7 +283,7 @@ module axi_read #(
         end
 
         if (rst) begin
-            wr_valid_reg  <= 4'd0;
+            wr_valid_reg  <= 8'd0;
             err_valid_reg <= 1'b0;
             err_seen_reg  <= 1'b0;
             count_reg     <= {COUNT_W{1'b0}};

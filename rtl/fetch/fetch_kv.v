@@ -4,9 +4,11 @@
 // Why: only selected vectors are read (on-demand K, V), each once per tile. K and V have rings,
 // credits and walkers of their own, so K of the next tile neither waits for V's data nor
 // for a V buffer; V's walks wait in a queue of KV_BUFS tiles.
-// Not done here: the choice of the vectors (sads), anything with the data (axi_read delivers it to
-// the write ports), reuse of vectors between tiles or blocks.
-// A tile with an empty union reads nothing but takes, and commits, one buffer of each ring.
+// An order tells for each buffer slot whether it is filled and from which slot of the tile, so
+// that a buffer may be smaller than a tile and be filled in phases, each a tile of its own here.
+// Not done here: the choice of the vectors (sads, rass), anything with the data (axi_read delivers
+// it to the write ports), reuse of vectors between tiles or blocks.
+// A tile with an empty mask reads nothing but takes, and commits, one buffer of each ring.
 // Latency: four cycles from u_valid to the first K request; one from the last beat at a write
 // port to that ring's commit. Throughput: one selected slot every cycle, three idle cycles between
 // tiles.
@@ -21,60 +23,65 @@
 module fetch_kv #(
     // Slots of a tile, a power of two, 8..64.
     parameter BC_MAX = 64,
+    // Slots of a K or V buffer, a power of two, 8..BC_MAX.
+    parameter KV_SLOTS = 64,
     // Address bits, 32..48.
     parameter ADDR_W = 40,
     // Buffers of the K ring and of the V ring, 2..4.
     parameter KV_BUFS = 2,
-    // Bits of a slot. Derived: leave at its default.
-    parameter SLOT_W = $clog2(BC_MAX)
+    // Bits of a slot of a tile, and of a buffer. Derived: leave at their defaults.
+    parameter SLOT_W = $clog2(BC_MAX),
+    parameter KSLOT_W = $clog2(KV_SLOTS)
 ) (
-    input  wire              clk,
-    input  wire              rst,
+    input  wire                       clk,
+    input  wire                       rst,
 
-    // Tile to gather
-    input  wire              u_valid,
-    output wire              u_ready,
-    input  wire [`TD_W-1:0]  u_td,
-    input  wire [BC_MAX-1:0] u_union,
-    input  wire [7:0]        u_nsteps,
+    // Tile to gather: slot u_slots[s] into buffer slot s for every s in u_mask
+    input  wire                       u_valid,
+    output wire                       u_ready,
+    input  wire [`TD_W-1:0]           u_td,
+    input  wire [KV_SLOTS*SLOT_W-1:0] u_slots,
+    input  wire [KV_SLOTS-1:0]        u_mask,
+    input  wire [7:0]                 u_nsteps,
 
     // Requests for K and V; last: of its tile. v_first: V's tile is older than K's.
-    output wire              k_req_valid,
-    input  wire              k_req_ready,
-    output wire [ADDR_W-1:0] k_req_addr,
-    output wire [SLOT_W-1:0] k_req_slot,
-    output wire [1:0]        k_req_buf,
-    output wire              k_req_last,
-    output wire              v_req_valid,
-    input  wire              v_req_ready,
-    output wire [ADDR_W-1:0] v_req_addr,
-    output wire [SLOT_W-1:0] v_req_slot,
-    output wire [1:0]        v_req_buf,
-    output wire              v_req_last,
-    output wire              v_first,
+    output wire                       k_req_valid,
+    input  wire                       k_req_ready,
+    output wire [ADDR_W-1:0]          k_req_addr,
+    output wire [KSLOT_W-1:0]         k_req_slot,
+    output wire [1:0]                 k_req_buf,
+    output wire                       k_req_last,
+    output wire                       v_req_valid,
+    input  wire                       v_req_ready,
+    output wire [ADDR_W-1:0]          v_req_addr,
+    output wire [KSLOT_W-1:0]         v_req_slot,
+    output wire [1:0]                 v_req_buf,
+    output wire                       v_req_last,
+    output wire                       v_first,
 
     // The last beat of a tile has been written
-    input  wire              k_done,
-    input  wire              v_done,
+    input  wire                       k_done,
+    input  wire                       v_done,
 
     // Tiles with all their data in the ring, and the release of their buffers
-    output wire              k_t_valid,
-    input  wire              k_t_ready,
-    output wire [`TD_W-1:0]  k_t_td,
-    output wire [7:0]        k_t_nsteps,
-    input  wire              k_release,
-    output wire              v_t_valid,
-    input  wire              v_t_ready,
-    input  wire              v_release,
+    output wire                       k_t_valid,
+    input  wire                       k_t_ready,
+    output wire [`TD_W-1:0]           k_t_td,
+    output wire [7:0]                 k_t_nsteps,
+    input  wire                       k_release,
+    output wire                       v_t_valid,
+    input  wire                       v_t_ready,
+    input  wire                       v_release,
 
     // A tile waits for a free buffer
-    output wire              ev_stall
+    output wire                       ev_stall
 );
 
     generate
-        if (KV_BUFS < 2 || KV_BUFS > 4) begin : g_illegal
+        if (KV_BUFS < 2 || KV_BUFS > 4 || KV_SLOTS < 8 || KV_SLOTS > BC_MAX
+                || KV_SLOTS != (1 << $clog2(KV_SLOTS))) begin : g_illegal
             // No such module exists: elaboration stops here and names this instance.
-            illegal_parameter_fetch_kv_needs_KV_BUFS_2_to_4 stop ();
+            illegal_parameter_fetch_kv_needs_KV_BUFS_2_to_4_KV_SLOTS_8_to_BC_MAX stop ();
         end
     endgenerate
 
@@ -117,8 +124,9 @@ module fetch_kv #(
     );
 
     kv_walker #(
-        .SLOTS  (BC_MAX),
-        .ADDR_W (ADDR_W)
+        .SLOTS  (KV_SLOTS),
+        .ADDR_W (ADDR_W),
+        .TILE_W (SLOT_W)
     ) k_walk_inst (
         .clk        (clk),
         .rst        (rst),
@@ -126,7 +134,8 @@ module fetch_kv #(
         .load       (take),
         .load_base  (k_base),
         .load_inc   (u_td[`TD_KINC]),
-        .load_union (u_union),
+        .load_mask  (u_mask),
+        .load_slots (u_slots),
         .load_buf   (k_index),
         .req_valid  (k_req_valid),
         .req_ready  (k_req_ready),
@@ -144,7 +153,7 @@ module fetch_kv #(
         .rst       (rst),
         .put       (take),
         .put_ready (k_put_ready),
-        .put_empty (u_union == {BC_MAX{1'b0}}),
+        .put_empty (u_mask == {KV_SLOTS{1'b0}}),
         .put_data  ({u_nsteps, u_td}),
         .done      (k_done),
         .t_valid   (k_t_valid),
@@ -155,16 +164,17 @@ module fetch_kv #(
     // -----------------------------------------------------------------------------------------
     // V: the same walk, later
     // -----------------------------------------------------------------------------------------
-    wire               v_walk_ready;
-    wire               v_avail;
-    wire               v_put_ready;
-    wire [1:0]         v_index;
-    wire               v_tile_valid;
-    wire [ADDR_W-1:0]  v_tile_base;
-    wire [31:0]        v_tile_inc;
-    wire [BC_MAX-1:0]  v_tile_union;
-    wire               unused_v_data;
-    wire [LEVEL_W-1:0] unused_v_level;
+    wire                       v_walk_ready;
+    wire                       v_avail;
+    wire                       v_put_ready;
+    wire [1:0]                 v_index;
+    wire                       v_tile_valid;
+    wire [ADDR_W-1:0]          v_tile_base;
+    wire [31:0]                v_tile_inc;
+    wire [KV_SLOTS-1:0]        v_tile_mask;
+    wire [KV_SLOTS*SLOT_W-1:0] v_tile_slots;
+    wire                       unused_v_data;
+    wire [LEVEL_W-1:0]         unused_v_level;
 
     wire v_free = v_walk_ready && v_avail && v_put_ready;
     wire v_take = v_tile_valid && v_free;
@@ -175,7 +185,7 @@ module fetch_kv #(
                       || (v_tile_valid && v_walk_ready && !v_avail);
 
     sync_fifo #(
-        .WIDTH (BC_MAX + 32 + ADDR_W),
+        .WIDTH (KV_SLOTS + KV_SLOTS * SLOT_W + 32 + ADDR_W),
         .DEPTH (KV_BUFS)
     ) v_queue_inst (
         .clk     (clk),
@@ -183,10 +193,10 @@ module fetch_kv #(
         .clear   (1'b0),
         .s_valid (take),
         .s_ready (v_queue_ready),
-        .s_data  ({u_union, u_td[`TD_VINC], v_base}),
+        .s_data  ({u_mask, u_slots, u_td[`TD_VINC], v_base}),
         .m_valid (v_tile_valid),
         .m_ready (v_free),
-        .m_data  ({v_tile_union, v_tile_inc, v_tile_base}),
+        .m_data  ({v_tile_mask, v_tile_slots, v_tile_inc, v_tile_base}),
         .level   (unused_v_level)
     );
 
@@ -202,8 +212,9 @@ module fetch_kv #(
     );
 
     kv_walker #(
-        .SLOTS  (BC_MAX),
-        .ADDR_W (ADDR_W)
+        .SLOTS  (KV_SLOTS),
+        .ADDR_W (ADDR_W),
+        .TILE_W (SLOT_W)
     ) v_walk_inst (
         .clk        (clk),
         .rst        (rst),
@@ -211,7 +222,8 @@ module fetch_kv #(
         .load       (v_take),
         .load_base  (v_tile_base),
         .load_inc   (v_tile_inc),
-        .load_union (v_tile_union),
+        .load_mask  (v_tile_mask),
+        .load_slots (v_tile_slots),
         .load_buf   (v_index),
         .req_valid  (v_req_valid),
         .req_ready  (v_req_ready),
@@ -229,7 +241,7 @@ module fetch_kv #(
         .rst       (rst),
         .put       (v_take),
         .put_ready (v_put_ready),
-        .put_empty (v_tile_union == {BC_MAX{1'b0}}),
+        .put_empty (v_tile_mask == {KV_SLOTS{1'b0}}),
         .put_data  (1'b0),
         .done      (v_done),
         .t_valid   (v_t_valid),

@@ -2,7 +2,8 @@
 // Walks the selected slots of a tile and asks memory for their vectors.
 //
 // Why: K and V of a tile are gathered by the same walk at different times, so fetch_kv has two.
-// Slot b is at base + b * inc; only set bits of the union cost a cycle.
+// Buffer slot s takes the vector of tile slot slots[s], which is at base + slots[s] * inc; only set
+// bits of the mask cost a cycle.
 // Not done here: credits and the order of tiles (fetch_kv).
 // Latency: three cycles from load to the first request (first set bit; product; sum).
 // Throughput: one selected slot every cycle; from the last one at the third register to the
@@ -13,58 +14,71 @@
 `default_nettype none
 
 module kv_walker #(
-    // Slots of a tile, a power of two, 8..64.
+    // Slots of a buffer, a power of two, 8..64.
     parameter SLOTS = 64,
     // Address bits, 32..48.
     parameter ADDR_W = 40,
-    // Bits of a slot. Derived: leave at its default.
+    // Bits of a tile slot, clog2(SLOTS)..6.
+    parameter TILE_W = 6,
+    // Bits of a buffer slot. Derived: leave at its default.
     parameter SLOT_W = $clog2(SLOTS)
 ) (
-    input  wire              clk,
-    input  wire              rst,
+    input  wire                    clk,
+    input  wire                    rst,
 
-    // Tile; load only when ready. An empty union asks for nothing.
-    output wire              ready,
-    input  wire              load,
-    input  wire [ADDR_W-1:0] load_base,
-    input  wire [31:0]       load_inc,
-    input  wire [SLOTS-1:0]  load_union,
-    input  wire [1:0]        load_buf,
+    // Tile; load only when ready. An empty mask asks for nothing.
+    output wire                    ready,
+    input  wire                    load,
+    input  wire [ADDR_W-1:0]       load_base,
+    input  wire [31:0]             load_inc,
+    input  wire [SLOTS-1:0]        load_mask,
+    input  wire [SLOTS*TILE_W-1:0] load_slots,
+    input  wire [1:0]              load_buf,
 
-    // Requests; last: of its tile
-    output wire              req_valid,
-    input  wire              req_ready,
-    output wire [ADDR_W-1:0] req_addr,
-    output wire [SLOT_W-1:0] req_slot,
-    output wire [1:0]        req_buf,
-    output wire              req_last
+    // Requests, with the buffer slot; last: of its tile
+    output wire                    req_valid,
+    input  wire                    req_ready,
+    output wire [ADDR_W-1:0]       req_addr,
+    output wire [SLOT_W-1:0]       req_slot,
+    output wire [1:0]              req_buf,
+    output wire                    req_last
 );
 
-    localparam PROD_W = 32 + SLOT_W;
+    generate
+        if (TILE_W < SLOT_W || TILE_W > 6) begin : g_illegal
+            // No such module exists: elaboration stops here and names this instance.
+            illegal_parameter_kv_walker_needs_TILE_W_clog2_SLOTS_to_6 stop ();
+        end
+    endgenerate
 
-    // Slots not yet looked at.
-    reg [SLOTS-1:0]  mask_reg, mask_next;
-    reg              some_reg, some_next;
-    reg [ADDR_W-1:0] base_reg, base_next;
-    reg [31:0]       inc_reg, inc_next;
-    reg [1:0]        buf_reg, buf_next;
+    localparam PROD_W = 32 + TILE_W;
+
+    // Buffer slots not yet looked at.
+    reg [SLOTS-1:0]        mask_reg, mask_next;
+    reg                    some_reg, some_next;
+    reg [SLOTS*TILE_W-1:0] slots_reg, slots_next;
+    reg [ADDR_W-1:0]       base_reg, base_next;
+    reg [31:0]             inc_reg, inc_next;
+    reg [1:0]              buf_reg, buf_next;
     // First set bit
-    reg              a_valid_reg, a_valid_next;
-    reg [SLOT_W-1:0] a_slot_reg, a_slot_next;
-    reg              a_last_reg, a_last_next;
+    reg                    a_valid_reg, a_valid_next;
+    reg [SLOT_W-1:0]       a_slot_reg, a_slot_next;
+    reg [TILE_W-1:0]       a_tile_reg, a_tile_next;
+    reg                    a_last_reg, a_last_next;
     // Product
-    reg              b_valid_reg, b_valid_next;
-    reg [SLOT_W-1:0] b_slot_reg, b_slot_next;
-    reg              b_last_reg, b_last_next;
-    reg [PROD_W-1:0] b_prod_reg, b_prod_next;
+    reg                    b_valid_reg, b_valid_next;
+    reg [SLOT_W-1:0]       b_slot_reg, b_slot_next;
+    reg                    b_last_reg, b_last_next;
+    reg [PROD_W-1:0]       b_prod_reg, b_prod_next;
     // Sum
-    reg              req_valid_reg, req_valid_next;
-    reg [ADDR_W-1:0] req_addr_reg, req_addr_next;
-    reg [SLOT_W-1:0] req_slot_reg, req_slot_next;
-    reg [1:0]        req_buf_reg, req_buf_next;
-    reg              req_last_reg, req_last_next;
+    reg                    req_valid_reg, req_valid_next;
+    reg [ADDR_W-1:0]       req_addr_reg, req_addr_next;
+    reg [SLOT_W-1:0]       req_slot_reg, req_slot_next;
+    reg [1:0]              req_buf_reg, req_buf_next;
+    reg                    req_last_reg, req_last_next;
 
     wire [SLOT_W-1:0] first;
+    wire [TILE_W-1:0] first_tile = slots_reg[first*TILE_W +: TILE_W];
     wire [SLOTS-1:0]  rest = mask_reg & (mask_reg - 1'b1);
 
     wire req_en = !req_valid_reg || req_ready;
@@ -86,7 +100,7 @@ module kv_walker #(
         .index (first)
     );
 
-    wire [PROD_W-1:0] prod = {{SLOT_W{1'b0}}, inc_reg} * {32'd0, a_slot_reg};
+    wire [PROD_W-1:0] prod = {{TILE_W{1'b0}}, inc_reg} * {32'd0, a_tile_reg};
     // Addresses wrap at 2^ADDR_W.
     wire [ADDR_W-1:0] offset;
     generate
@@ -103,11 +117,13 @@ module kv_walker #(
     always @* begin
         mask_next      = mask_reg;
         some_next      = some_reg;
+        slots_next     = slots_reg;
         base_next      = base_reg;
         inc_next       = inc_reg;
         buf_next       = buf_reg;
         a_valid_next   = a_valid_reg;
         a_slot_next    = a_slot_reg;
+        a_tile_next    = a_tile_reg;
         a_last_next    = a_last_reg;
         b_valid_next   = b_valid_reg;
         b_slot_next    = b_slot_reg;
@@ -140,28 +156,32 @@ module kv_walker #(
             a_valid_next = some_reg;
             if (some_reg) begin
                 a_slot_next = first;
+                a_tile_next = first_tile;
                 a_last_next = rest == {SLOTS{1'b0}};
                 mask_next   = rest;
                 some_next   = rest != {SLOTS{1'b0}};
             end
         end
         if (load) begin
-            mask_next = load_union;
-            some_next = load_union != {SLOTS{1'b0}};
-            base_next = load_base;
-            inc_next  = load_inc;
-            buf_next  = load_buf;
+            mask_next  = load_mask;
+            some_next  = load_mask != {SLOTS{1'b0}};
+            slots_next = load_slots;
+            base_next  = load_base;
+            inc_next   = load_inc;
+            buf_next   = load_buf;
         end
     end
 
     always @(posedge clk) begin
         mask_reg      <= mask_next;
         some_reg      <= some_next;
+        slots_reg     <= slots_next;
         base_reg      <= base_next;
         inc_reg       <= inc_next;
         buf_reg       <= buf_next;
         a_valid_reg   <= a_valid_next;
         a_slot_reg    <= a_slot_next;
+        a_tile_reg    <= a_tile_next;
         a_last_reg    <= a_last_next;
         b_valid_reg   <= b_valid_next;
         b_slot_reg    <= b_slot_next;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bench of the fetch stage: memory, commands, and consumers which check every ring."""
+"""Bench of the fetch stage: memory, commands, consumers which check every ring and stream."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
-from models.tiling import pack_td
+from models.tiling import TD_FIELDS
 from tb.common.axi_memory import AxiMemory
 from tb.common.signals import KnownReader, reader, writer
-from tb.common.stream import StreamSource, pattern
+from tb.common.stream import StreamSource, Willing, pattern
 from tb.runner import CLOCK_PERIOD_NS, parameters
 
-STREAMS = ("q", "k8", "k", "v")
+RINGS = ("q", "k8", "k", "v")
+STREAMS = ("w", "r", "x", "d")
+# Index = AXI ID.
+CLIENTS = (*RINGS, *STREAMS)
 BASE = 0x5A_8765_0000 & ~0xFFF
-SIZE = 1 << 20
+# Every client has its own part of the memory.
+SIZE = 1 << 21
+PART = SIZE // len(CLIENTS)
 
 
 @dataclass
@@ -114,13 +119,76 @@ class Ring:
                 self.give[c]("1" if pulse else "0")
 
 
+class Stream:
+    """The user of one stream: checks every word, takes them in the cycles of a pattern.
+
+    With ``check`` off, contents are not compared.
+    """
+
+    def __init__(self, tb, name, source, backpressure):
+        self.tb, self.name, self.commands = tb, name, source
+        dut = tb.dut
+        self.valid, self.data = (reader(getattr(dut, f"{name}_d_valid")),
+                                 reader(getattr(dut, f"{name}_d_data")))
+        self.put = writer(getattr(dut, f"{name}_d_ready"))
+        self.backpressure = backpressure
+        self.check = True
+        self.put("0")
+        self.clear()
+
+    def clear(self):
+        share = self.backpressure
+        self.willing = Willing(pattern(share, random.getrandbits(32)) if share else None)
+        self.ready, self.held = None, None
+        # Addresses of the words still to come.
+        self.expect = deque()
+        self.taken = []
+
+    def step(self, cycle):
+        """One cycle of the output."""
+        valid = self.valid()
+        assert valid in ("0", "1"), f"{self.name}_d_valid is unknown"
+        if valid == "1":
+            data = self.data()
+            assert self.held in (None, data), f"{self.name}: an offered word changed"
+            self.held = None if self.ready else data
+            if self.ready:
+                self._take(data, cycle)
+        else:
+            assert self.held is None, f"{self.name}: an offered word vanished"
+        ready = self.willing.step()
+        if ready != self.ready:
+            self.put("1" if ready else "0")
+        self.ready = ready
+
+    def _take(self, data, cycle):
+        tb = self.tb
+        assert self.expect, f"{self.name}: a word which nobody asked for"
+        at = self.expect.popleft() - BASE
+        self.taken.append(cycle)
+        if self.check:
+            want = int.from_bytes(tb.bytes[at : at + tb.bus_bytes], "little")
+            assert int(data, 2) == want, \
+                f"{self.name} word {len(self.taken) - 1}: expected {want:#x}, got {data}"
+            tb.compared += 1
+
+    def ask(self, beats, addr=None):
+        """Ask for ``beats`` words, at a random place of this stream's part of the memory."""
+        n = self.tb.bus_bytes
+        if addr is None:
+            addr = (BASE + CLIENTS.index(self.name) * PART
+                    + random.randrange(0, PART - beats * n + 1, n))
+        self.expect.extend(addr + i * n for i in range(beats))
+        self.commands.append({"addr": addr, "beats": beats})
+
+
 class TB:
-    """Clock, memory, command sources and the four rings.
+    """Clock, memory, command sources, the four rings and the four streams.
 
     Args:
         dut: fetch.
         idle: share of cycles in which no new command is offered.
-        backpressure: share of cycles in which a commit is not taken.
+        backpressure: share of cycles in which a commit, or a word of a stream, is not taken.
         memory: options of AxiMemory.
     """
 
@@ -129,7 +197,10 @@ class TB:
         self.p = parameters()
         self.bus_bytes, self.rows = self.p["BUS_BYTES"], self.p["ROWS"]
         self.bc, self.d_max = self.p["BC_MAX"], self.p["D_MAX"]
-        self.kv_bufs = self.p.get("KV_BUFS", 2)
+        self.kv_bufs, self.kv_slots = self.p.get("KV_BUFS", 2), self.p["KV_SLOTS"]
+        # FIFO words of the streams; the defaults of fetch.v.
+        self.depths = {n: self.p.get(f"{n.upper()}_DEPTH", depth)
+                       for n, depth in zip(STREAMS, (128, 64, 128, 8), strict=True)}
         cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
         dut.rst.value = 1
         dut.halt.value = 0
@@ -147,7 +218,7 @@ class TB:
 
         self.qc = source("qc", ("addr", "rows"))
         self.tc = source("tc", ("k8addr", "k8inc", "td"))
-        self.u = source("u", ("td", "union", "nsteps"))
+        self.u = source("u", ("td", "slots", "mask", "nsteps"))
         self.backpressure = backpressure
         self.rings = {
             "q": Ring(self, "q", 2, ["q_release_dlzs", "q_release_sufa"]),
@@ -155,10 +226,14 @@ class TB:
             "k": Ring(self, "k", self.kv_bufs, ["k_release"]),
             "v": Ring(self, "v", self.kv_bufs, ["v_release"]),
         }
+        self.streams = {n: Stream(self, n, source(f"{n}_c", ("addr", "beats")), backpressure)
+                        for n in STREAMS}
         self.compared = 0
+        # Beats which arrived since reset, by client.
+        self.arrived = dict.fromkeys(CLIENTS, 0)
         self.cycle = 0
         self.errors = []
-        # Cycles with a beat on a write port.
+        # Cycles in which a beat arrived.
         self.beat_cycles = []
         cocotb.start_soon(self._run())
 
@@ -181,7 +256,7 @@ class TB:
         q_commit = reader(dut.q_commit)
         err, err_stream, err_resp = (KnownReader(dut.err_valid), KnownReader(dut.err_stream),
                                      KnownReader(dut.err_resp))
-        events = {n: reader(getattr(dut, f"ev_beat_{n}")) for n in STREAMS}
+        events = KnownReader(dut.ev_beat)
         tiles = {"k8": (dut.k8_t_valid, dut.k8_t_ready, {"td": dut.k8_t_td}),
                  "k": (dut.k_t_valid, dut.k_t_ready,
                        {"td": dut.k_t_td, "nsteps": dut.k_t_nsteps}),
@@ -199,16 +274,23 @@ class TB:
                 for ring in rings.values():
                     ring.clear()
                     ring.step(cycle)
+                for stream in self.streams.values():
+                    stream.clear()
+                self.arrived = dict.fromkeys(CLIENTS, 0)
                 continue
             if err():
                 self.errors.append((err_stream(), err_resp()))
-            for n, ring in rings.items():
+            beat = events()
+            assert beat & (beat - 1) == 0, "two beats in one cycle"
+            if beat:
+                self.arrived[CLIENTS[beat.bit_length() - 1]] += 1
+                self.beat_cycles.append(cycle)
+            for i, (n, ring) in enumerate(rings.items()):
                 valid = ring.valid()
                 assert valid in ("0", "1"), f"{n}_wr_valid is unknown"
-                assert events[n]() == valid
+                assert (valid == "1") == (beat >> i & 1)
                 if valid == "1":
                     ring.write()
-                    self.beat_cycles.append(cycle)
             if q_commit() == "1":
                 rings["q"].commit(cycle, {})
             for n, (valid, put, side) in tiles.items():
@@ -218,27 +300,28 @@ class TB:
                 put("1" if ready[n] else "0")
             for ring in rings.values():
                 ring.step(cycle)
+            for stream in self.streams.values():
+                stream.step(cycle)
 
     # -----------------------------------------------------------------------------------------
     # Jobs
     # -----------------------------------------------------------------------------------------
     def place(self, stream, lanes, size):
-        """Return random (address, stride) of ``lanes`` vectors of ``size`` bytes.
-
-        Every stream has its own quarter of the memory.
-        """
-        n, quarter = self.bus_bytes, SIZE // 4
+        """Return random (address, stride) of ``lanes`` vectors of ``size`` bytes."""
+        n = self.bus_bytes
         room = -(-size // n) * n
-        top = (quarter - room) // max(lanes - 1, 1) // n * n
+        top = (PART - room) // max(lanes - 1, 1) // n * n
         stride = random.choice([room, random.randrange(room, min(top, 4 * room) + 1, n),
                                 random.randrange(0, top + 1, n)])
-        first = random.randrange(0, quarter - room - stride * (lanes - 1) + 1, n)
-        return BASE + STREAMS.index(stream) * quarter + first, stride
+        first = random.randrange(0, PART - room - stride * (lanes - 1) + 1, n)
+        return BASE + CLIENTS.index(stream) * PART + first, stride
 
-    def config(self, d, dense=False):
+    def config(self, d, dense=False, predict=False):
         """Set up a job; Q's place is chosen here, because its stride is static."""
         self.d, self.dense = d, dense
-        self.wide, self.narrow = -(-2 * d // self.bus_bytes), -(-d // self.bus_bytes)
+        self.wide = -(-2 * d // self.bus_bytes)
+        self.narrow = 1 if predict else -(-d // self.bus_bytes)
+        self.dut.cfg_predict.value = int(predict)
         self.q_addr, self.q_stride = self.place("q", self.rows, 2 * d)
         self.dut.cfg_d.value, self.dut.cfg_dense.value = d, int(dense)
         self.dut.cfg_q_stride.value = self.q_stride
@@ -252,48 +335,56 @@ class TB:
 
     def load_k8(self, n, first=False):
         """Ask for a K8 tile of ``n`` slots."""
-        addr, inc = self.place("k8", n, self.d)
+        addr, inc = self.place("k8", n, self.narrow * self.bus_bytes)
         td = self.junk_td(n=n, first=int(first))
         lanes = {} if self.dense else {b: addr + b * inc for b in range(n)}
         self.rings["k8"].expect.append(Expect(lanes, self.narrow, {"td": td}))
         self.tc.append({"k8addr": addr, "k8inc": inc, "td": td})
 
-    def gather(self, union):
-        """Ask for K and V of the slots in ``union`` (a list of slots)."""
+    def gather(self, chosen):
+        """Ask for K and V of the tile slots ``chosen``, into as many random buffer slots."""
         kaddr, kinc = self.place("k", self.bc, 2 * self.d)
         vaddr, vinc = self.place("v", self.bc, 2 * self.d)
         td = self.junk_td(kaddr=kaddr, kinc=kinc, vaddr=vaddr, vinc=vinc)
         nsteps = random.getrandbits(8)
-        self.rings["k"].expect.append(Expect({b: kaddr + b * kinc for b in union}, self.wide,
-                                             {"td": td, "nsteps": nsteps}))
-        self.rings["v"].expect.append(Expect({b: vaddr + b * vinc for b in union}, self.wide))
-        self.u.append({"td": td, "union": sum(1 << b for b in union), "nsteps": nsteps})
+        width = (self.bc - 1).bit_length()
+        chosen = list(chosen)
+        where = dict(zip(random.sample(range(self.kv_slots), len(chosen)), chosen, strict=True))
+        slots = sum(where.get(s, random.randrange(self.bc)) << s * width
+                    for s in range(self.kv_slots))
+        self.rings["k"].expect.append(Expect({s: kaddr + b * kinc for s, b in where.items()},
+                                             self.wide, {"td": td, "nsteps": nsteps}))
+        self.rings["v"].expect.append(Expect({s: vaddr + b * vinc for s, b in where.items()},
+                                             self.wide))
+        self.u.append({"td": td, "slots": slots, "mask": sum(1 << s for s in where),
+                       "nsteps": nsteps})
 
-    @staticmethod
-    def junk_td(**fields):
+    def junk_td(self, **fields):
         """Return a descriptor with random contents except for ``fields``."""
-        junk = {"n": random.getrandbits(8), "rows": random.getrandbits(8),
-                "first": random.getrandbits(1), "last": random.getrandbits(1),
-                "causal": random.getrandbits(1), "rel": random.randrange(-1 << 17, 1 << 17),
-                "kstep": random.getrandbits(17), "kaddr": random.getrandbits(48),
-                "vaddr": random.getrandbits(48), "kinc": random.getrandbits(32),
-                "vinc": random.getrandbits(32), "oaddr": random.getrandbits(48)}
-        return pack_td(**{**junk, **fields})
+        td = random.getrandbits(len(self.dut.tc_td))
+        for name, value in fields.items():
+            low, width = TD_FIELDS[name]
+            td = td & ~((1 << width) - 1 << low) | value << low
+        return td
 
     def random_work(self, blocks, tiles):
-        """Ask for ``blocks`` blocks of 1..``tiles`` tiles each."""
+        """Ask for ``blocks`` blocks of 1..``tiles`` tiles each, and words of every stream."""
         for _ in range(blocks):
             self.load_q(random.choice([self.rows, 1, random.randint(1, self.rows)]))
             for t in range(random.randint(1, tiles)):
                 n = random.choice([self.bc, 1, random.randint(1, self.bc)])
                 self.load_k8(n, first=t == 0)
                 share = random.choice([0.0, 0.1, 0.5, 1.0])
-                self.gather([b for b in range(self.bc) if random.random() < share])
+                count = sum(random.random() < share for _ in range(self.kv_slots))
+                self.gather(random.choices(range(self.bc), k=count))
+                for stream in self.streams.values():
+                    for _ in range(random.choice([0, 1, 4])):
+                        stream.ask(random.choice([1, 1, 2, random.randint(1, 60)]))
 
     @property
     def pending(self):
-        """Commands not yet answered by a commit, by stream."""
-        return {n: len(r.expect) for n, r in self.rings.items()}
+        """Buffers not yet committed and words not yet taken, by client."""
+        return {n: len(c.expect) for n, c in (self.rings | self.streams).items()}
 
     async def finish(self, limit=20000):
         """Wait until everything asked for is there and released, then check that all is quiet."""
@@ -306,5 +397,9 @@ class TB:
         assert int(self.dut.idle.value) == 1 and self.memory.idle
         assert not self.errors
         asked = sum(beats for _, beats, _ in self.memory.reads)
-        got = sum(ring.beats for ring in self.rings.values())
+        got = sum(self.arrived.values())
         assert asked == got, f"{asked} beats were read, {got} were written"
+        for i, name in enumerate(CLIENTS):
+            assert sum(beats for _, beats, c in self.memory.reads if c == i) == self.arrived[name]
+        for name, stream in self.streams.items():
+            assert len(stream.taken) == self.arrived[name]

@@ -9,7 +9,9 @@ from cocotb.triggers import ReadOnly, RisingEdge
 
 from tb.runner import CLOCK_PERIOD_NS, run
 
-Q, K8, K, V = 1, 2, 4, 8
+Q, K8, K, V, W, R, X, D = (1 << i for i in range(8))
+STREAMS = (W, R, X, D)
+ALL = 255
 
 
 class TB:
@@ -46,7 +48,7 @@ class TB:
 
 @cocotb.test()
 async def shares(dut):
-    """Who gets how many of 72 grants, with everybody asking all the time."""
+    """Who gets how many of 72 grants, with the same requests all the time."""
     tb, counted = TB(dut), 0
     for req, urgent, v_first, want in (
             (Q | K8 | K | V, 0, 0, {Q: 9, K8: 31.5, K: 31.5, V: 0}),
@@ -55,13 +57,19 @@ async def shares(dut):
             (K | V, 0, 1, {Q: 0, K8: 0, K: 0, V: 72}),
             (K | V, 0, 0, {Q: 0, K8: 0, K: 72, V: 0}),
             (Q | K, 0, 1, {Q: 9, K8: 0, K: 63, V: 0}),
-            (Q, 0, 0, {Q: 72, K8: 0, K: 0, V: 0})):
+            (Q, 0, 0, {Q: 72, K8: 0, K: 0, V: 0}),
+            (ALL, 1, 0, {Q: 72 / 7, K8: 72 / 7, K: 72 / 7, V: 0, W: 72 / 7, D: 72 / 7}),
+            (ALL, 0, 1, {Q: 72 / 13, K8: 144 / 13, V: 144 / 13, R: 144 / 13, X: 144 / 13}),
+            (K8 | W, 0, 0, {K8: 36, W: 36, Q: 0, D: 0}),
+            (K8 | K | X | D, 0, 0, {K8: 18, K: 18, X: 18, D: 18}),
+            (Q | W, 0, 0, {Q: 9, W: 63}),
+            (R, 0, 0, {R: 72})):
         await tb.reset()
         got = await tb.grants(72, req, urgent, v_first)
         for client, share in want.items():
             assert abs(got.count(client) - share) <= 1, (req, urgent, v_first, client, got)
             counted += 1
-    assert counted == 28
+    assert counted == 50
 
 
 @cocotb.test()
@@ -69,13 +77,13 @@ async def random_requests(dut):
     """One grant, to one who asks; it stays while not taken; the wait of each is bounded."""
     tb = TB(dut)
     await tb.reset()
-    waits, served = dict.fromkeys((Q, K8, K | V), 0), 0
+    waits, served = dict.fromkeys((Q, K8, K | V, *STREAMS), 0), 0
     req = urgent = v_first = 0
     last = None
     for _ in range(4000):
         take = random.random() < 0.7
         if last is None:
-            req = (req | random.getrandbits(4)) & 15
+            req |= random.getrandbits(8) & random.choice((ALL, ALL, Q | K8 | K | V, W | R | X | D))
             urgent, v_first = random.getrandbits(1), random.getrandbits(1)
         grant = await tb.step(req, take, urgent, v_first)
         assert (grant != 0) == (req != 0) and grant & req == grant and grant & (grant - 1) == 0
@@ -87,9 +95,35 @@ async def random_requests(dut):
             served += 1
             for client in waits:
                 waits[client] = 0 if grant & client or not req & client else waits[client] + 1
-                assert waits[client] <= (9 if client == Q else 2), f"client {client} starves"
+                assert waits[client] <= (13 if client == Q else 6), f"client {client} starves"
             req &= ~grant
     assert served > 1500
+
+
+@cocotb.test()
+async def without_streams(dut):
+    """As long as no stream asks, grants follow the rule of the three parties alone."""
+    tb = TB(dut)
+    await tb.reset()
+    # Who is asked first after a turn of the gather, K8, Q.
+    after = {K | V: (K8, Q, K | V), K8: (Q, K | V, K8), Q: (K | V, K8, Q)}
+    turn, age, compared = K | V, 0, 0
+    for _ in range(3000):
+        req = random.choice((0, 15, 15, random.getrandbits(4)))
+        urgent, v_first = random.random() < 0.2, random.getrandbits(1)
+        take = random.random() < 0.8
+        asking = {K | V: req & (K | V), K8: req & K8,
+                  Q: req & Q and (urgent or age == 7 or req == Q)}
+        want, party = 0, next((p for p in after[turn] if asking[p]), None)
+        if party == K | V:
+            want = V if req & V and (v_first or not req & K) else K
+        elif party:
+            want = party
+        assert await tb.step(req, take, urgent, v_first) == want
+        if want and take:
+            turn, compared = party, compared + 1
+            age = 0 if party == Q else min(age + bool(req & Q), 7)
+    assert compared > 1500
 
 
 def test_fetch_arb(sim, seed):

@@ -16,16 +16,17 @@ from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 @cocotb.test()
 @cocotb.parametrize(backpressure=[0.0, 0.5])
 async def walks(dut, backpressure):
-    """Random and extreme unions, bases and increments, back to back."""
-    slots, addr_w = parameters()["SLOTS"], len(dut.req_addr)
+    """Random and extreme masks, tile slots, bases and increments, back to back."""
+    p = parameters()
+    slots, width, addr_w = p["SLOTS"], p["TILE_W"], len(dut.req_addr)
     cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
     edge = RisingEdge(dut.clk)
     willing = Willing(pattern(backpressure, random.getrandbits(32)) if backpressure else None)
     valid, ready = reader(dut.req_valid), reader(dut.ready)
     request = [KnownReader(h) for h in (dut.req_addr, dut.req_slot, dut.req_buf, dut.req_last)]
     put_ready, put_load = writer(dut.req_ready), writer(dut.load)
-    unions = [0, 1, 1 << slots - 1, (1 << slots) - 1, 0, 0b1010 % (1 << slots), 0]
-    unions += [random.getrandbits(slots) & random.getrandbits(slots) for _ in range(40)]
+    masks = [0, 1, 1 << slots - 1, (1 << slots) - 1, 0, 0b1010 % (1 << slots), 0]
+    masks += [random.getrandbits(slots) & random.getrandbits(slots) for _ in range(40)]
     want, got, taking, loads, loading = [], [], False, [], False
     dut.rst.value = 1
     put_load("0")
@@ -34,7 +35,7 @@ async def walks(dut, backpressure):
     await edge
     dut.rst.value = 0
     cycle = 0
-    while unions or loading or len(got) < len(want):
+    while masks or loading or len(got) < len(want):
         await edge
         cycle += 1
         assert cycle < 10000, "no progress"
@@ -42,15 +43,18 @@ async def walks(dut, backpressure):
             got.append((*(read() for read in request), cycle))
         # A load takes effect a cycle later; offer the next one when ready was seen after it.
         was_loading, loading = loading, False
-        if unions and ready() == "1" and not was_loading:
-            union, loading = unions.pop(0), True
+        if masks and ready() == "1" and not was_loading:
+            mask, loading = masks.pop(0), True
             base, inc = random.getrandbits(addr_w), random.getrandbits(32)
             buf = random.getrandbits(2)
             dut.load_base.value, dut.load_inc.value = base, inc
-            dut.load_union.value, dut.load_buf.value = union, buf
-            chosen = [b for b in range(slots) if union >> b & 1]
-            want += [((base + b * inc) % (1 << addr_w), b, buf, int(b == chosen[-1]))
-                     for b in chosen]
+            # Tile slots in any order, also twice.
+            tile = [random.getrandbits(width) for _ in range(slots)]
+            dut.load_mask.value, dut.load_buf.value = mask, buf
+            dut.load_slots.value = sum(b << s * width for s, b in enumerate(tile))
+            chosen = [s for s in range(slots) if mask >> s & 1]
+            want += [((base + tile[s] * inc) % (1 << addr_w), s, buf, int(s == chosen[-1]))
+                     for s in chosen]
             loads.append((cycle, len(want) - len(chosen), len(chosen)))
         put_load("1" if loading else "0")
         taking = willing.step()
@@ -63,9 +67,9 @@ async def walks(dut, backpressure):
                 [start + 5 + i for i in range(count)]
 
 
-@pytest.mark.parametrize("slots,addr_w", [(8, 32), (64, 48)])
-def test_kv_walker(sim, seed, slots, addr_w):
-    run("kv_walker", __name__, {"SLOTS": slots, "ADDR_W": addr_w}, sim, seed=seed,
+@pytest.mark.parametrize("slots,tile_w,addr_w", [(8, 3, 32), (16, 6, 40), (64, 6, 48)])
+def test_kv_walker(sim, seed, slots, tile_w, addr_w):
+    run("kv_walker", __name__, {"SLOTS": slots, "TILE_W": tile_w, "ADDR_W": addr_w}, sim, seed=seed,
         testcase=["walks/backpressure=0.0", "walks/backpressure=0.5"])
 
 
@@ -93,3 +97,5 @@ def test_find_first(sim, seed, width):
 def test_illegal_parameters_are_refused(sim):
     with pytest.raises(BuildError, match="illegal_parameter_find_first"):
         build("find_first", {"WIDTH": 12}, sim)
+    with pytest.raises(BuildError, match="illegal_parameter_kv_walker"):
+        build("kv_walker", {"SLOTS": 16, "TILE_W": 3}, sim)

@@ -6,9 +6,11 @@
     done = await acc.attention(q, k, v, causal=True, quota=8, radius_nats=6.0)
     done.out            # float [heads, rows, d]
     done.counters       # name -> count
+    layer = await acc.run_layer(plan)   # models.layer.LayerPlan: a chain of two jobs
 
 It does what driver software would do: quantises, places the buffers in memory, writes the
-registers, starts, waits for the interrupt and reads results and counters back.
+registers or the descriptors of a chain, starts, waits for the interrupt and reads results and
+counters back.
 """
 
 from __future__ import annotations
@@ -23,12 +25,38 @@ from cocotb.triggers import First, RisingEdge, Timer
 from models import regs
 from models.config import Config, ConfigError
 from models.head import Job
+from models.layer import LayerPlan, valid_beats
 from models.plan import plan
 from tb.common.axi_memory import AxiMemory
 from tb.common.axil_master import AxiLiteMaster
 from tb.runner import CLOCK_PERIOD_NS
 
 BUFFERS = ("q", "k8", "k", "v", "o")
+
+FILLER = 0xA5
+"""Byte that output buffers hold before a job, to show what it leaves unwritten."""
+
+DESCRIPTOR_BYTES = 256
+"""Size and alignment of a descriptor in memory."""
+
+
+def descriptor_image(fields):
+    """The 256 bytes of a descriptor: job registers in the order of their offsets, 0 where
+    ``fields`` (register name -> value) has none."""
+    words = np.zeros(DESCRIPTOR_BYTES // 4, "<u4")
+    for name, value in fields.items():
+        words[(regs.OFFSETS[name] - regs.OFFSETS["MODE"]) // 4] = value
+    return words.view(np.uint8)
+
+
+def _buffer_fields(placed):
+    """Registers of buffers, name -> (address, row, head stride)."""
+    fields = {}
+    for name, (address, row, head) in placed.items():
+        up = name.upper()
+        fields |= {f"{up}_BASE_LO": address & 0xFFFFFFFF, f"{up}_BASE_HI": address >> 32,
+                   f"{up}_ROW_STRIDE": row, f"{up}_HEAD_STRIDE": head}
+    return fields
 
 
 class AcceleratorError(Exception):
@@ -59,6 +87,18 @@ class Done:
 
     out: np.ndarray
     counters: dict[str, int]
+
+
+@dataclass
+class LayerDone(Done):
+    """Result of a layer. k8 int8, k and v int16 [kv_heads, keys, d]: what is in memory, where
+    elements never written are ``untouched``; valid uint8 [kv_heads, bytes], the valid bits."""
+
+    k8: np.ndarray
+    k: np.ndarray
+    v: np.ndarray
+    valid: np.ndarray
+    untouched: int
 
 
 class Accelerator:
@@ -95,7 +135,7 @@ class Accelerator:
         if identity != regs.ID_VALUE:
             raise AcceleratorError(0, identity)
         names = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES", "KEYS_MAX", "ADDR_W",
-                 "SC_FRAC", "TWO_TERM")
+                 "SC_FRAC", "TWO_TERM", "KV_SLOTS", "H_MAX", "KG_TOK", "WGT_WORDS", "ROPE_PAIRS")
         self.cfg = Config.from_parameters({n: await self.read(f"CAP_{n}") for n in names})
         await self.write("IRQ_ENABLE", 3)
 
@@ -114,10 +154,12 @@ class Accelerator:
         """Forget every allocation; the content of the memory stays."""
         self._free = 0
 
-    def allocate(self, count):
-        """Return the address of ``count`` bytes, aligned to the bus width."""
+    def allocate(self, count, align=0):
+        """Return the address of ``count`` bytes, aligned to the bus width or to ``align``."""
         bus = self.cfg.BUS_BYTES
-        address = self._free
+        step = max(align, bus)
+        address = -(-self._free // step) * step
+        self._free = address
         self._free += -(-count // bus) * bus
         if self._free > len(self.memory.data):
             raise ConfigError(f"memory of {len(self.memory.data)} bytes is full: "
@@ -143,12 +185,23 @@ class Accelerator:
         self.memory.load(address, image)
         return address, row, head
 
-    def gather(self, address, row, head, shape):
-        """Copy int16 [heads, rows, d] from memory."""
+    def reserve(self, shape, kind=np.int16):
+        """Room for [heads, rows, d] elements, full of FILLER; returns (address, row, head
+        stride)."""
+        heads, rows, d = shape
+        row, head, total = self._strides(heads, rows, d * np.dtype(kind).itemsize)
+        address = self.allocate(total)
+        self.memory.load(address, np.full(total, FILLER, np.uint8))
+        return address, row, head
+
+    def gather(self, address, row, head, shape, kind=np.int16):
+        """Copy [heads, rows, d] elements of type ``kind`` from memory."""
         heads, rows, d = shape
         image = self.memory.dump(address, heads * head).reshape(heads, head)
-        lines = image[:, : rows * row].reshape(heads, rows, row)[:, :, : 2 * d]
-        return np.ascontiguousarray(lines).view("<i2").reshape(shape).astype(np.int16)
+        count = d * np.dtype(kind).itemsize
+        lines = image[:, : rows * row].reshape(heads, rows, row)[:, :, :count]
+        order = np.dtype(kind).newbyteorder("<")
+        return np.ascontiguousarray(lines).view(order).reshape(shape).astype(kind)
 
     # -----------------------------------------------------------------------------------------
     # Jobs
@@ -160,33 +213,98 @@ class Accelerator:
         if k8 is None:
             k8 = np.zeros(k.shape, np.int8)
         placed = {"q": self.place(q), "k8": self.place(k8), "k": self.place(k),
-                  "v": self.place(v)}
-        row, head, total = self._strides(heads, rows, 2 * d)
-        placed["o"] = (self.allocate(total), row, head)
-        # Bytes that the core must not leave unwritten, nor write outside the output.
-        self.memory.load(placed["o"][0], np.full(total, 0xA5, np.uint8))
-        fields = {
+                  "v": self.place(v), "o": self.reserve(q.shape)}
+        fields = self._attention_fields(job, heads, rows, len(k), k.shape[1])
+        return Descriptor(fields | _buffer_fields(placed), rows, heads, d)
+
+    def _attention_fields(self, job: Job, heads, rows, kv_heads, keys):
+        """Registers of an attention job except its buffers."""
+        return {
             "MODE": (int(job.dense) << regs.MODE_DENSE_LSB
                      | int(job.causal) << regs.MODE_CAUSAL_LSB
                      | int(not job.interleaved) << regs.MODE_CONTIGUOUS_LSB
                      | job.snap << regs.MODE_SNAP_LSB),
-            "HEAD_DIM": d, "QUERY_ROWS": rows, "KEYS": k.shape[1], "HEADS": heads,
-            "KV_HEADS": len(k), "CAUSAL_OFFSET": job.offset, "TILE_KEYS": job.bc,
+            "HEAD_DIM": job.d, "QUERY_ROWS": rows, "KEYS": keys, "HEADS": heads,
+            "KV_HEADS": kv_heads, "CAUSAL_OFFSET": job.offset, "TILE_KEYS": job.bc,
             "QUOTA": job.quota,
             "RADIUS": self.cfg.RADIUS_INF if job.radius is None else job.radius,
             "SCALE_MULT": job.scale_m, "SCALE_SHIFT": job.scale_shift,
+            "NEXT_LO": 0, "NEXT_HI": 0,
         }
-        for name, (address, row, head) in placed.items():
-            up = name.upper()
-            fields |= {f"{up}_BASE_LO": address & 0xFFFFFFFF, f"{up}_BASE_HI": address >> 32,
-                       f"{up}_ROW_STRIDE": row, f"{up}_HEAD_STRIDE": head}
-        return Descriptor(fields, rows, heads, d)
+
+    def place_layer(self, plan: LayerPlan, there=None):
+        """Place a layer's tensors in memory and room for its results.
+
+        there: (k, v int16 [kv_heads, keys, d], valid bool [kv_heads, keys]), what an earlier job
+        left. Returns buffer name -> (address, row, head stride).
+        """
+        cfg, bus = self.cfg, self.cfg.BUS_BYTES
+        codes, weights = plan.code_image(cfg), plan.weight_image(cfg)
+        shape = (plan.kv_heads, plan.keys, plan.d)
+        bits = valid_beats(plan.keys, cfg) * bus
+        placed = {
+            "q": self.place(plan.q), "x8": self.place(plan.x8[None]),
+            "x": self.place(plan.x[None]), "wc": self.place(codes.reshape(len(codes), 1, -1)),
+            "w": self.place(weights.reshape(len(weights), 1, -1)),
+            "k8": self.reserve(shape, np.int8), "k": self.reserve(shape),
+            "v": self.reserve(shape), "vb": self.reserve((plan.kv_heads, 1, bits), np.uint8),
+            "o": self.reserve(plan.q.shape),
+        }
+        if plan.mode:
+            placed["rt"] = self.place(plan.rt[None])
+        if there is not None:
+            k, v, valid = there
+            for name, array in (("k", k), ("v", v)):
+                address, row, head = placed[name]
+                for kv, key in zip(*np.nonzero(valid), strict=True):
+                    self.memory.load(address + int(kv) * head + int(key) * row,
+                                     array[kv, key].astype("<i2").view(np.uint8))
+            packed = np.packbits(np.asarray(valid, bool), axis=1, bitorder="little")
+            for kv, line in enumerate(packed):
+                self.memory.load(placed["vb"][0] + kv * placed["vb"][2], line)
+        return placed
+
+    def describe_layer(self, plan: LayerPlan, placed, *, load=False):
+        """Registers of the two jobs of a layer: [key prediction, attention]. load: valid bits are
+        read from memory at first."""
+        rope = plan.mode << regs.MODE_ROPE_LSB
+        predict = {
+            "MODE": 1 << regs.MODE_PREDICT_LSB | rope, "HEAD_DIM": plan.d, "KEYS": plan.keys,
+            "KV_HEADS": plan.kv_heads, "MODEL_DIM": plan.h, "KP_EXP": plan.kp_exp,
+            "KP_BIAS": plan.kp_bias & 0xFFFFFFFF, "KP_SHIFT": plan.kp_shift,
+            "NEXT_LO": 0, "NEXT_HI": 0,
+        }
+        attend = self._attention_fields(plan.job, plan.heads, plan.q.shape[1], plan.kv_heads,
+                                        plan.keys)
+        attend["MODE"] |= (1 << regs.MODE_GENERATE_LSB | rope
+                           | int(load) << regs.MODE_VB_LOAD_LSB)
+        attend |= {"MODEL_DIM": plan.h, "KG_SHIFT_K": plan.kg_shift_k,
+                   "KG_SHIFT_V": plan.kg_shift_v}
+        names = ("x8", "wc", "rt", "k8"), ("q", "k8", "k", "v", "o", "x", "w", "rt", "vb")
+        return [fields | _buffer_fields({n: placed[n] for n in used if n in placed})
+                for fields, used in zip((predict, attend), names, strict=True)]
+
+    def chain(self, jobs):
+        """Write descriptors of jobs (register name -> value each) to memory, each with the address
+        of the next one; returns the address of the first."""
+        first = self.allocate(len(jobs) * DESCRIPTOR_BYTES, DESCRIPTOR_BYTES)
+        for i, fields in enumerate(jobs):
+            following = first + (i + 1) * DESCRIPTOR_BYTES if i + 1 < len(jobs) else 0
+            fields = {**fields, "NEXT_LO": following & 0xFFFFFFFF, "NEXT_HI": following >> 32}
+            self.memory.load(first + i * DESCRIPTOR_BYTES, descriptor_image(fields))
+        return first
 
     async def start(self, descriptor: Descriptor):
         """Write the registers of a job and start it."""
         for name, value in descriptor.fields.items():
             await self.write(name, value)
         await self.write("CTRL", 1 << regs.CTRL_START_LSB)
+
+    async def start_chain(self, address):
+        """Start the chain of descriptors at an address."""
+        await self.write("NEXT_LO", address & 0xFFFFFFFF)
+        await self.write("NEXT_HI", address >> 32)
+        await self.write("CTRL", 1 << regs.CTRL_START_CHAIN_LSB)
 
     async def wait(self, limit=1_000_000):
         """Wait for the interrupt, at most ``limit`` cycles, and acknowledge it.
@@ -226,6 +344,24 @@ class Accelerator:
         descriptor = self.describe(q, k, v, k8, job)
         await self.start(descriptor)
         return await self.finish(descriptor, limit)
+
+    async def run_layer(self, plan: LayerPlan, there=None, limit=1_000_000) -> LayerDone:
+        """Run a layer as a chain of two jobs; there: see ``place_layer``."""
+        placed = self.place_layer(plan, there)
+        await self.start_chain(self.chain(
+            self.describe_layer(plan, placed, load=there is not None)))
+        await self.wait(limit)
+        counters = await self.counters()
+        if await self.read("JOBS") != 2:
+            raise AcceleratorError(0, await self.read("JOBS"))
+        shape = (plan.kv_heads, plan.keys, plan.d)
+        bits = valid_beats(plan.keys, self.cfg) * self.cfg.BUS_BYTES
+        return LayerDone(
+            self.gather(*placed["o"], plan.q.shape), counters,
+            self.gather(*placed["k8"], shape, np.int8), self.gather(*placed["k"], shape),
+            self.gather(*placed["v"], shape),
+            self.gather(*placed["vb"], (plan.kv_heads, 1, bits), np.uint8)[:, 0],
+            int(np.array([FILLER, FILLER], np.uint8).view("<i2")[0]))
 
     async def attention(self, q, k, v, **settings) -> Done:
         """Attention of float arrays q [heads, rows, d], k, v [kv_heads, keys, d].

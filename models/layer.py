@@ -30,6 +30,20 @@ SMOOTHING = 0.5
 
 
 @dataclass(frozen=True)
+class KeyPlan:
+    """What predicts the keys: the fields of LayerPlan of these names."""
+
+    x8: np.ndarray
+    codes: np.ndarray
+    kp_exp: int
+    kp_bias: int
+    kp_shift: int
+    smooth: np.ndarray
+    sx8: float
+    sk8: float
+
+
+@dataclass(frozen=True)
 class LayerPlan:
     """Integers, registers and scales of a layer; value = integer * scale.
 
@@ -191,6 +205,40 @@ def choose_shift8(t: np.ndarray) -> int:
     return min(range(16), key=error)
 
 
+def plan_keys(
+    x: np.ndarray,
+    wk: np.ndarray,
+    cfg: Config,
+    mode: int,
+    rt: np.ndarray | None,
+    *,
+    code_snap: int = dlzs.NEAREST,
+    smoothing: float | None = SMOOTHING,
+    corrected: bool = True,
+) -> KeyPlan:
+    """Prediction of the keys of float x [keys, H], wk [kv_heads, H, d]; arguments as plan_layer's.
+    corrected: False leaves expected_bias out."""
+    a = np.ones(x.shape[1]) if smoothing is None else smooth(x, wk, smoothing)
+    x8, sx8 = quantise(x * a, 8)
+    codes, sc = dlzs.code_weights(wk / a[:, None], code_snap)
+    kp_exp = choose_exp(x8, codes, cfg)
+    kp_bias = expected_bias(codes, cfg, kp_exp) if corrected else 0
+    if not -32768 <= kp_bias <= 32767:
+        raise ConfigError(f"KP_BIAS = {kp_bias}, legal: -32768..32767")
+    kp_shift = choose_shift8(turned_t(x8, codes, cfg, kp_exp, kp_bias, mode, rt))
+    # A code of e = 7 at KP_EXP = 8 passes x8 << SC_FRAC unshifted.
+    unit = 2.0 ** (8 - kp_exp - cfg.SC_FRAC + max(cfg.SC_W - 16, 0) + kp_shift)
+    return KeyPlan(x8, codes, kp_exp, kp_bias, kp_shift, a, sx8, sx8 * sc * unit)
+
+
+def turned_t(
+    x8: np.ndarray, codes: np.ndarray, cfg: Config, exp: int, bias: int, mode: int, rt
+) -> np.ndarray:
+    """Predicted keys before they are cut to 8 bits, after RoPE, int64 [kv_heads, keys, d]."""
+    t = np.stack([dlzs.predict_t(dlzs.predict_sums(x8, c, cfg, exp), cfg, bias) for c in codes])
+    return rope.rotate_natural(t, rt, mode)
+
+
 def choose_shift(acc: np.ndarray, mode: int, rt: np.ndarray | None) -> int:
     """Least shift 0..40 with which no element saturates, before or after RoPE. acc int64
     [..., keys, d]."""
@@ -260,37 +308,25 @@ def plan_layer(
     _check_shapes(x, wk, wv, q, rope_theta, mode, cfg)
     keys, d = len(x), q.shape[-1]
     rt = rope.table(keys, d, rope_theta) if mode else None
-
-    a = np.ones(x.shape[1]) if smoothing is None else smooth(x, wk, smoothing)
-    x8, sx8 = quantise(x * a, 8)
-    codes, sc = dlzs.code_weights(wk / a[:, None], code_snap)
-    kp_exp = choose_exp(x8, codes, cfg)
-    kp_bias = expected_bias(codes, cfg, kp_exp)
-    if not -32768 <= kp_bias <= 32767:
-        raise ConfigError(f"KP_BIAS = {kp_bias}, legal: -32768..32767")
-    sums = np.stack([dlzs.predict_sums(x8, c, cfg, kp_exp) for c in codes])
-    t = rope.rotate_natural(dlzs.predict_t(sums, cfg, kp_bias), rt, mode)
-    kp_shift = choose_shift8(t)
-    # A code of e = 7 at KP_EXP = 8 passes x8 << SC_FRAC unshifted.
-    unit = 2.0 ** (8 - kp_exp - cfg.SC_FRAC + max(cfg.SC_W - 16, 0) + kp_shift)
-
+    key_plan = plan_keys(x, wk, cfg, mode, rt, code_snap=code_snap, smoothing=smoothing)
     x16, sx = quantise(x, 16)
     wk16, swk = quantise(wk, 16)
     wv16, swv = quantise(wv, 16)
     shift_k = choose_shift(np.stack([kvgen.sums(x16, w) for w in wk16]), mode, rt)
     shift_v = choose_shift(np.stack([kvgen.sums(x16, w) for w in wv16]), rope.OFF, None)
     q16, sq = quantise(q, 16)
-    sk8, sk = sx8 * sc * unit, sx * swk * 2.0**shift_k
+    sk = sx * swk * 2.0**shift_k
     scale_m, scale_shift = log2_multiplier(sq, sk, d, cfg)
     bc = cfg.BC_MAX if bc is None else bc
     if offset is None:
         offset = max(keys - q.shape[1], 0) if causal else 0
     job = Job(d=d, scale_m=scale_m, scale_shift=scale_shift, bc=bc,
               quota=max(bc // 4, 1) if quota is None else quota,
-              radius=radius_to_int(radius_nats, sq, sk8, d, snap, cfg), snap=snap, dense=dense,
-              causal=causal, offset=offset, interleaved=interleaved)
-    return LayerPlan(q16, x8, x16, codes, wk16, wv16, rt, mode, kp_exp, kp_bias, kp_shift, shift_k,
-                     shift_v, job.checked(cfg), a, sq, sx8, sx, sk8, sk, swv * sx * 2.0**shift_v)
+              radius=radius_to_int(radius_nats, sq, key_plan.sk8, d, snap, cfg), snap=snap,
+              dense=dense, causal=causal, offset=offset, interleaved=interleaved)
+    return LayerPlan(q=q16, x=x16, wk=wk16, wv=wv16, rt=rt, mode=mode, kg_shift_k=shift_k,
+                     kg_shift_v=shift_v, job=job.checked(cfg), sq=sq, sx=sx, sk=sk,
+                     sv=swv * sx * 2.0**shift_v, **vars(key_plan))
 
 
 def _check_shapes(x, wk, wv, q, theta: float, mode: int, cfg: Config) -> None:

@@ -3,6 +3,8 @@
 
 Tables (choose with --tables, default all):
     recall    share of the true top-k found by each prediction scheme, at several keep ratios
+    keys      the same on whole layers for keys that are themselves predicted from X, and for
+              what that prediction is made of
     frac      the same for SC_FRAC = 0..6, which sets the width of the prediction accumulator
     formats   relative L2 error of the formal path for GUARD, Z_FRAC and O_FRAC
 
@@ -29,7 +31,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np  # noqa: E402  (the path is set above)
 
-from models import dlzs, oracle, quantise, workloads  # noqa: E402
+from models import dlzs, layer, oracle, quantise, rope, workloads  # noqa: E402
 from models.config import Config, ConfigError  # noqa: E402
 from models.head import Job, run_head, run_job  # noqa: E402
 
@@ -104,6 +106,89 @@ class Truth:
             keep: oracle.recall((rank < self.k[keep][:, None]) & self.mask, self.best[keep])
             for keep in self.best
         }
+
+
+def cut_keys(t: np.ndarray, bits: int) -> np.ndarray:
+    """Predicted keys t, 16 bits, cut to fewer bits with the least squared error, int64."""
+    top = (1 << (bits - 1)) - 1
+
+    def cut(shift):
+        return np.clip((t + (1 << shift >> 1)) >> shift, -top, top)
+
+    if bits == 16:
+        return t
+    return cut(min(range(16), key=lambda s: np.square(t - (cut(s) << s), dtype=float).sum()))
+
+
+def predicted_keys(case, cfg: Config, bits: int = 8, exact: str = "", **choices) -> np.ndarray:
+    """Keys of all KV heads predicted from X, int64 [kv_heads, S, d]. choices: those of
+    layer.plan_keys; exact: "weights" or "inputs" names the factor that keeps full precision."""
+    x, wk = case.projection.x.astype(np.float64), case.projection.wk.astype(np.float64)
+    mode = rope.INTERLEAVED if case.rope_theta else rope.OFF
+    rt = rope.table(case.length, case.d, case.rope_theta) if mode else None
+    plan = layer.plan_keys(x, wk, cfg, mode, rt, **choices)
+    if exact:
+        left = x * plan.smooth if exact == "inputs" else plan.x8
+        right = wk / plan.smooth[:, None] if exact == "weights" else dlzs.decode_weights(plan.codes)
+        return quantise.quantise(workloads.rope(left @ right, case.rope_theta), 8)[0]
+    t = layer.turned_t(plan.x8, plan.codes, cfg, plan.kp_exp, plan.kp_bias, mode, rt)
+    return cut_keys(t, bits)
+
+
+KEY_SCHEMES = {
+    "exact int8 Q and K": None,
+    "one phase: Q codes, K rounded to 8 bits": {},
+    "two phases: Q codes, predicted K (as built)": {},
+    "codes by floor": {"code_snap": dlzs.FLOOR},
+    "no bias correction": {"corrected": False},
+    "no smoothing": {"smoothing": None},
+    "smoothing 0.25": {"smoothing": 0.25},
+    "smoothing 0.75": {"smoothing": 0.75},
+    "K^ with exact weights": {"exact": "weights"},
+    "K^ with exact X": {"exact": "inputs"},
+    **{f"K^ of {bits} bits": {"bits": bits} for bits in (4, 5, 6, 7, 16)},
+}
+"""Row of the table -> what it changes in predicted_keys."""
+
+
+def measure_keys(names: list[str], keeps: list[float], cfg: Config):
+    """Rows (layer, head, scheme, keep, recall) of the heads of whole layers."""
+    rows = []
+    for name in names:
+        case = workloads.load_layer(name)
+        truths = [Truth(*case.head(h)[:2], case.causal, keeps) for h in range(case.n_heads)]
+        q16 = [quantise.quantise(q, 16)[0] for q in case.q]
+        codes = [dlzs.encode(q, dlzs.FLOOR) for q in q16]
+        for scheme, choices in KEY_SCHEMES.items():
+            if scheme.startswith(("exact", "one")):
+                keys = quantise.quantise(case.k, 8)[0]
+            else:
+                keys = predicted_keys(case, cfg, **choices)
+            for h, truth in enumerate(truths):
+                k = keys[h // case.group]
+                if choices is None:
+                    predicted = scheme_scores("exact-int8", q16[h], k, 0, cfg)
+                else:
+                    predicted = dlzs.scores(codes[h], k, cfg)
+                for keep, value in truth.recalls(predicted).items():
+                    rows.append([name, h, scheme, keep, value])
+    return rows
+
+
+def keys_table(rows: list[list], keeps: list[float]) -> str:
+    """Mean recall of each scheme, with the worst head in brackets, by layer and keep."""
+    layers = list(dict.fromkeys(row[0] for row in rows))
+    lines = []
+    for scheme in KEY_SCHEMES:
+        cells = [scheme]
+        for name in layers:
+            for keep in keeps:
+                values = [r[4] for r in rows if r[:1] + r[2:4] == [name, scheme, keep]]
+                cells.append(f"{np.mean(values):.3f} ({min(values):.3f})")
+        lines.append(cells)
+    header = ["prediction"]
+    header += [f"{n.split('_')[0]} {100 * keep:g} %" for n in layers for keep in keeps]
+    return table(header, lines)
 
 
 def table(header: list[str], rows: list[list]) -> str:
@@ -273,14 +358,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--cases", help="comma-separated case names (default: all committed)")
+    parser.add_argument("--layers", help="comma-separated layer names (default: all committed)")
     parser.add_argument("--keep", default="5,10,20", help="keep ratios in percent")
-    parser.add_argument("--tables", default="recall,frac,formats", help="which tables to make")
+    parser.add_argument("--tables", default="recall,keys,frac,formats", help="which tables to make")
     parser.add_argument("--config", default="paper", help="configuration of scripts/configs.py")
     parser.add_argument("--quota", type=int, default=16, help="keys per row and tile (formats)")
     parser.add_argument("--radius", type=float, default=6.0, help="radius in nats (formats)")
     parser.add_argument("--out", type=Path, default=ROOT / "build", help="folder for the results")
     options = parser.parse_args(arguments)
-    known = {"recall", "frac", "formats"}
+    known = {"recall", "keys", "frac", "formats"}
     options.tables = set(options.tables.split(","))
     if options.tables - known:
         parser.error(f"--tables knows {', '.join(sorted(known))}")
@@ -311,6 +397,13 @@ def main(arguments: list[str] | None = None) -> int:
             if "frac" in options.tables:
                 parts.append("Recall by fraction bits of a prediction term, mean over heads\n\n"
                              + frac_table(rows, options.keep, cfg))
+        if "keys" in options.tables:
+            layers = options.layers.split(",") if options.layers else workloads.list_layers()
+            rows = measure_keys(layers, options.keep, cfg)
+            write_csv(options.out / "recall_keys.csv",
+                      ["layer", "head", "scheme", "keep", "recall"], rows)
+            parts.append("Recall of the true top-k on whole layers, mean over heads (worst head)"
+                         "\n\n" + keys_table(rows, options.keep))
         if "formats" in options.tables:
             rows = measure_formats(names, options.quota, options.radius, cfg)
             write_csv(options.out / "recall_formats.csv",

@@ -19,7 +19,7 @@ from tb.common.signals import KnownReader, reader, writer
 from tb.common.stream import StreamSource, pattern
 from tb.runner import CLOCK_PERIOD_NS, parameters
 
-BASE = 0x5A_8765_0000 & ~0xFFF
+BASE = 0x5A_8765_0000
 
 
 @dataclass
@@ -233,7 +233,7 @@ class Gather:
             phase, beats, buf = self.work[n]
             if beats and random.random() < tb.speed.beat:
                 slot, beat, addr = beats.popleft()
-                at = addr - BASE
+                at = addr - tb.base
                 data = int.from_bytes(tb.mem[at : at + tb.bus].tobytes(), "little")
                 for f, value in (("buf", buf), ("slot", slot), ("beat", beat), ("data", data)):
                     put, width = port[f]
@@ -281,7 +281,7 @@ class Reads:
         if not self.valid and self.beats and self.beats[0][0] <= cycle \
                 and random.random() < tb.speed.beat:
             self.valid = True
-            at = self.beats[0][1] - BASE
+            at = self.beats[0][1] - tb.base
             assert 0 <= at <= len(tb.mem) - tb.bus, f"read of {self.beats[0][1]:#x}"
             data = int.from_bytes(tb.mem[at : at + tb.bus].tobytes(), "little")
             self.put_data(format(data, f"0{8 * tb.bus}b"))
@@ -321,7 +321,7 @@ class Writes:
             _, addr, data, strb = self.open.popleft()
             raw = np.frombuffer(data.to_bytes(tb.bus, "little"), np.uint8)
             keep = np.array([strb >> i & 1 for i in range(tb.bus)], bool)
-            tb.mem[addr - BASE : addr - BASE + tb.bus][keep] = raw[keep]
+            tb.mem[addr - tb.base : addr - tb.base + tb.bus][keep] = raw[keep]
         self.put_done("1" if done else "0")
         self.ready = random.random() < tb.speed.write
         self.put_ready("1" if self.ready else "0")
@@ -339,6 +339,7 @@ class TB:
         self.bus, self.bufs = self.p["BUS_BYTES"], self.p.get("KV_BUFS", 2)
         self.slots = self.p["KV_SLOTS"]
         self.slot_w = self.cfg.SLOT_W
+        self.base = BASE & (1 << self.p.get("ADDR_W", 40)) - 1
         self.td_w = len(dut.p_td)
         self.speed = speed or Speed()
         cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
@@ -422,10 +423,11 @@ class TB:
     # Jobs
     # -----------------------------------------------------------------------------------------
     def new_job(self, d, h, mode, keys, heads=1, *, generate=True, vb_load=False, shift=None,
-                have=0.0):
+                have=0.0, extreme=False):
         """Make the buffers of a job in a fresh memory and set the configuration.
 
         have: share of the keys whose vectors are in memory before the job (with vb_load).
+        extreme: numbers of X and W are the largest and smallest there are, long runs of them.
         """
         n, rng = self.bus, self.rng
         self.beats = -(-2 * d // n)
@@ -438,7 +440,7 @@ class TB:
         def place(name, rows, stride, hstride=0, count=1):
             nonlocal top
             top += n * random.randrange(4)
-            at[name] = {"base": BASE + top, "stride": stride, "hstride": hstride}
+            at[name] = {"base": self.base + top, "stride": stride, "hstride": hstride}
             top += max(hstride * count, hstride * (count - 1) + stride * rows)
 
         passes = -(-2 * d // self.cfg.ROWS)
@@ -460,6 +462,10 @@ class TB:
         job = Job(d, h, mode, keys, heads, shift, max(shift - random.randrange(3), 0), generate,
                   vb_load, at)
         job.x = rng.integers(-32768, 32768, (keys, h)).astype(np.int16)
+        if extreme:
+            job.x = np.where(rng.random((keys, 1)) < 0.5, -32768, 32767).repeat(h, 1)
+            job.x[:, h - 8 :] = rng.choice([-32768, 32767], (keys, 8))
+            job.x = job.x.astype(np.int16)
         # Rows of a real table and rows of anything, which overflow more often.
         job.rt = rope.table(keys, d, 10000.0)
         wild = rng.random(keys) < 0.3
@@ -470,6 +476,9 @@ class TB:
         for head in range(heads):
             wk, wv = (rng.integers(-32768, 32768, (h, d)) >> rng.integers(0, 15, (h, d))
                       for _ in range(2))
+            if extreme:
+                wk, wv = (np.broadcast_to(rng.choice([-32768, 32767], (1, d)), (h, d))
+                          for _ in range(2))
             image = kvgen.pack_weights(wk.astype(np.int16), wv.astype(np.int16), self.cfg, mode)
             self._store(at["w"]["base"] + head * at["w"]["hstride"], image)
             k, v = kvgen.project(job.x, wk, wv, job.shift_k, job.shift_v, mode, job.rt)
@@ -489,6 +498,13 @@ class TB:
         self.before = self.mem.copy()
         self.configure()
 
+    def continue_job(self):
+        """The same buffers once more: a job that loads what the one before has saved."""
+        self.job.vb_load = True
+        self.job.made = [set() for _ in range(self.job.heads)]
+        self.before = self.mem.copy()
+        self.configure()
+
     def configure(self):
         """Drive cfg_*."""
         dut, job, at = self.dut, self.job, self.job.at
@@ -503,17 +519,17 @@ class TB:
 
     def _store(self, addr, array):
         raw = np.ascontiguousarray(array, "<i2").reshape(-1).view(np.uint8)
-        self.mem[addr - BASE : addr - BASE + len(raw)] = raw
+        self.mem[addr - self.base : addr - self.base + len(raw)] = raw
 
     def _vector(self, name, head, key, d, at, mem=None):
         mem = self.mem if mem is None else mem
-        start = at[name]["base"] - BASE + head * at[name]["hstride"] + key * at[name]["stride"]
+        start = at[name]["base"] - self.base + head * at[name]["hstride"] + key * at[name]["stride"]
         return mem[start : start + 2 * d].view("<i2")
 
     def _save_bits(self, at, head, known, keys, junk=False, mem=None):
         """Write the bitmap of a head; junk: bits of no key keep what they are."""
         mem = self.mem if mem is None else mem
-        start = at["vb"]["base"] - BASE + head * at["vb"]["hstride"]
+        start = at["vb"]["base"] - self.base + head * at["vb"]["hstride"]
         size = -(-keys // (8 * self.bus)) * self.bus
         bits = np.unpackbits(mem[start : start + size], bitorder="little")
         if junk:
@@ -523,14 +539,15 @@ class TB:
         bits[sorted(known)] = 1
         mem[start : start + size] = np.packbits(bits, bitorder="little")
 
-    def phases_of_tile(self, head, tile, chosen, new, last):
-        """Split the chosen slots of a tile into random phases."""
-        job, at = self.job, self.job.at
+    def phases_of_tile(self, head, tile, chosen, new, last, whole=False):
+        """Split the chosen slots of a tile into random phases, or as few as possible."""
+        at = self.job.at
         chosen = list(chosen)
         random.shuffle(chosen)
         parts = []
         while chosen:
-            size = random.choice([self.slots, random.randint(1, self.slots)])
+            size = self.slots if whole else random.choice([self.slots,
+                                                           random.randint(1, self.slots)])
             parts.append(chosen[:size])
             chosen = chosen[size:]
         parts = parts or [[]]

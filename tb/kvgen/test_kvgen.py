@@ -5,12 +5,26 @@ import random
 
 import cocotb
 import pytest
+from cocotb.triggers import RisingEdge
 
+from models.tiling import block_tiles
+from tb.common.signals import reader
 from tb.kvgen.bench import TB, Speed
-from tb.runner import run
+from tb.runner import BuildError, build, run
 
 NAMES = ("ROWS", "D_MAX", "BC_MAX", "KV_SLOTS", "BUS_BYTES", "KEYS_MAX", "H_MAX", "KG_TOK",
          "WGT_WORDS")
+# Shapes that the configurations do not have: four tokens and part of a beat in a row of X; more
+# lanes than outputs; a beat as wide as the array.
+SHAPES = {
+    "wide": {"ROWS": 32, "D_MAX": 64, "BC_MAX": 64, "KV_SLOTS": 32, "BUS_BYTES": 32,
+             "KEYS_MAX": 512, "H_MAX": 64, "KG_TOK": 4, "WGT_WORDS": 256, "ADDR_W": 48,
+             "KV_BUFS": 3},
+    "flat": {"ROWS": 64, "D_MAX": 16, "BC_MAX": 8, "KV_SLOTS": 8, "BUS_BYTES": 8, "KEYS_MAX": 64,
+             "H_MAX": 128, "KG_TOK": 2, "WGT_WORDS": 128, "ADDR_W": 32, "KV_BUFS": 4},
+    "long": {"ROWS": 32, "D_MAX": 256, "BC_MAX": 64, "KV_SLOTS": 64, "BUS_BYTES": 64,
+             "KEYS_MAX": 1024, "H_MAX": 64, "KG_TOK": 1, "WGT_WORDS": 1024},
+}
 
 
 def h_legal(tb, d, largest=64):
@@ -21,46 +35,223 @@ def h_legal(tb, d, largest=64):
 
 
 @cocotb.test()
-async def thin(dut):
-    """A few keys, fast neighbours."""
-    tb = TB(dut)
-    tb.new_job(8, 16, 0, 12)
-    await tb.reset()
-    tb.ask_random(2, share=1.0)
-    await tb.finish()
-    assert tb.compared
-
-
-@cocotb.test()
 async def jobs(dut):
-    """Random jobs of every head dimension and rope mode, slow neighbours."""
+    """Random jobs of many head dimensions, in all rope modes, slow neighbours."""
     tb = TB(dut)
-    first = True
     dims = list(range(8, tb.cfg.D_MAX + 1, 8))
     cases = [(d, m) for d in dims for m in (0, 1, 2)]
     if len(cases) > 9:
-        cases = [(d, random.randrange(3)) for d in dims[:2] + random.sample(dims[2:], 4)]
-        cases += [(tb.cfg.D_MAX, 2), (random.choice(dims), 2), (random.choice(dims), 1)]
-    for d, mode in cases:
+        cases = [(d, random.randrange(3)) for d in random.sample(dims, 4)]
+        cases += [(dims[-1], 2), (random.choice(dims), 2), (random.choice(dims), 1)]
+    random.shuffle(cases)
+    for i, (d, mode) in enumerate(cases):
         tb.speed = Speed.slow()
-        tb.new_job(d, h_legal(tb, d), mode, random.randint(1, 60), random.randint(1, 3),
-                   shift=random.choice([None, 0, 40, 30]))
-        await (tb.reset() if first or random.random() < 0.5 else tb.next_job())
-        first = False
+        tb.new_job(d, h_legal(tb, d), mode, random.randint(1, min(60, tb.cfg.KEYS_MAX)),
+                   random.randint(1, 3), shift=random.choice([None, None, 0, 30, 40]))
+        await (tb.reset() if i == 0 or random.random() < 0.3 else tb.next_job())
         tb.ask_random(2)
         await tb.finish()
     assert tb.compared > 300
 
 
-def params(config):
-    return config.pick(*NAMES)
+@cocotb.test()
+async def cached(dut):
+    """Heads that load their bitmap make only what is missing; then the same job goes on twice."""
+    tb = TB(dut, Speed.slow())
+    d = 8 * random.randint(1, tb.cfg.D_MAX // 8)
+    keys = random.randint(1, min(150, tb.cfg.KEYS_MAX))
+    tb.new_job(d, h_legal(tb, d, 16), random.randrange(3), keys, 3, vb_load=True, have=0.5)
+    await tb.reset()
+    for turn in range(3):
+        if turn:
+            tb.continue_job()
+            await tb.next_job()
+        tb.ask_random(1, share=(0.2, 0.7, 1.0)[turn])
+        await tb.finish()
+    assert all(len(have) == keys for have in tb.job.have) and tb.counts["reuse"]
+
+
+@cocotb.test()
+async def many_keys(dut):
+    """As many keys as there can be, few of them used."""
+    tb = TB(dut)
+    keys = tb.cfg.KEYS_MAX - random.choice([0, 1, 37])
+    tb.new_job(8, 8, 1, keys, 2, vb_load=True, have=0.1)
+    await tb.reset()
+    for head in range(2):
+        tiles = block_tiles(0, 1, keys, tb.cfg.BC_MAX, interleaved=head == 1)
+        for i, tile in enumerate(tiles):
+            chosen = random.sample(range(tile.n), 1 + (i == len(tiles) - 1))
+            for phase in tb.phases_of_tile(head, tile, chosen, i == 0, i == len(tiles) - 1):
+                tb.ask(phase)
+    await tb.finish()
+    assert max(max(have) for have in tb.job.have) > tb.cfg.KEYS_MAX // 2
+
+
+@cocotb.test()
+async def extremes(dut):
+    """The largest sums that there are, with shifts that keep, and that saturate."""
+    tb = TB(dut)
+    # A pass of the largest model dimension.
+    d = min(8, tb.cfg.ROWS // 2)
+    d = d if d == 8 else 8
+    passes = -(-2 * d // tb.cfg.ROWS)
+    h = min(tb.cfg.H_MAX, tb.cfg.WGT_WORDS // passes // 8 * 8)
+    top = 30 + (h - 1).bit_length()
+    for shift in (top - 14, top - 16, top - 15):
+        tb.new_job(d, h, random.randrange(3), 2 * tb.cfg.KG_TOK, shift=shift, extreme=True)
+        await tb.reset()
+        tb.ask_random(1, share=1.0)
+        await tb.finish()
+    assert tb.compared
+
+
+@cocotb.test()
+async def transparent(dut):
+    """Without cfg_generate everything passes; jobs of both kinds follow each other."""
+    tb = TB(dut)
+    first = True
+    for generate in (False, True, False, True):
+        tb.speed = Speed.slow()
+        tb.new_job(16, 8, 2, 40, 2, generate=generate)
+        await (tb.reset() if first else tb.next_job())
+        first = False
+        before = tb.compared
+        tb.ask_random(2)
+        await tb.finish()
+        assert tb.compared > before
+
+
+@cocotb.test()
+async def wires(dut):
+    """Without cfg_generate the phase and the commits pass in the same cycle."""
+    tb = TB(dut)
+    tb.new_job(16, 8, 0, 40, generate=False)
+    pairs = [(dut.p_valid, dut.u_valid), (dut.u_ready, dut.p_ready), (dut.p_mask, dut.u_mask),
+             (dut.f_k_t_valid, dut.k_t_valid), (dut.k_t_ready, dut.f_k_t_ready),
+             (dut.f_v_t_valid, dut.v_t_valid), (dut.v_t_ready, dut.f_v_t_ready),
+             (dut.f_k_wr_valid, dut.k_wr_valid), (dut.f_v_wr_valid, dut.v_wr_valid)]
+    pairs = [(reader(a), reader(b)) for a, b in pairs]
+    await tb.reset()
+    tb.ask_random(2)
+    seen = [set() for _ in pairs]
+    while any(tb.pending.values()):
+        await RisingEdge(tb.clk)
+        for values, (a, b) in zip(seen, pairs, strict=True):
+            assert a() == b()
+            values.add(a())
+    await tb.finish()
+    assert all(len(values) > 1 for values in seen)
+
+
+@cocotb.test()
+async def abort(dut):
+    """rst at random times; the job after it is not disturbed."""
+    tb = TB(dut)
+    for _ in range(6):
+        tb.speed = Speed.slow()
+        tb.new_job(random.choice([8, 16]), h_legal(tb, 16), random.randrange(3), 40, 2)
+        await tb.reset()
+        tb.ask_random(1)
+        for _ in range(random.choice([30, 300, 1500, 3000])):
+            await RisingEdge(tb.clk)
+        tb.speed = Speed.slow()
+        tb.new_job(8, 16, random.randrange(3), 20, 2)
+        await tb.reset()
+        tb.ask_random(1)
+        await tb.finish()
+    assert tb.compared
+
+
+def group_cycles(cfg, d, h):
+    """Cycles of a whole group: each pass takes its H products or the drain of its pairs."""
+    return sum(max(h, cfg.KG_TOK * min(cfg.ROWS // 2, (2 * d - first) // 2))
+               for first in range(0, 2 * d, cfg.ROWS))
+
+
+@cocotb.test()
+async def rate(dut):
+    """Fast neighbours: groups follow each other without a gap, across phases, too."""
+    tb = TB(dut)
+    cfg = tb.cfg
+    for d, h in ((8, 8), (16, 8), (16, 64), (cfg.D_MAX, 8), (cfg.D_MAX, 40), (24, 24)):
+        if d > cfg.D_MAX:
+            continue
+        mode = random.randrange(3)
+        keys = 4 * cfg.KV_SLOTS
+        tb.new_job(d, h, mode, keys)
+        await tb.reset()
+        tiles = block_tiles(0, 1, keys, cfg.KV_SLOTS, interleaved=False)
+        for i, tile in enumerate(tiles):
+            for phase in tb.phases_of_tile(0, tile, range(tile.n), i == 0, i == len(tiles) - 1,
+                                           whole=True):
+                tb.ask(phase)
+        await tb.finish()
+        ends = tb.gen_cycles[cfg.KG_TOK - 1 :: cfg.KG_TOK]
+        gaps = {b - a for a, b in zip(ends[1:], ends[2:], strict=False)}
+        expected = group_cycles(cfg, d, h)
+        dut._log.info(f"d {d} h {h} mode {mode}: groups every {sorted(gaps)}, expected {expected}")
+        assert len(ends) == keys // cfg.KG_TOK and gaps == {expected}
+        assert expected <= tb.passes * max(h, cfg.ROWS * cfg.KG_TOK // 2)
+        assert tb.counts["busy"] == len(ends) * tb.passes * h
+
+
+@cocotb.test()
+async def latencies(dut):
+    """Cycles from a phase to its offer to fetch: of known keys, and with the weights of a head."""
+    tb = TB(dut)
+    cfg = tb.cfg
+    for d, h in ((8, 8), (16, 24)):
+        tb.new_job(d, h, 0, cfg.KV_SLOTS, vb_load=False)
+        await tb.reset()
+        p_valid, u_valid = reader(dut.p_valid), reader(dut.u_valid)
+        tile = block_tiles(0, 1, cfg.KV_SLOTS, cfg.KV_SLOTS)[0]
+        counts = [0, cfg.KV_SLOTS, 0, 1, 3, cfg.KV_SLOTS]
+        for i, n in enumerate(counts):
+            for phase in tb.phases_of_tile(0, tile, range(n), i == 0, False, whole=True):
+                tb.ask(phase)
+            while p_valid() != "1":
+                await RisingEdge(tb.clk)
+            start = tb.cycle
+            while u_valid() != "1":
+                await RisingEdge(tb.clk)
+            taken = tb.cycle - start
+            dut._log.info(f"d {d} h {h} phase of {n} keys: {taken} cycles to u_valid")
+            if i == 0:
+                weights = tb.passes * h * 2 * cfg.ROWS // tb.bus
+                assert weights <= taken <= weights + 8 + 3 * tb.passes, (taken, weights)
+            elif i > 1:
+                assert taken == (3 if n == 0 else 5 + 2 * n)
+            while any(tb.pending.values()) or int(dut.idle.value) == 0:
+                await RisingEdge(tb.clk)
+            for _ in range(8):
+                await RisingEdge(tb.clk)
+
+
+TESTS = ["jobs", "cached", "many_keys", "extremes", "transparent", "abort", "rate"]
 
 
 @pytest.mark.configs("tiny", "small")
-def test_thin(sim, config, seed):
-    run("kvgen", __name__, params(config), sim, testcase="thin", seed=seed)
+@pytest.mark.parametrize("case", [*TESTS, "wires", "latencies"])
+def test_kvgen(sim, config, seed, case):
+    run("kvgen", __name__, config.pick(*NAMES), sim, testcase=case, seed=seed)
 
 
-@pytest.mark.configs("tiny", "small")
-def test_jobs(sim, config, seed):
-    run("kvgen", __name__, params(config), sim, testcase="jobs", seed=seed)
+@pytest.mark.sims("verilator")
+@pytest.mark.parametrize("case", TESTS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shapes(sim, seed, shape, case):
+    run("kvgen", __name__, SHAPES[shape], sim, testcase=case, seed=seed)
+
+
+def test_shape_icarus(seed):
+    run("kvgen", __name__, SHAPES["wide"], "icarus", testcase="jobs", seed=seed)
+
+
+@pytest.mark.parametrize("change", [{"KG_TOK": 3}, {"KG_TOK": 2, "ROWS": 4}, {"KV_BUFS": 5},
+                                    {"KV_SLOTS": 4}, {"H_MAX": 100}])
+def test_illegal_parameters_are_refused(sim, change):
+    tiny = {"ROWS": 4, "D_MAX": 16, "BC_MAX": 16, "KV_SLOTS": 8, "BUS_BYTES": 8, "KEYS_MAX": 256,
+            "H_MAX": 64, "KG_TOK": 1, "WGT_WORDS": 512}
+    with pytest.raises(BuildError, match="illegal_parameter_kvgen"):
+        build("kvgen", {**tiny, **change}, sim)

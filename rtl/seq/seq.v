@@ -10,7 +10,7 @@
  * transfers are allowed to finish, then every stage is reset, so that the core is usable for the
  * next job.
  *
- * Latency from start to the first Q command about 75 cycles, to the first tile command 9 more.
+ * Latency from start to the first Q command 50 to 80 cycles, to the first tile command 8 more.
  *
  * Source: our decision (docs/architecture.md sections 1, 6 and 10).
  */

@@ -10,7 +10,7 @@
  * inside the stride gaps of an input is refused although no byte is shared. The vectors of one head
  * must span less than 4 GiB, so that address steps fit 32 bits.
  *
- * One 32x17 multiplier, used twice a buffer. Takes 32 cycles + 5 a buffer + heads/kv_heads, or the
+ * One 32x17 multiplier, used twice a buffer. Takes 28 cycles + 5 a buffer + heads/kv_heads, or the
  * time of seq_chunks in a predict job.
  *
  * Source: our decision (docs/architecture.md sections 3 and 10, codes in docs/registers.md).

@@ -6,7 +6,8 @@
  * Head dimension up to ROWS: a chunk holds as many whole heads as fit. Larger: a head is several
  * chunks. Counted by repeated subtraction, since a job needs it once.
  *
- * Takes up to 40 cycles + one for every KV head.
+ * Takes a few cycles + one for every head of a full chunk, every chunk (every head, where a head is
+ * several chunks) and every head of the last chunk.
  *
  * Source: our decision (docs/architecture.md section 10.1).
  */

@@ -70,9 +70,9 @@ reg [47:0] addr_reg, addr_next;
 
 wire [16:0] tokens = job_keys - token_reg;
 wire        chunk_last = chunk_reg + 17'd1 == chunks;
-// a word of ROWS codes is ROWS/2 bytes
+// a word of ROWS codes is ROWS/2 bytes, 8 words are 2 beats or more
 wire [19:0] bytes = {7'd0, job_h} << (ROWS_W - 1);
-wire [19:0] beats = (bytes + BUS_BYTES[19:0] - 20'd1) >> BUS_W;
+wire [19:0] beats = bytes >> BUS_W;
 
 assign active = active_reg;
 assign w_c_valid = active_reg;

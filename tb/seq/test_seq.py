@@ -738,6 +738,47 @@ async def soft_reset_in_a_load(dut):
     assert all(caught.values()), caught
 
 
+@cocotb.test()
+async def documented_times(dut):
+    """Cycles from the start to the first commands, and of the reading of a descriptor."""
+    tb = TB(dut)
+    await tb.reset()
+
+    async def count(signal):
+        cycles = 0
+        while getattr(dut, signal).value == 0:
+            await RisingEdge(dut.clk)
+            cycles += 1
+        return cycles
+
+    measured = 0
+    for kind in KINDS * 3:
+        job = legal_job(tb.cfg, random, kind)
+        tb.load(job)
+        await tb.pulse("start")
+        check = 29 + 5 * len(used(job))
+        if kind == "predict":
+            fit = max(1, tb.cfg.ROWS // job["d"])
+            last = 0 if job["d"] > tb.cfg.ROWS else (job["kv_heads"] - 1) % fit
+            assert await count("tc_valid") == check + 1 + fit + -(-job["kv_heads"] // fit) + last
+        else:
+            assert await count("qc_valid") == check + job["heads"] // job["kv_heads"]
+            assert await count("tc_valid") == 8
+        assert await tb.result() == (0, 0)
+        measured += 1
+    tb.memory[256] = words(job)
+    tb.load(job, next=256)
+    await tb.pulse("start_chain")
+    load = await count("d_wr_valid")
+    while int(dut.d_wr_word.value) != 63:
+        await RisingEdge(dut.clk)
+        load += 1
+    # The memory answers at once.
+    assert load == 66 + 256 // tb.cfg.BUS_BYTES
+    assert await tb.result() == (0, 0)
+    assert measured == 9
+
+
 def test_seq(sim, config, seed):
     cfg = Config.from_name(config.name)
     names = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES", "KEYS_MAX", "ADDR_W", "TWO_TERM",

@@ -10,7 +10,7 @@
 // Dense mode: each pass takes the next four slots instead of all words of the tile. With scores of
 // 0 the core orders them by slot; allowed slots are the first ones of a tile for every row, so
 // list position and slot are the same.
-// Not done here: the gather of keys and values, the lists' memory (sufa).
+// Not done here: the gather of keys and values, the lists' memory (next stage).
 // Latency, cycles: W = words of the tile, P = passes: P*(W+6) + 4 from the cycle in which a
 // tile is complete in its buffer to m_valid. Dense: P = ceil(n/4), W = 1.
 // Throughput: a tile per P*(W+6) + 4 cycles.
@@ -31,6 +31,8 @@ module sads #(
     parameter BC_MAX = 64,
     // Bits of a signed score, 4..32.
     parameter SC_W = 18,
+    // List buffers of the next stage, 2..4.
+    parameter LIST_BUFS = 4,
     // Bits of a slot number. Derived: leave at its default.
     parameter SLOT_W = $clog2(BC_MAX)
 ) (
@@ -50,7 +52,7 @@ module sads #(
     input  wire [`TD_W-1:0]               s_td,
     input  wire [ROWS*12*SC_W-1:0]        s_scores,
 
-    // List words to the ring of 4 list buffers, entry i of row r at index r*4 + i: {valid, slot}
+    // List words to a ring of LIST_BUFS buffers, entry i of row r at index r*4 + i: {valid, slot}
     output wire                           l_wr_valid,
     output wire [1:0]                     l_wr_buf,
     output wire [3:0]                     l_wr_word,
@@ -74,10 +76,9 @@ module sads #(
         if (ROWS < 4 || ROWS > 128 || (1 << $clog2(ROWS)) != ROWS
             || BC_MAX < 8 || BC_MAX > 64 || (1 << SLOT_W) != BC_MAX
             || COLS < 4 || COLS > BC_MAX || (1 << $clog2(COLS)) != COLS
-            || SC_W < 4 || SC_W > 32) begin : g_illegal
+            || SC_W < 4 || SC_W > 32 || LIST_BUFS < 2 || LIST_BUFS > 4) begin : g_illegal
             // No such module exists: elaboration stops here and names this instance.
-            illegal_parameter_sads_needs_powers_of_2_ROWS_4_128_BC_MAX_8_64_COLS_4_BC_MAX_SC_W_4_32
-                stop ();
+            illegal_parameter_sads_see_the_comments_of_its_parameters stop ();
         end
     endgenerate
 
@@ -87,6 +88,8 @@ module sads #(
     localparam [31:0] SECOND = WORDS;
     localparam ROW_W = 12 * SC_W;
     localparam ENTRY_W = SLOT_W + 1;
+    localparam [31:0] CREDITS = LIST_BUFS;
+    localparam [31:0] LAST_BUF = LIST_BUFS - 1;
 
     // ---- Score buffers ------------------------------------------------------------------------
     // The side which fills and the side which sorts take the two buffers in turn.
@@ -294,7 +297,7 @@ module sads #(
 
         credit_reg <= credit_reg + {2'b00, l_release} - {2'b00, load};
         if (emit) begin
-            l_buf_reg <= l_buf_reg + 2'd1;
+            l_buf_reg <= l_buf_reg == LAST_BUF[1:0] ? 2'd0 : l_buf_reg + 2'd1;
         end
 
         m_valid_reg <= emit || (m_valid_reg && !m_ready);
@@ -315,7 +318,7 @@ module sads #(
             s4_en_reg <= 1'b0;
             s5_en_reg <= 1'b0;
             s6_en_reg <= 1'b0;
-            credit_reg <= 3'd4;
+            credit_reg <= CREDITS[2:0];
             l_buf_reg <= 2'd0;
             m_valid_reg <= 1'b0;
         end

@@ -18,8 +18,6 @@ from tb.common.signals import KnownReader
 from tb.common.stream import StreamMonitor, StreamSink, StreamSource, pattern
 from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 
-LIST_BUFFERS = 4
-
 
 @dataclass
 class Job:
@@ -49,6 +47,7 @@ class TB:
 
     def __init__(self, dut, idle=0.0, backpressure=0.0, hold=0):
         self.dut, self.cfg, self.hold = dut, make_config(), hold
+        self.list_bufs = parameters().get("LIST_BUFS", 4)
         self.board = Scoreboard(dut._log)
         self.source = StreamSource(dut, "s", dut.clk, dut.rst, seed=random.getrandbits(32),
                                    fields=("first", "last", "td", "scores"),
@@ -127,11 +126,11 @@ class TB:
 
     def on_list(self, item):
         """A list word: its tile is the oldest one whose result has not come yet."""
-        assert item["buf"] == self.tiles % LIST_BUFFERS
+        assert item["buf"] == self.tiles % self.list_bufs
         assert item["word"] == len(self.words[-1]), "list words of a tile are not in order"
-        # The buffer must be one of four that were given back (or never used).
+        # The buffer must be one that was given back (or never used).
         held = self.tiles - self.released
-        assert held < LIST_BUFFERS, "list buffer is still in use"
+        assert held < self.list_bufs, "list buffer is still in use"
         self.most_held = max(self.most_held, held + 1)
         self.words[-1].append(item["data"])
 
@@ -279,7 +278,7 @@ async def random_jobs(dut, idle, backpressure, hold):
         job = Job(tb.cfg.BC_MAX, 4, tb.cfg.RADIUS_INF)
         await run_job(tb, job, [t for _ in range(8) for t in random_block(tb.cfg, job)[:1]])
         assert tb.ev_stall, "list buffers never ran out"
-        assert tb.most_held == LIST_BUFFERS, "not all list buffers were used"
+        assert tb.most_held == tb.list_bufs, "not all list buffers were used"
     tb.board.finish("valid", "slots", "union", "nsteps", "nsel")
     assert tb.ev_busy
 
@@ -391,7 +390,14 @@ def test_sads_shapes(sim, seed, rows, cols, bc_max, sc_w):
         seed=seed)
 
 
-@pytest.mark.parametrize("bad", [{"ROWS": 5}, {"COLS": 128}, {"BC_MAX": 128}, {"SC_W": 2}])
+@pytest.mark.parametrize("bufs", [2, 3])
+def test_sads_list_buffers(sim, seed, bufs):
+    run("sads", __name__, {"ROWS": 4, "COLS": 4, "BC_MAX": 16, "SC_W": 15, "LIST_BUFS": bufs}, sim,
+        seed=seed)
+
+
+@pytest.mark.parametrize("bad", [{"ROWS": 5}, {"COLS": 128}, {"BC_MAX": 128}, {"SC_W": 2},
+                                 {"LIST_BUFS": 5}])
 def test_illegal_parameters_are_refused(sim, bad):
     with pytest.raises(BuildError, match="illegal_parameter_sads"):
         build("sads", bad, sim)

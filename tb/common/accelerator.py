@@ -345,15 +345,20 @@ class Accelerator:
         await self.start(descriptor)
         return await self.finish(descriptor, limit)
 
+    async def run_chain(self, address, jobs, limit=1_000_000):
+        """Run the chain of ``jobs`` descriptors at an address; returns the counters of all."""
+        await self.start_chain(address)
+        await self.wait(limit)
+        completed = await self.read("JOBS")
+        if completed != jobs:
+            raise AssertionError(f"{completed} jobs completed without an error, not {jobs}")
+        return await self.counters()
+
     async def run_layer(self, plan: LayerPlan, there=None, limit=1_000_000) -> LayerDone:
         """Run a layer as a chain of two jobs; there: see ``place_layer``."""
         placed = self.place_layer(plan, there)
-        await self.start_chain(self.chain(
-            self.describe_layer(plan, placed, load=there is not None)))
-        await self.wait(limit)
-        counters = await self.counters()
-        if await self.read("JOBS") != 2:
-            raise AcceleratorError(0, await self.read("JOBS"))
+        jobs = self.describe_layer(plan, placed, load=there is not None)
+        counters = await self.run_chain(self.chain(jobs), len(jobs), limit)
         shape = (plan.kv_heads, plan.keys, plan.d)
         bits = valid_beats(plan.keys, self.cfg) * self.cfg.BUS_BYTES
         return LayerDone(

@@ -59,6 +59,7 @@ waves: env ## rerun one test (TEST=...) and keep its waves with a GTKWave view
 
 bench: env ## cycles and bytes of the machine on real shapes
 	@$(PYTHON) scripts/bench.py
+	@$(PYTHON) scripts/bench_layers.py
 
 list: env ## list the tests which `make regress` with the same variables would run
 	@$(PYTEST) --collect-only -q --slow --sim $(SIM) --config $(CONFIG) --seed $(SEED) \

@@ -26,7 +26,7 @@ from models.head import HeadResult, Job, KeySource, Stats, head_of_blocks
 from models.quantise import log2_multiplier, quantise, radius_to_int
 
 SMOOTHING = 0.5
-"""Default share of a channel's range that moves from X8 into the weight codes; see smooth()."""
+"""Default exponent of smooth()."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class KeyPlan:
     kp_exp: int
     kp_bias: int
     kp_shift: int
-    smooth: np.ndarray
+    smooth8: np.ndarray
     sx8: float
     sk8: float
 
@@ -54,7 +54,8 @@ class LayerPlan:
     mode     rope.OFF, INTERLEAVED or HALF
     kp_exp, kp_bias, kp_shift, kg_shift_k, kg_shift_v   registers
     job      the other settings of the attention job
-    smooth   float [H], X8 holds channel h of X times smooth[h] and the codes hold Wk over it
+    smooth8  float [H], x8 holds channel h of X times smooth8[h] and the codes hold Wk over it;
+             smooth: likewise for x, wk and wv
     sq, sx8, sx, sk8, sk, sv   scales of q, x8, x, predicted keys, K, and V and O
     """
 
@@ -72,6 +73,7 @@ class LayerPlan:
     kg_shift_k: int
     kg_shift_v: int
     job: Job
+    smooth8: np.ndarray
     smooth: np.ndarray
     sq: float
     sx8: float
@@ -146,14 +148,15 @@ class LayerResult:
 # ---- planning ---------------------------------------------------------------------------------
 
 
-def smooth(x: np.ndarray, wk: np.ndarray, share: float) -> np.ndarray:
-    """Factors a > 0 for the channels of X, float [H]: x*a and wk/a have the same product.
+def smooth(x: np.ndarray, w: np.ndarray, share: float) -> np.ndarray:
+    """Factors a > 0 for the channels of X, float [H]: x*a and w/a have the same product.
 
-    a = peak(wk)**share / peak(x)**(1-share), per channel over all tokens or all outputs. Without
-    it a few large channels set the step of X8 and the others keep few bits; a weight loses
-    nothing by it, because a code has the same relative error at every size.
+    x [keys, H], w [heads, H, d]; a = peak(w)**share / peak(x)**(1-share), per channel over all
+    tokens or all outputs. Without it a few large channels set the step of X8 and of X and leave
+    few bits to the others; weight codes lose nothing by it, since they have the same relative
+    error at every size. The host folds a into the gain of the norm before the layer.
     """
-    px, pw = np.abs(x).max(axis=0), np.abs(wk).max(axis=(0, 2))
+    px, pw = np.abs(x).max(axis=0), np.abs(w).max(axis=(0, 2))
     used = (px > 0) & (pw > 0)
     a = np.where(used, pw, 1.0) ** share / np.where(used, px, 1.0) ** (1 - share)
     return np.where(used, a, 1.0)
@@ -309,9 +312,12 @@ def plan_layer(
     keys, d = len(x), q.shape[-1]
     rt = rope.table(keys, d, rope_theta) if mode else None
     key_plan = plan_keys(x, wk, cfg, mode, rt, code_snap=code_snap, smoothing=smoothing)
-    x16, sx = quantise(x, 16)
-    wk16, swk = quantise(wk, 16)
-    wv16, swv = quantise(wv, 16)
+    # Both kinds of weights count alike, however large their scales are.
+    both = np.concatenate([w / (np.abs(w).max() or 1.0) for w in (wk, wv)])
+    a = np.ones(x.shape[1]) if smoothing is None else smooth(x, both, smoothing)
+    x16, sx = quantise(x * a, 16)
+    wk16, swk = quantise(wk / a[:, None], 16)
+    wv16, swv = quantise(wv / a[:, None], 16)
     shift_k = choose_shift(np.stack([kvgen.sums(x16, w) for w in wk16]), mode, rt)
     shift_v = choose_shift(np.stack([kvgen.sums(x16, w) for w in wv16]), rope.OFF, None)
     q16, sq = quantise(q, 16)
@@ -325,7 +331,7 @@ def plan_layer(
               radius=radius_to_int(radius_nats, sq, key_plan.sk8, d, snap, cfg), snap=snap,
               dense=dense, causal=causal, offset=offset, interleaved=interleaved)
     return LayerPlan(q=q16, x=x16, wk=wk16, wv=wv16, rt=rt, mode=mode, kg_shift_k=shift_k,
-                     kg_shift_v=shift_v, job=job.checked(cfg), sq=sq, sx=sx, sk=sk,
+                     kg_shift_v=shift_v, job=job.checked(cfg), smooth=a, sq=sq, sx=sx, sk=sk,
                      sv=swv * sx * 2.0**shift_v, **vars(key_plan))
 
 
@@ -377,10 +383,9 @@ def chunk_beats(
     rows: list[tuple[int, int]], h: int, d: int, mode: int, cfg: Config
 ) -> tuple[int, int, int]:
     """Beats that a chunk (an entry of dlzs.chunks) moves: codes, once for each group of tokens;
-    its part of the table row and predicted keys written, for each token."""
+    the table row and predicted keys written, for each token."""
     dims = rope.pair_dims(d, mode)
-    head = rows[0][0]
-    table = cfg.beats16(sum(1 for r, _ in rows if r == head)) if mode else 0
+    table = cfg.beats16(d) if mode else 0
     # Bus words of the head's vector in which the predicted elements lie.
     out = len({(r, int(dims[o]) // cfg.BUS_BYTES) for r, o in rows})
     return h * cfg.ROWS // (2 * cfg.BUS_BYTES), table, out

@@ -20,7 +20,7 @@ module sofa_top #(
     parameter COLS = 8,
     // Largest head dimension, power of two 16..256, at least BUS_BYTES
     parameter D_MAX = 64,
-    // Largest tile and K/V buffer slots, power of two, BUS_BYTES..64
+    // Largest tile, power of two, BUS_BYTES..64
     parameter BC_MAX = 32,
     // AXI data bytes, power of two 8..64
     parameter BUS_BYTES = 16,
@@ -38,8 +38,18 @@ module sofa_top #(
     parameter DIV_ROWS = ROWS < 32 ? ROWS : 32,
     // K8 tile buffers in the ring, 2..4
     parameter K8_BUFS = 2,
-    // K tile and V tile buffers in the rings, 2..4
-    parameter KV_BUFS = 2
+    // K and V buffers in the rings, 2..4
+    parameter KV_BUFS = 2,
+    // Key slots of a K or V buffer, power of two, max(BUS_BYTES, 8)..BC_MAX
+    parameter KV_SLOTS = BC_MAX,
+    // Largest model dimension, power of two 64..4096
+    parameter H_MAX = 1024,
+    // Tokens that KVGEN projects in parallel: 1, 2, 4; 1 where ROWS < BUS_BYTES
+    parameter KG_TOK = 1,
+    // KVGEN weight memory, words of ROWS x 16 bits, 64..65536
+    parameter WGT_WORDS = 4608,
+    // Pairs that the K^ path rotates in a cycle, power of two 1..ROWS/2
+    parameter ROPE_PAIRS = 1
 ) (
     input  wire                         clk,
     input  wire                         rst,
@@ -91,14 +101,14 @@ module sofa_top #(
     input  wire [1:0]                   m_axi_bresp,
     input  wire                         m_axi_bvalid,
     output wire                         m_axi_bready,
-    output wire [1:0]                   m_axi_arid,
+    output wire [2:0]                   m_axi_arid,
     output wire [ADDR_W-1:0]            m_axi_araddr,
     output wire [7:0]                   m_axi_arlen,
     output wire [2:0]                   m_axi_arsize,
     output wire [1:0]                   m_axi_arburst,
     output wire                         m_axi_arvalid,
     input  wire                         m_axi_arready,
-    input  wire [1:0]                   m_axi_rid,
+    input  wire [2:0]                   m_axi_rid,
     input  wire [BUS_BYTES*8-1:0]       m_axi_rdata,
     input  wire [1:0]                   m_axi_rresp,
     input  wire                         m_axi_rlast,
@@ -120,6 +130,11 @@ sofa_core #(
     .DIV_ROWS(DIV_ROWS),
     .K8_BUFS(K8_BUFS),
     .KV_BUFS(KV_BUFS),
+    .KV_SLOTS(KV_SLOTS),
+    .H_MAX(H_MAX),
+    .KG_TOK(KG_TOK),
+    .WGT_WORDS(WGT_WORDS),
+    .ROPE_PAIRS(ROPE_PAIRS),
     .TAPS(0)
 ) core_inst (
     .clk(clk),
@@ -187,6 +202,17 @@ sofa_core #(
     .tap_t_union(),
     .tap_t_nsteps(),
     .tap_t_nsel(),
+    .tap_pl_valid(),
+    .tap_pl_buf(),
+    .tap_pl_word(),
+    .tap_pl_data(),
+    .tap_p_valid(),
+    .tap_p_td(),
+    .tap_p_slots(),
+    .tap_p_mask(),
+    .tap_p_nsteps(),
+    .tap_g_valid(),
+    .tap_g_mask(),
     .tap_e_valid(),
     .tap_e_row(),
     .tap_e_za(),

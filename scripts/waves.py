@@ -26,7 +26,7 @@ from tb import runner  # noqa: E402
 
 WAVES = runner.BUILD / "waves"
 # Stages in the order of the data flow; other signals come behind them.
-STAGES = ("csr", "seq", "fetch", "dlzs", "sads", "sufa", "store", "common")
+STAGES = ("csr", "seq", "fetch", "dlzs", "rope", "sads", "rass", "kvgen", "sufa", "store", "common")
 # What a reader wants to see first inside a stage.
 FIRST = (r"^(clk|rst)$", r"state", r"(valid|ready|start|busy|done|last)(_reg)?$")
 MAX_PER_GROUP = 60

@@ -187,7 +187,8 @@ module sufa #(
 
     wire unused_td = &{1'b0, k_t_td[`TD_N], k_t_td[`TD_FIRST], k_t_td[`TD_CAUSAL], k_t_td[`TD_REL],
                        k_t_td[`TD_KSTEP], k_t_td[`TD_KADDR], k_t_td[`TD_VADDR], k_t_td[`TD_KINC],
-                       k_t_td[`TD_VINC]};
+                       k_t_td[`TD_VINC], k_t_td[`TD_K0], k_t_td[`TD_KVNEW],
+                       k_t_td[`TD_KVLAST]};
 
     assign tq_data = {k_t_td[`TD_OADDR], k_t_td[`TD_ROWS], k_t_td[`TD_LAST], k_t_nsteps};
 

@@ -19,7 +19,7 @@ module sofa_tb #(
     parameter COLS = 8,
     // Largest head dimension, power of two 16..256, at least BUS_BYTES
     parameter D_MAX = 64,
-    // Largest tile and K/V buffer slots, power of two, BUS_BYTES..64
+    // Largest tile, power of two, BUS_BYTES..64
     parameter BC_MAX = 32,
     // AXI data bytes, power of two 8..64
     parameter BUS_BYTES = 16,
@@ -37,10 +37,21 @@ module sofa_tb #(
     parameter DIV_ROWS = ROWS < 32 ? ROWS : 32,
     // K8 tile buffers in the ring, 2..4
     parameter K8_BUFS = 2,
-    // K tile and V tile buffers in the rings, 2..4
+    // K and V buffers in the rings, 2..4
     parameter KV_BUFS = 2,
-    // Derived: slot index bits
+    // Key slots of a K or V buffer, power of two, max(BUS_BYTES, 8)..BC_MAX
+    parameter KV_SLOTS = BC_MAX,
+    // Largest model dimension, power of two 64..4096
+    parameter H_MAX = 1024,
+    // Tokens that KVGEN projects in parallel: 1, 2, 4; 1 where ROWS < BUS_BYTES
+    parameter KG_TOK = 1,
+    // KVGEN weight memory, words of ROWS x 16 bits, 64..65536
+    parameter WGT_WORDS = 4608,
+    // Pairs that the K^ path rotates in a cycle, power of two 1..ROWS/2
+    parameter ROPE_PAIRS = 1,
+    // Derived: slot index bits, of a tile and of a buffer
     parameter SLOT_W = $clog2(BC_MAX),
+    parameter KSLOT_W = $clog2(KV_SLOTS),
     // Derived: score bits
     parameter SC_W = 8 + SC_FRAC + $clog2(D_MAX),
     // Derived: sum of weights bits
@@ -100,14 +111,14 @@ module sofa_tb #(
     input  wire [1:0]                   m_axi_bresp,
     input  wire                         m_axi_bvalid,
     output wire                         m_axi_bready,
-    output wire [1:0]                   m_axi_arid,
+    output wire [2:0]                   m_axi_arid,
     output wire [ADDR_W-1:0]            m_axi_araddr,
     output wire [7:0]                   m_axi_arlen,
     output wire [2:0]                   m_axi_arsize,
     output wire [1:0]                   m_axi_arburst,
     output wire                         m_axi_arvalid,
     input  wire                         m_axi_arready,
-    input  wire [1:0]                   m_axi_rid,
+    input  wire [2:0]                   m_axi_rid,
     input  wire [BUS_BYTES*8-1:0]       m_axi_rdata,
     input  wire [1:0]                   m_axi_rresp,
     input  wire                         m_axi_rlast,
@@ -139,6 +150,29 @@ module sofa_tb #(
     output wire [BC_MAX-1:0]            tap_t_union,
     output wire [7:0]                   tap_t_nsteps,
     output wire [15:0]                  tap_t_nsel,
+
+    /*
+     * Tap: list word of a phase leaving rass
+     */
+    output wire                         tap_pl_valid,
+    output wire [1:0]                   tap_pl_buf,
+    output wire [3:0]                   tap_pl_word,
+    output wire [ROWS*4*(KSLOT_W+1)-1:0] tap_pl_data,
+
+    /*
+     * Tap: phase leaving rass
+     */
+    output wire                         tap_p_valid,
+    output wire [`TD_W-1:0]             tap_p_td,
+    output wire [KV_SLOTS*SLOT_W-1:0]   tap_p_slots,
+    output wire [KV_SLOTS-1:0]          tap_p_mask,
+    output wire [7:0]                   tap_p_nsteps,
+
+    /*
+     * Tap: phase leaving kvgen for the gather; mask: keys read from memory
+     */
+    output wire                         tap_g_valid,
+    output wire [KV_SLOTS-1:0]          tap_g_mask,
 
     /*
      * Tap: a row's pair step leaving an exp unit of sufa
@@ -177,7 +211,12 @@ sofa_core #(
     .EXP_ROWS(EXP_ROWS),
     .DIV_ROWS(DIV_ROWS),
     .K8_BUFS(K8_BUFS),
-    .KV_BUFS(KV_BUFS)
+    .KV_BUFS(KV_BUFS),
+    .KV_SLOTS(KV_SLOTS),
+    .H_MAX(H_MAX),
+    .KG_TOK(KG_TOK),
+    .WGT_WORDS(WGT_WORDS),
+    .ROPE_PAIRS(ROPE_PAIRS)
 ) core_inst (
     .clk(clk),
     .rst(rst),
@@ -244,6 +283,17 @@ sofa_core #(
     .tap_t_union(tap_t_union),
     .tap_t_nsteps(tap_t_nsteps),
     .tap_t_nsel(tap_t_nsel),
+    .tap_pl_valid(tap_pl_valid),
+    .tap_pl_buf(tap_pl_buf),
+    .tap_pl_word(tap_pl_word),
+    .tap_pl_data(tap_pl_data),
+    .tap_p_valid(tap_p_valid),
+    .tap_p_td(tap_p_td),
+    .tap_p_slots(tap_p_slots),
+    .tap_p_mask(tap_p_mask),
+    .tap_p_nsteps(tap_p_nsteps),
+    .tap_g_valid(tap_g_valid),
+    .tap_g_mask(tap_g_mask),
     .tap_e_valid(tap_e_valid),
     .tap_e_row(tap_e_row),
     .tap_e_za(tap_e_za),

@@ -2,11 +2,14 @@
 """Whole jobs on the simulated core, from plain Python.
 
     spec = JobSpec.planned("one head", q, k, v, cfg, causal=True, quota=8)   # float arrays
-    outcomes = simulate([spec], "small", "verilator")
+    layer = LayerSpec.planned("a layer", x, wk, wv, q, cfg, rope_theta=1e4, causal=True, quota=8)
+    outcomes = simulate([spec, layer], "small", "verilator")
 
 builds the core, runs every job one after another in one simulation through the host driver, and
 scores the output of each, and with ``taps`` every value between the stages, bit for bit against
-the reference model. The cocotb side of it is ``run_jobs`` below.
+the reference model. A layer is a chain of two jobs: it predicts the keys, then makes K and V where
+attention needs them; what it leaves in memory is scored, too. The cocotb side of it is
+``run_jobs`` below.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import numpy as np
 
 from models.config import Config
 from models.head import Job, JobResult, Stats, run_job
+from models.layer import LayerPlan, LayerResult, plan_layer, run_layer
 from models.plan import plan
 from models.quantise import Quantised
 from tb.common.accelerator import Accelerator
@@ -51,6 +55,31 @@ class JobSpec:
         """The reference model's result of this job."""
         n = self.numbers
         return run_job(n.q, n.k, n.v, n.k8, self.job, cfg, trace)
+
+
+@dataclass
+class LayerSpec:
+    """A layer from X. valid: bool [kv_heads, keys], K and V that an earlier job has left (VB_LOAD),
+    None: there are none. ``name`` appears in messages."""
+
+    plan: LayerPlan
+    name: str = ""
+    valid: np.ndarray | None = None
+
+    @classmethod
+    def planned(cls, name, x, wk, wv, q, cfg, **settings):
+        """The layer for float arrays x [keys, H], wk, wv [kv_heads, H, d], q [heads, rows, d];
+        ``settings`` are those of ``models.layer.plan_layer``."""
+        return cls(plan_layer(x, wk, wv, q, cfg, **settings), name)
+
+    @property
+    def job(self) -> Job:
+        """Settings of the attention job."""
+        return self.plan.job
+
+    def reference(self, cfg, trace=False) -> LayerResult:
+        """The reference model's result of this layer."""
+        return run_layer(self.plan, cfg, self.valid, trace)
 
 
 @dataclass
@@ -130,10 +159,15 @@ async def run_jobs(dut):
         if options.score:
             want = spec.reference(acc.cfg, trace=taps is not None)
         if taps:
-            taps.expect(spec.job, want)
+            taps.expect(spec.job, want.heads)
         start = time.monotonic()
-        n = spec.numbers
-        done = await acc.run(n.q, n.k, n.v, n.k8, spec.job, limit=CYCLE_LIMIT)
+        if isinstance(spec, LayerSpec):
+            done = await acc.run_layer(spec.plan, full(spec, acc.cfg), limit=CYCLE_LIMIT)
+            if want is not None:
+                check_memory(scoreboard, done, want, acc.cfg)
+        else:
+            n = spec.numbers
+            done = await acc.run(n.q, n.k, n.v, n.k8, spec.job, limit=CYCLE_LIMIT)
         wall = time.monotonic() - start
         if want is not None:
             scoreboard.compare("output", want.out, done.out, axes=("head", "row", "element"),
@@ -157,12 +191,36 @@ async def run_jobs(dut):
     Path(target).write_bytes(pickle.dumps(outcomes))
 
 
-def check_counters(scoreboard: Scoreboard, counters: dict, want: JobResult, cfg):
+def full(spec: LayerSpec, cfg):
+    """K and V of every key and the valid ones, what an earlier job left; None when nothing."""
+    if spec.valid is None:
+        return None
+    made = spec.reference(cfg)
+    return made.k, made.v, spec.valid
+
+
+def check_memory(scoreboard: Scoreboard, done, want: LayerResult, cfg):
+    """Compare what a layer leaves in memory: predicted keys; K and V of the keys that exist, the
+    others untouched; the bits that say which exist."""
+    axes = ("kv head", "key", "element")
+    scoreboard.compare("predicted keys", want.k8, done.k8, axes=axes, width=8)
+    for name, made, got in (("generated K", want.k, done.k), ("generated V", want.v, done.v)):
+        there = np.where(want.valid[:, :, None], made, done.untouched)
+        scoreboard.compare(name, there, got, axes=axes, width=16)
+    scoreboard.compare("valid bits", want.valid_image(cfg), done.valid, axes=("kv head", "byte"),
+                       width=8)
+
+
+def check_counters(scoreboard: Scoreboard, counters: dict, want: JobResult | LayerResult, cfg):
     """Compare the counters that the model predicts exactly."""
     stats = want.stats
+    tiles, predict = len(stats.slots), getattr(want, "predict", None)
+    if predict:
+        stats = predict + stats
     expected = {
-        "TILES": len(stats.slots), "BLOCKS": len(stats.rows_per_block),
+        "TILES": tiles, "BLOCKS": len(stats.rows_per_block), "PHASES": len(stats.nsteps),
         "SELECTED": stats.selected, "UNION": sum(stats.union), "STEPS": sum(stats.nsteps),
+        "GENERATED": sum(stats.generated), "REUSED": sum(stats.reused),
         "MAX_UPDATES": stats.max_updates,
         **{f"BEATS_{name.upper()}": count // cfg.BUS_BYTES
            for name, count in stats.bytes.items()},

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores every value that one stage of the core hands to the next against the reference model.
 
-The taps of ``sofa_tb`` show scores (DLZS), list words and tiles (SADS), scaled scores, weights and
+The taps of ``sofa_tb`` show scores (DLZS), list words and tiles (SADS), phases and their list words
+(RASS), the keys of a phase which are read and not made (KVGEN), scaled scores, weights and
 reference exponents of each pair step (exp units of SU-FA), and the flush of each block. The first
 wrong value raises an AssertionError which names stage, tile, query row, key and bit, so the stage
 that made it is known.
@@ -14,8 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.config import Config
-from models.head import BlockResult, Job, JobResult
+from models.config import Config, clog2
+from models.head import BlockResult, HeadResult, Job
+from models.rass import Phase
 from models.tiling import unpack_td
 from tb.common.scoreboard import Scoreboard, unpack
 from tb.common.stream import StreamMonitor
@@ -23,21 +25,32 @@ from tb.common.stream import StreamMonitor
 LANES = 12
 """Scores of a row in one score word."""
 LIST_BUFFERS = 4
+"""List buffers of SU-FA. SADS has as many where a tile is a phase, else those of RASS."""
+RASS_BUFFERS = 2
 
-STAGES = ("dlzs scores", "sads list", "sads tile", "sufa z", "sufa p", "sufa m", "sufa dm",
-          "sufa o", "sufa l", "sufa R")
+STAGES = ("dlzs scores", "sads list", "sads tile", "rass list", "rass phase", "kvgen", "sufa z",
+          "sufa p", "sufa m", "sufa dm", "sufa o", "sufa l", "sufa R")
 
 
 @dataclass
 class _Place:
-    """One expected tile: its block, its number within the block, and the head."""
+    """One expected tile or phase: its block, its numbers within the block, and the head."""
 
     head: int
     block: BlockResult
     number: int
+    part: int = 0
+
+    @property
+    def phase(self) -> Phase:
+        return self.block.phases[self.number][self.part]
+
+    @property
+    def made(self) -> np.ndarray:
+        return self.block.made[self.number][self.part]
 
     def where(self):
-        return {"tile": self.number, "head": self.head, "row": self.block.row}
+        return {"tile": self.number, "phase": self.part, "head": self.head, "row": self.block.row}
 
 
 class TapScorer:
@@ -52,8 +65,9 @@ class TapScorer:
     def __init__(self, dut, cfg: Config, scoreboard: Scoreboard):
         self._cfg, self._sb = cfg, scoreboard
         # List buffer of the job's first tile: the ring goes on from one job to the next.
-        self._ring = 0
-        self._tiles = []
+        self._ring, self._phase_ring = 0, 0
+        self._buffers = LIST_BUFFERS if cfg.KV_SLOTS == cfg.BC_MAX else RASS_BUFFERS
+        self._tiles, self._phases = [], []
 
         def watch(name, fields, callback):
             # Scores of unused slots and fields of invalid entries are unknown in Icarus.
@@ -63,34 +77,44 @@ class TapScorer:
         watch("tap_s", ("td", "scores"), self._score_word)
         watch("tap_l", ("buf", "word", "data"), self._list_word)
         watch("tap_t", ("td", "union", "nsteps", "nsel"), self._tile)
+        watch("tap_pl", ("buf", "word", "data"), self._phase_word)
+        watch("tap_p", ("td", "slots", "mask", "nsteps"), self._phase)
+        watch("tap_g", ("mask",), self._gather)
         watch("tap_e", ("valid", "row", "za", "zb", "pa", "pb", "va", "vb", "m", "dm"), self._step)
         watch("tap_o", ("elem", "data", "sum", "rcp"), self._flush)
 
-    def expect(self, job: Job, result: JobResult):
-        """The job that starts next, and the traced model's result of it."""
-        self._ring = (self._ring + len(self._tiles)) % LIST_BUFFERS
+    def expect(self, job: Job, heads: list[HeadResult]):
+        """The attention job that starts next, and the traced model's results of its heads."""
+        self._ring = (self._ring + len(self._tiles)) % self._buffers
+        self._phase_ring = (self._phase_ring + len(self._phases)) % LIST_BUFFERS
         self._job = job
-        self._tiles, self._steps, self._blocks = [], [], []
+        self._tiles, self._phases, self._steps, self._blocks = [], [], [], []
         self._at_score, self._word = 0, 0
         self._at_tile, self._words_seen = 0, {}
+        self._at_phase, self._phase_words_seen, self._at_gather = 0, {}, 0
         self._at_step = np.zeros(self._cfg.ROWS // self._cfg.EXP_ROWS, int)
         self._at_block = 0
-        for head, head_result in enumerate(result.heads):
+        for head, head_result in enumerate(heads):
             for block in head_result.blocks:
                 self._blocks.append((head, block))
                 self._tiles += [_Place(head, block, t) for t in range(len(block.tiles))]
-                # step of the block -> its tile and its number within the tile
+                # step of the block -> its phase and its number within the phase
                 step = 0
-                for t, chosen in enumerate(block.lists):
-                    for i in range(chosen.nsteps):
-                        self._steps.append((_Place(head, block, t), step, i))
-                        step += 1
+                for t, phases in enumerate(block.phases):
+                    for p, phase in enumerate(phases):
+                        place = _Place(head, block, t, p)
+                        self._phases.append(place)
+                        for i in range(phase.nsteps):
+                            self._steps.append((place, step, i))
+                            step += 1
 
     def finish(self):
         """Check that every expected value has been seen."""
         left = {
             "tiles at the scores": 0 if self._job.dense else len(self._tiles) - self._at_score,
             "tiles at the lists": len(self._tiles) - self._at_tile,
+            "phases": len(self._phases) - self._at_phase,
+            "gather orders": len(self._phases) - self._at_gather,
             "pair steps": int((len(self._steps) * self._cfg.EXP_ROWS - self._at_step).sum()),
             "blocks at the flush": len(self._blocks) - self._at_block,
         }
@@ -101,10 +125,10 @@ class TapScorer:
         assert at < len(self._tiles), f"{stage}: tile {at} came, {len(self._tiles)} expected"
         return self._tiles[at]
 
-    def _check_td(self, stage, place, word):
+    def _check_td(self, stage, place, word, **changes):
         tile, got = place.block.tiles[place.number], unpack_td(word)
         for name in ("n", "rows", "first", "last", "causal", "rel", "kstep"):
-            self._sb.compare(stage, [int(getattr(tile, name))], [got[name]],
+            self._sb.compare(stage, [int(changes.get(name, getattr(tile, name)))], [got[name]],
                              axes=(f"td.{name}",), where=place.where())
 
     def _score_word(self, item):
@@ -128,22 +152,30 @@ class TapScorer:
         if self._word == -(-tile.n // cfg.COLS) * groups:
             self._word, self._at_score = 0, self._at_score + 1
 
-    def _list_word(self, item):
-        cfg = self._cfg
-        at = self._at_tile + (item["buf"] - self._ring - self._at_tile) % LIST_BUFFERS
-        place = self._expected_tile(at, "sads list")
-        chosen = place.block.lists[place.number]
-        first = 4 * item["word"]
-        got = unpack(item["data"], cfg.ROWS * 4, cfg.SLOT_W + 1).reshape(cfg.ROWS, 4)
-        valid = got >> cfg.SLOT_W
-        entry = np.where(valid == 1, got, 0)
-        want = np.zeros((cfg.ROWS, 4), np.int64)
+    def _compare_word(self, stage, chosen, item, slot_w, place):
+        """One list word of four entries a row against a Selection."""
+        rows, first = self._cfg.ROWS, 4 * item["word"]
+        got = unpack(item["data"], rows * 4, slot_w + 1).reshape(rows, 4)
+        entry = np.where(got >> slot_w == 1, got, 0)
+        want = np.zeros((rows, 4), np.int64)
         part = chosen.valid[:, first : first + 4]
         want[: part.shape[0], : part.shape[1]] = np.where(
-            part, chosen.slots[:, first : first + 4] | 1 << cfg.SLOT_W, 0)
-        self._sb.compare("sads list", want, entry, axes=("row", "position"),
-                         width=cfg.SLOT_W + 1,
+            part, chosen.slots[:, first : first + 4] | 1 << slot_w, 0)
+        self._sb.compare(stage, want, entry, axes=("row", "position"), width=slot_w + 1,
                          where={**place.where(), "position": first})
+
+    @staticmethod
+    def _check_words(stage, chosen, seen, place):
+        """Every word with a valid entry was written."""
+        used = np.flatnonzero(chosen.valid.any(axis=0)) if chosen.valid.shape[1] else ()
+        missing = {int(p) // 4 for p in used} - seen
+        assert not missing, f"{stage}: {place.where()}: words {sorted(missing)} never written"
+
+    def _list_word(self, item):
+        at = self._at_tile + (item["buf"] - self._ring - self._at_tile) % self._buffers
+        place = self._expected_tile(at, "sads list")
+        self._compare_word("sads list", place.block.lists[place.number], item, self._cfg.SLOT_W,
+                           place)
         self._words_seen.setdefault(at, set()).add(item["word"])
 
     def _tile(self, item):
@@ -154,11 +186,44 @@ class TapScorer:
                            ("nsel", chosen.nsel)):
             self._sb.compare("sads tile", [want], [item[name]], axes=(name,),
                              where=place.where())
-        used = chosen.valid.shape[1] and chosen.valid.any(axis=0)
-        needed = {p // 4 for p in np.flatnonzero(used)}
-        missing = needed - self._words_seen.pop(self._at_tile, set())
-        assert not missing, f"sads list: {place.where()}: words {sorted(missing)} never written"
+        self._check_words("sads list", chosen, self._words_seen.pop(self._at_tile, set()), place)
         self._at_tile += 1
+
+    def _expected_phase(self, at, stage):
+        assert at < len(self._phases), f"{stage}: phase {at} came, {len(self._phases)} expected"
+        return self._phases[at]
+
+    def _phase_word(self, item):
+        at = self._at_phase + (item["buf"] - self._phase_ring - self._at_phase) % LIST_BUFFERS
+        place = self._expected_phase(at, "rass list")
+        self._compare_word("rass list", place.phase.lists, item, clog2(self._cfg.KV_SLOTS), place)
+        self._phase_words_seen.setdefault(at, set()).add(item["word"])
+
+    def _phase(self, item):
+        cfg, place = self._cfg, self._expected_phase(self._at_phase, "rass phase")
+        phase, count = place.phase, len(place.block.phases[place.number])
+        tile = place.block.tiles[place.number]
+        self._check_td("rass phase", place, item["td"],
+                       first=tile.first and place.part == 0,
+                       last=tile.last and place.part == count - 1)
+        for name, want in (("mask", phase.mask_word), ("nsteps", phase.nsteps)):
+            self._sb.compare("rass phase", [want], [item[name]], axes=(name,),
+                             where=place.where())
+        slots = unpack(item["slots"], cfg.KV_SLOTS, cfg.SLOT_W)[: len(phase.mask)]
+        self._sb.compare("rass phase", phase.loaded, slots[phase.mask], axes=("buffer slot",),
+                         where=place.where())
+        self._check_words("rass list", phase.lists,
+                          self._phase_words_seen.pop(self._at_phase, set()), place)
+        self._at_phase += 1
+
+    def _gather(self, mask):
+        place = self._expected_phase(self._at_gather, "kvgen")
+        keys = place.block.tiles[place.number].keys[place.phase.keys]
+        read = place.phase.mask & ~np.isin(keys, place.made)
+        want = sum(1 << int(s) for s in np.flatnonzero(read))
+        self._sb.compare("kvgen", [want], [mask], axes=("read mask",),
+                         where=place.where())
+        self._at_gather += 1
 
     def _step(self, item):
         cfg = self._cfg
@@ -175,7 +240,7 @@ class TapScorer:
             place, step, in_tile = self._steps[at]
             self._at_step[unit] += 1
             row = unit * shared + int(local[unit])
-            block, chosen = place.block, place.block.lists[place.number]
+            block, chosen = place.block, place.phase.lists
             where = {**place.where(), "row": block.row + row, "step": in_tile}
             rows = len(block.out)
             if row >= rows:
@@ -184,7 +249,7 @@ class TapScorer:
             trace = block.trace
             want = trace.valid[step][row]
             slots = chosen.slots[row, 2 * in_tile : 2 * in_tile + 2]
-            where["key"] = block.tiles[place.number].keys[slots]
+            where["key"] = block.tiles[place.number].keys[place.phase.keys[slots]]
             if len(slots) < 2:
                 where["key"] = [*where["key"], -1]
             self._sb.compare("sufa p", want, ok[unit], axes=("key",), where=where)

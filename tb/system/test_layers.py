@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers from X through the core: key prediction, on-demand K and V, chains; scored at every tap,
+output and memory against the reference model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models import rope, workloads
+from models.bounds import layer_bounds
+from models.config import Config
+from scripts.configs import CONFIGS
+from tb.system.simulate import LayerSpec, Options, simulate
+from tb.system.test_system import ROUGH_MEMORY
+
+
+def random_layer(cfg: Config, rng, number, size):
+    """A random legal layer on random numbers; ``size`` scales rows and keys."""
+    while True:
+        d = 8 * int(rng.integers(1, cfg.D_MAX // 8 + 1))
+        most = min(cfg.H_MAX, cfg.WGT_WORDS // -(-2 * d // cfg.ROWS), 16 * size)
+        if most >= 8:
+            break
+    h = 8 * int(rng.integers(1, most // 8 + 1))
+    keys = int(rng.integers(1, min(size * cfg.BC_MAX, cfg.KEYS_MAX) + 1))
+    rows = int(rng.integers(1, size * cfg.ROWS + 1))
+    kv_heads = int(rng.integers(1, 4))
+    heads = kv_heads * int(rng.integers(1, 3))
+    mode = int(rng.integers(3))
+    low = max(cfg.COLS, 4).bit_length() - 1
+    bc = 1 << int(rng.integers(low, cfg.SLOT_W + 1))
+    spec = LayerSpec.planned(
+        f"random layer {number}", rng.normal(size=(keys, h)),
+        rng.normal(size=(kv_heads, h, d)), rng.normal(size=(kv_heads, h, d)),
+        rng.normal(size=(heads, rows, d)) * float(rng.choice([0.3, 2.0])), cfg, mode=mode,
+        rope_theta=float(rng.choice([1e2, 1e5])) if mode else 0.0, causal=bool(rng.integers(2)),
+        bc=bc, quota=int(rng.integers(1, bc + 1)),
+        radius_nats=None if rng.random() < 0.4 else float(rng.uniform(0, 10)),
+        dense=bool(rng.random() < 0.15), interleaved=bool(rng.random() < 0.7))
+    if rng.random() < 0.3:
+        spec.valid = rng.random((kv_heads, keys)) < rng.random()
+    return spec
+
+
+@pytest.mark.configs("tiny", "small")
+def test_random_layers(sim, config, seed):
+    """Random shapes, settings and RoPE modes over a memory with stalls and reordering; some go on
+    where an earlier job stopped."""
+    cfg = Config.from_name(config.name)
+    rng = np.random.default_rng(seed)
+    few = config.name == "small" and sim == "icarus"
+    count, size = (2, 1) if few else (20, 3) if config.name == "tiny" else (8, 2)
+    specs = [random_layer(cfg, rng, i, size) for i in range(count)]
+    outcomes = simulate(specs, config.name, sim, seed=seed,
+                        options=Options(memory=ROUGH_MEMORY, padding=1, axil_gap=2))
+    assert len(outcomes) == count
+    assert all(o.compared[s] for o in outcomes
+               for s in ("output", "predicted keys", "generated K", "generated V", "valid bits"))
+
+
+@pytest.mark.parametrize("changes", [
+    {"ROWS": 32, "COLS": 8, "BC_MAX": 32, "BUS_BYTES": 16, "KG_TOK": 4, "ROPE_PAIRS": 4,
+     "D_MAX": 32, "KV_SLOTS": 32},
+    {"ROWS": 16, "BUS_BYTES": 8, "KG_TOK": 2, "KV_BUFS": 4, "K8_BUFS": 4, "D_MAX": 64,
+     "WGT_WORDS": 1000, "H_MAX": 128, "KEYS_MAX": 1024},
+    {"KG_TOK": 1, "BUS_BYTES": 8, "ROWS": 8, "ROPE_PAIRS": 2, "SC_FRAC": 1}],
+    ids=lambda c: "-".join(f"{k}{v}" for k, v in c.items()))
+@pytest.mark.sims("verilator")
+def test_other_parameters(sim, seed, changes):
+    """Legal parameter sets besides the named configurations, random layers on each."""
+    cfg = Config.from_parameters({**CONFIGS["tiny"], **changes})
+    rng = np.random.default_rng(seed)
+    specs = [random_layer(cfg, rng, i, 3) for i in range(8)]
+    assert simulate(specs, "tiny", sim, seed=seed, changes=changes,
+                    options=Options(memory=ROUGH_MEMORY, padding=1))
+
+
+def whole_layer(name, cfg: Config, rows=0, **settings):
+    """A captured layer; rows: only its last query rows, 0: all."""
+    case = workloads.load_layer(name)
+    made = case.projection
+    return LayerSpec.planned(f"{name} {settings}", made.x, made.wk, made.wv, case.q[:, -rows:],
+                             cfg, rope_theta=case.rope_theta, causal=case.causal, **settings)
+
+
+@pytest.mark.configs("paper")
+@pytest.mark.sims("verilator")
+def test_paper_layers(sim, config, seed):
+    """Whole layers of SmolLM2 (9 heads, 3 KV heads, RoPE) and MiniLM (12 heads) at S = 512 and two
+    sparsities, all taps, at most 1.25 times their bound (models/bounds.py)."""
+    cfg = Config.from_name(config.name)
+    specs = [whole_layer(name, cfg, **settings) for name in workloads.list_layers()
+             for settings in ({"quota": 4}, {"quota": 16, "radius_nats": 6.0})]
+    assert len(specs) == 4 and all(s.plan.keys == 512 for s in specs)
+    assert {s.plan.mode for s in specs} == {rope.OFF, rope.INTERLEAVED}
+    outcomes = simulate(specs, config.name, sim, seed=seed)
+    for spec, done in zip(specs, outcomes, strict=True):
+        predict, attend = layer_bounds(spec.plan, spec.reference(cfg), cfg)
+        bound, cycles = predict + attend.measured, done.counters["CYCLES"]
+        assert bound <= cycles <= 1.25 * bound, f"{spec.name}: {cycles} cycles, bound {bound}"

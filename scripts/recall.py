@@ -128,8 +128,10 @@ def predicted_keys(case, cfg: Config, bits: int = 8, exact: str = "", **choices)
     rt = rope.table(case.length, case.d, case.rope_theta) if mode else None
     plan = layer.plan_keys(x, wk, cfg, mode, rt, **choices)
     if exact:
-        left = x * plan.smooth if exact == "inputs" else plan.x8
-        right = wk / plan.smooth[:, None] if exact == "weights" else dlzs.decode_weights(plan.codes)
+        left = x * plan.smooth8 if exact == "inputs" else plan.x8
+        right = dlzs.decode_weights(plan.codes)
+        if exact == "weights":
+            right = wk / plan.smooth8[:, None]
         return quantise.quantise(workloads.rope(left @ right, case.rope_theta), 8)[0]
     t = layer.turned_t(plan.x8, plan.codes, cfg, plan.kp_exp, plan.kp_bias, mode, rt)
     return cut_keys(t, bits)

@@ -40,7 +40,8 @@ def test_smoothing_keeps_the_product_and_brings_the_channels_together():
     # A channel that is never used keeps its scale.
     x[:, 3], wk[:, 5] = 0, 0
     assert (layer.smooth(x, wk, 0.5)[[3, 5]] == 1).all()
-    assert (plan(smoothing=None).smooth == 1).all()
+    off = plan(smoothing=None)
+    assert (off.smooth == 1).all() and (off.smooth8 == 1).all()
 
 
 def test_exponent_is_the_largest_that_cannot_wrap():
@@ -223,8 +224,8 @@ def test_counts_and_bounds_by_hand():
     # Chunks of 4 places: pairs 0, 1 are dims 0 4 1 5, pairs 2, 3 dims 2 6 3 7: one bus word each.
     # Two groups of 4 and 1 tokens; a word of codes is 2 bytes.
     assert got.predict.bytes == {**dict.fromkeys(got.predict.bytes, 0), "w": 2 * 2 * 32,
-                                 "k8": 2 * 5 * 16, "r": 2 * 5 * 8, "wb": 2 * 5 * 8}
-    assert bounds.prediction_bound(z, TINY) == 2 * (max(16, 4 + 4 * 3) + max(16, 4 + 3))
+                                 "k8": 2 * 5 * 16, "r": 2 * 5 * 16, "wb": 2 * 5 * 8}
+    assert bounds.prediction_bound(z, TINY) == 2 * (max(16, 4 + 4 * 4) + max(16, 4 + 4))
     # Two blocks (4 rows and 1), one tile of 5 keys each: made once, read once.
     stats = got.stats
     assert (stats.generated, stats.reused) == ([5, 0], [0, 5])
@@ -271,7 +272,8 @@ def test_error_of_a_real_layer(name):
     got = run_layer(z, PAPER)
     x, wk, wv = (a.astype(np.float64) for a in (p.x, p.wk, p.wv))
     k, v = workloads.rope(x @ wk, case.rope_theta), x @ wv
-    assert oracle.relative_error(got.k * z.sk, k) < 6e-4
+    assert oracle.relative_error(got.k * z.sk, k) < 2e-4
+    assert oracle.relative_error(got.v * z.sv, v) < 2e-4
     assert oracle.relative_error(got.k8 * z.sk8, k) < 0.19
     whole, alone = [], []
     for h in range(case.n_heads):
@@ -280,5 +282,5 @@ def test_error_of_a_real_layer(name):
             got.out[h] * z.sv, oracle.attention(case.q[h], k[kv], v[kv], chosen)))
         alone.append(oracle.relative_error(got.out[h] * z.sv, oracle.attention(
             z.q[h] * z.sq, got.k[kv] * z.sk, got.v[kv] * z.sv, chosen)))
-    assert max(alone) < 6e-4 < 0.002 and max(whole) < 0.002
+    assert max(alone) < 6e-4 and max(whole) < 9e-4 < 0.002
     assert 0.05 < got.stats.keep < 0.2

@@ -92,9 +92,7 @@ async def many_keys(dut):
 async def extremes(dut):
     """The largest sums that there are, with shifts that keep, and that saturate."""
     tb = TB(dut)
-    # A pass of the largest model dimension.
-    d = min(8, tb.cfg.ROWS // 2)
-    d = d if d == 8 else 8
+    d = 8
     passes = -(-2 * d // tb.cfg.ROWS)
     h = min(tb.cfg.H_MAX, tb.cfg.WGT_WORDS // passes // 8 * 8)
     top = 30 + (h - 1).bit_length()
@@ -125,7 +123,7 @@ async def transparent(dut):
 @cocotb.test()
 async def wires(dut):
     """Without cfg_generate the phase and the commits pass in the same cycle."""
-    tb = TB(dut)
+    tb = TB(dut, Speed(phase=0.5, beat=0.5, gather=0.5, commit=0.5))
     tb.new_job(16, 8, 0, 40, generate=False)
     pairs = [(dut.p_valid, dut.u_valid), (dut.u_ready, dut.p_ready), (dut.p_mask, dut.u_mask),
              (dut.f_k_t_valid, dut.k_t_valid), (dut.k_t_ready, dut.f_k_t_ready),
@@ -149,11 +147,17 @@ async def abort(dut):
     """rst at random times; the job after it is not disturbed."""
     tb = TB(dut)
     for _ in range(6):
+        dut.rst.value = 1
+        for _ in range(2):
+            await RisingEdge(tb.clk)
         tb.speed = Speed.slow()
         tb.new_job(random.choice([8, 16]), h_legal(tb, 16), random.randrange(3), 40, 2)
         await tb.reset()
         tb.ask_random(1)
         for _ in range(random.choice([30, 300, 1500, 3000])):
+            await RisingEdge(tb.clk)
+        dut.rst.value = 1
+        for _ in range(2):
             await RisingEdge(tb.clk)
         tb.speed = Speed.slow()
         tb.new_job(8, 16, random.randrange(3), 20, 2)
@@ -173,7 +177,7 @@ def group_cycles(cfg, d, h):
 async def rate(dut):
     """Fast neighbours: groups follow each other without a gap, across phases, too."""
     tb = TB(dut)
-    cfg = tb.cfg
+    cfg, exact = tb.cfg, 0
     for d, h in ((8, 8), (16, 8), (16, 64), (cfg.D_MAX, 8), (cfg.D_MAX, 40), (24, 24)):
         if d > cfg.D_MAX:
             continue
@@ -191,9 +195,14 @@ async def rate(dut):
         gaps = {b - a for a, b in zip(ends[1:], ends[2:], strict=False)}
         expected = group_cycles(cfg, d, h)
         dut._log.info(f"d {d} h {h} mode {mode}: groups every {sorted(gaps)}, expected {expected}")
-        assert len(ends) == keys // cfg.KG_TOK and gaps == {expected}
-        assert expected <= tb.passes * max(h, cfg.ROWS * cfg.KG_TOK // 2)
+        assert len(ends) == keys // cfg.KG_TOK
+        assert max(gaps) <= tb.passes * max(h, cfg.ROWS * cfg.KG_TOK // 2)
+        # A shorter group ends before the rows of the one after the next can be there.
+        if expected >= 16 * cfg.KG_TOK:
+            assert gaps == {expected}
+            exact += 1
         assert tb.counts["busy"] == len(ends) * tb.passes * h
+    assert exact >= 2
 
 
 @cocotb.test()
@@ -219,9 +228,9 @@ async def latencies(dut):
             dut._log.info(f"d {d} h {h} phase of {n} keys: {taken} cycles to u_valid")
             if i == 0:
                 weights = tb.passes * h * 2 * cfg.ROWS // tb.bus
-                assert weights <= taken <= weights + 8 + 3 * tb.passes, (taken, weights)
+                assert taken == weights + 7
             elif i > 1:
-                assert taken == (3 if n == 0 else 5 + 2 * n)
+                assert taken == (3 if n == 0 else 6 + 2 * n)
             while any(tb.pending.values()) or int(dut.idle.value) == 0:
                 await RisingEdge(tb.clk)
             for _ in range(8):

@@ -77,6 +77,8 @@ class TB:
         self.released = {"q": 0, "k8": 0}
         self.filled = {"q": 0, "k8": 0}
         self.busy = self.stalled = 0
+        # Cycles in which K8 buffers were released.
+        self.release_cycles = []
 
     async def reset(self):
         self.rst("1")
@@ -97,7 +99,9 @@ class TB:
             if in_reset() != "0":
                 continue
             self.released["q"] += q() == "1"
-            self.released["k8"] += k8() == "1"
+            if k8() == "1":
+                self.released["k8"] += 1
+                self.release_cycles.append(self.cycle.now())
             self.busy += busy() == "1"
             self.stalled += stall() == "1"
             for ring, count in self.released.items():

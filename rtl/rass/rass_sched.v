@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The scheduler of the RASS stage: buffers of the tiles' lists, order of the work, phases.
+// The scheduler of the RASS stage: buffers of the tiles' lists, pipeline of the keys.
 //
 // Why: a tile whose rows together need more keys than a K or V buffer has slots runs in several
 // phases. The next tile's lists may arrive while a tile is worked on.
-// Parts: needs of the rows (rass_matrix.v), order of the keys (rass_pick.v), choice of the keys
-// (rass_walk.v, rass_cap.v), lists of a phase (rass_split.v).
+// Parts: order of the work (rass_ctl.v), needs of the rows (rass_matrix.v), order of the keys
+// (rass_pick.v), their choice (rass_walk.v, rass_cap.v), a phase's lists (rass_split.v) and keys
+// (rass_issue.v).
 // Pipeline of a key: k it is named, d its column is there and it is decided, e it moves in the ID
 // buffers (census: it enters the one of its level).
 // Not done here: machines whose buffers hold a whole tile (rass.v).
@@ -88,187 +89,83 @@ module rass_sched #(
     localparam LEVEL_SHIFT = POP_W > 5 ? POP_W - 5 : 0;
     localparam LEVELS = (ROWS >> LEVEL_SHIFT) + 1;
 
-    // waits for a tile
-    localparam [2:0] IDLE = 3'd0;
-    // reads the tile's lists into the matrix
-    localparam [2:0] LOAD = 3'd1;
-    // counts rows and keys, fills the ID buffers
-    localparam [2:0] CENSUS = 3'd2;
-    // waits for the shares of the next phase
-    localparam [2:0] SHARE = 3'd3;
-    // chooses the keys of the phase
-    localparam [2:0] WALK = 3'd4;
-    // passes the tile's lists by the rows; waits for a list buffer of the phase
-    localparam [2:0] FILTER = 3'd5;
-    // writes the lists of the phase
-    localparam [2:0] OUT = 3'd6;
-    // waits until the previous phase was taken
-    localparam [2:0] EMIT = 3'd7;
-
-    reg [2:0]           state_reg, state_next;
-    // Position of the tile's lists (pair steps: twice as many), word of the phase's
-    reg [SLOT_W:0]      pos_reg, pos_next;
-    reg [3:0]           word_reg, word_next;
-    reg                 first_reg, first_next;
-
     reg [BUF_W-1:0]     buf_reg;
     reg                 s_release_reg;
-    reg [`TD_W-1:0]     td_reg;
     reg [BC_MAX-1:0]    union_reg;
-    reg [7:0]           nsteps_reg;
-
-    reg                 load_reg;
-    reg                 filter_reg, filter_2_reg;
-    reg [1:0]           entry_reg;
 
     reg                 d_valid_reg, d_last_reg;
     reg [SLOT_W-1:0]    d_key_reg, e_key_reg;
     reg                 e_census_reg, e_accept_reg, e_done_reg;
     reg [POP_W-1:0]     e_ones_reg;
 
-    reg [KV_SLOTS*SLOT_W-1:0] slots_reg;
-    reg [KV_SLOTS-1:0]        mask_reg;
-
     reg                 l_valid_reg;
     reg [1:0]           l_buf_reg;
     reg [3:0]           l_word_reg;
-    reg                 p_valid_reg;
-    reg [`TD_W-1:0]     p_td_reg;
-    reg [KV_SLOTS*SLOT_W-1:0] p_slots_reg;
-    reg [KV_SLOTS-1:0]  p_mask_reg;
-    reg [7:0]           p_nsteps_reg;
 
     wire [CNT_W-1:0]    waiting;
-    wire [KCNT_W-1:0]   taken, longest;
+    wire [KCNT_W-1:0]   longest;
+    wire [KSLOT_W-1:0]  slot;
     wire                cap_busy;
     wire                credit;
     wire [1:0]          credit_buf;
     wire                done;
 
     // ---- Order of the work --------------------------------------------------------------------
-    wire take = state_reg == IDLE && s_valid;
-    wire census = state_reg == CENSUS;
-    // All positions have passed; the last one is appended in this cycle at the latest.
-    wire pos_end = pos_reg == {nsteps_reg[SLOT_W-1:0], 1'b0};
-    wire pos_issue = state_reg == FILTER && !pos_end;
-    wire filtered = state_reg == FILTER && pos_end && !filter_reg && !filter_2_reg;
-    wire grant = filtered && credit;
+    wire              take, scan, census, start, grant, emit_ok, emit, first;
+    wire              list_rd, load_en, filter_en, out_rd;
+    wire [WORD_W-1:0] list_rd_word;
+    wire [1:0]        filter_entry;
+    wire [3:0]        out_word;
+    wire [7:0]        nsteps;
     // All keys of the tile are in a phase.
-    wire last_phase = waiting == {CNT_W{1'b0}};
-    // Pair steps and words of the phase: halves and quarters of the longest list, rounded up
-    wire [KCNT_W-1:0] half = longest + 1'b1;
-    wire [KCNT_W-1:0] quarter = longest + {{(KCNT_W-2){1'b0}}, 2'd3};
-    wire [4:0] words = {{(7-KCNT_W){1'b0}}, quarter[KCNT_W-1:2]};
-    wire unused_round = &{1'b0, half[0], quarter[1:0]};
-    wire [4:0] word_1 = {1'b0, word_reg} + 5'd1;
-    wire out_end = word_1 >= words;
-    wire out_read = state_reg == OUT && words != 5'd0;
-    wire emit = state_reg == EMIT && (!p_valid_reg || p_ready);
-    wire start = state_reg == SHARE && !cap_busy;
-    wire [SLOT_W:0] pos_4 = pos_reg + {{(SLOT_W-2){1'b0}}, 3'd4};
-    wire load_end = state_reg == LOAD && pos_4 >= {nsteps_reg[SLOT_W-1:0], 1'b0};
-    wire empty = s_nsteps == 8'd0;
-    wire unused_nsteps = &{1'b0, nsteps_reg[7:SLOT_W]};
+    wire              last_phase = waiting == {CNT_W{1'b0}};
+    wire              new_phase = take || start;
 
-    always @* begin
-        state_next = state_reg;
-        pos_next = pos_reg;
-        word_next = word_reg;
-        first_next = first_reg;
+    rass_ctl #(
+        .BC_MAX(BC_MAX),
+        .KV_SLOTS(KV_SLOTS)
+    ) ctl (
+        .clk(clk),
+        .rst(rst),
+        .s_valid(s_valid),
+        .s_ready(s_ready),
+        .take(take),
+        .s_nsteps(s_nsteps),
+        .list_rd(list_rd),
+        .list_word(list_rd_word),
+        .load_en(load_en),
+        .filter_en(filter_en),
+        .filter_entry(filter_entry),
+        .scan(scan),
+        .census(census),
+        .start(start),
+        .done(done),
+        .cap_busy(cap_busy),
+        .last_phase(last_phase),
+        .longest(longest),
+        .credit(credit),
+        .grant(grant),
+        .out_rd(out_rd),
+        .out_word(out_word),
+        .emit_ok(emit_ok),
+        .emit(emit),
+        .first(first),
+        .nsteps(nsteps),
+        .ev_busy(ev_busy),
+        .ev_stall(ev_stall)
+    );
 
-        case (state_reg)
-            IDLE: begin
-                pos_next = {(SLOT_W+1){1'b0}};
-                first_next = 1'b1;
-                if (s_valid) begin
-                    state_next = empty ? FILTER : LOAD;
-                end
-            end
-            LOAD: begin
-                pos_next = pos_4;
-                if (load_end) begin
-                    state_next = CENSUS;
-                end
-            end
-            CENSUS: begin
-                if (done) begin
-                    state_next = SHARE;
-                end
-            end
-            SHARE: begin
-                pos_next = {(SLOT_W+1){1'b0}};
-                if (start) begin
-                    state_next = WALK;
-                end
-            end
-            WALK: begin
-                if (done) begin
-                    state_next = FILTER;
-                end
-            end
-            FILTER: begin
-                word_next = 4'd0;
-                if (pos_issue) begin
-                    pos_next = pos_reg + 1'b1;
-                end
-                if (grant) begin
-                    state_next = OUT;
-                end
-            end
-            OUT: begin
-                word_next = word_1[3:0];
-                if (out_end) begin
-                    state_next = EMIT;
-                end
-            end
-            default: begin  // EMIT
-                if (emit) begin
-                    first_next = 1'b0;
-                    state_next = last_phase ? IDLE : SHARE;
-                end
-            end
-        endcase
-    end
-
-    // A key leaves the buffers as it enters a phase, and no key is named after the walk's end.
-    wire new_phase = take || start;
+    // ---- Keys ---------------------------------------------------------------------------------
     wire k_valid, k_last, accept;
     wire [SLOT_W-1:0] k_key;
     wire [POP_W-1:0] ones;
 
-    genvar s;
-    generate
-        for (s = 0; s < KV_SLOTS; s = s + 1) begin : g_slot
-            localparam [31:0] SLOT = s;
-            always @(posedge clk) begin
-                if (accept && taken == SLOT[KCNT_W-1:0]) begin
-                    slots_reg[s*SLOT_W +: SLOT_W] <= d_key_reg;
-                    mask_reg[s] <= 1'b1;
-                end
-                if (new_phase) begin
-                    slots_reg[s*SLOT_W +: SLOT_W] <= {SLOT_W{1'b0}};
-                    mask_reg[s] <= 1'b0;
-                end
-            end
-        end
-    endgenerate
-
     always @(posedge clk) begin
-        state_reg <= state_next;
-        pos_reg <= pos_next;
-        word_reg <= word_next;
-        first_reg <= first_next;
-
         if (take) begin
-            td_reg <= s_td;
             union_reg <= s_union;
-            nsteps_reg <= s_nsteps;
         end
-        load_reg <= state_reg == LOAD;
-        filter_reg <= pos_issue;
-        filter_2_reg <= filter_reg;
-        entry_reg <= pos_reg[1:0];
 
+        // No key is decided after the end of a walk.
         d_valid_reg <= k_valid && !done;
         d_last_reg <= k_last;
         d_key_reg <= k_key;
@@ -287,26 +184,10 @@ module rass_sched #(
         if (grant) begin
             l_buf_reg <= credit_buf;
         end
-        l_valid_reg <= out_read;
-        l_word_reg <= word_reg;
-
-        p_valid_reg <= emit || (p_valid_reg && !p_ready);
-        if (emit) begin
-            p_td_reg <= td_reg;
-            p_td_reg[`TD_FIRST] <= td_reg[`TD_FIRST] && first_reg;
-            p_td_reg[`TD_KVNEW] <= td_reg[`TD_KVNEW] && first_reg;
-            p_td_reg[`TD_LAST] <= td_reg[`TD_LAST] && last_phase;
-            p_td_reg[`TD_KVLAST] <= td_reg[`TD_KVLAST] && last_phase;
-            p_slots_reg <= slots_reg;
-            p_mask_reg <= mask_reg;
-            p_nsteps_reg <= {{(9-KCNT_W){1'b0}}, half[KCNT_W-1:1]};
-        end
+        l_valid_reg <= out_rd;
+        l_word_reg <= out_word;
 
         if (rst) begin
-            state_reg <= IDLE;
-            load_reg <= 1'b0;
-            filter_reg <= 1'b0;
-            filter_2_reg <= 1'b0;
             d_valid_reg <= 1'b0;
             e_census_reg <= 1'b0;
             e_accept_reg <= 1'b0;
@@ -314,26 +195,15 @@ module rass_sched #(
             s_release_reg <= 1'b0;
             buf_reg <= {BUF_W{1'b0}};
             l_valid_reg <= 1'b0;
-            p_valid_reg <= 1'b0;
         end
     end
 
-    assign s_ready = state_reg == IDLE;
     assign s_l_release = s_release_reg;
     assign l_wr_valid = l_valid_reg;
     assign l_wr_buf = l_buf_reg;
     assign l_wr_word = l_word_reg;
-    assign p_valid = p_valid_reg;
-    assign p_td = p_td_reg;
-    assign p_slots = p_slots_reg;
-    assign p_mask = p_mask_reg;
-    assign p_nsteps = p_nsteps_reg;
-
-    assign ev_stall = (filtered && !credit) || (state_reg == EMIT && !emit);
-    assign ev_busy = (state_reg != IDLE || take) && !ev_stall;
 
     // ---- Tiles' lists -------------------------------------------------------------------------
-    wire              list_rd = state_reg == LOAD || (pos_issue && pos_reg[1:0] == 2'd0);
     wire [LIST_W-1:0] list_word;
 
     ram_1r1w #(
@@ -345,7 +215,7 @@ module rass_sched #(
         .wr_addr({s_l_wr_buf[BUF_W-1:0], s_l_wr_word[WORD_W-1:0]}),
         .wr_data(s_l_wr_data),
         .rd_en(list_rd),
-        .rd_addr({buf_reg, pos_reg[2 +: WORD_W]}),
+        .rd_addr({buf_reg, list_rd_word}),
         .rd_data(list_word)
     );
 
@@ -374,7 +244,7 @@ module rass_sched #(
     ) matrix (
         .clk(clk),
         .clear(take),
-        .wr_en(load_reg),
+        .wr_en(load_en),
         .wr_data(list_word),
         .rd_en(k_valid),
         .rd_key(k_key),
@@ -392,7 +262,7 @@ module rass_sched #(
         .edit_set(e_census_reg),
         .edit_level(e_shifted[4:0]),
         .edit_key(e_key_reg),
-        .scan(load_end),
+        .scan(scan),
         .scan_keys(union_reg),
         .start(start),
         .stop(done),
@@ -438,7 +308,7 @@ module rass_sched #(
         .ones(ones),
         .waiting(waiting),
         .counts(counts),
-        .taken(taken),
+        .slot(slot),
         .longest(longest)
     );
 
@@ -467,13 +337,38 @@ module rass_sched #(
         .new_phase(new_phase),
         .key_en(accept),
         .key(d_key_reg),
-        .key_slot(taken[KSLOT_W-1:0]),
-        .in_en(filter_reg),
-        .in_entry(entry_reg),
+        .key_slot(slot),
+        .in_en(filter_en),
+        .in_entry(filter_entry),
         .in_word(list_word),
-        .rd_en(out_read),
-        .rd_word(word_reg),
+        .rd_en(out_rd),
+        .rd_word(out_word),
         .l_data(l_wr_data)
+    );
+
+    rass_issue #(
+        .BC_MAX(BC_MAX),
+        .KV_SLOTS(KV_SLOTS)
+    ) issue (
+        .clk(clk),
+        .rst(rst),
+        .take(take),
+        .s_td(s_td),
+        .new_phase(new_phase),
+        .key_en(accept),
+        .key(d_key_reg),
+        .key_slot(slot),
+        .emit_ok(emit_ok),
+        .emit(emit),
+        .first(first),
+        .last(last_phase),
+        .nsteps(nsteps),
+        .p_valid(p_valid),
+        .p_ready(p_ready),
+        .p_td(p_td),
+        .p_slots(p_slots),
+        .p_mask(p_mask),
+        .p_nsteps(p_nsteps)
     );
 
     ring_credit #(

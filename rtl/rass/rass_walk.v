@@ -54,8 +54,8 @@ module rass_walk #(
     output wire [CNT_W-1:0]      waiting,
     output wire [ROWS*CNT_W-1:0] counts,
 
-    // Keys of the phase, and most of them in a row
-    output wire [KCNT_W-1:0]     taken,
+    // Buffer slot of the next key that enters; most keys of the phase that a row has
+    output wire [KCNT_W-2:0]     slot,
     output wire [KCNT_W-1:0]     longest
 );
 
@@ -74,7 +74,7 @@ module rass_walk #(
 
     reg [CNT_W-1:0]  waiting_reg;
     reg [CNT_W-1:0]  put_off_reg;
-    reg [KCNT_W-1:0] taken_reg;
+    reg [KCNT_W-2:0] slot_reg;
     reg [KCNT_W-1:0] longest_reg;
 
     // ---- Rows ---------------------------------------------------------------------------------
@@ -148,9 +148,9 @@ module rass_walk #(
 
     wire phase_key = key_valid && !census;
     assign accept = phase_key && (ones <= fifth || put_off_reg == limit);
-    assign done = key_valid && (key_last || (accept && taken_reg == LAST_SLOT[KCNT_W-1:0]));
+    assign done = key_valid && (key_last || (accept && slot_reg == LAST_SLOT[KCNT_W-2:0]));
     assign waiting = waiting_reg;
-    assign taken = taken_reg;
+    assign slot = slot_reg;
     assign longest = longest_reg;
 
     always @(posedge clk) begin
@@ -162,7 +162,7 @@ module rass_walk #(
         end
         if (accept) begin
             waiting_reg <= waiting_reg - 1'b1;
-            taken_reg <= taken_reg + 1'b1;
+            slot_reg <= slot_reg + 1'b1;
             if ((column & leads) != {ROWS{1'b0}}) begin
                 longest_reg <= longest_reg + 1'b1;
             end
@@ -172,7 +172,7 @@ module rass_walk #(
         end
         if (new_phase) begin
             put_off_reg <= {CNT_W{1'b0}};
-            taken_reg <= {KCNT_W{1'b0}};
+            slot_reg <= {(KCNT_W-1){1'b0}};
             longest_reg <= {KCNT_W{1'b0}};
         end
     end

@@ -249,8 +249,8 @@ def dense(need):
     return Selection(np.where(need, np.arange(need.shape[1]), 0), need, need.shape[1])
 
 
-KINDS = ("quota", "quota", "random", "mixed", "shared", "apart", "dense", "causal", "holes",
-         "empty", "one row", "one key")
+KINDS = ("quota", "quota", "random", "mixed", "shared", "apart", "pairs", "dense", "causal",
+         "holes", "empty", "one row", "one key")
 
 
 def random_tile(cfg, kind=None):
@@ -274,6 +274,10 @@ def random_tile(cfg, kind=None):
         # Every key belongs to one row, and rows have very different numbers of keys.
         owner = (np.random.random(n) ** 2 * rows).astype(int)
         need[owner, np.arange(n)] = True
+    elif kind == "pairs":
+        # One step a phase, and many phases.
+        for r in range(rows):
+            need[r, [2 * r % n, (2 * r + 1) % n]] = True
     elif kind in ("dense", "holes"):
         need[:random.choice([rows, random.randint(1, rows)])] = True
         if kind == "holes":

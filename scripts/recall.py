@@ -120,13 +120,21 @@ def cut_keys(t: np.ndarray, bits: int) -> np.ndarray:
     return cut(min(range(16), key=lambda s: np.square(t - (cut(s) << s), dtype=float).sum()))
 
 
-def predicted_keys(case, cfg: Config, bits: int = 8, exact: str = "", **choices) -> np.ndarray:
+def predicted_keys(
+    case, cfg: Config, bits: int = 8, exact: str = "", seen: float = 1.0, **choices
+) -> np.ndarray:
     """Keys of all KV heads predicted from X, int64 [kv_heads, S, d]. choices: those of
-    layer.plan_keys; exact: "weights" or "inputs" names the factor that keeps full precision."""
+    layer.plan_keys; exact: "weights" or "inputs" names the factor that keeps full precision;
+    seen: share of the tokens, the first ones, that the plan is made from."""
     x, wk = case.projection.x.astype(np.float64), case.projection.wk.astype(np.float64)
     mode = rope.INTERLEAVED if case.rope_theta else rope.OFF
     rt = rope.table(case.length, case.d, case.rope_theta) if mode else None
-    plan = layer.plan_keys(x, wk, cfg, mode, rt, **choices)
+    known = round(seen * len(x))
+    plan = layer.plan_keys(x[:known], wk, cfg, mode, rt if rt is None else rt[:known], **choices)
+    if seen < 1:
+        x8 = np.clip(np.rint(x * plan.smooth8 / plan.sx8), -127, 127).astype(np.int8)
+        t = layer.turned_t(x8, plan.codes, cfg, plan.kp_exp, plan.kp_bias, mode, rt)
+        return dlzs.key8(t, plan.kp_shift).astype(np.int64)
     if exact:
         left = x * plan.smooth8 if exact == "inputs" else plan.x8
         right = dlzs.decode_weights(plan.codes)
@@ -141,6 +149,8 @@ KEY_SCHEMES = {
     "exact int8 Q and K": None,
     "one phase: Q codes, K rounded to 8 bits": {},
     "two phases: Q codes, predicted K (as built)": {},
+    "planned from the first half of the tokens": {"seen": 0.5},
+    "planned from the first eighth of the tokens": {"seen": 0.125},
     "codes by floor": {"code_snap": dlzs.FLOOR},
     "no bias correction": {"corrected": False},
     "no smoothing": {"smoothing": None},

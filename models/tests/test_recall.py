@@ -69,6 +69,7 @@ def test_predicted_keys_rank_as_expected(tmp_path, capsys):
     assert two > mean["no smoothing"] + 0.003 and two > mean["no bias correction"] + 0.1
     assert mean["K^ of 4 bits"] < mean["K^ of 6 bits"] < two < mean["K^ of 16 bits"]
     assert abs(mean["K^ with exact weights"] - one) < 0.005
+    assert abs(mean["planned from the first half of the tokens"] - two) < 0.005
 
 
 def test_cut_keys():

@@ -7,7 +7,7 @@
 // A group is offered when it has KG_TOK tokens, or when no further token is queued, being read or
 // about to be queued; requests of a token are made before the data of the one before has come.
 // Not done here: order or choice of the tokens (kvgen_front).
-// Latency: t_valid to its first request 3 cycles; last beat to g_valid 1.
+// Latency: t_valid to its first request 2 cycles; last beat to g_valid 1.
 // Throughput: a token in 3 cycles (6 with RoPE), or its beats, one a cycle.
 // Source: docs/architecture.md 10.1, 10.7.
 

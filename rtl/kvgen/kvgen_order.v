@@ -7,7 +7,7 @@
 // they were a pair (2i, 2i+1) or the same half of two pairs (half-split: i and i+1).
 // Two groups are kept: one is filled while the other one is read.
 // Not done here: where a vector goes (kvgen_out).
-// Latency: last pair of a vector to its first beat BUS_BYTES/4 + 3 cycles.
+// Latency: last pair of a vector to its first beat BUS_BYTES/4 + 2 cycles (or d/2 + 2).
 // Throughput: two elements a cycle.
 // Source: docs/architecture.md 10.1 (order of the outputs).
 

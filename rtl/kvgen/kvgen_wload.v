@@ -4,7 +4,7 @@
 // Why: the image in memory has the order in which the array reads its weights, so this is one
 // long run of beats; a word is assembled from 2*ROWS/BUS_BYTES of them.
 // Not done here: the layout (models/kvgen.py: pack_weights).
-// Latency: start to the first request 2 cycles. Throughput: one beat a cycle.
+// Latency: start to the first request 1 cycle. Throughput: one beat a cycle.
 // Source: docs/architecture.md 10.1.
 
 `resetall

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of KVGEN alone: rounding, the bitmap, the count that holds commits back."""
+"""Parts of KVGEN alone: rounding, the array, the bitmap, the count that holds commits back."""
 
 import random
 from collections import deque
@@ -11,6 +11,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
 from models import kvgen
+from tb.common.scoreboard import pack, unpack
 from tb.common.signals import KnownReader, writer
 from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 
@@ -49,6 +50,77 @@ async def rounding(dut):
 @pytest.mark.parametrize("acc_w", [38, 44])
 def test_requant(sim, seed, acc_w):
     run("kvgen_requant", __name__, {"ACC_W": acc_w}, sim, testcase="rounding", seed=seed)
+
+
+@cocotb.test()
+async def projection(dut):
+    """Sums of groups of all sizes; a copy that is held back freezes the array and loses nothing."""
+    p = parameters()
+    rows, tok, acc_w = p["ROWS"], p["KG_TOK"], 32 + (p["H_MAX"] - 1).bit_length()
+    d, h = -(-3 * rows // 32) * 8, 16
+    passes = -(-2 * d // rows)
+    cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
+    edge = FallingEdge(dut.clk)
+    rng = np.random.default_rng(random.getrandbits(32))
+    dut.rst.value, dut.cfg_d.value, dut.cfg_h.value = 1, d, h
+    dut.g_valid.value = dut.s_done.value = dut.w_wr_valid.value = 0
+    await edge
+    await edge
+    dut.rst.value = 0
+    weights = rng.integers(-32768, 32768, (passes * h, rows))
+    for address, word in enumerate(weights):
+        dut.w_wr_valid.value, dut.w_wr_addr.value = 1, address
+        dut.w_wr_data.value = pack(word, 16)
+        await edge
+    dut.w_wr_valid.value = 0
+    weights = weights.reshape(passes, h, rows)
+    groups = [(rng.integers(-32768, 32768, (n, h)), n) for n in
+              [tok] * 3 + [random.randint(1, tok) for _ in range(12)]]
+    want = [(g % 4, n, i, x @ weights[i]) for g, (x, n) in enumerate(groups)
+            for i in range(passes)]
+    taken, freed, starts, at, cycle, frozen = 0, 0, [], [], 0, 0
+    read = None
+    while want:
+        offer = taken < len(groups) and (taken < 3 or random.random() < 0.5)
+        dut.g_valid.value = offer
+        dut.g_num.value, dut.g_n.value = taken % 4, groups[min(taken, len(groups) - 1)][1]
+        if read is not None:
+            x = groups[read[0]][0][:, read[1]]
+            junk = rng.integers(-32768, 32768, tok - len(x))
+            dut.x_data.value = pack(np.concatenate([x, junk]), 16)
+        # The first groups are drained at once.
+        hold = len(at) >= 3 * passes and random.random() < 0.97
+        dut.s_done.value = int(dut.s_valid.value) and not hold
+        await cocotb.triggers.Timer(1, "ns")
+        if int(dut.g_take.value):
+            starts.append(cycle)
+            taken += 1
+        if int(dut.x_en.value):
+            num, elem = int(dut.x_num.value), int(dut.x_elem.value)
+            group = next(g for g in (taken - 1, taken - 2) if g % 4 == num)
+            read = (group, elem)
+        frozen += int(dut.ev_stall.value)
+        if int(dut.g_free.value):
+            assert int(dut.g_free_num.value) == freed % 4
+            freed += 1
+        if int(dut.s_valid.value) and int(dut.s_done.value):
+            num, n, i, sums = want.pop(0)
+            at.append(cycle)
+            got = unpack(int(dut.s_sums.value), tok * rows, acc_w, signed=True).reshape(tok, rows)
+            assert np.array_equal(got[:n], sums)
+            assert (int(dut.s_num.value), int(dut.s_n.value)) == (num, n)
+            assert (int(dut.s_first.value), int(dut.s_last.value)) == (i == 0, i == passes - 1)
+        await edge
+        cycle += 1
+        assert cycle < 40000, "no progress"
+    assert at[: 3 * passes] == [starts[0] + h + 5 + h * i for i in range(3 * passes)]
+    assert freed == len(groups) and frozen > 100
+
+
+@pytest.mark.parametrize("rows,tok", [(16, 2), (32, 1), (16, 4)])
+def test_array(sim, seed, rows, tok):
+    run("kvgen_array", __name__, {"ROWS": rows, "KG_TOK": tok, "H_MAX": 64, "WGT_WORDS": 256}, sim,
+        testcase="projection", seed=seed)
 
 
 @cocotb.test()

@@ -32,9 +32,13 @@ class Speed:
     latency: tuple = (1, 1)
     write: float = 1.0
     answer: tuple = (1, 1)
+    # fetch: takes a phase, writes a beat
     gather: float = 1.0
+    fill: float = 1.0
     commit: float = 1.0
     hold: tuple = (0, 0)
+    # The write-back pauses that long, now and then
+    pause: int = 0
 
     @classmethod
     def slow(cls):
@@ -43,7 +47,8 @@ class Speed:
             return random.choice([1.0, 0.8, 0.3])
 
         return cls(chance(), chance(), chance(), (1, random.choice([1, 20])), chance(),
-                   (1, random.choice([1, 60])), chance(), chance(), (0, random.choice([0, 150])))
+                   (1, random.choice([1, 60])), chance(), chance(), chance(),
+                   (0, random.choice([0, 150])), random.choice([0, 0, 400]))
 
 
 @dataclass
@@ -231,7 +236,7 @@ class Gather:
         valid = False
         if self.work[n] is not None and not self.offered[n]:
             phase, beats, buf = self.work[n]
-            if beats and random.random() < tb.speed.beat:
+            if beats and random.random() < tb.speed.fill:
                 slot, beat, addr = beats.popleft()
                 at = addr - tb.base
                 data = int.from_bytes(tb.mem[at : at + tb.bus].tobytes(), "little")
@@ -303,6 +308,7 @@ class Writes:
 
     def clear(self):
         self.ready = False
+        self.paused = 0
         self.open = deque()
         self.seen = Counter()
         self.put_ready("0")
@@ -323,7 +329,9 @@ class Writes:
             keep = np.array([strb >> i & 1 for i in range(tb.bus)], bool)
             tb.mem[addr - tb.base : addr - tb.base + tb.bus][keep] = raw[keep]
         self.put_done("1" if done else "0")
-        self.ready = random.random() < tb.speed.write
+        if cycle >= self.paused and tb.speed.pause and random.random() < 0.01:
+            self.paused = cycle + random.randint(1, tb.speed.pause)
+        self.ready = cycle >= self.paused and random.random() < tb.speed.write
         self.put_ready("1" if self.ready else "0")
 
 

@@ -41,8 +41,9 @@ async def jobs(dut):
     dims = list(range(8, tb.cfg.D_MAX + 1, 8))
     cases = [(d, m) for d in dims for m in (0, 1, 2)]
     if len(cases) > 9:
-        cases = [(d, random.randrange(3)) for d in random.sample(dims, 4)]
-        cases += [(dims[-1], 2), (random.choice(dims), 2), (random.choice(dims), 1)]
+        cases = [(d, random.randrange(3)) for d in random.sample(dims, 3)]
+        cases += [(8, random.randrange(3)), (24, 2), (dims[-1], 2), (random.choice(dims), 2),
+                  (random.choice(dims), 1)]
     random.shuffle(cases)
     for i, (d, mode) in enumerate(cases):
         tb.speed = Speed.slow()
@@ -69,6 +70,20 @@ async def cached(dut):
         tb.ask_random(1, share=(0.2, 0.7, 1.0)[turn])
         await tb.finish()
     assert all(len(have) == keys for have in tb.job.have) and tb.counts["reuse"]
+
+
+@cocotb.test()
+async def mixed(dut):
+    """Half of the keys exist: beats of both kinds meet at the write ports; write-back pauses."""
+    tb = TB(dut)
+    for turn in range(6):
+        tb.speed = Speed(fill=(0.3, 0.9)[turn % 2], answer=(1, 20), pause=(0, 400)[turn // 3])
+        d = random.choice([8, 16, tb.cfg.D_MAX])
+        keys = min(6 * tb.cfg.KV_SLOTS, tb.cfg.KEYS_MAX)
+        tb.new_job(d, 8, random.randrange(3), keys, vb_load=True, have=0.6)
+        await (tb.next_job() if turn else tb.reset())
+        tb.ask_random(1, share=1.0)
+        await tb.finish()
 
 
 @cocotb.test()
@@ -237,7 +252,7 @@ async def latencies(dut):
                 await RisingEdge(tb.clk)
 
 
-TESTS = ["jobs", "cached", "many_keys", "extremes", "transparent", "abort", "rate"]
+TESTS = ["jobs", "cached", "mixed", "many_keys", "extremes", "transparent", "abort", "rate"]
 
 
 @pytest.mark.configs("tiny", "small")

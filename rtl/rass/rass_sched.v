@@ -98,16 +98,11 @@ module rass_sched #(
     reg                 e_census_reg, e_accept_reg, e_done_reg;
     reg [POP_W-1:0]     e_ones_reg;
 
-    reg                 l_valid_reg;
-    reg [1:0]           l_buf_reg;
-    reg [3:0]           l_word_reg;
-
     wire [CNT_W-1:0]    waiting;
     wire [KCNT_W-1:0]   longest;
     wire [KSLOT_W-1:0]  slot;
     wire                cap_busy;
     wire                credit;
-    wire [1:0]          credit_buf;
     wire                done;
 
     // ---- Order of the work --------------------------------------------------------------------
@@ -181,12 +176,6 @@ module rass_sched #(
             buf_reg <= buf_reg == LAST_BUF[BUF_W-1:0] ? {BUF_W{1'b0}} : buf_reg + 1'b1;
         end
 
-        if (grant) begin
-            l_buf_reg <= credit_buf;
-        end
-        l_valid_reg <= out_rd;
-        l_word_reg <= out_word;
-
         if (rst) begin
             d_valid_reg <= 1'b0;
             e_census_reg <= 1'b0;
@@ -194,14 +183,10 @@ module rass_sched #(
             e_done_reg <= 1'b0;
             s_release_reg <= 1'b0;
             buf_reg <= {BUF_W{1'b0}};
-            l_valid_reg <= 1'b0;
         end
     end
 
     assign s_l_release = s_release_reg;
-    assign l_wr_valid = l_valid_reg;
-    assign l_wr_buf = l_buf_reg;
-    assign l_wr_word = l_word_reg;
 
     // ---- Tiles' lists -------------------------------------------------------------------------
     wire [LIST_W-1:0] list_word;
@@ -341,9 +326,15 @@ module rass_sched #(
         .in_en(filter_en),
         .in_entry(filter_entry),
         .in_word(list_word),
+        .credit(credit),
+        .grant(grant),
         .rd_en(out_rd),
         .rd_word(out_word),
-        .l_data(l_wr_data)
+        .l_wr_valid(l_wr_valid),
+        .l_wr_buf(l_wr_buf),
+        .l_wr_word(l_wr_word),
+        .l_wr_data(l_wr_data),
+        .l_release(l_release)
     );
 
     rass_issue #(
@@ -369,17 +360,6 @@ module rass_sched #(
         .p_slots(p_slots),
         .p_mask(p_mask),
         .p_nsteps(p_nsteps)
-    );
-
-    ring_credit #(
-        .BUFS(4)
-    ) credits (
-        .clk(clk),
-        .rst(rst),
-        .avail(credit),
-        .index(credit_buf),
-        .take(grant),
-        .free(l_release)
     );
 
 endmodule

@@ -6,7 +6,7 @@
 // entry up and appends it to a memory of its own; then words of all rows are read out.
 // Not done here: the choice of the keys (rass_walk.v).
 // Latency: an entry that comes in cycle c is in the row's memory after cycle c+2; a word read in
-// cycle c is on l_data in cycle c+1. Throughput: a position of the tile's list, or a word of the
+// cycle c leaves in cycle c+1. Throughput: a position of the tile's list, or a word of the
 // phase's, every cycle.
 // Source: docs/architecture.md sections 5.3 and 10.3.
 
@@ -41,10 +41,18 @@ module rass_split #(
     input  wire [1:0]                    in_entry,
     input  wire [ROWS*4*(SLOT_W+1)-1:0]  in_word,
 
-    // Word of the phase's list
+    // A list buffer of sufa is free, and taken for the phase; write a word to it
+    output wire                          credit,
+    input  wire                          grant,
     input  wire                          rd_en,
     input  wire [3:0]                    rd_word,
-    output wire [ROWS*4*(KSLOT_W+1)-1:0] l_data
+
+    // List words to the ring of 4 list buffers of sufa
+    output wire                          l_wr_valid,
+    output wire [1:0]                    l_wr_buf,
+    output wire [3:0]                    l_wr_word,
+    output wire [ROWS*4*(KSLOT_W+1)-1:0] l_wr_data,
+    input  wire                          l_release
 );
 
     generate
@@ -95,19 +103,42 @@ module rass_split #(
     endgenerate
 
     // ---- Rows ---------------------------------------------------------------------------------
-    reg              look_reg, append_reg;
-    reg [WORD_W-1:0] word_reg;
-    wire             unused_word = &{1'b0, rd_word[3:WORD_W]};
+    reg        look_reg, append_reg;
+    // Word that leaves, its buffer
+    reg        valid_reg;
+    reg [3:0]  word_reg;
+    reg [1:0]  buf_reg;
+    wire [1:0] credit_buf;
+
+    assign l_wr_valid = valid_reg;
+    assign l_wr_buf = buf_reg;
+    assign l_wr_word = word_reg;
+
+    ring_credit #(
+        .BUFS(4)
+    ) credits (
+        .clk(clk),
+        .rst(rst),
+        .avail(credit),
+        .index(credit_buf),
+        .take(grant),
+        .free(l_release)
+    );
 
     always @(posedge clk) begin
         look_reg <= in_en;
         append_reg <= look_reg;
+        valid_reg <= rd_en;
         if (rd_en) begin
-            word_reg <= rd_word[WORD_W-1:0];
+            word_reg <= rd_word;
+        end
+        if (grant) begin
+            buf_reg <= credit_buf;
         end
         if (rst) begin
             look_reg <= 1'b0;
             append_reg <= 1'b0;
+            valid_reg <= 1'b0;
         end
     end
 
@@ -116,7 +147,7 @@ module rass_split #(
             // Stage 1: the row's entry
             wire [4*ENT_W-1:0]   entries = in_word[r*4*ENT_W +: 4*ENT_W];
             wire [ENT_W-1:0]     entry = entries[in_entry*ENT_W +: ENT_W];
-            reg                  valid_reg;
+            reg                  given_reg;
             reg [SLOT_W-1:0]     slot_reg;
             // Stage 2: its place in the buffer
             wire [KSLOT_W-1:0]   found = place[slot_reg*KSLOT_W +: KSLOT_W];
@@ -131,10 +162,10 @@ module rass_split #(
 
             always @(posedge clk) begin
                 if (in_en) begin
-                    {valid_reg, slot_reg} <= entry;
+                    {given_reg, slot_reg} <= entry;
                 end
                 if (look_reg) begin
-                    hit_reg <= valid_reg && here_reg[slot_reg];
+                    hit_reg <= given_reg && here_reg[slot_reg];
                     place_reg <= found;
                 end
                 if (append) begin
@@ -172,8 +203,8 @@ module rass_split #(
                 end
 
                 // Behind the end of the list: what an earlier phase or nobody wrote
-                wire valid = {1'b0, word_reg, ENTRY[1:0]} < length_reg;
-                assign l_data[(r*4+i)*KENT_W +: KENT_W] =
+                wire valid = {1'b0, word_reg[WORD_W-1:0], ENTRY[1:0]} < length_reg;
+                assign l_wr_data[(r*4+i)*KENT_W +: KENT_W] =
                     {valid, rd_entries[i*KSLOT_W +: KSLOT_W] & {KSLOT_W{valid}}};
             end
         end

@@ -34,7 +34,7 @@ module fetch #(
     parameter K8_BUFS = 2,
     // Buffers of the K ring and of the V ring, 2..4.
     parameter KV_BUFS = 2,
-    // Vectors of one stream that can be outstanding, a power of two, 4..256. Worth the memory's
+    // Vectors of each ring that can be outstanding, a power of two, 4..256. Worth the memory's
     // latency in vectors; the default keeps the bus full at 100 cycles even with single beats.
     parameter OUTSTANDING = 128,
     // Words of the FIFO of a stream, a power of two, 4..256: what it can have on its way. W carries

@@ -6,12 +6,12 @@
 // first, and keys that would overload a row left for a later phase. To SU-FA a phase is what a
 // tile is otherwise. KV_SLOTS = BC_MAX: a tile is one phase, and this stage is wires.
 // Not done here: loading the keys (kvgen, fetch); choosing them (sads).
-// Cycles from a tile to the next, without waits (KV_SLOTS < BC_MAX), U keys in the union, N of them
-// left at the start of a phase, nsteps, list entries 2*nsteps, longest list c of the phase:
-//   ceil(nsteps/2) + U + clog2(BC_MAX) + 5, and per phase at most N + 2*nsteps + ceil(c/4) + 8
-// (an exact count has the keys that the phase looks at in place of N; a phase after the first is
-// never shorter than clog2(BC_MAX) + 6 plus its keys). A tile without keys: 4.
-// Latency: the sum of tile and phases up to the phase in question; s_valid to p_valid.
+// Cycles from a tile to the next where nothing waits (KV_SLOTS < BC_MAX); U keys in the union, N of
+// them left at the start of a phase, V of those looked at (V <= N), c the phase's longest list:
+//   ceil(nsteps/2) + U + clog2(BC_MAX) + 5
+//   + per phase V + 2*nsteps + ceil(c/4) + 8, all but the last at least V + clog2(BC_MAX) + 6.
+// A tile without keys: 4. With KV_SLOTS = BC_MAX all is combinational.
+// Latency: a phase is offered in the cycle after its part of this sum.
 // Source: SOFA (MICRO 2024), RASS; docs/architecture.md sections 10.3 and 10.6.
 
 `resetall

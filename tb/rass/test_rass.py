@@ -225,11 +225,15 @@ class TB:
 
     async def drain(self):
         """Wait until all queued tiles came out and all list buffers were given back."""
-        limit = self.cycle + 200 * (len(self.tiles) + 5) * (10 + self.hold)
+        seen, since = None, self.cycle
         while (self.taken < self.queued or self.released < self.queued
                or self.free < self.cfg.LIST_BUFS):
             await RisingEdge(self.dut.clk)
-            assert self.cycle < limit, f"{self.taken} of {self.queued} phases came"
+            now = (self.taken, self.released, self.written, self.free)
+            if now != seen:
+                seen, since = now, self.cycle
+            assert self.cycle < since + 2000 + self.hold, (
+                f"{self.taken} of {self.queued} phases came, then nothing")
 
 
 def from_needs(need, shuffle=True):

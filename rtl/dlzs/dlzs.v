@@ -199,7 +199,6 @@ module dlzs #(
     wire              elem_first = elem_reg == {ELEM_W{1'b0}};
     wire              elem_last = elem_reg == elem_end[ELEM_W-1:0];
     wire              chunk_start = elem_first && t_td[`TD_FIRST];
-    wire              chunk_end = elem_last && t_td[`TD_LAST];
 
     // Everything from the read to the accumulators moves together.
     wire              advance = cfg_predict ? !word_valid || khat_ready : !m_valid || m_ready;
@@ -291,7 +290,6 @@ module dlzs #(
         .s_data     (w_d_data),
         .m_valid    (w_valid),
         .m_ready    (read && cfg_predict),
-        .m_last     (chunk_end),
         .m_code     (w_code)
     );
 

@@ -6,7 +6,8 @@
 // 4 bits a code; a word of ROWS codes is a part of a beat, a beat, or several beats. No code is
 // stored on the chip: each is used once a group of columns.
 // A code {sign, e[2:0]} becomes {sign, exp[3:0]} with exp = e + cfg_kp_exp, and 0 where e = 0.
-// Not done here: requests; the stream brings the beats in the order of use.
+// Not done here: requests; the stream brings the beats in the order of use. Nothing of a beat is
+// ever dropped: a chunk has H words, a multiple of 8, and a beat holds at most 4.
 // Latency: a word is offered one cycle after its last beat. Throughput: a word a cycle, or a beat a
 // cycle where a word is longer; s_ready depends on m_ready within the cycle, not on s_valid.
 // Source: SOFA, MICRO 2024, DLZS phase 1.1; docs/architecture.md 10.1 and 10.2.
@@ -36,10 +37,9 @@ module dlzs_wcodes #(
     output wire                   s_ready,
     input  wire [8*BUS_BYTES-1:0] s_data,
 
-    // One word; with m_last what is left of its beat is dropped
+    // One word
     output wire                   m_valid,
     input  wire                   m_ready,
-    input  wire                   m_last,
     output wire [ROWS*CODE_W-1:0] m_code
 );
 
@@ -68,7 +68,7 @@ module dlzs_wcodes #(
             reg [1:0]        index_reg, index_next;
 
             wire take = valid_reg && m_ready;
-            wire finish = take && (m_last || index_reg == LAST_INDEX[1:0]);
+            wire finish = take && index_reg == LAST_INDEX[1:0];
             wire load = s_valid && s_ready;
 
             assign s_ready = !valid_reg || finish;
@@ -117,8 +117,6 @@ module dlzs_wcodes #(
 
             wire take = m_valid && m_ready;
             wire load = s_valid && s_ready;
-            // A word ends with its beat.
-            wire unused_last = m_last;
 
             assign m_valid = count_reg == FULL[3:0];
             assign s_ready = !m_valid || take;

@@ -118,10 +118,10 @@ class Predict(TB):
         job.exp, job.shift = random.randrange(9), random.randrange(16)
         job.bias = random.choice([-32768, 32767, 0, random.randrange(-32768, 32768)])
         if spread:
-            # The largest keys reach or just pass the end of 8 bits.
+            # The largest keys just pass the end of 8 bits.
             job.bias = random.randrange(-500, 500)
             t = dlzs.predict_t(dlzs.predict_sums(job.x8, job.codes[0], cfg, job.exp), cfg, job.bias)
-            job.shift = max(0, int(np.abs(t).max()).bit_length() - 7 - random.randrange(2))
+            job.shift = max(0, int(np.abs(t).max()).bit_length() - 8)
         beats = ceil(d, size)
         job.stride = size * random.choice([beats, beats + 1, heads * beats + 1])
         if job.stride >= size * heads * beats:
@@ -152,9 +152,7 @@ class Predict(TB):
                          kstep=int(place[0]) // self.cfg.ROWS, kaddr=kaddr,
                          vaddr=RT_BASE + job.rt_stride * first)
             job.tiles.append((td, x8))
-        flat = words.reshape(-1).astype(np.int64)
-        junk = self.np.integers(0, 256, -len(flat) % size)
-        job.words += [pack(beat, 8) for beat in np.concatenate([flat, junk]).reshape(-1, size)]
+        job.words += [pack(beat, 8) for beat in words.reshape(-1, size)]
         dims = rope.pair_dims(job.d, job.mode)[place]
         token = np.arange(first, first + n)[:, None]
         job.places.append((head * job.hstride + dims + token * job.stride).reshape(-1))
@@ -176,7 +174,7 @@ class Predict(TB):
             await self.fill(self.k8, "k8", x8, 8, willing)
             self.td.append(td)
 
-    async def predict(self, job, timeout=200_000):
+    async def predict(self, job, timeout=40_000):
         """Do ``job`` and check memory; returns the cycles in which its chunks were done."""
         self.configure(job)
         start, busy, begin = len(self.done_cycles), self.busy, self.sink.count
@@ -231,8 +229,8 @@ class Predict(TB):
 
 
 def shapes(cfg):
-    """Head dimensions: below, at and above ROWS, odd multiples of 8, the largest."""
-    return [d for d in sorted({8, 16, 24, 32, 40, cfg.ROWS, cfg.D_MAX - 8, cfg.D_MAX})
+    """Head dimensions: the smallest, at and above ROWS, an odd multiple of 8, the largest."""
+    return [d for d in sorted({8, 24, cfg.ROWS, 2 * cfg.ROWS, cfg.D_MAX})
             if d % 8 == 0 and d <= cfg.D_MAX]
 
 
@@ -240,8 +238,9 @@ def random_job(tb, **fixed):
     """Random sizes; a few chunks of a few groups."""
     cfg = tb.cfg
     d = fixed.pop("d", None) or random.choice(shapes(cfg))
-    heads = fixed.pop("heads", None) or random.randint(1, 2 * max(1, cfg.ROWS // d))
-    values = {"h": 8 * random.randint(1, 6), "tokens": random.randint(1, 2 * cfg.COLS),
+    per_chunk = max(1, cfg.ROWS // d)
+    heads = fixed.pop("heads", None) or random.choice([1, per_chunk, per_chunk + 1])
+    values = {"h": 8 * random.randint(1, 4), "tokens": random.randint(1, cfg.COLS + 4),
               "mode": random.randrange(3), **fixed}
     return tb.plan(d, heads, **values)
 
@@ -257,13 +256,11 @@ async def start(dut, **options):
 async def every_dimension(dut, mode):
     tb = await start(dut)
     ends = inner = 0
-    for d in shapes(tb.cfg):
-        per_chunk = max(1, tb.cfg.ROWS // d)
-        for heads in {1, per_chunk, per_chunk + 1}:
-            await tb.predict(random_job(tb, d=d, heads=heads, mode=mode))
-            ends += int(np.isin(tb.values, (-127, 127)).sum())
-            inner += len(np.unique(tb.values))
-    assert tb.board.finish("K8") > 100 and ends and inner > 50
+    for d in shapes(tb.cfg) * (2 if len(shapes(tb.cfg)) < 4 else 1):
+        await tb.predict(random_job(tb, d=d, mode=mode))
+        ends += int(np.isin(tb.values, (-127, 127)).sum())
+        inner += len(np.unique(tb.values))
+    assert tb.board.finish("K8") > 100 and ends and inner > 30
 
 
 @cocotb.test()
@@ -272,7 +269,7 @@ async def stalls(dut, idle, backpressure):
     """Every stream pauses on its own; answers come late, but in order."""
     tb = await start(dut, idle=idle, backpressure=backpressure)
     tb.delay = 30
-    for _ in range(4):
+    for _ in range(3):
         await tb.predict(random_job(tb, spread=False))
     assert tb.board.finish("K8") > 40
 
@@ -283,12 +280,14 @@ async def full_rate(dut):
     tb = await start(dut)
     cfg, steady = tb.cfg, 0
     for mode in (rope.OFF, rope.HALF):
-        for d in shapes(cfg):
+        for d in shapes(cfg)[-3:]:
             heads = max(1, cfg.ROWS // d)
             rows = min(d, cfg.ROWS) * heads
             keys = cfg.COLS * tb.drain_cycles(d, rows) + 4
             codes = ceil(cfg.ROWS, 2 * cfg.BUS_BYTES)
             h = 8 * ceil(max(keys, 24), 8)
+            # A short part would be read faster than the next one is written.
+            h = ceil(h, cfg.BUS_BYTES) * cfg.BUS_BYTES
             job = tb.plan(d, heads, h, 3 * cfg.COLS, mode)
             before, begin, tb.release_cycles = tb.stalled, tb.cycle.now(), []
             done = await tb.predict(job)
@@ -312,7 +311,7 @@ async def short_sums(dut):
     tb = await start(dut)
     d = min(tb.cfg.ROWS // 8 * 8 or 8, tb.cfg.D_MAX)
     heads = max(1, tb.cfg.ROWS // d)
-    job = tb.plan(d, heads, 8, 6 * tb.cfg.COLS, rope.INTERLEAVED)
+    job = tb.plan(d, heads, 8, 4 * tb.cfg.COLS, rope.INTERLEAVED)
     begin = tb.cycle.now()
     cycles = await tb.predict(job)
     keys = tb.cfg.COLS * tb.drain_cycles(d, min(d, tb.cfg.ROWS) * heads)
@@ -345,9 +344,8 @@ async def score_job(dut):
     await tb.reset()
     tb.dut.cfg_predict.value = 0
     await TB.scrub(tb)
-    for d in shapes(tb.cfg)[-2:]:
-        TB.configure(tb, d, 0, 0)
-        await tb.run_job(TB.plan(tb, d, 2))
+    TB.configure(tb, tb.cfg.D_MAX, 0, 0)
+    await tb.run_job(TB.plan(tb, tb.cfg.D_MAX, 2))
     assert tb.board.finish("DLZS", "K8")
 
 
@@ -367,13 +365,8 @@ def test_predict_small(sim, config, seed, pairs):
 
 
 SHAPES = {
-    # Several words a chunk, columns left over in the last.
+    # Three words a chunk, columns left over in the last.
     "3groups": {"ROWS": 4, "COLS": 32, "D_MAX": 16, "BC_MAX": 64, "BUS_BYTES": 8},
-    "6groups": {"ROWS": 8, "COLS": 64, "D_MAX": 32, "BC_MAX": 64, "BUS_BYTES": 16,
-                "ROPE_PAIRS": 4, "K8_BUFS": 3},
-    # Two words a chunk, at the full rate of the ring.
-    "2groups": {"ROWS": 16, "COLS": 16, "D_MAX": 32, "BC_MAX": 32, "BUS_BYTES": 32,
-                "ROPE_PAIRS": 2},
     # A code word is several beats; a table word too; more pairs than the smallest heads have.
     "long_words": {"ROWS": 32, "COLS": 4, "D_MAX": 32, "BC_MAX": 8, "BUS_BYTES": 8,
                    "ROPE_PAIRS": 16, "TWO_TERM": 1},
@@ -388,8 +381,16 @@ def test_predict_shapes(sim, seed, shape):
     run("dlzs", __name__, SHAPES[shape], sim, seed=seed)
 
 
+LARGE_SHAPES = {
+    # Two heads of 32, or two of 24 with rows left over, in a chunk; two words a chunk.
+    "several_heads": {"ROWS": 64, "COLS": 16, "D_MAX": 64, "BC_MAX": 32, "BUS_BYTES": 32,
+                      "ROPE_PAIRS": 4},
+    "6groups": {"ROWS": 8, "COLS": 64, "D_MAX": 32, "BC_MAX": 64, "BUS_BYTES": 16,
+                "ROPE_PAIRS": 4, "K8_BUFS": 3},
+}
+
+
 @pytest.mark.sims("verilator")
-def test_predict_several_heads(sim, seed):
-    """Two heads of 32, or two of 24 with rows left over, in a chunk; two words a chunk."""
-    run("dlzs", __name__, {"ROWS": 64, "COLS": 16, "D_MAX": 64, "BC_MAX": 32, "BUS_BYTES": 32,
-                           "ROPE_PAIRS": 4}, sim, seed=seed)
+@pytest.mark.parametrize("shape", LARGE_SHAPES)
+def test_predict_large_shapes(sim, seed, shape):
+    run("dlzs", __name__, LARGE_SHAPES[shape], sim, seed=seed)

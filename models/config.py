@@ -114,7 +114,7 @@ class Config:
         check("KV_BUFS", self.KV_BUFS, 2, 4)
         if self.KV_SLOTS == 0:
             object.__setattr__(self, "KV_SLOTS", self.BC_MAX)
-        check("KV_SLOTS", self.KV_SLOTS, max(self.BUS_BYTES, 8), self.BC_MAX, pow2=True)
+        check("KV_SLOTS", self.KV_SLOTS, max(self.BUS_BYTES // 2, 8), self.BC_MAX, pow2=True)
         check("H_MAX", self.H_MAX, 64, 4096, pow2=True)
         check("KG_TOK", self.KG_TOK, 1, 4 if self.ROWS >= self.BUS_BYTES else 1, pow2=True)
         check("WGT_WORDS", self.WGT_WORDS, 64, 65536)

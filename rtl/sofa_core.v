@@ -44,7 +44,7 @@ module sofa_core #(
     parameter K8_BUFS = 2,
     // K and V buffers in the rings, 2..4
     parameter KV_BUFS = 2,
-    // Key slots of a K or V buffer, power of two, max(BUS_BYTES, 8)..BC_MAX
+    // Key slots of a K or V buffer, power of two, max(BUS_BYTES/2, 8)..BC_MAX
     parameter KV_SLOTS = BC_MAX,
     // Largest model dimension, power of two 64..4096
     parameter H_MAX = 1024,

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``make demo``: the committed attention heads of trained models through the simulated core.
+"""``make demo``: attention of trained models, head by head and from X, on the simulated core.
 
-Each head runs twice, sparse (predict, sort, compute) and dense (every visible key on the same
-SU-FA array). The outputs are compared bit for bit with the reference model, and the table says
-what the sparsity cost and saved. Exit code 1 when any head differs.
+First whole layers from X (scripts/demo_layers.py explains their columns). Then single heads with
+K and V in memory: each head runs twice, sparse (predict, sort, compute) and dense (every visible
+key on the same SU-FA array). The outputs are compared bit for bit with the reference model, and
+the tables say what the sparsity cost and saved. Exit code 1 when anything differs.
 
-Columns:
+Columns of the heads:
     exact     the outputs of both runs equal the reference model's, bit for bit
     keep      share of the visible pairs that were used
     recall    share of each row's true best keys (as many as the row used) that were used
@@ -37,6 +38,7 @@ from models.bounds import job_bound  # noqa: E402
 from models.config import Config, ConfigError  # noqa: E402
 from models.dlzs import SNAPS  # noqa: E402
 from models.head import STREAMS  # noqa: E402
+from scripts import demo_layers  # noqa: E402
 from scripts.configs import CONFIGS  # noqa: E402
 
 HEADER = ("head", "S", "d", "exact", "keep", "recall", "mass", "err.sel", "err.dense", "cycles",
@@ -55,7 +57,8 @@ def parse(argv):
     parser.add_argument("--radius", type=float, default=6.0,
                         help="nats below a row's best at which keys are dropped (default 6)")
     parser.add_argument("--snap", default="floor", choices=list(SNAPS.values()))
-    parser.add_argument("--cases", default="", help="only cases whose name contains this text")
+    parser.add_argument("--cases", default="",
+                        help="only cases and layers whose name contains this text")
     return parser.parse_args(argv)
 
 
@@ -110,8 +113,9 @@ def main(argv=None):
     cfg = Config.from_name(args.config)
     snap = next(s for s, name in SNAPS.items() if name == args.snap)
     names = [n for n in workloads.list_cases() if args.cases in n]
-    if not names:
-        sys.exit(f"no case contains {args.cases!r}; there are {', '.join(workloads.list_cases())}")
+    known = [*workloads.list_cases(), *workloads.list_layers()]
+    if not any(args.cases in n for n in known):
+        sys.exit(f"no case contains {args.cases!r}; there are {', '.join(known)}")
     work = list(heads(names))
     too_wide = [label for label, q, *_ in work if q.shape[2] > cfg.D_MAX]
     if too_wide:
@@ -119,15 +123,17 @@ def main(argv=None):
 
     print(f"SOFA, configuration {args.config}: {cfg.ROWS} query rows in parallel, {cfg.ROWS}x"
           f"{cfg.COLS} prediction cells, bus {cfg.BUS_BYTES} bytes, memory latency 100 cycles")
-    print(f"{len(work)} heads, snap {args.snap}, radius {args.radius:g} nats; simulator {args.sim}")
+    print(f"snap {args.snap}, radius {args.radius:g} nats; simulator {args.sim}")
+    settings = {"quota": args.quota, "radius_nats": args.radius, "snap": snap}
     specs, expected = [], []
     try:
+        layers = demo_layers.layer_runs(cfg, args.cases, settings)
         for label, q, k, v, causal in tqdm(work, desc="reference model", unit="head",
                                            leave=False):
             for dense in (False, True):
                 specs.append(JobSpec.planned(
                     f"{label}{' dense' if dense else ''}", q, k, v, cfg, causal=causal,
-                    quota=args.quota, snap=snap, radius_nats=args.radius, dense=dense))
+                    dense=dense, **settings))
                 expected.append(specs[-1].reference(cfg))
         print("building the simulator ...", flush=True)
         start = time.monotonic()
@@ -136,13 +142,17 @@ def main(argv=None):
         with tempfile.TemporaryDirectory() as folder:
             progress = Path(folder) / "progress"
             outcomes = watched(
-                lambda: simulate(specs, args.config, args.sim, progress=str(progress),
+                lambda: simulate([*(run.spec for run in layers), *specs], args.config, args.sim,
+                                 progress=str(progress),
                                  options=Options(taps=False, score=False)),
-                progress, len(specs), "simulating")
+                progress, len(layers) + len(specs), "simulating")
     except (BuildError, SimulationError, ConfigError) as exc:
         sys.exit(f"demo: {exc}")
 
-    print(FORMAT.format(*HEADER))
+    wrong_layers = demo_layers.report(layers, outcomes[: len(layers)], cfg, settings)
+    outcomes = outcomes[len(layers) :]
+    if work:
+        print("\n" + FORMAT.format(*HEADER))
     wrong, cycles, dense_cycles = 0, 0, 0
     for i, (label, q, k, v, causal) in enumerate(work):
         sparse, dense = outcomes[2 * i : 2 * i + 2]
@@ -161,13 +171,17 @@ def main(argv=None):
             label, q.shape[1], q.shape[2], "yes" if exact else "NO", f"{want.stats.keep:.3f}",
             f"{recall:.3f}", f"{mass:.3f}", f"{err_sel:.2%}", f"{err_dense:.2%}", took, bound,
             f"{took_dense / took:.2f}", kib, kib_dense))
-    wall = sum(o.wall_s for o in outcomes)
-    print(f"all heads: {cycles} cycles sparse, {dense_cycles} dense, speed-up "
-          f"{dense_cycles / cycles:.2f}; simulated {(cycles + dense_cycles) / wall:.0f} cycles/s")
-    if wrong:
-        print(f"{wrong} of {len(work)} heads differ from the reference model")
+    if work:
+        wall = sum(o.wall_s for o in outcomes)
+        print(f"all heads: {cycles} cycles sparse, {dense_cycles} dense, speed-up "
+              f"{dense_cycles / cycles:.2f}; simulated "
+              f"{(cycles + dense_cycles) / wall:.0f} cycles/s")
+    if wrong or wrong_layers:
+        print(f"{wrong_layers} of {len(layers)} layers and {wrong} of {len(work)} heads differ "
+              "from the reference model")
         return 1
-    print(f"all {len(work)} heads are bit-exact, sparse and dense")
+    print(f"all {len(layers)} layers from X are bit-exact, and all {len(work)} heads, sparse and "
+          "dense")
     return 0
 
 

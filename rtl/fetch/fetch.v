@@ -24,7 +24,7 @@ module fetch #(
     parameter D_MAX = 64,
     // Slots of a tile, a power of two, 8..64.
     parameter BC_MAX = 32,
-    // Slots of a K or V buffer, a power of two, max(BUS_BYTES, 8)..BC_MAX.
+    // Slots of a K or V buffer, a power of two, max(BUS_BYTES/2, 8)..BC_MAX.
     parameter KV_SLOTS = 16,
     // Bytes of a bus word, a power of two, 8..64, at most D_MAX.
     parameter BUS_BYTES = 16,
@@ -189,7 +189,7 @@ module fetch #(
         if (ROWS < BUS_BYTES / 2 || ROWS > 128 || ROWS != (1 << $clog2(ROWS)) || D_MAX < 16
                 || D_MAX > 256 || D_MAX < BUS_BYTES || D_MAX != (1 << $clog2(D_MAX))
                 || BC_MAX < 8 || BC_MAX < BUS_BYTES || BC_MAX > 64
-                || BC_MAX != (1 << $clog2(BC_MAX)) || KV_SLOTS < BUS_BYTES || ADDR_W < 32
+                || BC_MAX != (1 << $clog2(BC_MAX)) || 2 * KV_SLOTS < BUS_BYTES || ADDR_W < 32
                 || ADDR_W > 48 || ROW_W != $clog2(ROWS) || SLOT_W != $clog2(BC_MAX)
                 || KSLOT_W != $clog2(KV_SLOTS)) begin : g_illegal
             // No such module exists: elaboration stops here and names this instance.

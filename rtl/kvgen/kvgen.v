@@ -29,7 +29,7 @@ module kvgen #(
     parameter D_MAX = 64,
     // Slots of a tile, a power of two, KV_SLOTS..64.
     parameter BC_MAX = 32,
-    // Slots of a ring buffer, a power of two, max(BUS_BYTES, 8)..BC_MAX.
+    // Slots of a ring buffer, a power of two, max(BUS_BYTES/2, 8)..BC_MAX.
     parameter KV_SLOTS = 16,
     // Bytes of a beat, a power of two, 8..64.
     parameter BUS_BYTES = 16,
@@ -157,7 +157,7 @@ module kvgen #(
     generate
         if (ROWS < BUS_BYTES / 2 || ROWS > 128 || ROWS != (1 << $clog2(ROWS))
                 || BUS_BYTES < 8 || BUS_BYTES > 64 || BUS_BYTES != (1 << $clog2(BUS_BYTES))
-                || KV_SLOTS < BUS_BYTES || D_MAX < BUS_BYTES || D_MAX < 16
+                || 2 * KV_SLOTS < BUS_BYTES || D_MAX < BUS_BYTES || D_MAX < 16
                 || (KG_TOK > 1 && ROWS < BUS_BYTES)) begin : g_illegal
             // No such module exists: elaboration stops here and names this instance.
             illegal_parameter_kvgen_needs_the_ranges_at_its_parameters stop ();

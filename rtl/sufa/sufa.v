@@ -27,7 +27,7 @@ module sufa #(
     parameter ROWS = 16,
     // Largest head dimension, power of two, 16..256, at least BUS_BYTES.
     parameter D_MAX = 64,
-    // Largest tile, power of two, max(BUS_BYTES, 8)..64.
+    // Key slots of a K or V buffer, power of two, max(BUS_BYTES/2, 8)..64.
     parameter BC_MAX = 32,
     // Bytes of a beat, power of two, 8..64.
     parameter BUS_BYTES = 16,
@@ -133,7 +133,7 @@ module sufa #(
 
     generate
         if (ROWS < QE || ROWS > 128 || ROWS != (1 << $clog2(ROWS)) || D_MAX < BUS_BYTES
-                || BC_MAX < BUS_BYTES || BC_MAX > 64 || BUS_BYTES < 8 || BUS_BYTES > 64
+                || BC_MAX < QE || BC_MAX > 64 || BUS_BYTES < 8 || BUS_BYTES > 64
                 || BUS_BYTES != (1 << $clog2(BUS_BYTES)) || KEYS_MAX < 64 || KEYS_MAX > 65536
                 || KEYS_MAX != (1 << $clog2(KEYS_MAX)) || EXP_ROWS < 2 || EXP_ROWS > ROWS
                 || DIV_ROWS < EXP_ROWS || DIV_ROWS > ROWS || SLOT_W != $clog2(BC_MAX)

@@ -625,6 +625,7 @@ async def faults_in_a_chain(dut):
         await tb.pulse("start_chain")
         if kind.startswith("read"):
             while len(tb.loads) <= bad:
+                assert not ended.done(), "the chain ended before its descriptors were read"
                 await RisingEdge(dut.clk)
             for _ in range(random.randint(0, 40)):
                 await RisingEdge(dut.clk)
@@ -661,7 +662,9 @@ async def stopped(tb, want, why):
         assert dut.stage_rst.value == 0
     dut.wr_idle.value = 1
     cleared = 0
-    while dut.err_valid.value == 0:
+    for _ in range(40):
+        if dut.err_valid.value == 1:
+            break
         await RisingEdge(dut.clk)
         cleared += int(dut.stage_rst.value)
     assert (int(dut.err_code.value), int(dut.err_info.value)) == want, why
@@ -747,6 +750,7 @@ async def documented_times(dut):
     async def count(signal):
         cycles = 0
         while getattr(dut, signal).value == 0:
+            assert cycles < 1000, f"{signal} never came"
             await RisingEdge(dut.clk)
             cycles += 1
         return cycles
@@ -770,7 +774,7 @@ async def documented_times(dut):
     tb.load(job, next=256)
     await tb.pulse("start_chain")
     load = await count("d_wr_valid")
-    while int(dut.d_wr_word.value) != 63:
+    while int(dut.d_wr_word.value) != 63 and load < 1000:
         await RisingEdge(dut.clk)
         load += 1
     # The memory answers at once.

@@ -87,6 +87,22 @@ async def mixed(dut):
 
 
 @cocotb.test()
+async def at_once(dut):
+    """A key is wanted again in the phase after its first one: it is read when memory has it."""
+    tb = TB(dut, Speed(answer=(1, 60)))
+    keys = tb.cfg.BC_MAX
+    tb.new_job(random.choice([8, 16, tb.cfg.D_MAX]), 8, random.randrange(3), keys)
+    await tb.reset()
+    tile = block_tiles(0, 1, keys, tb.cfg.BC_MAX)[0]
+    parts = [part for b in range(0, keys, 2) for part in ([b], [b], [b, b + 1])]
+    for i, part in enumerate(parts):
+        for phase in tb.phases_of_tile(0, tile, part, i == 0, i == len(parts) - 1, whole=True):
+            tb.ask(phase)
+    await tb.finish()
+    assert tb.counts["reuse"] == keys
+
+
+@cocotb.test()
 async def many_keys(dut):
     """As many keys as there can be, few of them used."""
     tb = TB(dut)
@@ -252,7 +268,8 @@ async def latencies(dut):
                 await RisingEdge(tb.clk)
 
 
-TESTS = ["jobs", "cached", "mixed", "many_keys", "extremes", "transparent", "abort", "rate"]
+TESTS = ["jobs", "cached", "mixed", "at_once", "many_keys", "extremes", "transparent", "abort",
+         "rate"]
 
 
 @pytest.mark.configs("tiny", "small")

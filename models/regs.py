@@ -141,6 +141,7 @@ OFFSETS = {
     "CNT_BEATS_X": 0x27C,
     "CNT_BEATS_D": 0x280,
     "CNT_BEATS_WB": 0x284,
+    "CNT_PREDICT": 0x288,
 }
 
 ACCESS = {
@@ -265,6 +266,7 @@ ACCESS = {
     "CNT_BEATS_X": "RO",
     "CNT_BEATS_D": "RO",
     "CNT_BEATS_WB": "RO",
+    "CNT_PREDICT": "RO",
 }
 
 RESETS = {
@@ -374,6 +376,7 @@ RESETS = {
     "CNT_BEATS_X": 0x0,
     "CNT_BEATS_D": 0x0,
     "CNT_BEATS_WB": 0x0,
+    "CNT_PREDICT": 0x0,
 }
 
 WIDTHS = {
@@ -498,6 +501,7 @@ WIDTHS = {
     "CNT_BEATS_X": 32,
     "CNT_BEATS_D": 32,
     "CNT_BEATS_WB": 32,
+    "CNT_PREDICT": 32,
 }
 
 FIELDS = {
@@ -700,6 +704,7 @@ COUNTERS = (
     "BEATS_X",
     "BEATS_D",
     "BEATS_WB",
+    "PREDICT",
 )
 
 ERR_NONE = 0

@@ -350,6 +350,7 @@ assign ev_inc[`SOFA_CNT_STORE_STALL*16 +: 16] = {15'd0, ev_store_stall};
 assign ev_inc[`SOFA_CNT_TILES*16 +: 16] = {15'd0, ev_tile};
 assign ev_inc[`SOFA_CNT_BLOCKS*16 +: 16] = {15'd0, ev_block};
 assign ev_inc[`SOFA_CNT_PHASES*16 +: 16] = {15'd0, p_taken};
+assign ev_inc[`SOFA_CNT_PREDICT*16 +: 16] = {15'd0, cfg_predict};
 assign ev_inc[`SOFA_CNT_SELECTED*16 +: 16] = t_taken ? t_nsel : 16'd0;
 assign ev_inc[`SOFA_CNT_UNION*16 +: 16] = {9'd0, p_taken ? p_count : 7'd0};
 assign ev_inc[`SOFA_CNT_STEPS*16 +: 16] = {8'd0, p_taken ? p_nsteps : 8'd0};

@@ -189,7 +189,7 @@ COUNTERS = (
     ("TILES", "tiles of attention started"),
     ("BLOCKS", "blocks of query rows started"),
     ("SELECTED", "pairs of row and key selected"),
-    ("UNION", "keys that SU-FA took because some row of a block selected them"),
+    ("UNION", "keys passed on to SU-FA because some row of a block selected them"),
     ("STEPS", "pair steps of SU-FA"),
     ("MAX_UPDATES", "times a row's reference exponent had to move up"),
     ("BEATS_Q", "beats of Q read"),
@@ -200,7 +200,7 @@ COUNTERS = (
     ("RASS_BUSY", "cycles in which the schedule of a tile is made"),
     ("RASS_STALL", "cycles in which the schedule waits for a list buffer or for its phase to be "
                    "taken"),
-    ("PHASES", "phases of tiles that SU-FA took"),
+    ("PHASES", "phases of tiles that RASS passed on to SU-FA"),
     ("KVGEN_BUSY", "cycles in which keys and values are made"),
     ("KVGEN_STALL", "cycles in which a made key or value waits to leave"),
     ("KVGEN_STARVE", "cycles in which a key or value is to be made and its input or weights have "
@@ -212,6 +212,7 @@ COUNTERS = (
     ("BEATS_X", "beats of X, W, RT and VB read to make keys and values"),
     ("BEATS_D", "beats of descriptors read"),
     ("BEATS_WB", "single beats of K8, K, V and VB written"),
+    ("PREDICT", "cycles of CYCLES in predict jobs"),
 )
 
 INC_W = 16

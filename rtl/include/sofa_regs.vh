@@ -130,6 +130,7 @@
 `define SOFA_REG_CNT_BEATS_X              12'h27c
 `define SOFA_REG_CNT_BEATS_D              12'h280
 `define SOFA_REG_CNT_BEATS_WB             12'h284
+`define SOFA_REG_CNT_PREDICT              12'h288
 
 // Fields: lowest bit, and number of bits; WIDTH: bits of a register that are defined
 `define SOFA_VERSION_MINOR_LSB            0
@@ -266,7 +267,7 @@
 
 // Counters likewise; the increment of counter i is at ev_inc[i*INC_W +: INC_W]
 `define SOFA_CNT_FIRST                    12'h200
-`define SOFA_CNT_NUM                      34
+`define SOFA_CNT_NUM                      35
 `define SOFA_CNT_INC_W                    16
 `define SOFA_CNT_CYCLES                   0
 `define SOFA_CNT_DLZS_BUSY                1
@@ -302,6 +303,7 @@
 `define SOFA_CNT_BEATS_X                  31
 `define SOFA_CNT_BEATS_D                  32
 `define SOFA_CNT_BEATS_WB                 33
+`define SOFA_CNT_PREDICT                  34
 
 // Error codes
 `define SOFA_ERR_NONE                     8'd0

@@ -12,12 +12,20 @@ from cocotb.triggers import RisingEdge
 
 from models import regs
 from models.head import run_job
+from models.layer import plan_layer
 from models.plan import plan
 from tb.common.accelerator import Accelerator, AcceleratorError
 from tb.common.axil_master import AxiLiteError
+from tb.common.scoreboard import Scoreboard
 from tb.runner import run
+from tb.system.simulate import LayerSpec, check_memory
 
-STREAMS = {"Q": 0, "K8": 1, "K": 2, "V": 3, "O": 4}
+CACHED = ("Q", "K8", "K", "V", "O")
+"""Buffers of an attention job whose K and V lie in memory."""
+
+READ_STREAM = {"Q": 0, "K8": 1, "X8": 1, "K": 2, "V": 3, "WC": 4, "RT": 5, "X": 6, "W": 6, "VB": 6,
+               "descriptor": 7}
+"""INFO of a read error in the buffer; RT: of the prediction job."""
 
 
 def random_job(cfg, rng, rows=None, keys=None, **settings):
@@ -79,8 +87,8 @@ async def illegal_descriptors(dut):
         ("MODE", 3 << regs.MODE_SNAP_LSB, regs.ERR_SNAP),
     ]
     cases = [(name, value, code, 0) for name, value, code in cases]
-    for name, stream in STREAMS.items():
-        old = good.fields
+    for name in CACHED:
+        stream, old = regs.BUFFERS.index(name), good.fields
         cases += [
             (f"{name}_BASE_LO", old[f"{name}_BASE_LO"] + bus // 2, regs.ERR_BASE_ALIGN, stream),
             (f"{name}_ROW_STRIDE", old[f"{name}_ROW_STRIDE"] + 4, regs.ERR_STRIDE_ALIGN, stream),
@@ -114,7 +122,8 @@ async def bus_errors(dut):
              ("write", "SLVERR"): regs.ERR_WRITE_SLVERR,
              ("write", "DECERR"): regs.ERR_WRITE_DECERR}
     tried = 0
-    for name, stream in STREAMS.items():
+    for name in CACHED:
+        stream = 0 if name == "O" else READ_STREAM[name]
         for response in ("SLVERR", "DECERR"):
             for late in (False, True):
                 acc.free_all()
@@ -194,10 +203,161 @@ async def busy_core_is_protected(dut):
     assert done.out.size > 0
 
 
+def small_layer(cfg, rng, valid=None, **settings):
+    """A causal layer with RoPE: two query heads on each of two KV heads."""
+    keys, h, d = 2 * cfg.BC_MAX + 3, 24, 16
+    plan = plan_layer(rng.normal(size=(keys, h)), *rng.normal(size=(2, 2, h, d)),
+                      rng.normal(size=(4, cfg.ROWS + 1, d)), cfg, rope_theta=1e3, causal=True,
+                      quota=4, **settings)
+    return LayerSpec(plan, "layer", valid)
+
+
+async def good_layer(acc, rng):
+    """Run a layer and check everything it leaves; returns the number of values compared."""
+    acc.free_all()
+    spec = small_layer(acc.cfg, rng)
+    want, sb = spec.reference(acc.cfg), Scoreboard()
+    done = await acc.run_layer(spec.plan, limit=400_000)
+    check_memory(sb, done, want, acc.cfg)
+    sb.compare("output", want.out, done.out)
+    return sb.total
+
+
+async def expect_chain_error(acc, address, code, info, jobs, what):
+    """Start a chain which must end with an error after so many good jobs."""
+    await acc.start_chain(address)
+    with pytest.raises(AcceleratorError) as caught:
+        await acc.wait(limit=200_000)
+    assert (caught.value.code, caught.value.info) == (code, info), (
+        f"{what}: wanted {regs.error_text(code)} info {info}, got {caught.value}")
+    assert await acc.read("JOBS") == jobs, what
+
+
+@cocotb.test()
+async def illegal_layers(dut):
+    """Every new field of both kinds of job out of range, as descriptors of a chain."""
+    acc, rng = setup(dut)
+    await acc.reset()
+    cfg, bus = acc.cfg, acc.cfg.BUS_BYTES
+    plan = small_layer(cfg, rng).plan
+    placed = acc.place_layer(plan)
+    jobs = acc.describe_layer(plan, placed)
+    mode = [job["MODE"] for job in jobs]
+    cases = [  # job, field, value, code
+        *((j, "MODEL_DIM", v, regs.ERR_MODEL_DIM) for j in (0, 1)
+          for v in (0, 12, cfg.H_MAX + 8)),
+        (0, "KP_EXP", 9, regs.ERR_KP_EXP), (0, "KP_BIAS", 32768, regs.ERR_KP_BIAS),
+        (0, "KP_SHIFT", 16, regs.ERR_KP_SHIFT), (1, "KG_SHIFT_K", 41, regs.ERR_KG_SHIFT_K),
+        (1, "KG_SHIFT_V", 41, regs.ERR_KG_SHIFT_V),
+        *((j, "MODE", mode[j] | 3 << regs.MODE_ROPE_LSB, regs.ERR_ROPE) for j in (0, 1)),
+        (0, "MODE", mode[0] | 1 << regs.MODE_DENSE_LSB, regs.ERR_KIND),
+        (0, "MODE", mode[0] | 1 << regs.MODE_GENERATE_LSB, regs.ERR_KIND),
+        (0, "MODE", mode[0] | 1 << regs.MODE_VB_LOAD_LSB, regs.ERR_KIND),
+        (0, "KEYS", 0, regs.ERR_KEYS), (1, "QUOTA", 0, regs.ERR_QUOTA),
+    ]
+    cases = [(j, name, value, code, 0) for j, name, value, code in cases]
+    used = ("X8", "WC", "RT", "K8"), ("Q", "K8", "K", "V", "O", "X", "W", "RT", "VB")
+    for j, names in enumerate(used):
+        for name in names:
+            base, number = jobs[j][f"{name}_BASE_LO"], regs.BUFFERS.index(name)
+            cases.append((j, f"{name}_BASE_LO", base + bus // 2, regs.ERR_BASE_ALIGN, number))
+            cases.append((j, f"{name}_BASE_HI", 1 << (cfg.ADDR_W - 32), regs.ERR_ADDR_RANGE,
+                          number))
+    for name in ("X8", "WC", "RT"):
+        cases.append((0, f"{name}_BASE_LO", jobs[0]["K8_BASE_LO"], regs.ERR_OVERLAP,
+                      regs.BUFFERS.index(name)))
+    for name in ("Q", "K8", "X", "W", "RT"):
+        cases.append((1, f"{name}_BASE_LO", jobs[1]["V_BASE_LO"], regs.ERR_OVERLAP,
+                      regs.BUFFERS.index(name)))
+    kept = acc._free
+    for j, name, value, code, info in cases:
+        acc._free = kept
+        wrong = [dict(job) for job in jobs]
+        wrong[j][name] = value
+        await expect_chain_error(acc, acc.chain(wrong), code, info, j,
+                                 f"job {j}, {name} = {value:#x}")
+    for address in (0, 128, 1 << cfg.ADDR_W):
+        await expect_chain_error(acc, address, regs.ERR_NEXT, 0, 0, f"NEXT = {address:#x}")
+    assert len(cases) > 50
+    assert await good_layer(acc, rng)
+
+
+@cocotb.test()
+async def layer_bus_errors(dut):
+    """SLVERR and DECERR in every buffer of both jobs and in the descriptors."""
+    acc, rng = setup(dut, reorder=True, interleave=True)
+    await acc.reset()
+    codes = {("read", "SLVERR"): regs.ERR_READ_SLVERR, ("read", "DECERR"): regs.ERR_READ_DECERR,
+             ("write", "SLVERR"): regs.ERR_WRITE_SLVERR,
+             ("write", "DECERR"): regs.ERR_WRITE_DECERR}
+    faults = [  # buffer, direction, INFO, good jobs before
+        *((name, "read", READ_STREAM[name], 0) for name in ("X8", "WC", "RT", "descriptor")),
+        ("K8", "write", 1, 0),
+        *((name, "read", READ_STREAM[name], 1) for name in ("Q", "K8", "X", "W", "K", "V", "VB")),
+        *((name, "write", 1, 1) for name in ("K", "V", "VB")), ("O", "write", 0, 1),
+    ]
+    tried = 0
+    for name, direction, info, jobs in faults:
+        for response in ("SLVERR", "DECERR"):
+            acc.free_all()
+            spec = small_layer(acc.cfg, rng)
+            # K and V are read early, and VB at all, only where an earlier job left some.
+            there = None
+            if name in ("K", "V", "VB") and direction == "read":
+                want = spec.reference(acc.cfg)
+                there = want.k, want.v, np.ones(want.valid.shape, bool)
+            placed = acc.place_layer(spec.plan, there)
+            chain = acc.chain(acc.describe_layer(spec.plan, placed, load=there is not None))
+            low, size = chain, 256
+            if name != "descriptor":
+                low, _, head = placed[name.lower()]
+                size = head
+            acc.memory.faults.append((low, low + size - 1, direction, response))
+            await expect_chain_error(acc, chain, codes[direction, response], info, jobs,
+                                     f"{response} on {direction} of {name}")
+            acc.memory.faults.clear()
+            assert acc.memory.idle
+            assert await good_layer(acc, rng)
+            tried += 1
+    assert tried == 2 * len(faults)
+
+
+@cocotb.test()
+async def layer_resets(dut):
+    """Soft and hard reset at many points of a layer: memory at rest, next layer and job right."""
+    acc, rng = setup(dut)
+    await acc.reset()
+    acc.free_all()
+    done = await acc.run_layer(small_layer(acc.cfg, rng).plan, limit=400_000)
+    length, predict = done.counters["CYCLES"], done.counters["PREDICT"]
+    assert 0 < predict < length
+    points = [0, 3, 40, 90, predict // 2, predict, predict + 60,
+              *(int(x) for x in np.linspace(predict + 100, 0.8 * length, 6))]
+    for hard in (False, True):
+        for delay in points:
+            acc.free_all()
+            plan = small_layer(acc.cfg, rng).plan
+            jobs = acc.describe_layer(plan, acc.place_layer(plan))
+            await acc.start_chain(acc.chain(jobs))
+            for _ in range(delay):
+                await RisingEdge(dut.clk)
+            if hard:
+                await acc.reset()
+                assert await acc.read("STATUS") == 0
+            else:
+                await acc.write("CTRL", 1 << regs.CTRL_SOFT_RESET_LSB)
+                with pytest.raises(AcceleratorError) as caught:
+                    await acc.wait(limit=10_000)
+                assert caught.value.code == regs.ERR_ABORTED
+                assert acc.memory.idle
+            assert await good_layer(acc, rng)
+    assert await good_job(acc, rng)
+
+
 @pytest.mark.configs("tiny", "small")
 def test_errors(sim, config, seed):
     if config.name == "small" and sim == "icarus":
-        cases = ["bus_errors", "hard_reset"]
+        cases = ["bus_errors", "hard_reset", "illegal_layers"]
     else:
         cases = None
     run("sofa_top", __name__, dict(config), sim, seed=seed, testcase=cases)

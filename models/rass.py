@@ -95,15 +95,15 @@ def schedule(selection: Selection, cfg: Config) -> list[Phase]:
     while len(waiting):
         more = -(-len(waiting) // cfg.KV_SLOTS)
         cap = -(-int(need[:, waiting].sum(axis=1).max()) // more)
+        cap += cap & 1  # the formal path takes keys in pairs
         count = np.zeros(len(need), np.int64)
         taken, rejected = [], []
         for key in waiting:
             if len(taken) == cfg.KV_SLOTS:
                 break
             column = need[:, key]
-            full = int((column * (count >= cap)).sum())
-            free = int(column.sum()) - full
-            if 4 * full <= free or len(rejected) == (more - 1) * cfg.KV_SLOTS:
+            barred = bool((column * (count >= cap)).any())
+            if not barred or len(rejected) == (more - 1) * cfg.KV_SLOTS:
                 taken.append(key)
                 count += column
             else:

@@ -67,13 +67,13 @@ def slow_schedule(selection, cfg):
     while left or not phases:
         nph = -(-len(left) // cfg.KV_SLOTS)
         cap = -(-max(len(r & set(left)) for r in rows) // max(nph, 1))
+        cap += cap % 2
         taken, rejected = [], 0
         for key in left:
             if len(taken) == cfg.KV_SLOTS:
                 break
-            needing = [r for r in rows if key in r]
-            b = sum(len(r & set(taken)) >= cap for r in needing)
-            if 4 * b <= len(needing) - b or rejected == (nph - 1) * cfg.KV_SLOTS:
+            barred = any(len(r & set(taken)) >= cap for r in rows if key in r)
+            if not barred or rejected == (nph - 1) * cfg.KV_SLOTS:
                 taken.append(key)
             else:
                 rejected += 1

@@ -4,7 +4,8 @@
 // Why: a phase lasts as long as its longest list, so no row shall have more than its part of the
 // keys it still needs. The largest count of all rows is found bit by bit from the top, which is
 // the order in which a divider wants it.
-// Rules: phases = ceil(waiting / KV_SLOTS); cap = ceil(largest count / phases);
+// Rules: phases = ceil(waiting / KV_SLOTS); cap = ceil(largest count / phases), made even, since
+// SU-FA takes keys in pairs;
 // limit = (phases - 1) * KV_SLOTS.
 // Latency: start to busy low clog2(BC_MAX) + 2 cycles, in which counts must not change; waiting is
 // taken at start. cap and limit stay until the next start.
@@ -85,8 +86,10 @@ module rass_cap #(
     wire [PH_W:0]  reduced = dividend - {1'b0, phases_reg};
     wire           unused_reduced = reduced[PH_W];
 
-    // No row needs more than `waiting` keys, so the quotient, rounded up, is at most KV_SLOTS.
-    assign cap = quot_reg[KCNT_W-1:0] + {{(KCNT_W-1){1'b0}}, rem_reg != {PH_W{1'b0}}};
+    // No row needs more than `waiting` keys, so the quotient, rounded up, is at most KV_SLOTS, and
+    // KV_SLOTS is even.
+    wire [KCNT_W-1:0] share = quot_reg[KCNT_W-1:0] + {{(KCNT_W-1){1'b0}}, rem_reg != {PH_W{1'b0}}};
+    assign cap = share + {{(KCNT_W-1){1'b0}}, share[0]};
     assign limit = {phases_less_1, {SHIFT{1'b0}}};
     assign busy = start || run_reg;
     wire unused_quot = &{1'b0, quot_reg[CNT_W-1:KCNT_W]};

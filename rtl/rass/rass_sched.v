@@ -215,7 +215,6 @@ module rass_sched #(
 
     // ---- Parts --------------------------------------------------------------------------------
     wire [ROWS-1:0]       d_column;
-    wire [POP_W-1:0]      d_fifth;
     wire [ROWS*CNT_W-1:0] counts;
     wire [KCNT_W-1:0]     cap;
     wire [CNT_W-1:0]      limit;
@@ -256,23 +255,6 @@ module rass_sched #(
         .key_last(k_last)
     );
 
-    // A fifth of the rows that need a key, from the census: floor(x/5) = 205*x >> 10 for x <= 128.
-    wire [POP_W+7:0] e_fifths = e_ones_reg * 8'd205;
-    wire             unused_fifths = &{1'b0, e_fifths[9:0]};
-
-    ram_1r1w #(
-        .WIDTH(POP_W),
-        .DEPTH(BC_MAX)
-    ) fifths (
-        .clk(clk),
-        .wr_en(e_census_reg),
-        .wr_addr(e_key_reg),
-        .wr_data({2'b00, e_fifths[POP_W+7:10]}),
-        .rd_en(k_valid),
-        .rd_addr(k_key),
-        .rd_data(d_fifth)
-    );
-
     rass_walk #(
         .ROWS(ROWS),
         .BC_MAX(BC_MAX),
@@ -285,7 +267,6 @@ module rass_sched #(
         .key_last(d_last_reg),
         .census(census),
         .column(d_column),
-        .fifth(d_fifth),
         .cap(cap),
         .limit(limit),
         .accept(accept),

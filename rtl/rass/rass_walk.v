@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Decides key by key which ones enter a phase, and keeps the counts of all rows.
 //
-// Why: rows work in lockstep, so a phase lasts as long as its longest list. A key is put off when
-// more than a fifth of the rows that need it have had their share (cap) of the phase. That many
-// keys are put off at most (limit) that the phases left can take them.
+// Why: rows work in lockstep, so a phase lasts as long as its longest list. A key is put off while
+// some row that needs it has had its share (cap) of the phase. That many keys are put off at most
+// (limit) that the phases left can take them.
 // Census: before the first phase every key of the tile passes once; rows count what they need.
-// Rule: full = rows that need the key and have cap keys or more, open = other rows that need it;
-// accepted iff 4*full <= open or `limit` keys were put off, that is full <= all/5 or the same.
+// Rule: accepted iff no row that needs the key has cap keys, or `limit` keys were put off.
 // Not done here: the order of the keys (rass_pick.v), cap and limit (rass_cap.v).
-// Latency: the decision is combinational, the loop is one count of ones. Throughput: a key a cycle.
+// Latency: the decision is combinational, the loop is one OR over the rows. Throughput: a key a
+// cycle.
 // Source: SOFA (MICRO 2024), RASS; docs/architecture.md section 10.3.
 
 `resetall
@@ -33,19 +33,17 @@ module rass_walk #(
     input  wire                  new_tile,
     input  wire                  new_phase,
 
-    // A key, the last one of the walk; census or phase; the rows that need it, and a fifth of
-    // their number, rounded down
+    // A key, the last one of the walk; census or phase; the rows that need it
     input  wire                  key_valid,
     input  wire                  key_last,
     input  wire                  census,
     input  wire [ROWS-1:0]       column,
-    input  wire [POP_W-1:0]      fifth,
 
     // Shares of the phase
     input  wire [KCNT_W-1:0]     cap,
     input  wire [CNT_W-1:0]      limit,
 
-    // The key enters the phase; the walk ends with it; rows counted (census: all that need it)
+    // The key enters the phase; the walk ends with it; number of rows that need it
     output wire                  accept,
     output wire                  done,
     output wire [POP_W-1:0]      ones,
@@ -116,7 +114,6 @@ module rass_walk #(
     endgenerate
 
     // ---- Decision -----------------------------------------------------------------------------
-    wire [ROWS-1:0] counted = column & (full | {ROWS{census}});
     generate
         if (ROWS <= 64) begin : g_ones
             wire [6:0] sum;
@@ -124,7 +121,7 @@ module rass_walk #(
             popcount #(
                 .WIDTH(ROWS)
             ) all (
-                .bits(counted),
+                .bits(column),
                 .count(sum)
             );
             assign ones = sum[POP_W-1:0];
@@ -133,13 +130,13 @@ module rass_walk #(
             popcount #(
                 .WIDTH(ROWS / 2)
             ) low_half (
-                .bits(counted[ROWS/2-1:0]),
+                .bits(column[ROWS/2-1:0]),
                 .count(low)
             );
             popcount #(
                 .WIDTH(ROWS / 2)
             ) high_half (
-                .bits(counted[ROWS-1:ROWS/2]),
+                .bits(column[ROWS-1:ROWS/2]),
                 .count(high)
             );
             assign ones = {1'b0, low} + {1'b0, high};
@@ -147,7 +144,8 @@ module rass_walk #(
     endgenerate
 
     wire phase_key = key_valid && !census;
-    assign accept = phase_key && (ones <= fifth || put_off_reg == limit);
+    wire barred = (column & full) != {ROWS{1'b0}};
+    assign accept = phase_key && (!barred || put_off_reg == limit);
     assign done = key_valid && (key_last || (accept && slot_reg == LAST_SLOT[KCNT_W-2:0]));
     assign waiting = waiting_reg;
     assign slot = slot_reg;

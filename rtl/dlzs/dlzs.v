@@ -188,8 +188,8 @@ module dlzs #(
 
     wire              dense = cfg_dense && !cfg_predict;
     wire              word_valid, khat_ready;
-    // Of a predict job: a code word is there; dlzs_khat can take note of another chunk.
-    wire              w_valid, chunk_ready;
+    // Of a predict job: a code word is there.
+    wire              w_valid;
     // A sum runs over a tile's elements, or over those of all parts of a chunk.
     wire              sum_first = !cfg_predict || t_td[`TD_FIRST];
     wire              sum_last = !cfg_predict || t_td[`TD_LAST];
@@ -202,8 +202,7 @@ module dlzs #(
 
     // Everything from the read to the accumulators moves together.
     wire              advance = cfg_predict ? !word_valid || khat_ready : !m_valid || m_ready;
-    wire              work = t_valid && (cfg_predict
-        ? w_valid && (chunk_ready || !chunk_start) : blocks_reg != 2'd0);
+    wire              work = t_valid && (cfg_predict ? w_valid : blocks_reg != 2'd0);
     wire              read = advance && work && !dense;
     wire              pass_first = base_reg == {BASE_W{1'b0}};
     wire [BASE_W-1:0] base_step = base_reg + COLS_STEP;
@@ -388,7 +387,6 @@ module dlzs #(
         .cfg_k8_hstride (cfg_k8_hstride),
         .cfg_rt_stride  (cfg_rt_stride),
         .t_valid        (read && cfg_predict && chunk_start),
-        .t_ready        (chunk_ready),
         .t_td           (t_td),
         .s_valid        (word_valid && cfg_predict),
         .s_ready        (khat_ready),

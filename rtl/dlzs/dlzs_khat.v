@@ -49,9 +49,8 @@ module dlzs_khat #(
     input  wire [31:0]             cfg_k8_hstride,
     input  wire [31:0]             cfg_rt_stride,
 
-    // A chunk of a group of tokens that the array begins with: N, ROWS, KSTEP, KADDR, VADDR
+    // Pulse: the array begins with a chunk of a group of tokens; its N, ROWS, KSTEP, KADDR, VADDR
     input  wire                    t_valid,
-    output wire                    t_ready,
     input  wire [`TD_W-1:0]        t_td,
 
     // Its words, NGRP of them: row r, column 12*group + j at slice 12*r + j
@@ -102,17 +101,18 @@ module dlzs_khat #(
     genvar l, r, p;
 
     // -----------------------------------------------------------------------------------------
-    // Chunks whose words are in the buffer or on their way
+    // Chunks whose words are in the buffer or on their way. Never more than four: two in the
+    // buffer, one whose first word waits for it, one begun in the few cycles until that word stood.
+    // Table rows are asked for from here on; two more chunks, of one token each, may have left the
+    // buffer and wait for theirs.
     // -----------------------------------------------------------------------------------------
     wire        rope_on = cfg_rope != 2'd0;
-    wire        chunk_ready, rows_ready;
+    wire        unused_ready;
     wire        chunk_valid, chunk_done;
     wire [7:0]  chunk_n, chunk_rows;
     wire [5:0]  chunk_part;
     wire [47:0] chunk_addr;
     wire [2:0]  unused_level;
-
-    assign t_ready = chunk_ready && (rows_ready || !rope_on);
 
     sync_fifo #(
         .WIDTH (70),
@@ -121,8 +121,8 @@ module dlzs_khat #(
         .clk     (clk),
         .rst     (rst),
         .clear   (1'b0),
-        .s_valid (t_valid && t_ready),
-        .s_ready (chunk_ready),
+        .s_valid (t_valid),
+        .s_ready (unused_ready),
         // KSTEP: at most D_MAX/ROWS = 64 parts of a head.
         .s_data  ({t_td[`TD_N], t_td[`TD_ROWS], t_part, t_td[`TD_KADDR]}),
         .m_valid (chunk_valid),
@@ -398,8 +398,7 @@ module dlzs_khat #(
         .rst           (rst),
         .cfg_d         (cfg_d),
         .cfg_rt_stride (cfg_rt_stride),
-        .t_valid       (t_valid && t_ready && rope_on),
-        .t_ready       (rows_ready),
+        .t_valid       (t_valid && rope_on),
         .t_n           (t_td[`TD_N]),
         .t_addr        (t_td[`TD_VADDR]),
         .r_c_valid     (r_c_valid),

@@ -32,9 +32,9 @@ module dlzs_rope_rows #(
     input  wire [8:0]             cfg_d,
     input  wire [31:0]            cfg_rt_stride,
 
-    // Groups of tokens: the row of token j lies at t_addr + j*cfg_rt_stride
+    // A group of tokens: the row of token j lies at t_addr + j*cfg_rt_stride. At most six groups
+    // may have rows that are not done, one of them in work.
     input  wire                   t_valid,
-    output wire                   t_ready,
     input  wire [7:0]             t_n,
     input  wire [47:0]            t_addr,
 
@@ -93,17 +93,18 @@ module dlzs_rope_rows #(
     wire        group_take;
     wire [7:0]  group_n;
     wire [47:0] group_addr;
+    wire        unused_ready;
     wire [2:0]  unused_level;
 
     sync_fifo #(
         .WIDTH (56),
-        .DEPTH (4)
+        .DEPTH (5)
     ) group_inst (
         .clk     (clk),
         .rst     (rst),
         .clear   (1'b0),
         .s_valid (t_valid),
-        .s_ready (t_ready),
+        .s_ready (unused_ready),
         .s_data  ({t_n, t_addr}),
         .m_valid (group_valid),
         .m_ready (group_take),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predict jobs of the DLZS stage against the model: every byte of memory, rates, stalls, aborts."""
 
+import itertools
 import random
 from collections import deque
 from types import SimpleNamespace
@@ -30,7 +31,7 @@ def ceil(a, b):
 class Predict(TB):
     """Plays the X8 ring, both streams and the store: a memory that answers after a while."""
 
-    def __init__(self, dut, idle=0.0, backpressure=0.0):
+    def __init__(self, dut, idle=0.0, backpressure=0.0, late_rows=0):
         super().__init__(dut)
         self.pairs = parameters().get("ROPE_PAIRS", 1)
 
@@ -40,8 +41,9 @@ class Predict(TB):
         self.idle = idle
         self.w = StreamSource(dut, "w_d", dut.clk, dut.rst, idle=some(idle))
         self.r = StreamSource(dut, "r_d", dut.clk, dut.rst, idle=some(idle))
+        late = itertools.repeat((1, late_rows)) if late_rows else some(backpressure)
         self.commands = StreamSink(dut, "r_c", dut.clk, dut.rst, fields=("addr", "beats"),
-                                   backpressure=some(backpressure), callback=self._command)
+                                   backpressure=late, callback=self._command)
         self.x = StreamSink(dut, "x", dut.clk, dut.rst, fields=("addr", "data", "strb"),
                             backpressure=some(backpressure), callback=self._write)
         self.answer = writer(dut.x_done)
@@ -275,6 +277,16 @@ async def stalls(dut, idle, backpressure):
 
 
 @cocotb.test()
+async def late_rows(dut):
+    """Chunks of one token pile up as far as they can before the first row of the table comes."""
+    tb = await start(dut, late_rows=150)
+    heads = ceil(9, ceil(8, tb.cfg.ROWS)) * max(1, tb.cfg.ROWS // 8)
+    await tb.predict(tb.plan(8, heads, 8, 1, rope.HALF))
+    assert tb.stalled > 100
+    assert tb.board.finish("K8")
+
+
+@cocotb.test()
 async def full_rate(dut):
     """A chunk every H cycles, or as its keys can leave; the array never waits for the buffer."""
     tb = await start(dut)
@@ -302,21 +314,23 @@ async def full_rate(dut):
                 want = [codes * x8.shape[1] for _, x8 in job.tiles][1:]
                 assert (gaps == want).all(), f"d = {d}: parts take {gaps} cycles, not {want}"
                 steady += len(gaps)
-    assert tb.board.finish("K8") and (steady > 50 or cfg.COLS >= cfg.BUS_BYTES)
+    assert tb.board.finish("K8") and (steady > 20 or cfg.COLS >= cfg.BUS_BYTES)
 
 
 @cocotb.test()
 async def short_sums(dut):
     """The keys take longer than the sums: the array waits, and the rate is that of the keys."""
     tb = await start(dut)
-    d = min(tb.cfg.ROWS // 8 * 8 or 8, tb.cfg.D_MAX)
+    d = tb.cfg.D_MAX
     heads = max(1, tb.cfg.ROWS // d)
-    job = tb.plan(d, heads, 8, 4 * tb.cfg.COLS, rope.INTERLEAVED)
+    job = tb.plan(d, heads, 8, 8 * tb.cfg.COLS, rope.INTERLEAVED)
     begin = tb.cycle.now()
     cycles = await tb.predict(job)
     keys = tb.cfg.COLS * tb.drain_cycles(d, min(d, tb.cfg.ROWS) * heads)
-    slower = max(keys, tb.cfg.COLS, 8 * ceil(tb.cfg.ROWS, 2 * tb.cfg.BUS_BYTES)) + 2
-    assert cycles[-1] - begin <= len(cycles) * slower + keys + 60
+    # The array's own time: codes, and the writes of the ring, one token a cycle.
+    sums = max(tb.cfg.COLS + 4, 8 * ceil(tb.cfg.ROWS, 2 * tb.cfg.BUS_BYTES))
+    assert cycles[-1] - begin <= len(cycles) * (max(keys, sums) + 2) + keys + 60
+    assert tb.stalled or keys < sums + 8
     tb.board.finish("K8")
 
 
@@ -370,9 +384,6 @@ SHAPES = {
     # A code word is several beats; a table word too; more pairs than the smallest heads have.
     "long_words": {"ROWS": 32, "COLS": 4, "D_MAX": 32, "BC_MAX": 8, "BUS_BYTES": 8,
                    "ROPE_PAIRS": 16, "TWO_TERM": 1},
-    # More pairs than half the largest head; eight heads in a chunk.
-    "wide": {"ROWS": 64, "COLS": 4, "D_MAX": 16, "BC_MAX": 16, "BUS_BYTES": 16,
-             "ROPE_PAIRS": 32, "SC_FRAC": 8},
 }
 
 
@@ -382,6 +393,9 @@ def test_predict_shapes(sim, seed, shape):
 
 
 LARGE_SHAPES = {
+    # More pairs than half the largest head; eight heads in a chunk.
+    "wide": {"ROWS": 64, "COLS": 4, "D_MAX": 16, "BC_MAX": 16, "BUS_BYTES": 16,
+             "ROPE_PAIRS": 32, "SC_FRAC": 8},
     # Two heads of 32, or two of 24 with rows left over, in a chunk; two words a chunk.
     "several_heads": {"ROWS": 64, "COLS": 16, "D_MAX": 64, "BC_MAX": 32, "BUS_BYTES": 32,
                       "ROPE_PAIRS": 4},

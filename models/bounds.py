@@ -132,6 +132,16 @@ def layer_bounds(plan: LayerPlan, result: LayerResult, cfg: Config) -> tuple[int
     return prediction_bound(plan, cfg), attention
 
 
+def published_bound(plan: LayerPlan, result: LayerResult, cfg: Config) -> int:
+    """Largest of the cycles that the SOFA paper's machine needs in each of its phases: keys of one
+    head at a time, S/COLS * H; H/2 for K and V of a token on ROWS x 4 multipliers whatever the
+    head dimension; scores, steps and memory as in the Bound of the attention job."""
+    attend = layer_bounds(plan, result, cfg)[1]
+    keys = plan.kv_heads * -(-plan.keys // cfg.COLS) * plan.h
+    generation = sum(result.stats.generated) * plan.h // 2
+    return max(keys, generation, attend.dlzs, attend.steps, attend.dram)
+
+
 def planned_bound(rows: int, keys: int, job: Job, cfg: Config, heads: int = 1) -> Bound:
     """Bound without data: every row takes its quota and every key is fetched.
 

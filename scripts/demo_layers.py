@@ -101,7 +101,7 @@ def judge(run: LayerRun, cfg: Config, settings: dict) -> tuple[float, float, flo
 
 
 def is_exact(run: LayerRun, done, cfg: Config) -> bool:
-    """The simulated layer left exactly what the model says."""
+    """The simulated layer left exactly what the model says; done: a LayerDone."""
     want = run.want
     there = want.valid[:, :, None]
     return bool(np.array_equal(done.out, want.out)
@@ -117,7 +117,7 @@ def report(runs: list[LayerRun], outcomes, cfg: Config, settings: dict) -> int:
     wrong, remarks = 0, []
     for run, done in zip(runs, outcomes, strict=True):
         plan_, want, count = run.spec.plan, run.want, done.counters
-        exact = is_exact(run, done, cfg)
+        exact = is_exact(run, done.layer, cfg)
         wrong += not exact
         recall, one, error = judge(run, cfg, settings)
         seen = plan_.kv_heads * len(run.case.q[0])

@@ -28,7 +28,7 @@ from models.head import Job, JobResult, Stats, run_job
 from models.layer import LayerPlan, LayerResult, plan_layer, run_layer
 from models.plan import plan
 from models.quantise import Quantised
-from tb.common.accelerator import Accelerator
+from tb.common.accelerator import Accelerator, LayerDone
 from tb.common.scoreboard import Scoreboard
 from tb.runner import ROOT, parameters, run
 from tb.system.taps import STAGES, TapScorer
@@ -98,7 +98,8 @@ class Options:
 @dataclass
 class Outcome:
     """Result of one job: output int16 [heads, rows, d], counters, number of values compared in
-    each stage, wall seconds of the job, and the reference model's counts (None when not scored)."""
+    each stage, wall seconds of the job, the reference model's counts (None when not scored), and
+    all that a layer left in memory (None for a job)."""
 
     name: str
     out: np.ndarray
@@ -106,6 +107,7 @@ class Outcome:
     compared: dict[str, int]
     wall_s: float
     stats: Stats | None
+    layer: LayerDone | None = None
 
 
 def simulate(specs, config, sim="verilator", *, seed=1, waves=None, options=None,
@@ -181,7 +183,8 @@ async def run_jobs(dut):
                      and not (spec.job.dense and s.startswith("dlzs"))]
             assert not quiet, f"{spec.name}: nothing compared at {quiet}"
         outcomes.append(Outcome(spec.name, done.out, done.counters, compared, wall,
-                                want.stats if want else None))
+                                want.stats if want else None,
+                                done if isinstance(spec, LayerSpec) else None))
         dut._log.info("job %s: %d cycles, %.1f s", spec.name, done.counters["CYCLES"], wall)
         if progress:
             with open(progress, "a") as handle:

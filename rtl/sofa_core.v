@@ -324,6 +324,8 @@ wire stage_rst = rst || stage_clear;
 wire cfg_dense = job_mode[`SOFA_MODE_DENSE_LSB];
 wire [1:0] cfg_snap = job_mode[`SOFA_MODE_SNAP_LSB +: 2];
 wire cfg_generate = job_mode[`SOFA_MODE_GENERATE_LSB];
+// low between two jobs: the weights' heads are counted from 0 in every job
+wire kvgen_on = cfg_generate && !job_done;
 wire cfg_predict = job_mode[`SOFA_MODE_PREDICT_LSB];
 wire [1:0] cfg_rope = job_mode[`SOFA_MODE_ROPE_LSB +: 2];
 
@@ -541,7 +543,7 @@ kvgen #(
     .KEYS_MAX(KEYS_MAX), .ADDR_W(ADDR_W), .H_MAX(H_MAX), .KG_TOK(KG_TOK), .WGT_WORDS(WGT_WORDS),
     .KV_BUFS(KV_BUFS)
 ) kvgen_inst (
-    .clk(clk), .rst(stage_rst), .cfg_generate(cfg_generate), .cfg_d(job_d[8:0]),
+    .clk(clk), .rst(stage_rst), .cfg_generate(kvgen_on), .cfg_d(job_d[8:0]),
     .cfg_h(job_model_dim[12:0]), .cfg_rope(cfg_rope), .cfg_keys(job_keys[16:0]),
     .cfg_kg_shift_k(job_kg_shift_k[5:0]), .cfg_kg_shift_v(job_kg_shift_v[5:0]),
     .cfg_x_base(job_base[7*48 +: 48]), .cfg_x_stride(job_stride[7*32 +: 32]),

@@ -303,7 +303,7 @@ module dlzs_khat #(
     wire [2*PAIRS*SC_W-1:0] sums;
 
     generate
-        if (UNITS == 1) begin : g_sums
+        if (UNITS < 2) begin : g_sums
             assign sums = token_reg;
             wire unused_row = &{1'b0, row_reg};
         end else begin : g_sums

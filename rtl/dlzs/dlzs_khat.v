@@ -10,7 +10,7 @@
 // chunk.
 // Not done here: bias and saturation before the buffer. They would need an adder for every column
 // and row; behind it two a pair do, for SC_W - 16 more bits a sum.
-// Latency: about 14 cycles from a chunk's first word to its first beat at x, plus those of a head.
+// Latency: a chunk's first beat is at x 9 cycles after its first word, plus the steps of a head.
 // Throughput: a head of d (of this chunk: r) outputs takes ceil(r / (2*PAIRS)) cycles, or its beats
 // if they are more; a token its heads, or the beats of its table row if they are more; no cycle is
 // lost between tokens and chunks. With NGRP + 1 words of buffer the array never waits as long as

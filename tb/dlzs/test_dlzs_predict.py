@@ -318,6 +318,22 @@ async def full_rate(dut):
 
 
 @cocotb.test()
+async def latency(dut):
+    """From the read of a chunk's last element to its first beat, with an idle stage."""
+    tb = await start(dut)
+    for d in shapes(tb.cfg):
+        for mode in (rope.OFF, rope.HALF):
+            before = tb.x.count
+            await tb.predict(tb.plan(d, 1, 16, 1, mode))
+            chunk = ceil(16, tb.cfg.BUS_BYTES) - 1
+            first, chunks = tb.x.cycles[before], len(tb.job.places)
+            read = tb.release_cycles[-(chunk + 1) * chunks :][chunk] - 1
+            steps = ceil(min(d, tb.cfg.ROWS), 2 * min(tb.pairs, tb.cfg.D_MAX // 2))
+            assert first - read == 12 + steps, f"d = {d}"
+    tb.board.finish("K8")
+
+
+@cocotb.test()
 async def short_sums(dut):
     """The keys take longer than the sums: the array waits, and the rate is that of the keys."""
     tb = await start(dut)

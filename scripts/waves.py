@@ -38,6 +38,9 @@ FIXED_POINT = (
     (r"exp(_inst)?\.(mant_reg|p_reg|p_sum_reg|l_new)$", False, 16 - Config.GUARD),
     (r"row(_inst)?\.(pa_reg|pb_reg)$", False, 16 - Config.GUARD),
     (r"row(_inst)?\.(o_sh_reg|o_new)$", True, Config.O_FRAC),
+    (r"rope(_inst)?\..*\.(c_reg|s_reg)$", True, 14),
+    (r"rope(_inst)?\..*\.(x0_reg|x1_reg)$", True, 0),
+    (r"mac(_inst)?\.(acc_reg|sum_reg)$", True, 0),
 )
 # Bits of GTKWave's display flags.
 DECIMAL, SIGNED, POINT = 0x24, 0x400, 0x40000000

@@ -90,15 +90,17 @@ module dlzs_kwrite #(
         for (q = 0; q < D_MAX / 4; q = q + 1) begin : g_lane
             localparam [6:0] Q = q;
             wire       valid = Q < cfg_d[8:2];
-            wire       upper = cfg_half && Q >= {1'b0, cfg_d[8:3]};
-            wire [6:0] group = upper ? Q - {1'b0, cfg_d[8:3]} : Q;
-            wire       unused_group = &{1'b0, group[6:5]};
+            // Place in the upper half; negative: in the lower one.
+            wire [6:0] above = Q - {1'b0, cfg_d[8:3]};
+            wire       upper = cfg_half && !above[6];
+            wire [4:0] group = upper ? above[4:0] : Q[4:0];
+            wire       unused_above = &{1'b0, above[5]};
 
             for (i = 0; i < 4; i = i + 1) begin : g_byte
                 localparam X = 4 * q + i;
                 localparam [7:0] X_8 = X;
                 // The pair that this byte belongs to, and whether it is the pair's second.
-                wire [6:0] pair = cfg_half ? {group[4:0], X_8[1:0]} : X_8[7:1];
+                wire [6:0] pair = cfg_half ? {group, X_8[1:0]} : X_8[7:1];
                 wire       second = cfg_half ? upper : X_8[0];
                 wire [7:0] index = {pair & LOW, second};
 

@@ -201,8 +201,11 @@ module dlzs #(
     wire              chunk_start = elem_first && t_td[`TD_FIRST];
 
     // Everything from the read to the accumulators moves together.
-    wire              advance = cfg_predict ? !word_valid || khat_ready : !m_valid || m_ready;
+    wire              p_advance = !word_valid || khat_ready;
+    wire              advance = cfg_predict ? p_advance : !m_valid || m_ready;
     wire              work = t_valid && (cfg_predict ? w_valid : blocks_reg != 2'd0);
+    // The code stream must see nothing of m_ready.
+    wire              p_read = cfg_predict && p_advance && work;
     wire              read = advance && work && !dense;
     wire              pass_first = base_reg == {BASE_W{1'b0}};
     wire [BASE_W-1:0] base_step = base_reg + COLS_STEP;
@@ -288,7 +291,7 @@ module dlzs #(
         .s_ready    (w_d_ready),
         .s_data     (w_d_data),
         .m_valid    (w_valid),
-        .m_ready    (read && cfg_predict),
+        .m_ready    (p_read),
         .m_code     (w_code)
     );
 
@@ -386,7 +389,7 @@ module dlzs #(
         .cfg_k8_stride  (cfg_k8_stride),
         .cfg_k8_hstride (cfg_k8_hstride),
         .cfg_rt_stride  (cfg_rt_stride),
-        .t_valid        (read && cfg_predict && chunk_start),
+        .t_valid        (p_read && chunk_start),
         .t_td           (t_td),
         .s_valid        (word_valid && cfg_predict),
         .s_ready        (khat_ready),

@@ -121,8 +121,9 @@ class Predict(TB):
         job.bias = random.choice([-32768, 32767, 0, random.randrange(-32768, 32768)])
         if spread:
             # The largest keys just pass the end of 8 bits.
-            job.bias = random.randrange(-500, 500)
-            t = dlzs.predict_t(dlzs.predict_sums(job.x8, job.codes[0], cfg, job.exp), cfg, job.bias)
+            sums = dlzs.predict_sums(job.x8, job.codes[0], cfg, job.exp)
+            job.bias = random.choice([-1, 1]) * min(32767, int(np.abs(sums).max()) // 8)
+            t = dlzs.predict_t(sums, cfg, job.bias)
             job.shift = max(0, int(np.abs(t).max()).bit_length() - 8)
         beats = ceil(d, size)
         job.stride = size * random.choice([beats, beats + 1, heads * beats + 1])
@@ -258,11 +259,16 @@ async def start(dut, **options):
 async def every_dimension(dut, mode):
     tb = await start(dut)
     ends = inner = 0
-    for d in shapes(tb.cfg) * (2 if len(shapes(tb.cfg)) < 4 else 1):
+    # Small jobs may miss the ends, or meet nothing else: then there are more of them.
+    dims = shapes(tb.cfg)
+    for number in range(30):
+        if number >= max(4, len(dims)) and ends and inner > 50:
+            break
+        d = dims[number % len(dims)]
         await tb.predict(random_job(tb, d=d, mode=mode))
         ends += int(np.isin(tb.values, (-127, 127)).sum())
         inner += len(np.unique(tb.values))
-    assert tb.board.finish("K8") > 100 and ends and inner > 30
+    assert tb.board.finish("K8") > 100 and ends and inner > 50
 
 
 @cocotb.test()

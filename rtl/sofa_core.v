@@ -499,7 +499,7 @@ dlzs #(
     .SC_FRAC(SC_FRAC), .TWO_TERM(TWO_TERM), .K8_BUFS(K8_BUFS), .ROPE_PAIRS(ROPE_PAIRS)
 ) dlzs_inst (
     .clk(clk), .rst(stage_rst), .cfg_d(job_d[8:0]), .cfg_dense(cfg_dense), .cfg_snap(cfg_snap),
-    .cfg_predict(cfg_predict), .cfg_h(job_model_dim[12:0]), .cfg_rope(cfg_rope),
+    .cfg_predict(cfg_predict), .cfg_rope(cfg_rope),
     .cfg_kp_exp(job_kp_exp[3:0]), .cfg_kp_bias(job_kp_bias[15:0]),
     .cfg_kp_shift(job_kp_shift[3:0]), .cfg_k8_stride(job_stride[1*32 +: 32]),
     .cfg_k8_hstride(job_hstride[1*32 +: 32]), .cfg_rt_stride(job_stride[9*32 +: 32]),

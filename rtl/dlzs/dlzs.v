@@ -55,9 +55,8 @@ module dlzs #(
     input  wire [8:0]              cfg_d,
     input  wire                    cfg_dense,
     input  wire [1:0]              cfg_snap,
-    // Of predict jobs; cfg_h is not needed, a part's descriptor has its elements
+    // Of predict jobs
     input  wire                    cfg_predict,
-    input  wire [12:0]             cfg_h,
     input  wire [1:0]              cfg_rope,
     input  wire [3:0]              cfg_kp_exp,
     input  wire [15:0]             cfg_kp_bias,
@@ -462,7 +461,7 @@ module dlzs #(
         end
     end
 
-    wire unused = &{1'b0, n, elem_end, rel, cfg_h};
+    wire unused = &{1'b0, n, elem_end, rel};
 
 endmodule
 

@@ -20,7 +20,7 @@ from tb.runner import CLOCK_PERIOD_NS, parameters
 LANES = 12
 # Inputs that only predict jobs use.
 PREDICT_INPUTS = (
-    "cfg_predict", "cfg_h", "cfg_rope", "cfg_kp_exp", "cfg_kp_bias", "cfg_kp_shift",
+    "cfg_predict", "cfg_rope", "cfg_kp_exp", "cfg_kp_bias", "cfg_kp_shift",
     "cfg_k8_stride", "cfg_k8_hstride", "cfg_rt_stride", "w_d_valid", "w_d_data", "r_c_ready",
     "r_d_valid", "r_d_data", "x_ready", "x_done",
 )

@@ -165,7 +165,7 @@ class Predict(TB):
         self.beats, self.k8_at, self.answered, self.rows = 0, 0, 0, []
         self.dense = 0
         values = {"d": job.d, "dense": random.getrandbits(1), "snap": random.randrange(2),
-                  "predict": 1, "h": job.h, "rope": job.mode, "kp_exp": job.exp,
+                  "predict": 1, "rope": job.mode, "kp_exp": job.exp,
                   "kp_bias": job.bias & 0xFFFF, "kp_shift": job.shift, "k8_stride": job.stride,
                   "k8_hstride": job.hstride, "rt_stride": job.rt_stride}
         for name, value in values.items():

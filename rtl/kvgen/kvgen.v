@@ -174,9 +174,9 @@ module kvgen #(
     localparam TOK_W = PLACES == 1 ? 1 : $clog2(PLACES);
     localparam WGT_W = $clog2(WGT_WORDS);
     // Tokens from the queue to the last beat: two groups of X rows, one in the sums, one or two as
-    // vectors, and some in the queue; of a packed job, of any other.
-    localparam TOKENS = 4 * PLACES + 4;
-    localparam TOKENS_WHOLE = 4 * KG_TOK + 4;
+    // vectors, and some in the queue. In a packed job the rows of the second group are read while
+    // vectors leave.
+    localparam TOKENS = 4 * KG_TOK + 4;
     localparam LEVEL_W = $clog2(TOKENS + 1);
     localparam [31:0] ROWS_I = ROWS;
     localparam [31:0] H_MAX_I = H_MAX;
@@ -563,46 +563,44 @@ module kvgen #(
     );
 
     kvgen_out #(
-        .BUS_BYTES    (BUS_BYTES),
-        .ADDR_W       (ADDR_W),
-        .KSLOT_W      (KSLOT_W),
-        .TOKENS       (TOKENS),
-        .TOKENS_WHOLE (TOKENS_WHOLE)
+        .BUS_BYTES (BUS_BYTES),
+        .ADDR_W    (ADDR_W),
+        .KSLOT_W   (KSLOT_W),
+        .TOKENS    (TOKENS)
     ) out_inst (
-        .clk        (clk),
-        .rst        (rst),
-        .cfg_d      (cfg_d),
-        .cfg_packed (packed_job),
-        .t_valid    (t_valid && t_key_ready),
-        .t_ready    (t_place_ready),
-        .t_key      (t_key),
-        .t_buf      (t_buf),
-        .t_slot     (t_slot),
-        .t_kaddr    (t_kaddr),
-        .t_vaddr    (t_vaddr),
-        .s_valid    (b_valid),
-        .s_ready    (b_ready),
-        .s_v        (b_v),
-        .s_last     (b_last),
-        .s_data     (b_data),
-        .k_busy     (f_k_wr_valid),
-        .k_valid    (gk_valid),
-        .v_busy     (f_v_wr_valid),
-        .v_valid    (gv_valid),
-        .wr_buf     (g_buf),
-        .wr_slot    (g_slot),
-        .wr_beat    (g_beat),
-        .wr_data    (g_data),
-        .k_done     (gk_done),
-        .v_done     (gv_done),
-        .wb_valid   (a_valid),
-        .wb_ready   (a_ready),
-        .wb_addr    (a_addr),
-        .wb_data    (a_data),
-        .wb_strb    (a_strb),
-        .wb_mark    (a_mark),
-        .wb_key     (a_key),
-        .empty      (out_empty)
+        .clk      (clk),
+        .rst      (rst),
+        .cfg_d    (cfg_d),
+        .t_valid  (t_valid && t_key_ready),
+        .t_ready  (t_place_ready),
+        .t_key    (t_key),
+        .t_buf    (t_buf),
+        .t_slot   (t_slot),
+        .t_kaddr  (t_kaddr),
+        .t_vaddr  (t_vaddr),
+        .s_valid  (b_valid),
+        .s_ready  (b_ready),
+        .s_v      (b_v),
+        .s_last   (b_last),
+        .s_data   (b_data),
+        .k_busy   (f_k_wr_valid),
+        .k_valid  (gk_valid),
+        .v_busy   (f_v_wr_valid),
+        .v_valid  (gv_valid),
+        .wr_buf   (g_buf),
+        .wr_slot  (g_slot),
+        .wr_beat  (g_beat),
+        .wr_data  (g_data),
+        .k_done   (gk_done),
+        .v_done   (gv_done),
+        .wb_valid (a_valid),
+        .wb_ready (a_ready),
+        .wb_addr  (a_addr),
+        .wb_data  (a_data),
+        .wb_strb  (a_strb),
+        .wb_mark  (a_mark),
+        .wb_key   (a_key),
+        .empty    (out_empty)
     );
 
     kvgen_wb #(

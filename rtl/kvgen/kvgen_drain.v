@@ -144,10 +144,12 @@ module kvgen_drain #(
     // -----------------------------------------------------------------------------------------
     localparam [31:0] COLUMNS = KG_TOK;
     localparam CP_W = SEL_W - LP_W;
+    // First pair of lanes of the upper half.
+    localparam [31:0] HALF = ROWS / 4;
 
     wire [3:0]         column = place & (COLUMNS[3:0] - 4'd1);
     wire               upper = place >= COLUMNS[3:0];
-    wire [LP_W-1:0]    pair_lanes = {lanes_reg[LP_W-1] || upper, lanes_reg[LP_W-2:0]};
+    wire [LP_W-1:0]    pair_lanes = lanes_reg | (upper ? HALF[LP_W-1:0] : {LP_W{1'b0}});
     wire [SEL_W-1:0]   sel = {column[CP_W-1:0], pair_lanes};
     wire [2*ACC_W-1:0] chosen = s_sums[sel*(2*ACC_W) +: 2*ACC_W];
 

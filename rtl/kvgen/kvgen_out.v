@@ -19,16 +19,13 @@ module kvgen_out #(
     parameter ADDR_W = 40,
     // Bits of a slot of a ring buffer, 3..6.
     parameter KSLOT_W = 4,
-    // Tokens between their queue and the last beat in a packed job, 2 or more; in any other job,
-    // which has smaller groups, 2..TOKENS.
-    parameter TOKENS = 20,
-    parameter TOKENS_WHOLE = 12
+    // Tokens between their queue and the last beat, 2 or more.
+    parameter TOKENS = 12
 ) (
     input  wire                   clk,
     input  wire                   rst,
 
     input  wire [8:0]             cfg_d,
-    input  wire                   cfg_packed,
 
     // Token put into the queue
     input  wire                   t_valid,
@@ -74,8 +71,7 @@ module kvgen_out #(
 
     generate
         if (BUS_BYTES < 8 || BUS_BYTES > 64 || BUS_BYTES != (1 << $clog2(BUS_BYTES))
-                || ADDR_W < 32 || ADDR_W > 48 || TOKENS_WHOLE < 2
-                || TOKENS < TOKENS_WHOLE) begin : g_illegal
+                || ADDR_W < 32 || ADDR_W > 48 || TOKENS < 2) begin : g_illegal
             // No such module exists: elaboration stops here and names this instance.
             illegal_parameter_kvgen_out_needs_the_ranges_at_its_parameters stop ();
         end
@@ -85,8 +81,6 @@ module kvgen_out #(
     localparam PLACE_W = 2 + KSLOT_W + ADDR_W;
     localparam LEVEL_W = $clog2(TOKENS + 1);
     localparam [31:0] BEAT_I = BUS_BYTES;
-    localparam [31:0] MOST = TOKENS;
-    localparam [31:0] MOST_WHOLE = TOKENS_WHOLE;
     localparam [47:0] BEAT_BYTES = {16'd0, BEAT_I};
 
     // -----------------------------------------------------------------------------------------
@@ -97,11 +91,9 @@ module kvgen_out #(
     wire               kq_take, vq_take;
     wire [PLACE_W-1:0] k_place, v_place;
     wire [16:0]        v_key;
-    wire [LEVEL_W-1:0] unused_k_level, v_level;
-    // The queue of V, which a token leaves last, counts them.
-    wire               room = v_level != (cfg_packed ? MOST[LEVEL_W-1:0] : MOST_WHOLE[LEVEL_W-1:0]);
+    wire [LEVEL_W-1:0] unused_k_level, unused_v_level;
 
-    assign t_ready = kq_ready && vq_ready && room;
+    assign t_ready = kq_ready && vq_ready;
 
     sync_fifo #(
         .WIDTH (PLACE_W),
@@ -110,7 +102,7 @@ module kvgen_out #(
         .clk     (clk),
         .rst     (rst),
         .clear   (1'b0),
-        .s_valid (t_valid && vq_ready && room),
+        .s_valid (t_valid && vq_ready),
         .s_ready (kq_ready),
         .s_data  ({t_buf, t_slot, t_kaddr}),
         .m_valid (kq_valid),
@@ -126,13 +118,13 @@ module kvgen_out #(
         .clk     (clk),
         .rst     (rst),
         .clear   (1'b0),
-        .s_valid (t_valid && kq_ready && room),
+        .s_valid (t_valid && kq_ready),
         .s_ready (vq_ready),
         .s_data  ({t_key, t_buf, t_slot, t_vaddr}),
         .m_valid (vq_valid),
         .m_ready (vq_take),
         .m_data  ({v_key, v_place}),
-        .level   (v_level)
+        .level   (unused_v_level)
     );
 
     // -----------------------------------------------------------------------------------------

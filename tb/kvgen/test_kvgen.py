@@ -343,6 +343,11 @@ def test_shape_icarus(seed):
     run("kvgen", __name__, SHAPES["wide"], "icarus", testcase="jobs", seed=seed)
 
 
+def test_packed_icarus(seed):
+    run("kvgen", __name__, PACKED["two"], "icarus", testcase="packed", seed=seed)
+
+
+@pytest.mark.sims("verilator")
 @pytest.mark.parametrize("case", [*TESTS, "packed", "rate_packed"])
 @pytest.mark.parametrize("shape", PACKED)
 def test_packed(sim, seed, shape, case):

@@ -306,9 +306,8 @@ def test_commit(sim, seed, phases):
     ("kvgen_mac", {"ACC_W": 32}), ("kvgen_requant", {"ACC_W": 46}), ("kvgen_array", {"ROWS": 12}),
     ("kvgen_load", {"KG_TOK": 3}), ("kvgen_load", {"KG_TOK": 2, "PLACES": 8}),
     ("kvgen_drain", {"D_MAX": 24}), ("kvgen_order", {"PLACES": 6}), ("kvgen_out", {"ADDR_W": 20}),
-    ("kvgen_out", {"TOKENS_WHOLE": 21}), ("kvgen_commit", {"PHASES": 5}),
-    ("kvgen_wb", {"OPEN": 300}), ("kvgen_valid", {"KEYS_MAX": 32}), ("kvgen_wload", {"ROWS": 4}),
-    ("kvgen_front", {"KV_BUFS": 1})])
+    ("kvgen_commit", {"PHASES": 5}), ("kvgen_wb", {"OPEN": 300}), ("kvgen_valid", {"KEYS_MAX": 32}),
+    ("kvgen_wload", {"ROWS": 4}), ("kvgen_front", {"KV_BUFS": 1})])
 def test_illegal_parameters_are_refused(sim, module, change):
     with pytest.raises(BuildError, match=f"illegal_parameter_{module}"):
         build(module, change, sim)

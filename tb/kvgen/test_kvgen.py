@@ -244,7 +244,7 @@ async def rates(tb):
     cfg, exact = tb.cfg, Counter()
     top = cfg.H_MAX // 2
     for d, h in ((8, 8), (16, 8), (16, 64), (cfg.D_MAX, 8), (cfg.D_MAX, 40), (24, 24), (8, top),
-                 (8, top + 8)):
+                 (8, top + 8), (16, top + 8)):
         if d > cfg.D_MAX or h * -(-2 * d // cfg.ROWS) > cfg.WGT_WORDS:
             continue
         mode = random.randrange(3)
@@ -265,7 +265,9 @@ async def rates(tb):
         tb.dut._log.info(f"d {d} h {h} mode {mode}: {group} tokens every {sorted(gaps)}, "
                       f"expected {expected}, {beats} beats")
         assert len(ends) == keys // group
-        assert max(gaps) <= tb.passes * max(h, cfg.ROWS * cfg.KG_TOK // 2)
+        bound = tb.passes * max(h, cfg.ROWS * cfg.KG_TOK // 2)
+        # A bus of few bytes can need longer for the rows of a group, and their latency shows.
+        assert max(gaps) <= max(bound, beats + 16)
         # A shorter group ends before the rows of the one after the next can be there.
         if expected >= max(16 * group, beats + 16):
             assert gaps == {expected}

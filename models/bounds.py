@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models import dlzs
+from models import dlzs, kvgen
 from models.config import Config
 from models.head import Job, Stats
 from models.layer import LayerPlan, LayerResult, chunk_beats, valid_beats, weight_words
@@ -69,11 +69,11 @@ def tile_bound(n: int, read: int, nsteps: int, job: Job, cfg: Config) -> Bound:
 def generation_bound(tokens: int, plan: LayerPlan, cfg: Config) -> Bound:
     """K and V of so many tokens: array, reads of X and RT, write-back. Weights are not in it."""
     passes = -(-2 * plan.d // cfg.ROWS)
-    # A group of KG_TOK tokens takes H cycles a pass, or longer to move its results out.
+    # A group of tokens takes H cycles a pass, or longer to move its results out.
     group = passes * max(plan.h, cfg.ROWS * cfg.KG_TOK // 2)
     table = cfg.beats16(plan.d) if plan.mode else 0
     return Bound(
-        kvgen=tokens * group // cfg.KG_TOK,
+        kvgen=tokens * group // kvgen.group_tokens(plan.h, plan.d, cfg),
         dram=tokens * (cfg.beats16(plan.h) + table),
         write=tokens * 2 * cfg.beats16(plan.d),
     )

@@ -43,15 +43,28 @@ def project(
     return k.astype(np.int16), v.astype(np.int16)
 
 
+def packed(h: int, d: int, cfg: Config) -> bool:
+    """A job in which the outputs of a token fill at most half of the lanes, and half of X's memory
+    holds its row: two tokens share a column of the array."""
+    return 4 * d <= cfg.ROWS and 2 * h <= cfg.H_MAX
+
+
+def group_tokens(h: int, d: int, cfg: Config) -> int:
+    """Tokens that are projected together."""
+    return 2 * cfg.KG_TOK if packed(h, d, cfg) else cfg.KG_TOK
+
+
 def pack_weights(wk: np.ndarray, wv: np.ndarray, cfg: Config, mode: int = rope.OFF) -> np.ndarray:
     """Memory image W of one KV head, int16 [P, H, ROWS], of weights [H, d] in natural order.
 
     P = ceil(2d/ROWS) passes; output o = pass*ROWS + lane is K in pair order, then V in natural
-    order, then 0.
+    order, then 0. In a packed job the upper half of the lanes is a copy of the lower one.
     """
     h, d = wk.shape
     passes = -(-2 * d // cfg.ROWS)
     flat = np.zeros((h, passes * cfg.ROWS), np.int16)
     flat[:, :d] = wk[:, rope.pair_dims(d, mode)]
     flat[:, d : 2 * d] = wv
+    if packed(h, d, cfg):
+        flat[:, cfg.ROWS // 2 :] = flat[:, : cfg.ROWS // 2]
     return np.ascontiguousarray(flat.reshape(h, passes, cfg.ROWS).transpose(1, 0, 2))

@@ -61,3 +61,25 @@ def test_image_of_the_weights(d, passes, mode):
             assert (lane == wv[:, o - d]).all()
         else:
             assert not lane.any()
+
+
+PACKS = Config.from_parameters(
+    {"ROWS": 32, "COLS": 4, "D_MAX": 16, "BC_MAX": 16, "BUS_BYTES": 16, "KEYS_MAX": 64,
+     "H_MAX": 64, "KG_TOK": 2})
+
+
+@pytest.mark.parametrize("mode", [rope.OFF, rope.HALF])
+@pytest.mark.parametrize("h, d, packed", [(32, 8, True), (40, 8, False), (32, 16, False)])
+def test_image_of_the_weights_of_a_packed_job(h, d, packed, mode):
+    """Both halves of the lanes hold the outputs when they fit twice and so do the rows of X."""
+    assert kvgen.packed(h, d, PACKS) == packed
+    assert kvgen.group_tokens(h, d, PACKS) == (4 if packed else 2)
+    wk, wv = np.random.default_rng(d).integers(1, 32768, (2, h, d)).astype(np.int16)
+    image = kvgen.pack_weights(wk, wv, PACKS, mode)
+    assert image.shape == (1, h, 32)
+    want = np.concatenate([wk[:, rope.pair_dims(d, mode)], wv], 1)
+    assert (image[0, :, : 2 * d] == want).all()
+    if packed:
+        assert (image[0, :, 16:] == want).all()
+    else:
+        assert not image[0, :, 2 * d :].any()

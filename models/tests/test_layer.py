@@ -247,6 +247,15 @@ def test_counts_and_bounds_by_hand():
     }
 
 
+@pytest.mark.parametrize("h, cycles", [(16, 8 // 4 * 32), (40, 8 // 2 * 40)])
+def test_bound_of_generation_counts_packed_groups(h, cycles):
+    """8 tokens in groups of 4, drained in 32 cycles, while X fits half its memory, else of 2."""
+    cfg = Config.from_parameters({"ROWS": 32, "COLS": 4, "D_MAX": 16, "BC_MAX": 16, "BUS_BYTES": 8,
+                                  "KEYS_MAX": 64, "H_MAX": 64, "KG_TOK": 2})
+    z = plan(sizes=dict(keys=5, h=h, d=8, heads=1, kv_heads=1), dense=True)
+    assert bounds.generation_bound(8, z, cfg).kvgen == cycles
+
+
 @pytest.mark.parametrize("kv_heads, d, chunk_words", [
     # (chunks) x (bus words a token writes): heads of 8 pack two to a chunk of 16 rows.
     (3, 8, [2, 1]), (2, 16, [1, 1]), (1, 40, [2, 2, 1]), (1, 64, [2, 2, 2, 2]),

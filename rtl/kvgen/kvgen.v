@@ -12,8 +12,9 @@
 // Without cfg_generate the stage is wires.
 // Not done here: selection and phases (rass), reading existing vectors (fetch).
 // The n-th KV head of a job is counted from rst, or from a cycle without cfg_generate.
-// Latency: see the modules. Throughput: KG_TOK tokens in P*max(H, pairs*KG_TOK) cycles,
-// P = ceil(2d/ROWS) passes, pairs: of a pass, at most ROWS/2.
+// Latency: see the modules. Throughput: n tokens in P*max(H, pairs*n) cycles, P = ceil(2d/ROWS)
+// passes, pairs: of a pass, at most ROWS/2. n = KG_TOK; 2*KG_TOK in a packed job, in which
+// the outputs of a token fill at most half of the lanes: 4*d <= ROWS and 2*H <= H_MAX.
 // Source: H. Wang et al., "SOFA", MICRO 2024 (on-demand KV); docs/architecture.md 10.
 
 `resetall
@@ -39,7 +40,7 @@ module kvgen #(
     parameter ADDR_W = 40,
     // Largest model dimension, a power of two, 64..4096.
     parameter H_MAX = 1024,
-    // Tokens projected together: 1, 2 or 4; 1 where ROWS < BUS_BYTES.
+    // Tokens projected together, half of them in a packed job: 1, 2 or 4; 1 where ROWS < BUS_BYTES.
     parameter KG_TOK = 2,
     // Words of the weight memory, 64..65536; a job needs P*H of them.
     parameter WGT_WORDS = 4608,
@@ -168,14 +169,21 @@ module kvgen #(
     localparam ACC_W = 32 + $clog2(H_MAX);
     localparam ELEM_W = $clog2(H_MAX);
     localparam PAIR_W = $clog2(D_MAX) - 1;
-    localparam TOK_W = KG_TOK == 1 ? 1 : $clog2(KG_TOK);
+    // Tokens of a group at most. No d is small enough for a packed job on fewer than 32 lanes.
+    localparam PLACES = ROWS >= 32 ? 2 * KG_TOK : KG_TOK;
+    localparam TOK_W = PLACES == 1 ? 1 : $clog2(PLACES);
     localparam WGT_W = $clog2(WGT_WORDS);
     // Tokens from the queue to the last beat: two groups of X rows, one in the sums, one or two as
-    // vectors, and some in the queue.
+    // vectors, and some in the queue. In a packed job the rows of the second group are read while
+    // vectors leave.
     localparam TOKENS = 4 * KG_TOK + 4;
     localparam LEVEL_W = $clog2(TOKENS + 1);
+    localparam [31:0] ROWS_I = ROWS;
+    localparam [31:0] H_MAX_I = H_MAX;
 
     wire rope_on = cfg_rope != 2'd0;
+    wire packed_job = PLACES != KG_TOK && {cfg_d, 2'd0} <= ROWS_I[10:0]
+                      && {cfg_h, 1'b0} <= H_MAX_I[13:0];
 
     // -----------------------------------------------------------------------------------------
     // Front, bitmap, weights
@@ -356,14 +364,14 @@ module kvgen #(
     wire [LEVEL_W-1:0]           unused_q_level;
     wire                         g_valid, g_take, g_free;
     wire [1:0]                   g_num, g_free_num;
-    wire [2:0]                   g_n;
+    wire [3:0]                   g_n;
     wire                         x_en;
     wire [1:0]                   x_num;
     wire [ELEM_W-1:0]            x_elem;
-    wire [KG_TOK*16-1:0]         x_data;
+    wire [PLACES*16-1:0]         x_data;
     wire                         s_valid, s_done, s_first, s_last;
     wire [1:0]                   s_num;
-    wire [2:0]                   s_n;
+    wire [3:0]                   s_n;
     wire [KG_TOK*ROWS*ACC_W-1:0] s_sums;
     wire                         rt_en;
     wire [1:0]                   rt_num;
@@ -396,6 +404,7 @@ module kvgen #(
 
     kvgen_load #(
         .KG_TOK    (KG_TOK),
+        .PLACES    (PLACES),
         .BUS_BYTES (BUS_BYTES),
         .H_MAX     (H_MAX),
         .D_MAX     (D_MAX),
@@ -405,6 +414,7 @@ module kvgen #(
         .rst           (rst),
         .cfg_d         (cfg_d),
         .cfg_h         (cfg_h),
+        .cfg_packed    (packed_job),
         .cfg_rope_on   (rope_on),
         .cfg_x_base    (cfg_x_base[ADDR_W-1:0]),
         .cfg_x_stride  (cfg_x_stride),
@@ -448,6 +458,7 @@ module kvgen #(
         .rst        (rst),
         .cfg_d      (cfg_d),
         .cfg_h      (cfg_h),
+        .cfg_packed (packed_job),
         .w_wr_valid (w_wr_valid),
         .w_wr_addr  (w_wr_addr),
         .w_wr_data  (w_wr_data),
@@ -526,7 +537,7 @@ module kvgen #(
     wire [16:0]          a_key;
 
     kvgen_order #(
-        .KG_TOK    (KG_TOK),
+        .PLACES    (PLACES),
         .D_MAX     (D_MAX),
         .BUS_BYTES (BUS_BYTES)
     ) order_inst (

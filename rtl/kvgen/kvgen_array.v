@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Projection array: ROWS lanes x KG_TOK tokens of multipliers, with the weight memory.
+// Projection array: ROWS lanes x KG_TOK columns of multipliers, with the weight memory.
 //
 //   weight memory ->[ ]-> ROWS weights --+
-//   X rows --------->[ ]-> KG_TOK numbers-+-> products ->[ ]-> sums ->[ ]-> copy -> s_sums
+//   X rows --------->[ ]-> PLACES numbers-+-> products ->[ ]-> sums ->[ ]-> copy -> s_sums
 //
 // Why: output stationary. A cycle broadcasts one weight word to all tokens and one element of each
-// token to all lanes, so a weight is read once for KG_TOK tokens. A pass of H cycles gives ROWS
-// outputs; a group of tokens takes P = ceil(2d/ROWS) passes. The sums are copied when a pass
+// token to the lanes of its column, so a weight is read once for a group of tokens. A pass of H
+// cycles gives ROWS outputs; a group of KG_TOK tokens takes P = ceil(2d/ROWS) passes. In a packed
+// job the upper half of the lanes has the same weights as the lower one and serves another token:
+// places t and KG_TOK + t of a group share column t. The sums are copied when a pass
 // ends, so passes and groups follow each other without a gap. While the copy is still in use at the
 // end of the next pass, the array freezes as it stands; nothing is lost.
 // Not done here: the rows of X (kvgen_load), what becomes of the sums (kvgen_drain).
@@ -20,13 +22,14 @@
 module kvgen_array #(
     // Lanes, a power of two, 4..128.
     parameter ROWS = 16,
-    // Tokens, 1, 2 or 4.
+    // Columns, 1, 2 or 4.
     parameter KG_TOK = 2,
     // Largest model dimension, a power of two, 64..4096.
     parameter H_MAX = 1024,
     // Words of the weight memory, 64..65536.
     parameter WGT_WORDS = 4608,
-    // Derived: leave at their defaults.
+    // Derived: leave at their defaults. PLACES: tokens of a group at most.
+    parameter PLACES = ROWS >= 32 ? 2 * KG_TOK : KG_TOK,
     parameter WGT_W = $clog2(WGT_WORDS),
     parameter ELEM_W = $clog2(H_MAX),
     parameter ACC_W = 32 + $clog2(H_MAX)
@@ -36,33 +39,36 @@ module kvgen_array #(
 
     input  wire [8:0]                   cfg_d,
     input  wire [12:0]                  cfg_h,
+    // Two tokens share a column; only where PLACES = 2*KG_TOK
+    input  wire                         cfg_packed,
 
     // Weights: word pass*H + h; not while a group is worked on
     input  wire                         w_wr_valid,
     input  wire [WGT_W-1:0]             w_wr_addr,
     input  wire [ROWS*16-1:0]           w_wr_data,
 
-    // Group of g_n tokens, 1..KG_TOK; its number counts modulo 4
+    // Group of g_n tokens, 1..KG_TOK, packed 1..PLACES; its number counts modulo 4
     input  wire                         g_valid,
     output wire                         g_take,
     input  wire [1:0]                   g_num,
-    input  wire [2:0]                   g_n,
+    input  wire [3:0]                   g_n,
     // The rows of group g_free_num have been read
     output wire                         g_free,
     output wire [1:0]                   g_free_num,
 
-    // Element x_elem of all tokens of the group, a cycle later; held while x_en is low
+    // Element x_elem of the group for all columns, {upper, lower lanes} each where there are packed
+    // jobs, a cycle later; held while x_en is low
     output wire                         x_en,
     output wire [1:0]                   x_num,
     output wire [ELEM_W-1:0]            x_elem,
-    input  wire [KG_TOK*16-1:0]         x_data,
+    input  wire [PLACES*16-1:0]         x_data,
 
-    // Sums of a pass: lane l of token t at (t*ROWS + l)*ACC_W. s_done: last cycle in which they
+    // Sums of a pass: lane l of column t at (t*ROWS + l)*ACC_W. s_done: last cycle in which they
     // are looked at. s_first, s_last: pass of its group
     output wire                         s_valid,
     input  wire                         s_done,
     output wire [1:0]                   s_num,
-    output wire [2:0]                   s_n,
+    output wire [3:0]                   s_n,
     output wire                         s_first,
     output wire                         s_last,
     output wire [KG_TOK*ROWS*ACC_W-1:0] s_sums,
@@ -83,13 +89,16 @@ module kvgen_array #(
     endgenerate
 
     localparam [31:0] ROWS_I = ROWS;
+    // Parts of the lanes, with an operand of their own.
+    localparam PARTS = PLACES / KG_TOK;
+    localparam PART_ROWS = ROWS / PARTS;
 
     // -----------------------------------------------------------------------------------------
     // Sequence: element by element, pass by pass, group by group
     // -----------------------------------------------------------------------------------------
     reg              active_reg, active_next;
     reg [1:0]        num_reg, num_next;
-    reg [2:0]        n_reg, n_next;
+    reg [3:0]        n_reg, n_next;
     reg [ELEM_W-1:0] elem_reg, elem_next;
     // First output of the pass after this one.
     reg [10:0]       out_reg, out_next;
@@ -100,7 +109,7 @@ module kvgen_array #(
     reg              first1_reg, first2_reg, first3_reg;
     reg              last1_reg, last2_reg, last3_reg;
     // {number, n, first pass, last pass}
-    reg [6:0]        info1_reg, info2_reg, info3_reg, info4_reg, s_info_reg;
+    reg [7:0]        info1_reg, info2_reg, info3_reg, info4_reg, s_info_reg;
     // The sums of a pass are complete.
     reg              done_reg;
     reg              s_valid_reg, s_valid_next;
@@ -162,7 +171,7 @@ module kvgen_array #(
     // -----------------------------------------------------------------------------------------
     wire [ROWS*16-1:0]   w_data;
     reg  [ROWS*16-1:0]   w_reg;
-    reg  [KG_TOK*16-1:0] x_reg;
+    reg  [PLACES*16-1:0] x_reg;
 
     ram_1r1w #(
         .WIDTH (ROWS * 16),
@@ -177,28 +186,33 @@ module kvgen_array #(
         .rd_data (w_data)
     );
 
-    genvar t, l;
+    genvar t, p, l;
     generate
         for (t = 0; t < KG_TOK; t = t + 1) begin : g_tok
-            localparam [2:0] T = t;
-            // Places without a token rest.
-            wire mul_en = en && valid2_reg && info2_reg[4:2] > T;
-            wire acc_en = en && valid3_reg && info3_reg[4:2] > T;
-            wire copy_en = copy && info4_reg[4:2] > T;
+            localparam [31:0] T = t;
 
-            for (l = 0; l < ROWS; l = l + 1) begin : g_lane
-                kvgen_mac #(
-                    .ACC_W (ACC_W)
-                ) mac_inst (
-                    .clk       (clk),
-                    .w         (w_reg[l*16 +: 16]),
-                    .x         (x_reg[t*16 +: 16]),
-                    .mul_en    (mul_en),
-                    .acc_en    (acc_en),
-                    .acc_first (first3_reg),
-                    .copy_en   (copy_en),
-                    .sum       (s_sums[(t*ROWS + l)*ACC_W +: ACC_W])
-                );
+            for (p = 0; p < PARTS; p = p + 1) begin : g_part
+                localparam [31:0] SHARED = p * KG_TOK + t;
+                wire [3:0] place = cfg_packed ? SHARED[3:0] : T[3:0];
+                // Places without a token rest.
+                wire mul_en = en && valid2_reg && info2_reg[5:2] > place;
+                wire acc_en = en && valid3_reg && info3_reg[5:2] > place;
+                wire copy_en = copy && info4_reg[5:2] > place;
+
+                for (l = p * PART_ROWS; l < (p + 1) * PART_ROWS; l = l + 1) begin : g_lane
+                    kvgen_mac #(
+                        .ACC_W (ACC_W)
+                    ) mac_inst (
+                        .clk       (clk),
+                        .w         (w_reg[l*16 +: 16]),
+                        .x         (x_reg[(t*PARTS + p)*16 +: 16]),
+                        .mul_en    (mul_en),
+                        .acc_en    (acc_en),
+                        .acc_first (first3_reg),
+                        .copy_en   (copy_en),
+                        .sum       (s_sums[(t*ROWS + l)*ACC_W +: ACC_W])
+                    );
+                end
             end
         end
     endgenerate

@@ -6,7 +6,8 @@
 //
 // Why: outputs are pair-ordered, so the two lanes of a pair are the two numbers that RoPE turns
 // together, and one rounding unit for two lanes serves the whole array: it has H cycles for a
-// pass. Tokens are drained one after the other; only lanes with an output cost a cycle.
+// pass. Tokens are drained one after the other; only lanes with an output cost a cycle. Places from
+// KG_TOK on, which only packed jobs have, are in the upper half of the lanes of a column.
 // Not done here: natural order and beats (kvgen_order). The pairs cannot be refused: a group starts
 // only when kvgen_order has room for it (m_room).
 // Latency: six cycles from a pair's turn to m_valid. Throughput: one pair a cycle.
@@ -19,15 +20,16 @@
 module kvgen_drain #(
     // Lanes, a power of two, 4..128.
     parameter ROWS = 16,
-    // Tokens of a group, 1, 2 or 4.
+    // Columns of the array, 1, 2 or 4.
     parameter KG_TOK = 2,
     // Largest head dimension, a power of two, 16..256.
     parameter D_MAX = 64,
     // Bits of a sum, 33..45.
     parameter ACC_W = 42,
-    // Derived: leave at their defaults.
+    // Derived: leave at their defaults. PLACES: tokens of a group at most.
+    parameter PLACES = ROWS >= 32 ? 2 * KG_TOK : KG_TOK,
     parameter PAIR_W = $clog2(D_MAX) - 1,
-    parameter TOK_W = KG_TOK == 1 ? 1 : $clog2(KG_TOK)
+    parameter TOK_W = PLACES == 1 ? 1 : $clog2(PLACES)
 ) (
     input  wire                         clk,
     input  wire                         rst,
@@ -41,7 +43,7 @@ module kvgen_drain #(
     input  wire                         s_valid,
     output wire                         s_done,
     input  wire [1:0]                   s_num,
-    input  wire [2:0]                   s_n,
+    input  wire [3:0]                   s_n,
     input  wire                         s_first,
     input  wire                         s_last,
     input  wire [KG_TOK*ROWS*ACC_W-1:0] s_sums,
@@ -78,7 +80,7 @@ module kvgen_drain #(
     endgenerate
 
     localparam LP_W = $clog2(ROWS) - 1;
-    localparam SEL_W = LP_W + TOK_W;
+    localparam SEL_W = LP_W + (KG_TOK == 1 ? 1 : $clog2(KG_TOK));
     localparam INFO_W = 2 + TOK_W + 1 + PAIR_W + 2;
 
     // -----------------------------------------------------------------------------------------
@@ -98,8 +100,8 @@ module kvgen_drain #(
     wire              run = s_valid && (within_reg || m_room);
     // The rest of the lanes of a last pass has no outputs.
     wire              tok_end = lanes_reg == {LP_W{1'b1}} || (v_reg && pair_last);
-    wire [2:0]        tok_wide = {{(3 - TOK_W){1'b0}}, tok_reg};
-    wire              tok_last = tok_wide == s_n - 3'd1;
+    wire [3:0]        place = {{(4 - TOK_W){1'b0}}, tok_reg};
+    wire              tok_last = place == s_n - 4'd1;
     wire [PAIR_W-1:0] pair_step = pair_last ? {PAIR_W{1'b0}} : pair_reg + 1'b1;
     wire              v_step = v_reg != pair_last;
 
@@ -140,16 +142,16 @@ module kvgen_drain #(
     // -----------------------------------------------------------------------------------------
     // Pipeline
     // -----------------------------------------------------------------------------------------
-    wire [SEL_W-1:0]   sel;
-    wire [2*ACC_W-1:0] chosen = s_sums[sel*(2*ACC_W) +: 2*ACC_W];
+    localparam [31:0] COLUMNS = KG_TOK;
+    localparam CP_W = SEL_W - LP_W;
+    // First pair of lanes of the upper half.
+    localparam [31:0] HALF = ROWS / 4;
 
-    generate
-        if (KG_TOK == 1) begin : g_sel
-            assign sel = {1'b0, lanes_reg};
-        end else begin : g_sel
-            assign sel = {tok_reg, lanes_reg};
-        end
-    endgenerate
+    wire [3:0]         column = place & (COLUMNS[3:0] - 4'd1);
+    wire               upper = place >= COLUMNS[3:0];
+    wire [LP_W-1:0]    pair_lanes = lanes_reg | (upper ? HALF[LP_W-1:0] : {LP_W{1'b0}});
+    wire [SEL_W-1:0]   sel = {column[CP_W-1:0], pair_lanes};
+    wire [2*ACC_W-1:0] chosen = s_sums[sel*(2*ACC_W) +: 2*ACC_W];
 
     // {number, token, v, pair, last, group last} of the pair in each stage.
     wire [INFO_W-1:0] info = {s_num, tok_reg, v_reg, pair_reg, pair_last,
@@ -226,7 +228,7 @@ module kvgen_drain #(
         end
     end
 
-    wire unused = &{1'b0, s_first, cfg_d[0], pairs};
+    wire unused = &{1'b0, s_first, cfg_d[0], pairs, column};
 
 endmodule
 

@@ -4,7 +4,10 @@
 // Why: the rows of the next group arrive while the array works on one, so memory latency is hidden.
 // Two groups of X rows are kept: one in use, one being filled. Table rows are used later than X
 // rows, when the sums of a group are drained, so those of four groups are kept.
-// A group is offered when it has KG_TOK tokens, or when no further token is queued, being read or
+// A packed job has rows of at most H_MAX/2 elements and PLACES tokens in a group, any other one
+// KG_TOK tokens. X is kept in memories of half rows, two for each column of the array: halves
+// of one token's row, or the rows of the two tokens that share the column.
+// A group is offered when it has all its tokens, or when no further token is queued, being read or
 // about to be queued; requests of a token are made before the data of the one before has come.
 // Not done here: order or choice of the tokens (kvgen_front).
 // Latency: t_valid to its first request 2 cycles; last beat to g_valid 1.
@@ -16,8 +19,10 @@
 `default_nettype none
 
 module kvgen_load #(
-    // Tokens of a group, 1, 2 or 4.
+    // Columns of the array, 1, 2 or 4.
     parameter KG_TOK = 2,
+    // Tokens of a group at most: KG_TOK, or 2*KG_TOK where there are packed jobs.
+    parameter PLACES = 4,
     // Bytes of a beat, a power of two, 8..64.
     parameter BUS_BYTES = 16,
     // Largest model dimension, a power of two, 64..4096.
@@ -29,13 +34,15 @@ module kvgen_load #(
     // Derived: leave at their defaults.
     parameter ELEM_W = $clog2(H_MAX),
     parameter PAIR_W = $clog2(D_MAX) - 1,
-    parameter TOK_W = KG_TOK == 1 ? 1 : $clog2(KG_TOK)
+    parameter TOK_W = PLACES == 1 ? 1 : $clog2(PLACES)
 ) (
     input  wire                   clk,
     input  wire                   rst,
 
     input  wire [8:0]             cfg_d,
     input  wire [12:0]            cfg_h,
+    // Two tokens share a column of the array
+    input  wire                   cfg_packed,
     // Table rows are wanted
     input  wire                   cfg_rope_on,
     input  wire [ADDR_W-1:0]      cfg_x_base,
@@ -61,15 +68,16 @@ module kvgen_load #(
     output wire                   g_valid,
     input  wire                   g_take,
     output wire [1:0]             g_num,
-    output wire [2:0]             g_n,
+    output wire [3:0]             g_n,
     input  wire                   g_free,
     input  wire [1:0]             g_free_num,
 
-    // Element x_elem of all tokens, a cycle later; held while x_en is low
+    // Element x_elem for all columns, for the lower and the upper lanes where PLACES = 2*KG_TOK, a
+    // cycle later; held while x_en is low
     input  wire                   x_en,
     input  wire [1:0]             x_num,
     input  wire [ELEM_W-1:0]      x_elem,
-    output wire [KG_TOK*16-1:0]   x_data,
+    output wire [PLACES*16-1:0]   x_data,
 
     // {s, c} of a pair of a token, a cycle later
     input  wire                   rt_en,
@@ -83,7 +91,8 @@ module kvgen_load #(
 );
 
     generate
-        if (KG_TOK < 1 || KG_TOK > 4 || KG_TOK == 3 || BUS_BYTES < 8 || BUS_BYTES > 64
+        if (KG_TOK < 1 || KG_TOK > 4 || KG_TOK == 3
+                || (PLACES != KG_TOK && PLACES != 2 * KG_TOK) || BUS_BYTES < 8 || BUS_BYTES > 64
                 || BUS_BYTES != (1 << $clog2(BUS_BYTES)) || H_MAX < 64 || H_MAX > 4096
                 || H_MAX != (1 << $clog2(H_MAX)) || D_MAX < BUS_BYTES || D_MAX > 256
                 || D_MAX != (1 << $clog2(D_MAX)) || ADDR_W < 32 || ADDR_W > 48) begin : g_illegal
@@ -98,13 +107,15 @@ module kvgen_load #(
     localparam RB_W = PAIR_W + 1 - QE_W;
     localparam BP_W = QE_W - 1;
     localparam [31:0] QE_LESS_1 = BUS_BYTES / 2 - 1;
-    localparam [31:0] LAST_TOK = KG_TOK - 1;
-    localparam [31:0] TOKENS = KG_TOK;
+    localparam [31:0] COLUMNS = KG_TOK;
+    localparam [31:0] PLACES_I = PLACES;
 
     wire [12:0] x_round = cfg_h + QE_LESS_1[12:0];
     wire [8:0]  rt_round = cfg_d + QE_LESS_1[8:0];
     wire [15:0] x_beats = {3'd0, x_round} >> QE_W;
     wire [15:0] rt_beats = {7'd0, rt_round} >> QE_W;
+    wire [3:0]  tokens = cfg_packed ? PLACES_I[3:0] : COLUMNS[3:0];
+    wire [3:0]  last_tok = tokens - 4'd1;
 
     // -----------------------------------------------------------------------------------------
     // Requests of a token
@@ -147,6 +158,7 @@ module kvgen_load #(
     wire              level = i_num_reg == r_num_reg && i_tok_reg == r_tok_reg;
     wire              more = t_valid || t_more || !level;
     wire              whole = c_num_reg != r_num_reg;
+    wire [3:0]        r_place = {{(4 - TOK_W){1'b0}}, r_tok_reg};
     wire              some = r_tok_reg != {TOK_W{1'b0}};
 
     assign t_ready = asked;
@@ -155,7 +167,7 @@ module kvgen_load #(
     assign c_beats = i_table_reg ? rt_beats : x_beats;
     assign g_valid = whole || (some && !more);
     assign g_num   = c_num_reg;
-    assign g_n     = whole ? TOKENS[2:0] : {{(3 - TOK_W){1'b0}}, r_tok_reg};
+    assign g_n     = whole ? tokens : r_place;
     assign waiting = t_valid || !level || whole || some;
 
     always @* begin
@@ -191,7 +203,7 @@ module kvgen_load #(
         endcase
         if (asked) begin
             i_tok_next = i_tok_reg + 1'b1;
-            if (i_tok_reg == LAST_TOK[TOK_W-1:0]) begin
+            if (i_tok_reg == last_tok[TOK_W-1:0]) begin
                 i_tok_next = {TOK_W{1'b0}};
                 i_num_next = i_num_reg + 2'd1;
                 held_next[i_num_reg[0]] = 1'b1;
@@ -207,7 +219,7 @@ module kvgen_load #(
         end
         if (arrived) begin
             r_tok_next = r_tok_reg + 1'b1;
-            if (r_tok_reg == LAST_TOK[TOK_W-1:0]) begin
+            if (r_tok_reg == last_tok[TOK_W-1:0]) begin
                 r_tok_next = {TOK_W{1'b0}};
                 r_num_next = r_num_reg + 2'd1;
             end
@@ -262,37 +274,62 @@ module kvgen_load #(
     end
 
     // -----------------------------------------------------------------------------------------
-    // X rows: a memory for each place in a group
+    // X rows: a memory for each column, or one for each half of its lanes
     // -----------------------------------------------------------------------------------------
-    reg [QE_W-1:0] x_sel_reg;
+    localparam PARTS = PLACES / KG_TOK;
+    localparam RAM_W = PARTS == 2 ? XB_W : XB_W + 1;
 
-    genvar t;
+    // The number of the group comes last: memories of half rows have one address bit less.
+    wire [XB_W:0] wr_row = {r_beat_reg[XB_W-1:0], r_num_reg[0]};
+    wire [XB_W:0] rd_row = {x_elem[ELEM_W-1:QE_W], x_num[0]};
+    wire [3:0]    r_column = r_place & (COLUMNS[3:0] - 4'd1);
+    // Second memory of the column: of the upper lanes' token, of the second half of a row.
+    wire          r_upper = cfg_packed ? r_place >= COLUMNS[3:0] : wr_row[XB_W];
+    reg [QE_W-1:0] x_sel_reg;
+    reg            x_half_reg;
+
+    genvar t, p;
     generate
         for (t = 0; t < KG_TOK; t = t + 1) begin : g_x
             localparam [31:0] T = t;
-            wire [8*BUS_BYTES-1:0] word;
+            wire [PARTS*16-1:0] elems;
 
-            ram_1r1w #(
-                .WIDTH (8 * BUS_BYTES),
-                .DEPTH (2 << XB_W)
-            ) x_ram_inst (
-                .clk     (clk),
-                .wr_en   (d_valid && !r_table_reg && r_tok_reg == T[TOK_W-1:0]),
-                .wr_addr ({r_num_reg[0], r_beat_reg[XB_W-1:0]}),
-                .wr_data (d_data),
-                .rd_en   (x_en && x_elem[QE_W-1:0] == {QE_W{1'b0}}),
-                .rd_addr ({x_num[0], x_elem[ELEM_W-1:QE_W]}),
-                .rd_data (word)
-            );
+            for (p = 0; p < PARTS; p = p + 1) begin : g_part
+                localparam [0:0] UPPER = p;
+                wire [8*BUS_BYTES-1:0] word;
 
-            assign x_data[t*16 +: 16] = word[x_sel_reg*16 +: 16];
+                ram_1r1w #(
+                    .WIDTH (8 * BUS_BYTES),
+                    .DEPTH (1 << RAM_W)
+                ) x_ram_inst (
+                    .clk     (clk),
+                    .wr_en   (d_valid && !r_table_reg && r_column == T[3:0]
+                              && (PARTS == 1 || r_upper == UPPER)),
+                    .wr_addr (wr_row[RAM_W-1:0]),
+                    .wr_data (d_data),
+                    .rd_en   (x_en && x_elem[QE_W-1:0] == {QE_W{1'b0}}),
+                    .rd_addr (rd_row[RAM_W-1:0]),
+                    .rd_data (word)
+                );
+
+                assign elems[p*16 +: 16] = word[x_sel_reg*16 +: 16];
+            end
+
+            if (PARTS == 1) begin : g_whole
+                assign x_data[t*16 +: 16] = elems;
+            end else begin : g_halves
+                // Without packing all lanes get the element of the one row.
+                assign x_data[t*32 +: 16] = !cfg_packed && x_half_reg ? elems[31:16] : elems[15:0];
+                assign x_data[t*32 + 16 +: 16] =
+                    cfg_packed || x_half_reg ? elems[31:16] : elems[15:0];
+            end
         end
     endgenerate
 
     // -----------------------------------------------------------------------------------------
     // Table rows
     // -----------------------------------------------------------------------------------------
-    localparam GT_W = KG_TOK == 1 ? 2 : 2 + TOK_W;
+    localparam GT_W = PLACES == 1 ? 2 : 2 + TOK_W;
 
     reg  [BP_W-1:0]        rt_sel_reg;
     wire [8*BUS_BYTES-1:0] rt_word;
@@ -300,7 +337,7 @@ module kvgen_load #(
     wire [GT_W-1:0]        rt_rd_row;
 
     generate
-        if (KG_TOK == 1) begin : g_row
+        if (PLACES == 1) begin : g_row
             wire unused_tok = rt_tok[0];
             assign rt_wr_row = r_num_reg;
             assign rt_rd_row = rt_num;
@@ -327,14 +364,16 @@ module kvgen_load #(
 
     always @(posedge clk) begin
         if (x_en) begin
-            x_sel_reg <= x_elem[QE_W-1:0];
+            x_sel_reg  <= x_elem[QE_W-1:0];
+            x_half_reg <= x_elem[ELEM_W-1];
         end
         if (rt_en) begin
             rt_sel_reg <= rt_pair[BP_W-1:0];
         end
     end
 
-    wire unused = &{1'b0, g_free_num, x_num, prod_reg};
+    wire unused = &{1'b0, g_free_num, x_num, prod_reg, last_tok, wr_row, rd_row, r_upper,
+                    x_half_reg};
 
 endmodule
 

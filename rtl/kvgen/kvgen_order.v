@@ -16,15 +16,15 @@
 `default_nettype none
 
 module kvgen_order #(
-    // Tokens of a group, 1, 2 or 4.
-    parameter KG_TOK = 2,
+    // Tokens of a group, 1, 2, 4 or 8.
+    parameter PLACES = 2,
     // Largest head dimension, a power of two, 16..256.
     parameter D_MAX = 64,
     // Bytes of a beat, a power of two, 8..64.
     parameter BUS_BYTES = 16,
     // Derived: leave at their defaults.
     parameter PAIR_W = $clog2(D_MAX) - 1,
-    parameter TOK_W = KG_TOK == 1 ? 1 : $clog2(KG_TOK)
+    parameter TOK_W = PLACES == 1 ? 1 : $clog2(PLACES)
 ) (
     input  wire                   clk,
     input  wire                   rst,
@@ -54,7 +54,7 @@ module kvgen_order #(
 );
 
     generate
-        if (KG_TOK < 1 || KG_TOK > 4 || KG_TOK == 3 || D_MAX < 16 || D_MAX > 256
+        if (PLACES < 1 || PLACES > 8 || PLACES != (1 << $clog2(PLACES)) || D_MAX < 16 || D_MAX > 256
                 || D_MAX != (1 << $clog2(D_MAX)) || BUS_BYTES < 8 || BUS_BYTES > 64
                 || BUS_BYTES != (1 << $clog2(BUS_BYTES))) begin : g_illegal
             // No such module exists: elaboration stops here and names this instance.
@@ -65,9 +65,9 @@ module kvgen_order #(
     // Elements come two at a time; a beat holds SLOTS of them.
     localparam SLOTS = BUS_BYTES / 4;
     localparam POS_W = $clog2(SLOTS);
-    localparam GT_W = KG_TOK == 1 ? 1 : 1 + TOK_W;
+    localparam GT_W = PLACES == 1 ? 1 : 1 + TOK_W;
     localparam ROW_W = PAIR_W - 1;
-    localparam DEPTH = 4 * KG_TOK;
+    localparam DEPTH = 4 * PLACES;
     localparam LEVEL_W = $clog2(DEPTH + 1);
 
     // -----------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ module kvgen_order #(
     wire [63:0]     pairs;
 
     generate
-        if (KG_TOK == 1) begin : g_place
+        if (PLACES == 1) begin : g_place
             wire unused_tok = &{1'b0, s_tok, f_tok};
             assign wr_place = s_num;
             assign rd_place = f_num;

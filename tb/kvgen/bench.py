@@ -628,7 +628,7 @@ class TB:
         made = sum(len(m) for m in job.made)
         assert self.counts["gen"] == made and self.counts["reuse"] == self.reuse
         assert self.counts["busy"] <= made * self.passes * job.h
-        if self.cfg.KG_TOK == 1:
+        if self.group == 1:
             assert self.counts["busy"] == made * self.passes * job.h
         if heads:
             self.check_memory()
@@ -640,6 +640,11 @@ class TB:
     def passes(self):
         """Passes of a group."""
         return -(-2 * self.job.d // self.cfg.ROWS)
+
+    @property
+    def group(self):
+        """Tokens of a whole group."""
+        return kvgen.group_tokens(self.job.h, self.job.d, self.cfg)
 
     def expected(self, heads):
         """Memory when the first ``heads`` KV heads are complete."""

@@ -55,19 +55,34 @@ def test_requant(sim, seed, acc_w):
 @cocotb.test()
 async def projection(dut):
     """Sums of groups of all sizes; a copy that is held back freezes the array and loses nothing."""
+    await project(dut, packed=False)
+
+
+@cocotb.test()
+async def projection_packed(dut):
+    """Two tokens a column: each half of the lanes works on a number of its own."""
+    await project(dut, packed=True)
+
+
+async def project(dut, packed):
+    """Random groups; packed: twice as many places, in the lower and the upper half of the lanes."""
     p = parameters()
-    rows, tok, acc_w = p["ROWS"], p["KG_TOK"], 32 + (p["H_MAX"] - 1).bit_length()
-    d, h = -(-3 * rows // 32) * 8, 16
+    rows, columns, acc_w = p["ROWS"], p["KG_TOK"], 32 + (p["H_MAX"] - 1).bit_length()
+    parts, tok = (2 if rows >= 32 else 1), columns * (2 if packed else 1)
+    d, h = rows // 4 if packed else -(-3 * rows // 32) * 8, 16
     passes = -(-2 * d // rows)
     cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
     edge = FallingEdge(dut.clk)
     rng = np.random.default_rng(random.getrandbits(32))
     dut.rst.value, dut.cfg_d.value, dut.cfg_h.value = 1, d, h
+    dut.cfg_packed.value = int(packed)
     dut.g_valid.value = dut.s_done.value = dut.w_wr_valid.value = 0
     await edge
     await edge
     dut.rst.value = 0
     weights = rng.integers(-32768, 32768, (passes * h, rows))
+    if packed:
+        weights[:, rows // 2 :] = weights[:, : rows // 2]
     for address, word in enumerate(weights):
         dut.w_wr_valid.value, dut.w_wr_addr.value = 1, address
         dut.w_wr_data.value = pack(word, 16)
@@ -86,8 +101,10 @@ async def projection(dut):
         dut.g_num.value, dut.g_n.value = taken % 4, groups[min(taken, len(groups) - 1)][1]
         if read is not None:
             x = groups[read[0]][0][:, read[1]]
-            junk = rng.integers(-32768, 32768, tok - len(x))
-            dut.x_data.value = pack(np.concatenate([x, junk]), 16)
+            x = np.concatenate([x, rng.integers(-32768, 32768, tok - len(x))])
+            # [part, column] -> column by column, {upper, lower}
+            x = x.reshape(2, columns) if packed else np.stack([x] * parts)
+            dut.x_data.value = pack(x.T.reshape(-1), 16)
         # The first groups are drained at once.
         hold = len(at) >= 3 * passes and random.random() < 0.97
         dut.s_done.value = int(dut.s_valid.value) and not hold
@@ -106,8 +123,11 @@ async def projection(dut):
         if int(dut.s_valid.value) and int(dut.s_done.value):
             num, n, i, sums = want.pop(0)
             at.append(cycle)
-            got = unpack(int(dut.s_sums.value), tok * rows, acc_w, signed=True).reshape(tok, rows)
-            assert np.array_equal(got[:n], sums)
+            got = unpack(int(dut.s_sums.value), columns * rows, acc_w, signed=True)
+            got = got.reshape(columns, rows)
+            if packed:
+                got = np.concatenate([got[:, : rows // 2], got[:, rows // 2 :]])
+            assert np.array_equal(got[:n], sums[:, : got.shape[1]])
             assert (int(dut.s_num.value), int(dut.s_n.value)) == (num, n)
             assert (int(dut.s_first.value), int(dut.s_last.value)) == (i == 0, i == passes - 1)
         await edge
@@ -121,6 +141,12 @@ async def projection(dut):
 def test_array(sim, seed, rows, tok):
     run("kvgen_array", __name__, {"ROWS": rows, "KG_TOK": tok, "H_MAX": 64, "WGT_WORDS": 256}, sim,
         testcase="projection", seed=seed)
+
+
+@pytest.mark.parametrize("tok", [1, 4])
+def test_array_packed(sim, seed, tok):
+    run("kvgen_array", __name__, {"ROWS": 32, "KG_TOK": tok, "H_MAX": 64, "WGT_WORDS": 256}, sim,
+        testcase="projection_packed", seed=seed)
 
 
 @cocotb.test()
@@ -278,10 +304,10 @@ def test_commit(sim, seed, phases):
 
 @pytest.mark.parametrize("module,change", [
     ("kvgen_mac", {"ACC_W": 32}), ("kvgen_requant", {"ACC_W": 46}), ("kvgen_array", {"ROWS": 12}),
-    ("kvgen_load", {"KG_TOK": 3}), ("kvgen_drain", {"D_MAX": 24}), ("kvgen_order", {"KG_TOK": 8}),
-    ("kvgen_out", {"ADDR_W": 20}), ("kvgen_commit", {"PHASES": 5}), ("kvgen_wb", {"OPEN": 300}),
-    ("kvgen_valid", {"KEYS_MAX": 32}), ("kvgen_wload", {"ROWS": 4}),
-    ("kvgen_front", {"KV_BUFS": 1})])
+    ("kvgen_load", {"KG_TOK": 3}), ("kvgen_load", {"KG_TOK": 2, "PLACES": 8}),
+    ("kvgen_drain", {"D_MAX": 24}), ("kvgen_order", {"PLACES": 6}), ("kvgen_out", {"ADDR_W": 20}),
+    ("kvgen_commit", {"PHASES": 5}), ("kvgen_wb", {"OPEN": 300}), ("kvgen_valid", {"KEYS_MAX": 32}),
+    ("kvgen_wload", {"ROWS": 4}), ("kvgen_front", {"KV_BUFS": 1})])
 def test_illegal_parameters_are_refused(sim, module, change):
     with pytest.raises(BuildError, match=f"illegal_parameter_{module}"):
         build(module, change, sim)

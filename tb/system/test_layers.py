@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models import rope, workloads
+from models import kvgen, rope, workloads
 from models.bounds import layer_bounds, published_bound
 from models.config import Config
 from scripts.configs import CONFIGS
@@ -15,14 +15,15 @@ from tb.system.simulate import LayerSpec, Options, simulate
 from tb.system.test_system import ROUGH_MEMORY
 
 
-def random_layer(cfg: Config, rng, number, size):
-    """A random legal layer on random numbers; ``size`` scales rows and keys."""
-    while True:
+def random_layer(cfg: Config, rng, number, size, packed=False):
+    """A random legal layer on random numbers; ``size`` scales rows and keys; packed: one in whose
+    attention job two tokens share a column of KVGEN's array."""
+    d = h = 0
+    while h == 0 or packed and not kvgen.packed(h, d, cfg):
         d = 8 * int(rng.integers(1, cfg.D_MAX // 8 + 1))
         most = min(cfg.H_MAX, cfg.WGT_WORDS // -(-2 * d // cfg.ROWS), 16 * size)
         if most >= 8:
-            break
-    h = 8 * int(rng.integers(1, most // 8 + 1))
+            h = 8 * int(rng.integers(1, most // 8 + 1))
     keys = int(rng.integers(1, min(size * cfg.BC_MAX, cfg.KEYS_MAX) + 1))
     rows = int(rng.integers(1, size * cfg.ROWS + 1))
     kv_heads = int(rng.integers(1, 4))
@@ -72,7 +73,8 @@ def test_other_parameters(sim, seed, changes):
     """Legal parameter sets besides the named configurations, random layers on each."""
     cfg = Config.from_parameters({**CONFIGS["tiny"], **changes})
     rng = np.random.default_rng(seed)
-    specs = [random_layer(cfg, rng, i, 3) for i in range(8)]
+    packs = kvgen.packed(8, 8, cfg)
+    specs = [random_layer(cfg, rng, i, 3, packed=packs and i % 4 == 1) for i in range(8)]
     assert simulate(specs, "tiny", sim, seed=seed, changes=changes,
                     options=Options(memory=ROUGH_MEMORY, padding=1))
 

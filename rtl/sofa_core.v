@@ -316,7 +316,6 @@ wire [7:0] ev_beat, ev_maxupd;
 wire ev_block, ev_tile, ev_fetch_stall, ev_dlzs_busy, ev_dlzs_stall, ev_sads_busy, ev_sads_stall;
 wire ev_rass_busy, ev_rass_stall, ev_kvgen_busy, ev_kvgen_stall, ev_kvgen_starve, ev_gen;
 wire ev_sufa_busy, ev_sufa_stall, ev_sufa_starve, ev_beat_o, ev_beat_wb, ev_store_stall;
-wire [6:0] unused_ev_reuse;
 
 wire [`SOFA_CNT_NUM*`SOFA_CNT_INC_W-1:0] ev_inc;
 
@@ -567,8 +566,7 @@ kvgen #(
     .v_t_ready(v_t_ready), .v_release(v_release), .wb_valid(wb_valid), .wb_ready(wb_ready),
     .wb_addr(wb_addr), .wb_data(wb_data), .wb_strb(wb_strb), .wb_done(sx_done && cfg_generate),
     .kv_done(kv_done), .idle(unused_kvgen_idle), .ev_busy(ev_kvgen_busy),
-    .ev_stall(ev_kvgen_stall), .ev_starve(ev_kvgen_starve), .ev_gen(ev_gen),
-    .ev_reuse(unused_ev_reuse)
+    .ev_stall(ev_kvgen_stall), .ev_starve(ev_kvgen_starve), .ev_gen(ev_gen)
 );
 
 sufa #(

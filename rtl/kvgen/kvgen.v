@@ -147,12 +147,11 @@ module kvgen #(
     output wire                       idle,
 
     // Events: a weight word was used; the array waits for the drain; it has no group although a
-    // token is queued; a token is finished; keys sent to fetch
+    // token is queued; a token is finished
     output wire                       ev_busy,
     output wire                       ev_stall,
     output wire                       ev_starve,
-    output wire                       ev_gen,
-    output wire [6:0]                 ev_reuse
+    output wire                       ev_gen
 );
 
     generate
@@ -239,7 +238,6 @@ module kvgen #(
         .u_valid        (u_valid),
         .u_ready        (u_ready),
         .u_mask         (u_mask),
-        .u_count        (ev_reuse),
         .k_release      (k_release),
         .v_release      (v_release),
         .w_start        (w_start),

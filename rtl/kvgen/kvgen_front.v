@@ -52,8 +52,6 @@ module kvgen_front #(
     output wire                       u_valid,
     input  wire                       u_ready,
     output wire [KV_SLOTS-1:0]        u_mask,
-    // Their number, in the cycle of the transfer
-    output wire [6:0]                 u_count,
 
     // Rings
     input  wire                       k_release,
@@ -143,7 +141,6 @@ module kvgen_front #(
     reg [1:0]          buf_reg, buf_next;
     // Keys for fetch; numbers of both kinds.
     reg [KV_SLOTS-1:0] mask_reg, mask_next;
-    reg [6:0]          reuse_reg, reuse_next;
     reg [6:0]          made_reg, made_next;
     // The key at hand is not in memory yet.
     reg                poll_reg, poll_next;
@@ -282,7 +279,6 @@ module kvgen_front #(
     assign u_valid    = cfg_generate ? state_reg == F_OFFER : p_valid;
     assign p_ready    = u_ready && (!cfg_generate || state_reg == F_OFFER);
     assign u_mask     = cfg_generate ? mask_reg : p_mask;
-    assign u_count    = state_reg == F_OFFER && u_ready ? reuse_reg : 7'd0;
     assign w_start    = w_start_reg;
     assign w_addr     = cfg_w_base + w_off_reg;
     assign vb_clear   = vb_clear_reg;
@@ -315,7 +311,6 @@ module kvgen_front #(
         vb_off_next   = vb_off_reg;
         buf_next      = buf_reg;
         mask_next     = mask_reg;
-        reuse_next    = reuse_reg;
         made_next     = made_reg;
         poll_next     = poll_reg;
 
@@ -350,7 +345,6 @@ module kvgen_front #(
             F_RING: begin
                 buf_next   = k_index;
                 mask_next  = {KV_SLOTS{1'b0}};
-                reuse_next = 7'd0;
                 made_next  = 7'd0;
                 poll_next  = 1'b0;
                 if (ring_take) begin
@@ -368,8 +362,7 @@ module kvgen_front #(
                     end
                 end
                 if (reused) begin
-                    mask_next  = mask_reg | ({{(KV_SLOTS - 1){1'b0}}, 1'b1} << c_slot_reg);
-                    reuse_next = reuse_reg + 7'd1;
+                    mask_next = mask_reg | ({{(KV_SLOTS - 1){1'b0}}, 1'b1} << c_slot_reg);
                 end
             end
             F_KADD: begin
@@ -417,7 +410,6 @@ module kvgen_front #(
         vb_off_reg   <= vb_off_next;
         buf_reg      <= buf_next;
         mask_reg     <= mask_next;
-        reuse_reg    <= reuse_next;
         made_reg     <= made_next;
         poll_reg     <= poll_next;
 

@@ -77,7 +77,7 @@ async def cached(dut):
             await tb.next_job()
         tb.ask_random(1, share=(0.2, 0.7, 1.0)[turn])
         await tb.finish()
-    assert all(len(have) == keys for have in tb.job.have) and tb.counts["reuse"]
+    assert all(len(have) == keys for have in tb.job.have) and tb.reuse
 
 
 @cocotb.test()
@@ -107,7 +107,7 @@ async def at_once(dut):
         for phase in tb.phases_of_tile(0, tile, part, i == 0, i == len(parts) - 1, whole=True):
             tb.ask(phase)
     await tb.finish()
-    assert tb.counts["reuse"] == keys
+    assert tb.reuse == keys
 
 
 @cocotb.test()

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every way to do attention has in common: ours, dense, and the systems it is compared with.
+
+    session = Sofa(quota=16).start()           # state of one pass through a model
+    done = session(call)                       # one Call a layer, in the order of the layers
+    done.out, done.selected, done.counts
+
+Trained models (models/nets) make the Calls; peers (models/peers) and SOFA (models/lab/sofa.py)
+are Methods.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models.lab.counts import Counts
+
+BLOCK = 128
+"""Query rows that a machine works on at a time, for DRAM counts: K and V that a block needs are
+read once for the block. The SOFA paper's number, used for all systems alike."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Where q, k and v come from, float32: head h of w has x @ w[h] + b[h] before RoPE.
+
+    x [S, H], the input of the projections; wq [Hq, H, d], wk and wv [Hkv, H, d]; biases [.., d]
+    rope_theta  base of the rotary embedding of q and k, 0 without one; pairs as in models.rope:
+                mode rope.INTERLEAVED or rope.HALF, rope.OFF without
+    """
+
+    x: np.ndarray
+    wq: np.ndarray
+    wk: np.ndarray
+    wv: np.ndarray
+    bq: np.ndarray
+    bk: np.ndarray
+    bv: np.ndarray
+    rope_theta: float = 0.0
+    rope_mode: int = 0
+
+
+@dataclass(frozen=True)
+class Call:
+    """One attention of one layer, float32 and after RoPE. Query head h reads KV head
+    h // (Hq / Hkv); a score is q . k / sqrt(d); row i of q sits at position S - R + i.
+
+    q [Hq, R, d]; k, v [Hkv, S, d]
+    causal      row i sees keys 0 .. S - R + i, else all
+    layer       number of the layer in its model, from 0; layers: how many there are
+    projection  None where unknown (cross attention)
+    """
+
+    q: np.ndarray
+    k: np.ndarray
+    v: np.ndarray
+    causal: bool = False
+    layer: int = 0
+    layers: int = 1
+    projection: Projection | None = None
+
+    @property
+    def group(self) -> int:
+        """Query heads that share a KV head."""
+        return len(self.q) // len(self.k)
+
+    @property
+    def d(self) -> int:
+        """Head dimension."""
+        return self.q.shape[-1]
+
+    def mask(self) -> np.ndarray:
+        """bool [R, S], the pairs that may be used."""
+        rows, keys = self.q.shape[1], self.k.shape[1]
+        if not self.causal:
+            return np.ones((rows, keys), bool)
+        return np.arange(keys) <= np.arange(keys - rows, keys)[:, None]
+
+    def shared(self, x: np.ndarray) -> np.ndarray:
+        """An array with one entry per KV head, repeated for every query head."""
+        return np.repeat(x, self.group, axis=0)
+
+    def logits(self) -> np.ndarray:
+        """Exact scores in nats, float32 [Hq, R, S]; masked pairs are not marked."""
+        return np.matmul(self.q, self.shared(self.k).swapaxes(1, 2)) / np.float32(math.sqrt(self.d))
+
+
+@dataclass
+class Attended:
+    """out float32 [Hq, R, d]; selected bool [Hq, R, S], pairs whose exact score was used."""
+
+    out: np.ndarray
+    selected: np.ndarray
+    counts: Counts = field(default_factory=Counts)
+
+
+class Method:
+    """A way to do attention with fixed settings. Subclasses are frozen dataclasses whose fields
+    are the settings; stateless ones define ``attend``, others ``start``."""
+
+    name = ""
+    """Short name in tables and on command lines."""
+
+    def attend(self, call: Call) -> Attended:
+        """One layer."""
+        raise NotImplementedError
+
+    def start(self) -> Callable[[Call], Attended]:
+        """A function for one pass through a model, layer after layer."""
+        return self.attend
+
+    def fit(self, calls: Iterable[Call]) -> Method:
+        """A copy that has learnt its thresholds or weights from the layers of calibration passes;
+        methods that learn nothing return themselves."""
+        return self
+
+    @classmethod
+    def sweep(cls) -> list[Method]:
+        """Settings from nearly dense to very sparse, for curves of loss against keep ratio."""
+        return [cls()]
+
+
+def softmax_over(logits: np.ndarray, selected: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Exact attention over the selected pairs: logits [H, R, S], selected bool, v [H, S, d];
+    rows without a key give 0. float32 [H, R, d]."""
+    score = np.where(selected, logits, -np.inf)
+    peak = score.max(axis=-1, keepdims=True)
+    p = np.exp(score - np.where(np.isfinite(peak), peak, 0))
+    total = p.sum(axis=-1, keepdims=True)
+    return np.matmul(p / np.where(total > 0, total, 1), v).astype(np.float32)
+
+
+def union_bytes(call: Call, selected: np.ndarray, element: int = 2) -> tuple[int, int, int]:
+    """(bytes of Q and O each, of K and V each, vectors of K) when a block of BLOCK rows of a query
+    head reads each key that it uses once. element: bytes of an element."""
+    rows = selected.shape[1]
+    edges = np.arange(0, rows, BLOCK)
+    vectors = int(np.logical_or.reduceat(selected, edges, axis=1).sum())
+    return call.q.size * element, vectors * call.d * element, vectors
+
+
+def count_formal(counts: Counts, call: Call, selected: np.ndarray, bits: int = 16) -> None:
+    """Add exact attention in plain order over the selected pairs to ``counts``: products,
+    one exp and comparison a pair, one division an output element; its DRAM bytes."""
+    pairs, d = int(selected.sum()), call.d
+    rows = selected.shape[0] * selected.shape[1]
+    counts.visible += int(call.mask().sum()) * len(call.q)
+    counts.selected += pairs
+    counts.add("compute", f"mul{bits}x{bits}", 2 * pairs * d)
+    counts.add("compute", f"add{2 * bits}", 2 * pairs * d)
+    counts.add("compute", f"cmp{bits}", pairs)
+    counts.add("compute", f"exp{bits}", pairs)
+    counts.add("compute", f"div{bits}", rows * d)
+    vectors, keys, _ = union_bytes(call, selected)
+    for stream, size in (("q", vectors), ("k", keys), ("v", keys), ("o", vectors)):
+        counts.move(stream, size)

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The systems that SOFA is compared with, as models of their published rules.
+"""The systems that SOFA is compared with, each a Method to its own publication's rule.
 
-peer      selects by                                                learns
-a3        greedy search in sorted columns of K, then exact scores   -
-dota      low-rank INT4 detector, the same number of keys a row     detector of each layer
-elsa      hashes of signs, angle and length against a threshold     threshold of each layer
-energon   two rounds of low-bit scores against row statistics       -
-sanger    4-bit scores, predicted probability above a threshold     -
+name      publication                                          rule
+a3        A3, HPCA 2020                                        greedy search in sorted columns of K
+elsa      ELSA, ISCA 2021                                      hashes of signs, learnt threshold
+sanger    Sanger, MICRO 2021                                   4-bit scores, least probability
+dota      DOTA, ASPLOS 2022                                    learnt low-rank detector, equal k
+energon   Energon, TCAD 2022                                   two low-bit rounds, row statistics
 
-Each file names its publication's rule, what had to be assumed, its operations and its DRAM flow.
-``python -m models.peers`` runs them on the captured heads; docs/peers.md has the figures.
+What a docstring calls an assumption is not stated in the publication, or was not checked in it.
 """
 
 from models.lab.method import Method
@@ -20,10 +19,10 @@ from models.peers.energon import Energon
 from models.peers.sanger import Sanger
 
 PEERS: dict[str, type[Method]] = {
-    "a3": A3,
-    "dota": Dota,
-    "elsa": Elsa,
-    "energon": Energon,
-    "sanger": Sanger,
+    A3.name: A3,
+    Elsa.name: Elsa,
+    Sanger.name: Sanger,
+    Dota.name: Dota,
+    Energon.name: Energon,
 }
-"""Short name -> class."""
+"""Name on the command line -> class, by year."""

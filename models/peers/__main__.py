@@ -1,26 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Peers on the captured heads (models/workloads): a check that they do what they should.
+"""A look at the peers on the captured heads and layers: ``python -m models.peers [name ...]``.
 
-    python -m models.peers                  every peer with its published settings
-    python -m models.peers --sweep a3       all settings of a peer
+One table for the cases of models/data and one for its whole layers; a line a peer, with its
+default settings, means over the query heads of all cases:
 
-Peers that learn see the first half of each case's tokens; all are measured on the rows of the
-second half. Figures are means over the cases (docs/workloads.md); a case counts once.
+keep    share of the visible pairs selected
+recall  share of a row's best keys that are among its selected ones, for as many as it selected
+mass    probability of dense attention on the selected pairs
+error   relative L2 error of the output against dense attention, over all heads of a case
+predict, select, compute    price (models.lab.counts) relative to formal attention over all pairs
+bytes   DRAM bytes relative to the same
 
-keep    share of the visible pairs that are used
-recall  of the best keys of each row, as many as the peer selected: share that it selected
-mass    softmax probability of the selected pairs
-error   relative L2 error of the output against dense attention
-predict, select   price of the operations before exact attention, models/lab/counts.py, as a share
-        of what exact attention over all visible pairs costs in 16 bits
-DRAM    bytes, as a share of what dense attention reads and writes
+Systems with a memory of earlier layers see each layer twice, first as layer 0 and then as what
+it is. Wq, which the files do not hold, is the least-squares solution of x Wq = q.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,94 +27,102 @@ from models.lab.counts import Counts
 from models.lab.method import Attended, Call, Method, Projection, count_formal
 from models.peers import PEERS
 
-COLUMNS = ("keep", "recall", "mass", "error", "predict", "select", "DRAM")
+LAYERS = {"smollm2": 30, "minilm": 6}
+"""Layers of the models of the cases."""
 
 
 def call_of(case: workloads.Case) -> Call:
-    """A captured case as a Call. Cases hold no Wq: the call gets the least-squares map of x to
-    q before RoPE, which gives q exactly where there are no more tokens than channels."""
-    at, projection = case.projection, None
-    if at is not None:
-        q = case.q.astype(np.float64)
-        if case.rope_theta:
-            # Turning by the angle of position p and of -p are complex conjugates.
-            pairs = workloads.rope(q * np.tile([1, -1], case.d // 2), case.rope_theta)
-            q = pairs * np.tile([1, -1], case.d // 2)
-        x = np.concatenate([at.x, np.ones_like(at.x[:, :1])], axis=1).astype(np.float64)
-        w = np.linalg.lstsq(x, q.transpose(1, 0, 2).reshape(len(x), -1), rcond=None)[0]
-        w = w.reshape(-1, case.n_heads, case.d).transpose(1, 0, 2).astype(np.float32)
-        projection = Projection(at.x, w[:, :-1], at.wk, at.wv, w[:, -1], at.bk, at.bv,
-                                case.rope_theta, rope.INTERLEAVED if case.rope_theta else rope.OFF)
-    return Call(case.q, case.k, case.v, case.causal, projection=projection)
+    """The case as a Call; with a projection where it holds x and the weights of all its heads."""
+    call = Call(case.q, case.k, case.v, case.causal, case.layer, LAYERS[case.model])
+    p = case.projection
+    if p is None:
+        return call
+    q, mode = case.q, rope.INTERLEAVED if case.rope_theta else rope.OFF
+    if mode:
+        # A pair in the other order turns the other way.
+        other = np.arange(case.d) ^ 1
+        q = workloads.rope(q[..., other], case.rope_theta)[..., other]
+    bias = np.ones((case.length, 1), np.float32)
+    both = np.linalg.lstsq(np.hstack([p.x, bias]), np.hstack(list(q)), rcond=1e-5)[0]
+    w = both.reshape(-1, case.n_heads, case.d).swapaxes(0, 1).astype(np.float32)
+    return replace(call, projection=Projection(p.x, w[:, :-1], p.wk, p.wv, w[:, -1], p.bk, p.bv,
+                                               case.rope_theta, mode))
 
 
 def halves(call: Call) -> tuple[Call, Call]:
     """(the first half of the tokens, the rows of the second half with all keys)."""
-    half = call.q.shape[1] // 2
-    at = call.projection
-    early = replace(call, q=call.q[:, :half], k=call.k[:, :half], v=call.v[:, :half],
-                    projection=at and replace(at, x=at.x[:half]))
-    return early, replace(call, q=call.q[:, half:])
+    half, p = call.q.shape[1] // 2, call.projection
+    first = replace(call, q=call.q[:, :half], k=call.k[:, :half], v=call.v[:, :half],
+                    projection=p and replace(p, x=p.x[:half]))
+    return first, replace(call, q=call.q[:, half:])
 
 
-def measure(call: Call, done: Attended, dense: Counts) -> list[float]:
-    """One number for each of COLUMNS."""
-    mask = call.mask()
-    found, mass, wanted = [], [], []
-    for h, chosen in enumerate(done.selected):
-        k, v = call.k[h // call.group], call.v[h // call.group]
-        scores = oracle.logits(call.q[h], k)
-        found.append(oracle.recall(chosen, oracle.topk(scores, mask, chosen.sum(axis=1))))
-        mass.append(oracle.retained_mass(scores, mask, chosen))
-        wanted.append(oracle.attention(call.q[h], k, v, mask))
-    counts = done.counts
-    return [counts.keep, np.mean(found), np.mean(mass),
-            oracle.relative_error(done.out, np.array(wanted)),
-            counts.cost("predict") / dense.cost(), counts.cost("select") / dense.cost(),
-            counts.dram / dense.dram]
+def run(method: Method, call: Call) -> list[float]:
+    """Figures of the layer after the same layer."""
+    if type(method).fit is not Method.fit:
+        first, call = halves(call)
+        method = method.fit([replace(first, layer=0), first])
+    session = method.start()
+    session(replace(call, layer=0))
+    return figures(call, session(call))
 
 
-def run(method: Method, calls: Sequence[Call]) -> list[float]:
-    """Mean of COLUMNS over the calls."""
-    rows = []
-    for call in calls:
-        early, late = halves(call)
-        dense = Counts()
-        count_formal(dense, late, np.broadcast_to(late.mask(), (len(late.q), *late.mask().shape)))
-        rows.append(measure(late, method.fit([early]).start()(late), dense))
-    return np.mean(rows, axis=0).tolist()
+def figures(call: Call, got: Attended) -> list[float]:
+    """keep, recall, mass, error, predict, select, compute, bytes of one layer."""
+    mask, heads = call.mask(), len(call.q)
+    k, v = call.shared(call.k), call.shared(call.v)
+    recalls, masses, dense = [], [], []
+    for h in range(heads):
+        score, chosen = oracle.logits(call.q[h], k[h]), got.selected[h]
+        if chosen.any():
+            truth = oracle.topk(score, mask, chosen.sum(axis=1))
+            recalls.append(oracle.recall(chosen, truth))
+        masses.append(oracle.retained_mass(score, mask, chosen))
+        dense.append(oracle.attention(call.q[h], k[h], v[h], mask))
+    whole = Counts()
+    count_formal(whole, call, np.broadcast_to(mask, (heads, *mask.shape)))
+    costs = [got.counts.cost(s) / whole.cost() for s in ("predict", "select", "compute")]
+    return [got.counts.keep, float(np.mean(recalls)), float(np.mean(masses)),
+            oracle.relative_error(got.out, np.stack(dense)), *costs,
+            got.counts.dram / whole.dram]
 
 
-def settings(method: Method) -> str:
-    """The settings of a method that differ from its defaults, or "published"."""
-    shown = {k: v for k, v in vars(method).items() if v != getattr(type(method)(), k)}
-    return ", ".join(f"{k} {v:g}" for k, v in shown.items()) or "published"
+def table(names: list[str], cases: list[workloads.Case]) -> str:
+    """Markdown table of means over the cases; "-" for systems that need a missing projection."""
+    calls = [call_of(case) for case in cases]
+    lines = ["| peer | keep | recall | mass | error | predict | select | compute | bytes |",
+             "|---|---|---|---|---|---|---|---|---|"]
+    for name in names:
+        try:
+            rows = [run(PEERS[name](), call) for call in calls]
+        except ValueError as error:
+            if "projection" not in str(error):
+                raise
+            lines.append(f"| {name} |" + " - |" * 8)
+            continue
+        cells = " | ".join(f"{x:.3f}" for x in np.mean(rows, axis=0))
+        lines.append(f"| {name} | {cells} |")
+    return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print the table of the whole layers and that of the cases."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sweep", action="store_true", help="all settings, not the published ones")
-    parser.add_argument("names", nargs="*", help=f"of {', '.join(PEERS)} (default: all)")
-    options = parser.parse_args(arguments)
-    unknown = [name for name in options.names if name not in PEERS]
+def main(names: list[str]) -> int:
+    """Print both tables of the named peers, none named: of all."""
+    unknown = [name for name in names if name not in PEERS]
     if unknown:
-        parser.error(f"no peer {unknown[0]!r}, there are {', '.join(PEERS)}")
-    for title, names, load in (
-            ("whole layers", workloads.list_layers(), workloads.load_layer),
-            ("cases", workloads.list_cases(), workloads.load_case)):
-        calls = [call_of(load(name)) for name in names]
-        print(f"\n{title}: {', '.join(names)}\n")
-        print("| peer | settings | " + " | ".join(COLUMNS) + " |")
-        print("|---|---|" + "---|" * len(COLUMNS))
-        for name in options.names or PEERS:
-            methods = PEERS[name].sweep() if options.sweep else [PEERS[name]()]
-            for method in methods:
-                cells = " | ".join(f"{value:.3f}" for value in run(method, calls))
-                print(f"| {name} | {settings(method)} | {cells} |", flush=True)
+        print(f"no peer {unknown[0]!r}; know {', '.join(PEERS)}", file=sys.stderr)
+        return 2
+    for title, names_of, load in (("heads", workloads.list_cases, workloads.load_case),
+                                  ("layers", workloads.list_layers, workloads.load_layer)):
+        cases = [load(name) for name in names_of()]
+        if title == "layers":
+            print()
+        print(f"{title}: {', '.join(case.name for case in cases)}\n")
+        # Cases of single heads hold the weights of some heads only.
+        if title == "heads":
+            cases = [replace(case, projection=None) for case in cases]
+        print(table(names or list(PEERS), cases))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -45,7 +45,8 @@ import numpy as np
 
 from models.lab.counts import Counts
 from models.lab.method import Attended, Call, Method, count_pairs, softmax_over
-from models.peers.arith import at_least_best, element_bytes, narrowed, symmetric, transposed
+from models.peers.arith import at_least_best, element_bytes, narrowed, transposed
+from models.peers.parts import symmetric
 
 BLOCK_ROWS = 256
 """Rows that the model searches together; the arrays of a block fit the caches."""
@@ -230,5 +231,6 @@ class A3(Method):
 
     @classmethod
     def sweep(cls) -> list[Method]:
-        return [cls(m, t) for m, t in ((2, 0.01), (1, 0.02), (0.5, 0.05), (0.25, 0.07),
-                                       (0.125, 0.1), (0.0625, 0.15), (0.03125, 0.2))]
+        return [cls(m, t) for m, t in (
+            (2, 0.001), (1, 0.005), (0.5, 0.01), (0.5, 0.05), (0.25, 0.07), (0.125, 0.1),
+            (0.0625, 0.15), (0.03125, 0.2))]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several peers share: low-bit operands, the k best keys of a row, counts of products."""
+"""What several peers share: narrow words, rows without a key, counts of products and of keys."""
 
 from __future__ import annotations
 
@@ -10,17 +10,7 @@ import numpy as np
 
 from models.lab.counts import Counts
 from models.lab.method import BLOCK, Call
-
-
-def symmetric(x: np.ndarray, bits: int, axis=None) -> tuple[np.ndarray, np.ndarray]:
-    """Symmetric quantisation, halves to even: (codes, scale), x about codes * scale.
-
-    Codes are integers in +-(2**(bits-1) - 1) of type float32, so that products of matrices stay
-    fast (and exact below 2**24). One scale along ``axis``, None: one for all. Zeros: scale 1.
-    """
-    peak = np.abs(x).max(axis=axis, keepdims=True)
-    scale = np.where(peak > 0, peak, 1) / np.float32(2 ** (bits - 1) - 1)
-    return np.rint(x / scale).astype(np.float32), scale
+from models.peers.parts import symmetric
 
 
 def narrowed(call: Call, bits: int) -> Call:
@@ -33,22 +23,6 @@ def narrowed(call: Call, bits: int) -> Call:
 def transposed(x: np.ndarray) -> np.ndarray:
     """The last two axes exchanged."""
     return x.swapaxes(-1, -2)
-
-
-def top_k(scores: np.ndarray, mask: np.ndarray, k: int) -> np.ndarray:
-    """bool [H, R, S]: the k best allowed keys of every row of scores [H, R, S], fewer where the
-    mask [R, S] allows fewer; equal scores: the lower key first."""
-    if k >= scores.shape[-1]:
-        return np.broadcast_to(mask, scores.shape).copy()
-    lowered = np.where(mask, -scores, np.inf)
-    last = np.partition(lowered, k - 1, axis=-1)[..., k - 1 : k]
-    chosen = lowered < last
-    level = (lowered == last) & mask
-    room = k - chosen.sum(axis=-1, keepdims=True)
-    # Only rows with more equals than room need them in order.
-    rows = np.nonzero(level.sum(axis=-1) > room[..., 0])
-    level[rows] &= np.cumsum(level[rows], axis=-1) <= room[rows]
-    return chosen | level
 
 
 def at_least_best(chosen: np.ndarray, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -17,8 +17,8 @@ Assumptions (recalled or ours):
   finds far fewer keys; k = max(1, round(keep * S)), default keep 0.1;
 - without RoPE and with rank < d, W~q W~k^T is split by its singular values into two rank x rank
   matrices a query head, so that a pair costs rank products; else W~ is rank x d and a pair costs d;
-- codes are symmetric; X P and the products with W~ have one scale a call, W~ one a matrix;
-- the fit is regularised by 0.1 % of the mean energy of X P.
+- codes are symmetric, with one scale for X P and one for each matrix W~ and factor X P W~;
+- the fit is regularised by 1 % of the mean energy of X P.
 
 RoPE, causal masks, grouped-query attention and cross attention are not treated. With RoPE the fit
 aims at Q and K before the rotation, and the detector rotates its own two factors; without that it
@@ -46,15 +46,17 @@ import numpy as np
 from models import rope
 from models.lab.counts import Counts
 from models.lab.method import Attended, Call, Method, count_formal, softmax_over
-from models.peers.arith import count_products, sum_bits, symmetric, top_k, transposed
+from models.peers.arith import count_products, sum_bits, transposed
+from models.peers.parts import symmetric, top_k
 
-RIDGE = 1e-3
+RIDGE = 1e-2
 """Regularisation of the fit, in units of the mean energy of a column of X P."""
 
 
 @dataclass(frozen=True)
 class Detector:
-    """W~ of a layer: wq [Hq, rank, n], wk [Hkv, rank, n] or, split by head, [Hq, rank, n]."""
+    """Codes of W~ of a layer, float32: wq [Hq, rank, n]; wk [Hkv, rank, n] or, split by head,
+    [Hq, rank, n]."""
 
     wq: np.ndarray
     wk: np.ndarray
@@ -112,16 +114,11 @@ class Dota(Method):
             raise ValueError(f"bits = {self.bits}, legal: 2 to 8")
 
     def project(self, x: np.ndarray) -> np.ndarray:
-        """X P in low precision, float32 [.., N, rank]."""
+        """X P, float32 [.., N, rank]."""
         rng = np.random.default_rng(self.seed)
         p = rng.choice(6, size=(x.shape[-1], self.rank))
         p = np.where(p == 0, -1, np.where(p == 5, 1, 0)) * math.sqrt(3 / self.rank)
-        return self.low(np.matmul(x, p.astype(np.float32)))
-
-    def low(self, x: np.ndarray, axis=None) -> np.ndarray:
-        """x rounded to ``bits``."""
-        codes, scale = symmetric(x, self.bits, axis)
-        return codes * scale
+        return np.matmul(x, p.astype(np.float32))
 
     def fit(self, calls: Iterable[Call]) -> Dota:
         """The copy that has a detector for every layer among ``calls``."""
@@ -130,7 +127,8 @@ class Dota(Method):
         for call in calls:
             parts = []
             for x, target in zip(seen_vectors(call), (call.q, call.k), strict=True):
-                z = self.project(x).astype(np.float64)
+                codes, scale = symmetric(self.project(x), self.bits, (0, 1, 2))
+                z = codes.astype(np.float64) * scale
                 parts += [np.matmul(transposed(z), z),
                           np.matmul(transposed(z), rotate(target, call, -1))]
             before = sums.setdefault(call.layer, parts)
@@ -151,7 +149,7 @@ class Dota(Method):
             left, size, right = np.linalg.svd(np.matmul(w[0], transposed(k)))
             root = np.sqrt(size)[:, None]
             w = [left * root, transposed(right) * root]
-        return Detector(*(self.low(part.astype(np.float32), (1, 2)) for part in w))
+        return Detector(*(symmetric(part.astype(np.float32), self.bits, (1, 2))[0] for part in w))
 
     def detector(self, layer: int) -> Detector:
         """W~ of a layer; ValueError for one that fit has not seen."""
@@ -161,10 +159,14 @@ class Dota(Method):
         return self.detectors[layer]
 
     def detect(self, call: Call) -> np.ndarray:
-        """S~ without its scale, float32 [Hq, R, S]; masked pairs are not marked."""
+        """S~ of codes, float32 [Hq, R, S]; masked pairs are not marked."""
         w = self.detector(call.layer)
-        q, k = (self.low(rotate(np.matmul(self.project(x), part), call))
-                for x, part in zip(seen_vectors(call), (w.wq, w.wk), strict=True))
+        factors = []
+        for x, part in zip(seen_vectors(call), (w.wq, w.wk), strict=True):
+            z, _ = symmetric(self.project(x), self.bits, (0, 1, 2))
+            z = np.repeat(z, len(part) // len(z), axis=0)
+            factors.append(symmetric(rotate(np.matmul(z, part), call), self.bits, (1, 2))[0])
+        q, k = factors
         return np.matmul(q, transposed(np.repeat(k, len(q) // len(k), axis=0)))
 
     def attend(self, call: Call) -> Attended:

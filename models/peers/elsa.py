@@ -168,4 +168,4 @@ class Elsa(Method):
 
     @classmethod
     def sweep(cls) -> list[Method]:
-        return [cls(p=p) for p in (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)]
+        return [cls(p=p) for p in (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 64.0)]

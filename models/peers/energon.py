@@ -34,7 +34,8 @@ import numpy as np
 
 from models.lab.counts import Counts
 from models.lab.method import Attended, Call, Method, count_formal, softmax_over, union_bytes
-from models.peers.arith import block_keys, sum_bits, symmetric, transposed
+from models.peers.arith import block_keys, sum_bits, transposed
+from models.peers.parts import symmetric
 
 
 def keep_above(scores: np.ndarray, entered: np.ndarray, alpha: float) -> np.ndarray:

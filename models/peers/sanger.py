@@ -34,7 +34,8 @@ import numpy as np
 
 from models.lab.counts import Counts
 from models.lab.method import Attended, Call, Method, count_formal, softmax_over
-from models.peers.arith import block_keys, count_products, symmetric, transposed
+from models.peers.arith import block_keys, count_products, transposed
+from models.peers.parts import symmetric
 
 SUB_ROW = 64
 """Keys of a sub-row: ports of a row of the array."""
@@ -64,7 +65,7 @@ class Sanger(Method):
         for name in ("q", "k"):
             x = getattr(call, name)
             norm = np.linalg.norm(x, axis=-1, keepdims=True)
-            codes, scale = symmetric(x / np.where(norm > 0, norm, 1), self.bits)
+            codes, scale = symmetric(x / np.where(norm > 0, norm, 1), self.bits, (0, 1, 2))
             low[name] = codes * (scale * norm)
         return np.matmul(low["q"], transposed(call.shared(low["k"]))) / np.float32(call.d**0.5)
 
@@ -113,4 +114,4 @@ class Sanger(Method):
 
     @classmethod
     def sweep(cls) -> list[Method]:
-        return [cls(threshold=t) for t in (1e-5, 1e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2)]
+        return [cls(threshold=t) for t in (1e-5, 1e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2)]

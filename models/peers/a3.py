@@ -110,7 +110,8 @@ def largest_products(q, k, order, steps, last):
         keys.ravel()[place] = found
         count += found <= last
         np.minimum(count, most, out=count)
-        here += 1
+        # A row with nothing left stays at the end of a column.
+        here += found < n
         pointer[at] = here
         flat[at] = np.where(key[here] < n, ((value[here] * q[at]) << shift) + tail, lowest)
     return values[:most], keys[:most]

@@ -136,7 +136,7 @@ def test_fit_finds_the_projection(mode):
     score, exact, mask = fitted.detect(call), call.logits(), call.mask()
     mask[:known] = False
     for h in range(4):
-        assert np.corrcoef(score[h][mask], exact[h][mask])[0, 1] > 0.97
+        assert np.corrcoef(score[h][mask], exact[h][mask])[0, 1] > 0.95
 
 
 def test_split_detector_is_the_best_of_its_rank():

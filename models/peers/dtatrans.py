@@ -43,6 +43,7 @@ from models.peers.parts import (
     check_range,
     check_shape,
     own_keys,
+    part,
     ramp,
     symmetric,
     top_k,
@@ -127,9 +128,8 @@ class _Pass:
             self.score = np.zeros(shape[1])
             return
         check_shape(self.shape, call, s.name)
-        high = ramp(call, s.front, s.high)
-        number_high = int(high * shape[1])
-        number = int(ramp(call, s.front, s.high + s.low) * shape[1])
+        number_high = part(ramp(call, s.front, s.high), shape[1])
+        number = part(ramp(call, s.front, s.high + s.low), shape[1])
         if number_high >= shape[1]:
             return
         best = top_k(self.score, self.bits == HIGH, number_high)

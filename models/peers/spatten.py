@@ -50,6 +50,7 @@ from models.peers.parts import (
     check_range,
     check_shape,
     own_keys,
+    part,
     probabilities,
     ramp,
     symmetric,
@@ -142,7 +143,7 @@ class _Pass:
             ("tokens", self.token_score, self.tokens, ramp(call, s.token_front, s.token_keep)),
             ("heads", self.head_score, self.heads, ramp(call, s.head_front, s.head_keep)),
         ):
-            number = max(1, int(share * len(left)))
+            number = max(1, part(share, len(left)))
             if number < left.sum():
                 counts.add("select", "cmp16", SELECT_COMPARISONS * int(left.sum()))
                 setattr(self, name, top_k(score, left, number))
@@ -164,7 +165,7 @@ class _Pass:
             score = (q[h, again] @ k[kv].T) * scale[h]
             p[h, again] = probabilities(score, allowed[again])
         if s.value_keep < 1:
-            number = np.maximum(1, (s.value_keep * allowed.sum(axis=-1)).astype(int))
+            number = [max(1, part(s.value_keep, n)) for n in allowed.sum(axis=-1)]
             chosen = top_k(p, allowed, number)
         else:
             chosen = np.broadcast_to(allowed, p.shape)

@@ -12,7 +12,8 @@ predict, select, compute    price (models.lab.counts) relative to formal attenti
 bytes   DRAM bytes relative to the same
 
 Systems with a memory of earlier layers see each layer twice, first as layer 0 and then as what
-it is. Wq, which the files do not hold, is the least-squares solution of x Wq = q.
+it is; those that learn are fitted to the layer itself. Wq, which the files do not hold, is the
+least-squares solution of x Wq = q.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def call_of(case: workloads.Case) -> Call:
 
 def run(method: Method, call: Call) -> Attended:
     """The layer after the same layer."""
-    session = method.start()
+    session = method.fit([call]).start()
     session(replace(call, layer=0))
     return session(call)
 

@@ -117,6 +117,18 @@ def test_bits_only_fall(shape):
     assert ((before == 8).sum(), (before > 0).sum()) == (int(0.2 * keys), int(0.5 * keys))
 
 
+def test_gone_is_gone_however_important():
+    calls = layers((True, 4, 2, 12, 12), 6)
+    step = DTATrans(0.1, 0.2).start()
+    for call in calls[:4]:
+        step(call)
+    none, four = step.bits == 0, step.bits == 4
+    assert none.any() and four.any()
+    step.score[none | four] = 1e9
+    step(calls[4])
+    assert (step.bits[none] == 0).all() and (step.bits[four] <= 4).all()
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_all_bits_kept_is_dense(shape):
     step = DTATrans(1, 0).start()

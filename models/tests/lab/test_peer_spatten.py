@@ -135,6 +135,18 @@ def test_cascade(shape):
     assert (step.tokens.sum(), step.heads.sum()) == (max(1, int(0.3 * shape[4])), heads // 2)
 
 
+def test_gone_is_gone_however_important():
+    calls = layers((True, 4, 2, 12, 12), 6)
+    step = SpAtten(0.2, 0.3).start()
+    for call in calls[:4]:
+        step(call)
+    tokens, heads = ~step.tokens, ~step.heads
+    assert tokens.any() and heads.any()
+    step.token_score[tokens] = step.head_score[heads] = 1e9
+    step(calls[4])
+    assert not (step.tokens & tokens).any() and not (step.heads & heads).any()
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_everything_kept_is_dense(shape):
     step = SpAtten(1, 1, 1, value_bits=12, refetch=1).start()

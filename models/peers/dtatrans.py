@@ -15,8 +15,9 @@ bits makes up for their loss. So much is published; the rest are assumptions:
   (of 4 bits) with the mean of their V, and weigh as many times as they are;
 - weights of the softmax have 16 bits; the model computes them in float32.
 
-Causal: the mean runs over the tokens up to the row's own, so a row without any selected key still
-has an output. The publication does not treat it. Grouped-query attention: bits are the same in
+Causal, which the publication does not treat: bits are those of all rows, so later rows have a
+say in what earlier rows see; the mean runs over the tokens up to the row's own, so a row without
+any selected key still has an output. Grouped-query attention: bits are the same in
 all heads.
 
 Selected are the pairs whose key has 8 or 4 bits.

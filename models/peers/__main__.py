@@ -12,8 +12,7 @@ predict, select, compute    price (models.lab.counts) relative to formal attenti
 bytes   DRAM bytes relative to the same
 
 Systems with a memory of earlier layers see each layer twice, first as layer 0 and then as what
-it is; those that learn are fitted to the layer itself. Wq, which the files do not hold, is the
-least-squares solution of x Wq = q.
+it is. Wq, which the files do not hold, is the least-squares solution of x Wq = q.
 """
 
 from __future__ import annotations
@@ -50,11 +49,22 @@ def call_of(case: workloads.Case) -> Call:
                                                case.rope_theta, mode))
 
 
-def run(method: Method, call: Call) -> Attended:
-    """The layer after the same layer."""
-    session = method.fit([call]).start()
+def halves(call: Call) -> tuple[Call, Call]:
+    """(the first half of the tokens, the rows of the second half with all keys)."""
+    half, p = call.q.shape[1] // 2, call.projection
+    first = replace(call, q=call.q[:, :half], k=call.k[:, :half], v=call.v[:, :half],
+                    projection=p and replace(p, x=p.x[:half]))
+    return first, replace(call, q=call.q[:, half:])
+
+
+def run(method: Method, call: Call) -> list[float]:
+    """Figures of the layer after the same layer."""
+    if type(method).fit is not Method.fit:
+        first, call = halves(call)
+        method = method.fit([replace(first, layer=0), first])
+    session = method.start()
     session(replace(call, layer=0))
-    return session(call)
+    return figures(call, session(call))
 
 
 def figures(call: Call, got: Attended) -> list[float]:
@@ -84,7 +94,7 @@ def table(names: list[str], cases: list[workloads.Case]) -> str:
              "|---|---|---|---|---|---|---|---|---|"]
     for name in names:
         try:
-            rows = [figures(call, run(PEERS[name](), call)) for call in calls]
+            rows = [run(PEERS[name](), call) for call in calls]
         except ValueError as error:
             if "projection" not in str(error):
                 raise

@@ -18,8 +18,9 @@ Causal: the publication prunes a sequence once for all its rows (BERT) or anew f
 that is generated (GPT-2). Here a pass prunes once for all rows, as in BERT; importance sums over
 rows, so early keys, seen by more rows, gather more of it, and later rows have a say in what
 earlier rows see. Queries of pruned tokens are computed all the same, so that every next-token
-loss is defined, and a row always sees its own key, whose K and V are new. Grouped-query attention: tokens are pruned in all heads alike, query heads one
-by one; a KV head goes when its query heads are gone.
+loss is defined, and a row always sees its own key, whose K and V are new. Grouped-query
+attention: tokens are pruned in all heads alike, query heads one by one; a KV head goes when its
+query heads are gone.
 
 Selected are the pairs whose score was computed; fewer of them meet V.
 

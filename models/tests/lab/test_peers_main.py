@@ -24,14 +24,13 @@ def test_projections_give_the_queries_back(name):
 
 def test_figures_of_dense_and_pruned():
     call = look.call_of(workloads.load_case("smollm2_novel_s0100_l04"))
-    keep, recall, mass, error, predict, select, *_ = look.figures(
-        call, look.run(FlashAttention2(), call))
+    keep, recall, mass, error, predict, select, *_ = look.run(FlashAttention2(), call)
     assert (keep, recall, predict, select) == (1, 1, 0, 0)
     assert mass == pytest.approx(1) and error < 1e-5
     # Layer 4 of 30 is still free of pruning; the last is not.
-    assert look.figures(call, look.run(SpAtten(head_keep=1), call))[0] == 1
+    assert look.run(SpAtten(head_keep=1), call)[0] == 1
     last = look.replace(call, layer=29)
-    keep, recall, mass, error, *_ = look.figures(last, look.run(SpAtten(head_keep=1), last))
+    keep, recall, mass, error, *_ = look.run(SpAtten(head_keep=1), last)
     assert 0.2 < keep < 0.5 and keep < mass < 1 and 0 < recall < 1 and error > 0.05
 
 

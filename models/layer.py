@@ -379,6 +379,16 @@ def predict_layer(plan: LayerPlan, cfg: Config) -> tuple[np.ndarray, Stats]:
     return k8, stats
 
 
+def project_layer(plan: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
+    """K and V of every key, int16 [kv_heads, keys, d] each."""
+    both = [
+        kvgen.project(plan.x, wk, wv, plan.kg_shift_k, plan.kg_shift_v, plan.mode, plan.rt)
+        for wk, wv in zip(plan.wk, plan.wv, strict=True)
+    ]
+    k, v = (np.stack(parts) for parts in zip(*both, strict=True))
+    return k, v
+
+
 def chunk_beats(
     rows: list[tuple[int, int]], h: int, d: int, mode: int, cfg: Config
 ) -> tuple[int, int, int]:
@@ -397,11 +407,7 @@ def run_layer(
     """Both jobs. valid: bool [kv_heads, keys], K and V that an earlier job has left in memory
     (VB_LOAD); None: there are none."""
     k8, predict = predict_layer(plan, cfg)
-    both = [
-        kvgen.project(plan.x, wk, wv, plan.kg_shift_k, plan.kg_shift_v, plan.mode, plan.rt)
-        for wk, wv in zip(plan.wk, plan.wv, strict=True)
-    ]
-    k, v = (np.stack(parts) for parts in zip(*both, strict=True))
+    k, v = project_layer(plan)
     load = valid is not None
     valid = np.array(valid, bool) if load else np.zeros(k.shape[:2], bool)
     group = plan.heads // plan.kv_heads
@@ -413,7 +419,7 @@ def run_layer(
     stats = Stats()
     for head in heads:
         stats += head.stats
-    _count_generation(stats, plan, load, cfg)
+    count_generation(stats, plan, load, cfg)
     order = [
         np.concatenate([
             new
@@ -428,7 +434,7 @@ def run_layer(
                        stats)
 
 
-def _count_generation(stats: Stats, plan: LayerPlan, load: bool, cfg: Config) -> None:
+def count_generation(stats: Stats, plan: LayerPlan, load: bool, cfg: Config) -> None:
     """Add the traffic of KVGEN: X, RT, weights and VB in, K, V and VB out."""
     made = sum(stats.generated)
     stats.move("x", made, cfg.beats16(plan.h), cfg)

@@ -369,14 +369,21 @@ def predict_layer(plan: LayerPlan, cfg: Config) -> tuple[np.ndarray, Stats]:
                           plan.mode, plan.rt)
         for codes in plan.codes
     ])
+    return k8, prediction_stats(plan.keys, plan.kv_heads, plan.h, plan.d, plan.mode, cfg)
+
+
+def prediction_stats(
+    keys: int, kv_heads: int, h: int, d: int, mode: int, cfg: Config
+) -> Stats:
+    """Counts of the first job."""
     stats = Stats()
-    for rows in dlzs.chunks(plan.kv_heads, plan.d, cfg):
-        codes, table, out = chunk_beats(rows, plan.h, plan.d, plan.mode, cfg)
-        stats.move("w", -(-plan.keys // cfg.COLS), codes, cfg)
-        stats.move("k8", plan.keys, cfg.beats8(plan.h), cfg)
-        stats.move("r", plan.keys if plan.mode else 0, table, cfg)
-        stats.move("wb", plan.keys, out, cfg)
-    return k8, stats
+    for rows in dlzs.chunks(kv_heads, d, cfg):
+        codes, table, out = chunk_beats(rows, h, d, mode, cfg)
+        stats.move("w", -(-keys // cfg.COLS), codes, cfg)
+        stats.move("k8", keys, cfg.beats8(h), cfg)
+        stats.move("r", keys if mode else 0, table, cfg)
+        stats.move("wb", keys, out, cfg)
+    return stats
 
 
 def project_layer(plan: LayerPlan) -> tuple[np.ndarray, np.ndarray]:

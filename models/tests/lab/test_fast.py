@@ -59,13 +59,13 @@ def random_job(seed):
 
 @compiled
 def test_random_jobs():
-    jobs = [random_job(seed) for seed in range(90)]
+    jobs = [random_job(seed) for seed in range(72)]
     results = [compare(*job) for job in jobs]
     # All kinds must have been drawn, or the test says little.
     for kind in (lambda j: j.dense, lambda j: j.causal, lambda j: j.interleaved,
                  lambda j: j.radius is None, lambda j: j.radius == 0, lambda j: j.snap == 2):
         share = sum(bool(kind(job[4])) for job in jobs)
-        assert 5 <= share <= 85
+        assert 4 <= share <= 68
     assert any(max(r.stats.phases) > 1 for r in results)
     assert sum(r.stats.max_updates for r in results) > 1000
     assert sum(r.out.size for r in results) > 100000
@@ -106,8 +106,8 @@ def test_hostile_order_raises_the_reference():
 @pytest.mark.parametrize("name", workloads.list_cases())
 def test_captured_heads(name):
     case = workloads.load_case(name)
-    # The longest cases take the reference seconds; a few hundred of their last rows will do.
-    rows, heads = 200, 2 * case.group
+    # The longest cases take the reference seconds; two blocks of their last rows will do.
+    rows, heads = 130, 2 * case.group
     q, k, v = case.q[:heads, -rows:], case.k[:2], case.v[:2]
     for cfg, quota, radius in ((PAPER, 16, 6.0), (SMALL, 8, None)):
         z, job = plan.plan(q[: len(k) * case.group], k, v, cfg, causal=case.causal, quota=quota,

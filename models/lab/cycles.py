@@ -20,7 +20,7 @@ from models import dlzs
 from models.bounds import Bound, job_bound, prediction_bound, weight_bound
 from models.config import Config, check
 from models.head import Job, Stats
-from models.lab.pipeline import Pipeline
+from models.lab.pipeline import FRONT, Pipeline
 from models.layer import LayerPlan, chunk_beats, valid_beats
 from models.tiling import visible
 
@@ -116,19 +116,27 @@ def job_cycles(
 
 
 def prediction_cycles(plan: LayerPlan, cfg: Config, memory: Memory | None = None) -> int:
-    """Cycles of the job that predicts K8, from the start to the check of the next job."""
+    """Cycles of the job that predicts K8, from the start to the check of the next job.
+
+    A part of X8 holds its buffer from the request to its last element; where that takes longer than
+    K8_BUFS parts, the ring is the limit.
+    """
     memory = memory or Memory()
     chunks = dlzs.chunks(plan.kv_heads, plan.d, cfg)
-    buffers = 4 if plan.mode else 3
-    start = 30 + 5 * buffers + 2 * len(chunks)
+    ring = 0
+    for first in range(0, plan.keys, cfg.COLS):
+        n = min(cfg.COLS, plan.keys - first)
+        held = [memory.latency + FRONT + n + min(cfg.BUS_BYTES, plan.h - at)
+                for at in range(0, plan.h, cfg.BUS_BYTES)]
+        ring += len(chunks) * sum(held) // cfg.K8_BUFS
     rows, n = chunks[-1], min(cfg.COLS, plan.keys)
-    codes, table, out = chunk_beats(rows, plan.h, plan.d, plan.mode, cfg)
-    # First data; then all chunks; then keys of the last one, and their answers.
-    fill = memory.latency + 8 + min(plan.h, cfg.BUS_BYTES)
+    _, table, out = chunk_beats(rows, plan.h, plan.d, plan.mode, cfg)
+    start = 30 + 5 * (4 if plan.mode else 3) + 2 * len(chunks)
+    fill = memory.latency + FRONT + n
     drain = max(-(-len(rows) // (2 * cfg.ROPE_PAIRS)), out, table) * n
     drain += 12 + memory.write_latency
     following = 67 + 256 // cfg.BUS_BYTES + memory.latency
-    return start + fill + prediction_bound(plan, cfg) + drain + following
+    return start + fill + max(prediction_bound(plan, cfg), ring) + drain + following
 
 
 def work_of(selected: np.ndarray, job: Job, cfg: Config, kv_heads: int = 1) -> Work:

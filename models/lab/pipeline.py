@@ -276,6 +276,7 @@ class Pipeline:
         start = max(self.k8_commit[t] + 1, self.q_commit[b] + 2, self.dlzs_free)
         if self.job.dense:
             end, word = start + 1, start + 1
+            self.busy["dlzs"] += 1
         else:
             cycles = -(-self.work.slots[t] // self.cfg.COLS) * self.d
             end, word = start + cycles, start + self.d + 3
@@ -360,7 +361,9 @@ class Pipeline:
                 return False
             at = max(at, self.list_out[p - 4] + 1)
         if waiting:
-            cycles = waiting + 2 * steps + -(-work.nsteps[p] // 2) + 8
+            # Keys that the walk looks at: all that wait, since few phases are full before.
+            looked = work.read[p] + work.made[p] if self.job.dense else waiting
+            cycles = looked + 2 * steps + -(-work.nsteps[p] // 2) + 8
             self.busy["rass"] += cycles
             at += cycles
         self.ready[p] = self.rass_free = at

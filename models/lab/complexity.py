@@ -215,21 +215,19 @@ def compute_sufa(facts: Facts, total: Counts) -> None:
     total.add("compute", "mul16x16", facts.rises * (facts.d + 1))
 
 
-def softmax_steps(keys: int, d: int | None = None) -> dict[str, Counts]:
-    """Operations besides the products of one tile of ``keys`` keys of one row, by the order of
-    arrival: "FA-2" (none), "ascending", "descending" (SU-FA). d: with the rescale of o.
+def softmax_steps(keys: int) -> dict[str, Counts]:
+    """Operations that keys of one row cost besides the products and the rescale of o, by the order
+    in which they come: "FA-2" (none), "ascending", "descending" (SU-FA).
 
-    A key of an ascending order raises the maximum: the sum so far is multiplied by an exp of the
-    difference, and the key itself needs no exp.
+    A key of an ascending order raises the maximum: the sum so far is multiplied by the exp of the
+    difference, and the key itself adds 1.
     """
     orders = {name: Counts() for name in ("FA-2", "ascending", "descending")}
-    for name, number in (("cmp16", keys), ("add16", keys), ("exp16", keys), ("add32", keys)):
-        orders["FA-2"].add("compute", name, number)
-    for name, number in (("add16", keys), ("exp16", keys), ("add32", keys)):
-        orders["descending"].add("compute", name, number)
-        orders["ascending"].add("compute", name, number)
-    orders["FA-2"].add("compute", "mul16x16", 1 + (d or 0))
-    orders["ascending"].add("compute", "mul16x16", keys * (1 + (d or 0)))
+    for name, total in orders.items():
+        for kind in ("add16", "exp16", "add32"):
+            total.add("compute", kind, keys)
+        if name != "descending":
+            total.add("compute", "cmp16" if name == "FA-2" else "mul16x16", keys)
     return orders
 
 

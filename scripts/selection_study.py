@@ -170,7 +170,7 @@ def report(length: int, total: dict, cfg: Config, d: int) -> str:
         table(("rule", "radius", "keep", "lost", "error", "steps", "useful", "MB", "cycles"),
               rules),
         "Organisations of the lanes on the same selections. cycles: lockstep = 1; mux: thousand "
-        "two-way multiplexer bits; logic: thousand full-adder bits; buffer: KiB.",
+        "two-way multiplexer bits; logic: thousand full-adder bits; buffer: KiB (lists, K, V).",
         table(("selection", "lanes", "steps", "useful", "cycles", "mux", "logic", "buffer"), rows),
         f"Ranking at the base's lost mass, {base.lost:.2%}: cycles and area (models/lab/"
         "organisations.py, hardware) over the base's, ordered by their product.",

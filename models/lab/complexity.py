@@ -35,7 +35,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import dlzs
+from models import dlzs, oracle
 from models.config import Config, clog2
 from models.lab import counts
 from models.lab.counts import Counts
@@ -319,6 +319,22 @@ def stage_ratios(facts: Facts, price: Price, sort: str = "merge") -> dict[str, f
             for name, stage in zip(PUBLISHED, counts.STAGES, strict=True)}
 
 
+def predictor_recall(call: Call, keep: float = 0.1, cfg: Config | None = None) -> dict[str, float]:
+    """Share of the true best ``keep`` of each row's visible keys that each predictor finds, mean
+    over rows and heads: Q and K rounded to 4 bits with one scale a head, and DLZS."""
+    cfg = cfg or Config.from_name("paper")
+    guess, mask = predict(call, dlzs.FLOOR, cfg), call.mask()
+    number = oracle.row_topk(mask, keep)
+    found = {"4-bit": [], "DLZS": []}
+    for h, q in enumerate(call.q):
+        k = call.k[h // call.group]
+        truth = oracle.topk(oracle.logits(q, k), mask, number)
+        q4, k4 = (np.rint(x / np.abs(x).max() * 7) for x in (q, k))
+        for name, scores in (("4-bit", q4 @ k4.T), ("DLZS", guess.scores[h])):
+            found[name].append(oracle.recall(oracle.topk(scores, mask, number), truth))
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
 def report() -> str:
     """The tables of docs/lab.md, made from the committed cases."""
     from models import workloads
@@ -328,9 +344,11 @@ def report() -> str:
         ("minilm_novel_s0512_l03", 0))]
     cases += [(name, workloads.load_layer(name), workloads.load_layer(name).projection.x.shape[1])
               for name in workloads.list_layers()]
-    rows = []
+    rows, recalls = [], []
     for name, case, h in cases:
         call = Call(case.q, case.k, case.v, case.causal)
+        recalls.append(f"{name}: recall of the true best 10 %: " + ", ".join(
+            f"{kind} {value:.3f}" for kind, value in predictor_recall(call).items()))
         rows.append((f"{name}{', keys from X' if h else ''}", facts_of_call(call, h=h)))
     rows += [(f"shape S = {s}, d = 128, keep {keep:.0%}", facts_of_shape(s, s, 128, keep))
              for s in (1024, 4096) for keep in (0.1, 0.25)]
@@ -349,7 +367,7 @@ def report() -> str:
                     *(f"{x:.1%}" for x in saved.values()),
                     ", ".join(f"{x:.2f}" for x in ratio.values()),
                     ", ".join(f"{x:.2f}" for x in need.values()))) + " |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *recalls])
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from models.config import Config, check
 from models.head import Job, Stats
 from models.lab.pipeline import FRONT, Pipeline
 from models.layer import LayerPlan, chunk_beats, valid_beats
-from models.tiling import visible
+from models.tiling import block_tiles, blocks
 
 
 @dataclass(frozen=True)
@@ -152,40 +152,33 @@ def work_of(selected: np.ndarray, job: Job, cfg: Config, kv_heads: int = 1) -> W
     heads, rows, keys = selected.shape
     check("heads", heads, 1, 65536)
     work = Work([], [], [], [], [], [], [], heads, kv_heads)
-    for head in selected:
-        for row in range(0, rows, cfg.ROWS):
-            part = head[row : row + cfg.ROWS]
-            slots, most, union = tile_counts(part, row, keys, job)
-            work.rows.append(len(part))
-            work.tiles.append(len(slots))
-            work.slots += slots.tolist()
-            work.nsteps += (-(-most // 2)).tolist()
-            work.read += union.tolist()
+    sizes, slots, steps, union = [], [], [], []
+    for row, n in blocks(rows, cfg):
+        tiles = block_tiles(row, n, keys, job.bc, causal=job.causal, offset=job.offset,
+                            interleaved=job.interleaved)
+        slots.append([tile.n for tile in tiles])
+        cut = by_tile(selected[:, row : row + n], len(tiles), job)
+        steps.append(-(-cut.sum(axis=2).max(axis=1) // 2))
+        union.append(cut.any(axis=1).sum(axis=1))
+        sizes.append(n)
+    for h in range(heads):
+        work.rows += sizes
+        work.tiles += [len(s) for s in slots]
+        work.slots += [n for s in slots for n in s]
+        work.nsteps += [int(n) for s in steps for n in s[h]]
+        work.read += [int(n) for u in union for n in u[h]]
     work.phases = [1] * len(work.slots)
     work.made = [0] * len(work.slots)
     return work
 
 
-def by_tile(part: np.ndarray, row: int, keys: int, job: Job) -> np.ndarray:
-    """part [n, keys], something for the rows row .. row+n-1 of a head and each key, rearranged by
-    the tiles of their block: [n, bc, tiles], 0 in slots that do not exist."""
-    length = visible(row, len(part), keys, job.causal, job.offset)
-    tiles = -(-length // job.bc)
-    padded = np.zeros((len(part), job.bc * tiles), part.dtype)
-    padded[:, :length] = part[:, :length]
+def by_tile(part: np.ndarray, tiles: int, job: Job) -> np.ndarray:
+    """part bool [heads, n, keys], selections of a block whose prefix is cut in so many tiles,
+    rearranged as [heads, n, slots, tiles]; False in slots that do not exist."""
+    heads, n, keys = part.shape
+    padded = np.zeros((heads, n, job.bc * tiles), bool)
+    used = min(keys, job.bc * tiles)
+    padded[:, :, :used] = part[:, :, :used]
     if job.interleaved:
-        return padded.reshape(len(part), job.bc, tiles)
-    return padded.reshape(len(part), tiles, job.bc).swapaxes(1, 2)
-
-
-def tile_counts(
-    part: np.ndarray, row: int, keys: int, job: Job
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(slots, most keys of a row, union) of every tile of a block, int64; part bool [n, keys]."""
-    cut = by_tile(part, row, keys, job)
-    length = visible(row, len(part), keys, job.causal, job.offset)
-    there = by_tile(np.ones((1, keys), bool), row + len(part) - 1, keys, job)
-    slots = there[0].sum(axis=0) if job.causal else by_tile(
-        np.ones((len(part), keys), bool), row, keys, job)[0].sum(axis=0)
-    assert slots.sum() == length
-    return slots, cut.sum(axis=1).max(axis=0), cut.any(axis=0).sum(axis=0)
+        return padded.reshape(heads, n, job.bc, tiles)
+    return padded.reshape(heads, n, tiles, job.bc).swapaxes(2, 3)

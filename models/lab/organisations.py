@@ -372,8 +372,8 @@ def measure(
 class Hardware:
     """What an organisation needs, in the units of models/lab/counts.py.
 
-    mux     two-way multiplexer bits of the operands of the pair lanes
-    logic   full-adder bits besides: adders of the outputs, comparators, prediction cells
+    mux     two-way multiplexer bits
+    logic   full-adder bits
     buffer  bits of memory
     """
 
@@ -383,34 +383,37 @@ class Hardware:
 
     @property
     def area(self) -> float:
-        """All in full-adder bits; a bit of memory counts a tenth (our decision: a full adder of
-        a 28 nm library takes about ten times the area of a memory bit with its periphery)."""
-        return self.mux + self.logic + self.buffer / 10
+        """All in full-adder bits. A multiplexer bit counts a third, a bit of memory with its share
+        of the periphery a tenth (our decision, not measured: synthesis has the last word)."""
+        return self.mux / 3 + self.logic + self.buffer / 10
 
 
 def hardware(org: Organisation, cfg: Config) -> Hardware:
-    """Formulas, with N = KV_SLOTS, R = ROWS, G = share, e = exchange:
+    """Prediction, sorting, pair lanes and their buffers, without Q, O, KVGEN, exp and division,
+    which do not change. N = KV_SLOTS, R = ROWS, G = share, e = exchange, c = carry (BLOCK: the
+    tiles of the longest block but one):
 
-    mux     keys: 4 lanes of R rows (2 for K, 2 for V) pick 16 bits of one of N slots of each of
-            the 1 + c buffers whose keys they may use, c = carry (BLOCK: the tiles of a
-            block but one), that is 64 R (N (1+c) - 1);
-            queries: the 2 R lanes of Q.K pick 16 bits of one of G rows, 32 R (G - 1)
-    logic   products: 4 R multipliers of 16 x 16; outputs: each row adds those of the 2 G lanes that
-            work for it in this step, 2 G - 1 adders of 26 bits, gated, and o itself;
-            prediction: R*COLS cells of one adder and one shifter of SC_W bits, two each with
-            dlzs.TWO_TERM; sorting: 47 comparators a row (docs/sads.md) of SC_W + 1 + SLOT_W bits,
-            and e more that keep the rejected
+    mux     keys: 4 lanes of R rows (2 for K, 2 for V) pick 16 bits of one of N slots of the 1 + c
+            buffers whose keys they may use, 64 R (N (1 + c) - 1);
+            queries: the 2 R lanes of Q.K pick 16 bits of one of G rows, 32 R (G - 1);
+            outputs: 26 bits of each of the 2 G lanes of a group are gated for every row, G > 1;
+            prediction: R COLS shifters of 8 + SC_FRAC bits and 4 stages
+    logic   products: 4 R multipliers of 16 x 16; outputs: every row adds the 2 G lanes that may
+            work for it, 26 bits each, and o of O_W bits; prediction: R COLS adders of SC_W bits,
+            two a cell with dlzs.TWO_TERM, whose second shift is one place more; sorting: 47
+            comparators a row (docs/sads.md) of SC_W + 1 + SLOT_W bits, and e more for the rejected
     buffer  K, V: 2 (KV_BUFS + c) tiles of N x D_MAX x 16; lists: 4 + c tiles of R x BC_MAX
             entries of 1 + SLOT_W bits, with clog2(G) that name the row of a lane's key and
             clog2(1+c) that name the buffer; rejected: R e entries of SC_W + clog2(KEYS_MAX) bits
     """
     n, r, g, e = cfg.KV_SLOTS, cfg.ROWS, org.share, org.exchange
     c = min(org.carry, cfg.KEYS_MAX // org.bc - 1)
-    mux = 64 * r * (n * (1 + c) - 1) + 32 * r * (g - 1)
+    cells = r * cfg.COLS
+    mux = 64 * r * (n * (1 + c) - 1) + 32 * r * (g - 1) + cells * (8 + cfg.SC_FRAC) * 4
+    mux += 26 * 2 * g * r if g > 1 else 0
     terms = 2 if org.snap == dlzs.TWO_TERM else 1
-    cell = terms * cfg.SC_W * (1 + clog2(cfg.SC_W))
-    logic = (4 * r * 256 + r * (2 * g * 26 + (26 * 2 * g if g > 1 else 0) + cfg.O_W)
-             + r * cfg.COLS * cell + r * (47 + e) * (cfg.SC_W + 1 + cfg.SLOT_W))
+    logic = 4 * r * 256 + r * (26 * 2 * g + cfg.O_W) + cells * terms * cfg.SC_W
+    logic += r * (47 + e) * (cfg.SC_W + 1 + cfg.SLOT_W)
     entry = 1 + cfg.SLOT_W + clog2(g) + clog2(1 + c)
     buffer = (2 * (cfg.KV_BUFS + c) * n * cfg.D_MAX * 16 + (4 + c) * r * cfg.BC_MAX * entry
               + r * e * (cfg.SC_W + clog2(cfg.KEYS_MAX)))

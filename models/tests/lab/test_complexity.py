@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models import workloads
+from models import dlzs, oracle, workloads
 from models.config import Config
 from models.head import run_job
 from models.lab import complexity
@@ -79,7 +79,8 @@ def survivors_one_by_one(score, seen, best, quota, limit):
     return total
 
 
-@pytest.mark.parametrize("quota, limit, with_best", [(1, 5, True), (4, 40, False), (16, 9999, True)])
+@pytest.mark.parametrize("quota, limit, with_best",
+                         [(1, 5, True), (4, 40, False), (16, 9999, True)])
 def test_survivors(quota, limit, with_best):
     """Against a plain loop, masked keys and ties included."""
     rng = np.random.default_rng(quota)
@@ -124,6 +125,22 @@ def test_a_shift_add_is_no_cheaper_than_a_4_bit_product(facts):
     """The finding of docs/lab.md: DLZS saves its published share at no price of a shift."""
     for name, price in PRICES.items():
         assert complexity.savings(facts, price)["DLZS"] < PUBLISHED["DLZS"], name
+
+
+def test_what_dlzs_buys(call):
+    """Recall of the predictors; that of DLZS by the oracle on the reference's scores."""
+    found = complexity.predictor_recall(call, 0.2)
+    cfg = Config.from_name("paper")
+    numbers, _ = plan(call.q, call.k, call.v, cfg, causal=True)
+    mask = call.mask()
+    number = oracle.row_topk(mask, 0.2)
+    want = []
+    for h in range(len(call.q)):
+        scores = dlzs.scores(dlzs.encode(numbers.q[h], dlzs.FLOOR), numbers.k8[h // call.group], cfg)
+        truth = oracle.topk(oracle.logits(call.q[h], call.k[h // call.group]), mask, number)
+        want.append(oracle.recall(oracle.topk(scores, mask, number), truth))
+    assert found["DLZS"] == pytest.approx(np.mean(want))
+    assert 0.2 < found["4-bit"] < found["DLZS"] < 1
 
 
 def test_order_of_arrival():

@@ -146,8 +146,8 @@ def rtl_specs(cfg):
                                          dense=dense))
     for quota in (2, 6):
         specs.append(LayerSpec.planned(
-            f"layer, quota {quota}", rng.normal(size=(64, 48)), rng.normal(size=(2, 48, 16)),
-            rng.normal(size=(2, 48, 16)), rng.normal(size=(4, 32, 16)), cfg, mode=1,
+            f"layer, quota {quota}", rng.normal(size=(32, 24)), rng.normal(size=(1, 24, 16)),
+            rng.normal(size=(1, 24, 16)), rng.normal(size=(2, 32, 16)), cfg, mode=1,
             rope_theta=1e4, causal=True, quota=quota))
     return specs
 

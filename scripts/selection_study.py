@@ -29,6 +29,7 @@ from models.config import Config  # noqa: E402
 from models.lab import organisations  # noqa: E402
 from models.lab.method import Call  # noqa: E402
 from models.lab.organisations import BLOCK, Measured, Organisation, Truth  # noqa: E402
+from scripts.bench import table  # noqa: E402
 from scripts.capture_models import MISSING, SmolLM2  # noqa: E402
 from scripts.capture_sources import read_text  # noqa: E402
 
@@ -123,12 +124,6 @@ def per_head(call: Call, guess, truth: Truth, cfg: Config) -> dict:
     kept = truth.quality(picked.selected)
     return {("quota 16, radius per head", 0.0, lanes):
             organisations.measure(call, picked, org, cfg, kept)}
-
-
-def table(columns, rows) -> str:
-    """A markdown table."""
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    return "\n".join(lines + ["| " + " | ".join(map(str, r)) + " |" for r in rows])
 
 
 def quality_columns(m: Measured) -> tuple[str, ...]:

@@ -350,8 +350,8 @@ def report() -> str:
         recalls.append(f"{name}: recall of the true best 10 %: " + ", ".join(
             f"{kind} {value:.3f}" for kind, value in predictor_recall(call).items()))
         rows.append((f"{name}{', keys from X' if h else ''}", facts_of_call(call, h=h)))
-    rows += [(f"shape S = {s}, d = 128, keep {keep:.0%}", facts_of_shape(s, s, 128, keep))
-             for s in (1024, 4096) for keep in (0.1, 0.25)]
+    rows += [(f"shape S = 2048, d = 128, {n} of 64 kept", facts_of_shape(2048, 2048, 128, n / 64))
+             for n in (3, 4, 7, 16)]
     lines = ["| case | keep | prices | sort | predict, select, compute | " +
              " | ".join(f"{n} (paper {p:.0%})" for n, p in PUBLISHED.items()) +
              " | new / old stage | needed |", "|" + "---|" * 10]

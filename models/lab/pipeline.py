@@ -14,20 +14,14 @@ outstanding requests, turns of O and made vectors on the write bus (they queue i
 
 from __future__ import annotations
 
-from models import kvgen
-from models.bounds import weight_bound
 from models.config import Config, clog2
 from models.head import Job
-from models.layer import LayerPlan, valid_beats
-
-NEVER = float("inf")
+from models.lab.generation import NEVER, Generation
+from models.layer import LayerPlan
 
 FRONT = 8
 """Cycles from the grant of a read to its commit besides the memory's latency: 3 to AR, the edges
 of both channels, 1 to the write port, 1 to the commit."""
-
-TOKEN_QUEUE = 20
-"""Tokens that wait in KVGEN between the look-up and the read of X (docs/kvgen.md)."""
 
 
 class Pipeline:
@@ -37,7 +31,7 @@ class Pipeline:
     """
 
     def __init__(self, work, job: Job, cfg: Config, memory, plan: LayerPlan | None = None):
-        self.work, self.job, self.cfg, self.memory, self.plan = work, job, cfg, memory, plan
+        self.work, self.job, self.cfg, self.memory = work, job, cfg, memory
         d = job.d
         self.d = d
         self.tiles, self.phases, self.blocks = len(work.slots), len(work.nsteps), len(work.rows)
@@ -80,9 +74,7 @@ class Pipeline:
         self.at_q = self.at_k8 = self.at_dlzs = self.at_sads = self.at_rass = 0
         self.at_take = self.at_k = self.at_v = self.at_sufa = 0
         self.dlzs_free = self.rass_free = self.qk_free = self.sv_free = self.write_free = 0.0
-        self.now, self.backlog = 0.0, 0.0
-        if plan:
-            self._start_generation()
+        self.maker = Generation(self, plan) if plan else None
 
     # ---- memory -------------------------------------------------------------------------------
 
@@ -93,8 +85,8 @@ class Pipeline:
         latency = self.memory.latency + FRONT
         b16, b8 = self.beats16, self.beats8
         dense = self.job.dense
-        work, plan = self.work, self.plan
-        self._advance()
+        work, maker = self.work, self.maker
+        self.advance()
         while self.at_sufa < self.phases:
             # Walks that may begin now, and the next moment at which another one may.
             soon = NEVER
@@ -110,7 +102,7 @@ class Pipeline:
                     if dense:
                         self.k8_granted[self.at_k8] = self.k8_commit[self.at_k8] = now + 1
                         self.at_k8 += 1
-                        self._advance()
+                        self.advance()
                         continue
                     k8 = float(work.slots[self.at_k8])
                 elif at < soon:
@@ -134,8 +126,8 @@ class Pipeline:
                         continue
                 elif at < soon:
                     soon = at
-            if plan and not x:
-                at, x = self._x_start(now)
+            if maker and not x:
+                at, x = maker.x_start(now)
                 if at < soon:
                     soon = at
             use_v = v and (not k or self.at_v < self.at_k)
@@ -152,7 +144,7 @@ class Pipeline:
                 if soon is NEVER:
                     raise RuntimeError("the pipeline waits for nothing")
                 backlog = max(0.0, backlog - (soon - now))
-                now = self.now = soon
+                now = soon
                 continue
             span = soon - now
             if q:
@@ -167,7 +159,7 @@ class Pipeline:
             else:
                 backlog = max(0.0, backlog - (1 - demand) * span)
             self.busy["bus"] += demand * span
-            now = self.now = now + span
+            now += span
             part = share * span + 1e-9
             done = now + latency + backlog
             if q:
@@ -186,7 +178,7 @@ class Pipeline:
                 x -= part
                 if x <= 0:
                     x = 0.0
-                    self._x_done(now, done)
+                    maker.x_done(now, done)
             if use_v:
                 v -= part
                 if v <= 0:
@@ -199,11 +191,11 @@ class Pipeline:
                     k = 0.0
                     self._walk_done("k", now, done)
                     continue
-            self._advance()
+            self.advance()
         # The last answer of memory, to the interrupt.
         self.total = self.stored[-1] + self.memory.write_latency + 6
-        if plan:
-            self.total = max(self.total, self._head_done()) + 4
+        if maker:
+            self.total = max(self.total, maker.quiet(self.phases)) + 4
         return self
 
     def _q_start(self) -> float:
@@ -255,11 +247,11 @@ class Pipeline:
         else:
             p, self.at_v = self.at_v, self.at_v + 1
             self.v_granted[p], self.v_commit[p] = granted, commit
-        self._advance()
+        self.advance()
 
     # ---- stages -------------------------------------------------------------------------------
 
-    def _advance(self) -> None:
+    def advance(self) -> None:
         """Let every stage take the items whose times are known."""
         moved = True
         while moved:
@@ -378,8 +370,8 @@ class Pipeline:
         if p == self.phases or self.ready[p] is None:
             return False
         at = self.ready[p] + 1
-        if self.plan:
-            looked = self._look_up(p)
+        if self.maker:
+            looked = self.maker.look_up(p)
             if looked is None:
                 return False
             at = looked + 1
@@ -401,8 +393,8 @@ class Pipeline:
         if p == self.phases or self.k_commit[p] is None or self.v_commit[p] is None:
             return False
         k_there, v_there = self.k_commit[p], self.v_commit[p]
-        if self.plan and self.work.made[p]:
-            made = self._made_at(p)
+        if self.maker and self.work.made[p]:
+            made = self.maker.made_at(p)
             if made is None:
                 return False
             k_there, v_there = max(k_there, made), max(v_there, made)
@@ -441,138 +433,3 @@ class Pipeline:
         self.write_free = max(self.write_free, flush + self.d + 12) + beats
         self.busy["store"] += beats
         self.stored[b] = self.write_free
-
-    # ---- generation ---------------------------------------------------------------------------
-
-    def _start_generation(self) -> None:
-        """State of KVGEN: tokens are numbered over all phases in job order."""
-        work, plan, cfg = self.work, self.plan, self.cfg
-        self.x_beats = cfg.beats16(plan.h) + (self.beats16 if plan.mode else 0)
-        self.group = kvgen.group_tokens(plan.h, plan.d, cfg)
-        self.passes = -(-2 * plan.d // cfg.ROWS)
-        self.weights = weight_bound(plan, cfg)
-        per_head = self.blocks // work.kv_heads
-        self.head_first = {}
-        for t, opens in enumerate(self.opens):
-            if opens and self.block_of[t] % per_head == 0:
-                self.head_first[self.first_phase[t]] = self.block_of[t] // per_head
-        self.token_end, count = [], 0
-        for n in work.made:
-            count += n
-            self.token_end.append(count)
-        self.put = []            # time at which each known token is queued
-        self.front_free = 0.0
-        self.looking = {}        # phase -> end of its look-up, its tokens' queue apart
-        self.loaded = 0          # tokens whose X was granted
-        self.x_granted = []      # per token
-        self.token_made = []     # per token: its vectors are in the ring
-        self.fill = 0            # tokens in the open group
-        self.fill_at = 0.0       # their X is there
-        self.array_free = [0.0, 0.0]  # ends of the two latest groups
-        self.drain_free = 0.0
-        self.weights_at = {}     # phase -> weights of its head are there
-        self.loading = None
-
-    def _look_up(self, p: int) -> float | None:
-        """End of the look-up of a phase's keys, None while unknown."""
-        made, read = self.work.made[p], self.work.read[p]
-        if p not in self.looking:
-            start = max(self.ready[p], self.front_free)
-            bufs = self.cfg.KV_BUFS
-            if p >= bufs:
-                if self.k_out[p - bufs] is None or self.v_out[p - bufs] is None:
-                    return None
-                start = max(start, self.k_out[p - bufs] + 1, self.v_out[p - bufs] + 1)
-            if p in self.head_first:
-                if p not in self.weights_at:
-                    if p and self._quiet(p) is None:
-                        return None
-                    self.weights_at.setdefault("due", (p, max(start, self._quiet(p) or 0.0)))
-                    return None
-                start = max(start, self.weights_at[p] + 7)
-            self.put += [start + 6 + 4 * i for i in range(1, made + 1)]
-            self.looking[p] = start + (6 + 2 * read + 4 * made if made or read else 3)
-        end = self.looking[p]
-        if made:
-            # The last tokens find room in the queue once earlier ones have left it.
-            before = self.token_end[p] - TOKEN_QUEUE
-            if before > 0:
-                if len(self.x_granted) < before:
-                    return None
-                end = max(end, self.x_granted[before - 1] + 4)
-        self.front_free = end
-        return end
-
-    def _quiet(self, p: int) -> float | None:
-        """When memory has all vectors made before phase p, and the bitmap."""
-        made = self.token_end[p - 1] if p else 0
-        if not made:
-            return self.front_free
-        if len(self.token_made) < made:
-            return None
-        return self.write_free + self.memory.write_latency * 2 + 10
-
-    def _head_done(self) -> float:
-        """When the last KV head is complete in memory."""
-        return self._quiet(self.phases) or 0.0
-
-    def _made_at(self, p: int) -> float | None:
-        """When all vectors made for a phase are in the rings."""
-        end = self.token_end[p]
-        return self.token_made[end - 1] if len(self.token_made) >= end else None
-
-    def _x_start(self, now: float) -> tuple[float, float]:
-        """(next moment at which X may be asked for or a group closed, beats asked for now)."""
-        due = self.weights_at.get("due")
-        if due:
-            if due[1] > now:
-                return due[1], 0.0
-            self.loading = "weights"
-            return NEVER, float(self.weights)
-        known = len(self.put) - self.loaded
-        if known:
-            # Rows of two groups have room: one at work, one being filled.
-            at = max(self.put[self.loaded], self.array_free[0])
-            if self.fill == 0 or at <= max(self.fill_at, now):
-                if at > now:
-                    return at, 0.0
-                self.loading = "tokens"
-                return NEVER, float(self.x_beats)
-        if self.fill:
-            if self.fill_at > now:
-                return self.fill_at, 0.0
-            self._close_group()
-            self._advance()
-            return now, 0.0
-        return NEVER if not known else max(self.put[self.loaded], self.array_free[0]), 0.0
-
-    def _x_done(self, now: float, done: float) -> None:
-        """A token's X, or a head's weights, are granted."""
-        if self.loading == "weights":
-            p, _ = self.weights_at.pop("due")
-            self.weights_at[p] = done
-            return
-        self.x_granted.append(now)
-        self.loaded += 1
-        self.fill += 1
-        self.fill_at = done
-        if self.fill == self.group:
-            self._close_group()
-
-    def _close_group(self) -> None:
-        """The open group goes to the array, its vectors to the rings and to memory."""
-        plan, n = self.plan, self.fill
-        pairs = n * plan.d
-        start = max(self.fill_at + 2, self.array_free[1])
-        cycles = self.passes * max(plan.h, -(-pairs // self.passes))
-        end = start + cycles
-        self.busy["kvgen"] += self.passes * plan.h
-        self.array_free = [self.array_free[1], end]
-        for _ in range(n):
-            self.drain_free = max(self.drain_free, end) + plan.d
-            self.token_made.append(self.drain_free + 20)
-        beats = 2 * n * self.beats16
-        self.write_free = max(self.write_free, self.drain_free + 20 - beats) + beats
-        self.fill = 0
-        if len(self.token_made) == self.token_end[-1]:
-            self.write_free += valid_beats(plan.keys, self.cfg)

@@ -121,10 +121,16 @@ def test_invariants(facts):
         assert saved["DLZS"] == pytest.approx((1 - ratio["DLZS"]) * shares["predict"])
 
 
-def test_a_shift_add_is_no_cheaper_than_a_4_bit_product(facts):
-    """The finding of docs/lab.md: DLZS saves its published share at no price of a shift."""
+def test_dlzs_saves_only_where_shifts_are_free(facts):
+    """The finding of docs/lab.md: on real selections a shift and an addition cost as much as a
+    4-bit product and its addition, or more; with free shifts and few keys the printed steps come
+    out within two points."""
     for name, price in PRICES.items():
-        assert complexity.savings(facts, price)["DLZS"] < PUBLISHED["DLZS"], name
+        saved = complexity.savings(facts, price)["DLZS"]
+        assert 0.05 < saved < PUBLISHED["DLZS"] if name == "shifts free" else saved < 0.01, name
+    shape = complexity.facts_of_shape(2048, 2048, 128, 4 / 64)
+    got = complexity.savings(shape, complexity.wired, "bitonic")
+    assert got == pytest.approx(PUBLISHED, abs=0.025)
 
 
 def test_what_dlzs_buys(call):
@@ -136,7 +142,8 @@ def test_what_dlzs_buys(call):
     number = oracle.row_topk(mask, 0.2)
     want = []
     for h in range(len(call.q)):
-        scores = dlzs.scores(dlzs.encode(numbers.q[h], dlzs.FLOOR), numbers.k8[h // call.group], cfg)
+        codes = dlzs.encode(numbers.q[h], dlzs.FLOOR)
+        scores = dlzs.scores(codes, numbers.k8[h // call.group], cfg)
         truth = oracle.topk(oracle.logits(call.q[h], call.k[h // call.group]), mask, number)
         want.append(oracle.recall(oracle.topk(scores, mask, number), truth))
     assert found["DLZS"] == pytest.approx(np.mean(want))

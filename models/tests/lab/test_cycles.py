@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from models import workloads
-from models.bounds import planned_bound
+from models.bounds import layer_bounds, planned_bound
 from models.config import Config
 from models.head import Job, run_job
 from models.lab import cycles
 from models.lab.cycles import Memory, Work, job_cycles, layer_cycles
+from models.layer import plan_layer, run_layer
 from models.plan import plan
 
 PAPER = Config.from_name("paper")
@@ -55,6 +56,26 @@ def test_never_below_the_bound(number):
     assert done.busy["sufa"] >= done.bound.steps and done.busy["dlzs"] == done.bound.dlzs
     assert all(n <= done.total for n in done.busy.values())
     assert done.busy["bus"] == pytest.approx(done.bound.dram, rel=1e-3, abs=2)
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_layers_are_never_below_the_bound(number):
+    """Random layers from X: both jobs; later blocks and heads find keys made, some never do."""
+    rng = np.random.default_rng(number)
+    cfg = Config.from_name(["tiny", "small"][number % 2])
+    h, d = 8 * int(rng.integers(1, 9)), 8 * int(rng.integers(1, 3))
+    keys, heads = int(rng.integers(1, 90)), 2 * int(rng.integers(1, 3))
+    layer = plan_layer(rng.normal(size=(keys, h)), rng.normal(size=(2, h, d)),
+                       rng.normal(size=(2, h, d)), rng.normal(size=(heads, 40, d)), cfg,
+                       mode=int(rng.integers(2)), rope_theta=1e4, causal=bool(rng.integers(2)),
+                       offset=0, quota=int(rng.integers(1, 9)))
+    result = run_layer(layer, cfg)
+    predict, bound = layer_bounds(layer, result, cfg)
+    done = job_cycles(result.stats, layer.job, cfg, plan=layer)
+    assert done.predict > predict
+    assert done.total - done.predict > bound.measured == done.bound.measured
+    # Groups of tokens that are not full cost as much as full ones.
+    assert done.busy["kvgen"] >= sum(result.stats.generated) * h // (4 * cfg.KG_TOK)
 
 
 @pytest.mark.parametrize("name, nsteps, read, quota, part, most", [

@@ -47,7 +47,6 @@ RULES = {
     "quota 8, exchange 4": Organisation(quota=8, exchange=4),
     "quota 16, two-term": Organisation(quota=16, snap=dlzs.TWO_TERM),
     "quota 12, two-term": Organisation(quota=12, snap=dlzs.TWO_TERM),
-    "quota 8, two-term": Organisation(quota=8, snap=dlzs.TWO_TERM),
     "quota 16, GQA blocks": Organisation(quota=16, heads=3),
 }
 
@@ -222,6 +221,14 @@ def recommendation(ranked: list[tuple]) -> str:
     return " ".join(lines)
 
 
+def numbers(parser, option: str, text: str, low: int, high: int) -> list[int]:
+    """The numbers of an option such as 4,11; ends the program when one is not legal."""
+    parts = text.split(",")
+    if not all(x.strip().isdigit() and low <= int(x) <= high for x in parts):
+        parser.error(f"{option} {text}, legal: a list of numbers {low}..{high}")
+    return [int(x) for x in parts]
+
+
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--lengths", default="1024,2048", help="tokens")
@@ -231,9 +238,8 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     if MISSING:
         parser.error(f"{MISSING.name} is missing: pip install -r scripts/requirements-capture.txt")
-    lengths, layers = ([int(x) for x in text.split(",")] for text in (args.lengths, args.layers))
-    if not all(1 <= n <= 29 for n in layers):
-        parser.error(f"--layers {args.layers}, legal: 1..29 (layer 0 stays dense)")
+    lengths = numbers(parser, "--lengths", args.lengths, 128, 8192)
+    layers = numbers(parser, "--layers", args.layers, 1, 29)
     cfg = Config.from_name("paper")
     args.cache.mkdir(parents=True, exist_ok=True)
     args.out.mkdir(parents=True, exist_ok=True)

@@ -3,8 +3,9 @@
 
 Jobs on captured heads run on a configuration (paper by default) with a memory of one bus word a
 cycle and 100 cycles latency. For each job: cycles, the bounds of the stages (models/bounds.py),
-cycles over the largest of them, and from the counters what kept each stage busy or waiting. The
-tables go to the terminal and to build/bench/<config>.md.
+cycles over the largest of them, the cycle model's figure (models/lab/cycles.py) and its error, and
+from the counters what kept each stage busy or waiting. The tables go to the terminal and to
+build/bench/<config>.md.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from models import workloads  # noqa: E402
 from models.bounds import job_bound  # noqa: E402
 from models.config import Config  # noqa: E402
+from models.lab.cycles import job_cycles  # noqa: E402
 from scripts.configs import CONFIGS  # noqa: E402
 
-COLUMNS = ("job", "quota", "cycles", "bound", "by", "ratio", "dlzs", "sufa", "dram", "keep",
-           "union", "fill", "DRAM MB")
+COLUMNS = ("job", "quota", "cycles", "bound", "by", "ratio", "model", "error", "dlzs", "sufa",
+           "dram", "keep", "union", "fill", "DRAM MB")
 STALLS = ("job", "quota", "DLZS busy", "DLZS stall", "SADS busy", "SADS stall", "SU-FA busy",
           "SU-FA stall", "SU-FA starve", "fetch stall", "store stall", "bus")
 
@@ -90,9 +92,12 @@ def main(argv=None):
         cycles = count["CYCLES"]
         by = max(("dlzs", bound.dlzs), ("sufa", bound.sufa), ("dram", bound.dram),
                  key=lambda p: p[1])[0]
+        model = job_cycles(stats, spec.job, cfg, heads=len(spec.numbers.q),
+                           kv_heads=len(spec.numbers.k)).total
         beats = sum(count[f"BEATS_{s}"] for s in ("Q", "K8", "K", "V"))
         rows.append((name, quota, cycles, bound.planned, by, f"{cycles / bound.planned:.3f}",
-                     bound.dlzs, bound.sufa, bound.dram, f"{stats.keep:.3f}",
+                     model, f"{model / cycles - 1:+.1%}", bound.dlzs, bound.sufa, bound.dram,
+                     f"{stats.keep:.3f}",
                      f"{sum(stats.union) / sum(stats.slots):.2f}",
                      f"{stats.selected / (2 * sum(stats.nsteps) * cfg.ROWS):.2f}",
                      f"{(beats + count['BEATS_O']) * cfg.BUS_BYTES / 1e6:.2f}"))
@@ -110,8 +115,9 @@ def main(argv=None):
     text = "\n\n".join((
         f"# Bench, configuration {' '.join([args.config, *args.set])}",
         "Cycles of whole jobs from start to interrupt and the bounds of DLZS, SU-FA (every row "
-        "takes its quota) and memory. keep: share of visible pairs used; union: share of the "
-        "tile slots some row used; fill: useful share of the SU-FA lanes' key slots.",
+        "takes its quota) and memory. model, error: the cycle model against cycles. keep: share "
+        "of visible pairs used; union: share of the tile slots some row used; fill: useful share "
+        "of the SU-FA lanes' key slots.",
         table(COLUMNS, rows),
         "Share of the cycles in which a stage worked, was blocked by the next one (stall), or "
         "had no keys (starve); bus: read beats a cycle.",

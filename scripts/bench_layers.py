@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from models import rass, workloads  # noqa: E402
 from models.bounds import layer_bounds  # noqa: E402
 from models.config import Config  # noqa: E402
+from models.lab.cycles import job_cycles  # noqa: E402
 from models.layer import traffic  # noqa: E402
 from scripts.bench import table  # noqa: E402
 from scripts.configs import CONFIGS  # noqa: E402
@@ -29,8 +30,8 @@ SETTINGS = (("quota 4", {"quota": 4}), ("quota 16, radius 6", {"quota": 16, "rad
 FEW_ROWS = 16
 """Query rows of the runs that show generation for few queries and many keys."""
 
-CYCLES = ("layer", "rows", "setting", "cycles", "bound", "ratio", "K^", "dlzs", "steps", "dram",
-          "kvgen", "write", "KVGEN busy", "starve", "stall", "bus")
+CYCLES = ("layer", "rows", "setting", "cycles", "bound", "ratio", "model", "error", "K^", "dlzs",
+          "steps", "dram", "kvgen", "write", "KVGEN busy", "starve", "stall", "bus")
 WORK = ("layer", "rows", "setting", "keep", "keys made", "of seen", "read again",
         *(f"{what} {way}" for way in ("on-demand", "all", "per-block", "per-row")
           for what in ("MMAC", "MB")))
@@ -100,8 +101,10 @@ def main(argv=None):
         key = (name, rows, setting)
         predict, bound = layer_bounds(plan, result, cfg)
         took, least = count["CYCLES"], predict + bound.measured
+        model = job_cycles(stats, plan.job, cfg, plan=plan).total
         beats = sum(n for counter, n in count.items() if counter.startswith("BEATS_"))
-        cycles.append((*key, took, least, f"{took / least:.3f}", predict, bound.dlzs, bound.steps,
+        cycles.append((*key, took, least, f"{took / least:.3f}", model,
+                       f"{model / took - 1:+.1%}", predict, bound.dlzs, bound.steps,
                        bound.dram, bound.kvgen, bound.write,
                        *(f"{count[c] / took:.1%}" for c in ("KVGEN_BUSY", "KVGEN_STARVE",
                                                             "KVGEN_STALL")),
@@ -125,7 +128,7 @@ def main(argv=None):
         f"# Layers from X, configuration {' '.join([args.config, *args.set])}",
         "Cycles of the chain from start to interrupt. bound: the prediction job (K^) and the "
         "largest part of the attention job, one after the other, since the second job needs the "
-        "whole K^ of the first.",
+        "whole K^ of the first. model, error: the cycle model against cycles.",
         table(CYCLES, cycles),
         "Keys whose K and V were made, as a share of the keys that the query rows see, and read "
         "again later, from the counters; 16-bit multiply-adds and bytes that K and V cost on "

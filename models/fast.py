@@ -6,7 +6,8 @@
 
 Scores, lists, phases and the formal path of models.dlzs, sads, rass and sufa, row by row instead
 of step by step. The loops need numba, an optional extra; `available` says whether it is there.
-Intermediates are not kept: models.head has them.
+Intermediates are not kept: models.head has them. ``python -m models.fast`` measures both paths on
+a captured head, alone and repeated to twice its length.
 
 The reference checks in every tile that l and o fit their widths. They cannot leave them: no row
 uses a key twice, keys are at most KEYS_MAX, a weight is below 2**16, and |v| at most 2**15.
@@ -16,11 +17,13 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import sys
+import time
 from dataclasses import dataclass
 
 import numpy as np
 
-from models import dlzs, layer, sufa
+from models import dlzs, head, layer, plan, sufa, workloads
 from models.config import Config, ConfigError, check, clog2
 from models.exp2 import mantissa
 from models.head import Job, KeySource, Stats, check_shapes
@@ -149,7 +152,7 @@ def formal(
 
 
 @dataclass
-class _Plan:
+class _Shape:
     """Tiles of a head, the same for all heads of a job."""
 
     tiles: list[Tile]
@@ -158,7 +161,7 @@ class _Plan:
     limits: np.ndarray
 
 
-def _tiles(rows: int, keys: int, job: Job, cfg: Config) -> _Plan:
+def _tiles(rows: int, keys: int, job: Job, cfg: Config) -> _Shape:
     """All tiles of a head and the keys that each row may see."""
     tiles, row_edges, tile_edges = [], [0], [0]
     for row, n in blocks(rows, cfg):
@@ -169,7 +172,7 @@ def _tiles(rows: int, keys: int, job: Job, cfg: Config) -> _Plan:
     limits = np.full(rows, keys, np.int64)
     if job.causal:
         limits = np.minimum(limits, job.offset + 1 + np.arange(rows))
-    return _Plan(tiles, np.array(row_edges), np.array(tile_edges), limits)
+    return _Shape(tiles, np.array(row_edges), np.array(tile_edges), limits)
 
 
 class _Heads:
@@ -177,21 +180,21 @@ class _Heads:
 
     def __init__(self, rows: int, keys: int, job: Job, cfg: Config):
         self.job, self.cfg = job, cfg
-        self.plan = _tiles(rows, keys, job, cfg)
+        self.shape = _tiles(rows, keys, job, cfg)
         self.tile_k0, self.tile_step, self.tile_n = (
-            np.array([getattr(t, name) for t in self.plan.tiles]) for name in ("k0", "kstep", "n")
+            np.array([getattr(t, name) for t in self.shape.tiles]) for name in ("k0", "kstep", "n")
         )
         self.stats, self.row_steps = Stats(), 0
 
     def run(self, q, source: KeySource, linear, selected) -> tuple[np.ndarray, list[np.ndarray]]:
         """One head: (out, keys made, in order); selected bool [rows, keys] is written. linear:
         what _linear gives, None when dense."""
-        job, cfg, plan = self.job, self.cfg, self.plan
+        job, cfg, shape = self.job, self.cfg, self.shape
         capacity = 0 if cfg.KV_SLOTS == cfg.BC_MAX else cfg.KV_SLOTS
-        tiles, width = len(plan.tiles), int(self.tile_n.max())
+        tiles, width = len(shape.tiles), int(self.tile_n.max())
         most = -(-width // capacity) if capacity else 1
         o, l = np.empty(q.shape, np.int64), np.empty(len(q), np.int64)
-        updates = np.zeros(len(plan.block_rows) - 1, np.int64)
+        updates = np.zeros(len(shape.block_rows) - 1, np.int64)
         pairs = np.zeros((len(updates), 2), np.int64)
         union, phases = np.zeros(tiles, np.int64), np.zeros(tiles, np.int64)
         nsteps, sizes = np.zeros((tiles, most), np.int32), np.zeros((tiles, most), np.int32)
@@ -199,8 +202,8 @@ class _Heads:
         x, chunk = linear or (np.zeros((1, 1), np.int16), 0)
         codes = np.zeros((1, 1), np.int64) if job.dense else dlzs.encode(q, job.snap)
         _kernels().head(
-            np.ascontiguousarray(q), source.k, source.v, codes, x, chunk, plan.limits,
-            plan.block_rows, plan.block_tiles, self.tile_k0, self.tile_step, self.tile_n,
+            np.ascontiguousarray(q), source.k, source.v, codes, x, chunk, shape.limits,
+            shape.block_rows, shape.block_tiles, self.tile_k0, self.tile_step, self.tile_n,
             job.dense, job.quota, cfg.RADIUS_INF if job.radius is None else job.radius, capacity,
             max(0, clog2(cfg.ROWS) - 4), *_formal_settings(job.scale_m, job.scale_shift, cfg),
             o, l, selected, updates, pairs, union, phases, nsteps, loaded, sizes)
@@ -221,13 +224,13 @@ class _Heads:
 
     def _count(self, q, updates, pairs, union, phases, nsteps, fresh, reused) -> None:
         """Add a head to the Stats, as models.head.run_block does block by block."""
-        job, cfg, plan = self.job, self.cfg, self.plan
+        job, cfg, shape = self.job, self.cfg, self.shape
         stats = Stats(
-            selected=int(pairs[:, 0].sum()), visible=int(plan.limits.sum()),
+            selected=int(pairs[:, 0].sum()), visible=int(shape.limits.sum()),
             slots=self.tile_n.tolist(), union=union.tolist(), phases=phases.tolist(),
             nsteps=nsteps.tolist(), generated=fresh.tolist(), reused=reused.tolist(),
-            tiles_per_block=np.diff(plan.block_tiles).tolist(),
-            rows_per_block=np.diff(plan.block_rows).tolist(), max_updates=int(updates.sum()))
+            tiles_per_block=np.diff(shape.block_tiles).tolist(),
+            rows_per_block=np.diff(shape.block_rows).tolist(), max_updates=int(updates.sum()))
         d = q.shape[1]
         stats.move("q", len(q), cfg.beats16(d), cfg)
         stats.move("k8", 0 if job.dense else int(self.tile_n.sum()), cfg.beats8(d), cfg)
@@ -278,3 +281,34 @@ def run_layer(plan: layer.LayerPlan, cfg: Config, valid: np.ndarray | None = Non
     none = np.empty(0, np.int64)
     order = [np.concatenate([none, *new]) for new in made]
     return FastLayer(k8, k, v, valid, order, out, selected, predict, heads.stats)
+
+
+def main(arguments: list[str]) -> int:
+    """Print the time of both paths on a captured head, and whether they agree; 1 if not."""
+    case = workloads.load_case(arguments[0] if arguments else "smollm2_novel_s1024_l05")
+    cfg = Config.from_name("paper")
+    agree = True
+    for times in (1, 2):
+        q, k, v = (np.tile(a[:1], (1, times, 1)) for a in (case.q, case.k, case.v))
+        numbers, job = plan.plan(q, k, v, cfg, causal=case.causal, quota=16, radius_nats=6.0)
+        z = (numbers.q, numbers.k, numbers.v, numbers.k8, job, cfg)
+        run_job(*z)
+        seconds, results = [], []
+        for path, repeats in ((head.run_job, 1), (run_job, 10)):
+            start = time.process_time()
+            for _ in range(repeats):
+                result = path(*z)
+            seconds.append((time.process_time() - start) / repeats)
+            results.append(result)
+        want, got = results
+        same = bool((want.out == got.out).all() and (want.heads[0].selected == got.selected).all()
+                    and want.stats == got.stats)
+        agree &= same
+        print(f"S = {q.shape[1]}, d = {case.d}, keep {got.stats.keep:.3f}, ms of a core per head: "
+              f"reference {1e3 * seconds[0]:.1f}, compiled {1e3 * seconds[1]:.2f}; "
+              f"{'equal' if same else 'DIFFERENT'} outputs, selections and counts")
+    return 0 if agree else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -15,8 +15,9 @@ bits makes up for their loss. So much is published; the rest are assumptions:
   (of 4 bits) with the mean of their V, and weigh as many times as they are;
 - weights of the softmax have 16 bits; the model computes them in float32.
 
-Causal: the mean runs over the tokens up to the row's own, so a row without any selected key still
-has an output. The publication does not treat it. Grouped-query attention: bits are the same in
+Causal, which the publication does not treat: bits are those of all rows, so later rows have a
+say in what earlier rows see; the mean runs over the tokens up to the row's own, so a row without
+any selected key still has an output. Grouped-query attention: bits are the same in
 all heads.
 
 Selected are the pairs whose key has 8 or 4 bits.
@@ -43,6 +44,7 @@ from models.peers.parts import (
     check_range,
     check_shape,
     own_keys,
+    part,
     ramp,
     symmetric,
     top_k,
@@ -127,9 +129,8 @@ class _Pass:
             self.score = np.zeros(shape[1])
             return
         check_shape(self.shape, call, s.name)
-        high = ramp(call, s.front, s.high)
-        number_high = int(high * shape[1])
-        number = int(ramp(call, s.front, s.high + s.low) * shape[1])
+        number_high = part(ramp(call, s.front, s.high), shape[1])
+        number = part(ramp(call, s.front, s.high + s.low), shape[1])
         if number_high >= shape[1]:
             return
         best = top_k(self.score, self.bits == HIGH, number_high)

@@ -51,7 +51,7 @@ class Isscc22(Method):
 
     name = "isscc22"
     cutoff: float = round((BITS + 1) * math.log(2), 2)
-    run: int = 4
+    run: int = 16
     small: int = 6
 
     def __post_init__(self) -> None:
@@ -139,5 +139,5 @@ class Isscc22(Method):
 
     @classmethod
     def sweep(cls) -> list[Method]:
-        """The cut-off."""
-        return [cls(cutoff=c) for c in (20.0, 14.0, 11.0, 9.01, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0)]
+        """The cut-off, with two lengths of the run that ends a side."""
+        return [cls(cutoff=c, run=r) for r in (64, 16) for c in (14.0, 9.01, 7.0, 5.0, 4.0, 3.0)]

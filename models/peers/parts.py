@@ -85,6 +85,11 @@ def ramp(call: Call, front: float, final: float) -> float:
     return 1 - (1 - final) * (call.layer - free + 1) / max(call.layers - free, 1)
 
 
+def part(share: float, number: int) -> int:
+    """floor(share * number), whatever the rounding of the share."""
+    return int(share * number + 1e-9)
+
+
 def check_shape(shape: tuple, call: Call, name: str) -> None:
     """ValueError unless a layer has the (query heads, keys) that the pass began with."""
     found = (len(call.q), call.k.shape[1])

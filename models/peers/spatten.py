@@ -16,10 +16,11 @@ bits, 0.3 of the values, at last 0.3 of the tokens and 10 of 16 heads. The publi
 
 Causal: the publication prunes a sequence once for all its rows (BERT) or anew for each token
 that is generated (GPT-2). Here a pass prunes once for all rows, as in BERT; importance sums over
-rows, so early keys, seen by more rows, gather more of it. Queries of pruned tokens are computed
-all the same, so that every next-token loss is defined, and a row always sees its own key, whose
-K and V are new. Grouped-query attention: tokens are pruned in all heads alike, query heads one
-by one; a KV head goes when its query heads are gone.
+rows, so early keys, seen by more rows, gather more of it, and later rows have a say in what
+earlier rows see. Queries of pruned tokens are computed all the same, so that every next-token
+loss is defined, and a row always sees its own key, whose K and V are new. Grouped-query
+attention: tokens are pruned in all heads alike, query heads one by one; a KV head goes when its
+query heads are gone.
 
 Selected are the pairs whose score was computed; fewer of them meet V.
 
@@ -50,6 +51,7 @@ from models.peers.parts import (
     check_range,
     check_shape,
     own_keys,
+    part,
     probabilities,
     ramp,
     symmetric,
@@ -142,7 +144,7 @@ class _Pass:
             ("tokens", self.token_score, self.tokens, ramp(call, s.token_front, s.token_keep)),
             ("heads", self.head_score, self.heads, ramp(call, s.head_front, s.head_keep)),
         ):
-            number = max(1, int(share * len(left)))
+            number = max(1, part(share, len(left)))
             if number < left.sum():
                 counts.add("select", "cmp16", SELECT_COMPARISONS * int(left.sum()))
                 setattr(self, name, top_k(score, left, number))
@@ -164,7 +166,7 @@ class _Pass:
             score = (q[h, again] @ k[kv].T) * scale[h]
             p[h, again] = probabilities(score, allowed[again])
         if s.value_keep < 1:
-            number = np.maximum(1, (s.value_keep * allowed.sum(axis=-1)).astype(int))
+            number = [max(1, part(s.value_keep, n)) for n in allowed.sum(axis=-1)]
             chosen = top_k(p, allowed, number)
         else:
             chosen = np.broadcast_to(allowed, p.shape)

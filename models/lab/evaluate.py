@@ -138,6 +138,7 @@ class Bench:
                  subjects: dict[str, type[Subject]] | None = None):
         self.cache, self.store = cache, store
         self.subjects = SUBJECTS if subjects is None else subjects
+        self.code = functools.cache(code_digest)
         # One net and one calibration pass at a time: both may be hundreds of megabytes.
         self.subject = functools.lru_cache(1)(self._subject)
         self.calibration = functools.lru_cache(1)(self._calibration)
@@ -153,15 +154,15 @@ class Bench:
         """What the dense pass of a case depends on."""
         subject = self.subjects[case.net]
         return {"format": FORMAT, "case": asdict(case), "source": subject.source(case),
-                "code": code_digest(*subject.modules)}
+                "code": self.code(*subject.modules)}
 
     def key(self, task: Task | RowTask) -> str:
         """Key of a task: its setting, the code of its method, of the net and of the measuring, the
         package of the net and the text."""
         if isinstance(task, RowTask):
-            return digest({**self.case_key(task.case), "rule": code_digest(rowtypes.__name__)})
+            return digest({**self.case_key(task.case), "rule": self.code(rowtypes.__name__)})
         return digest({**self.case_key(task.case), "method": describe(task.method),
-                       "rule": code_digest(*modules_of(task.method), __name__)})
+                       "rule": self.code(*modules_of(task.method), __name__)})
 
     # -- passes --------------------------------------------------------------------------------
 

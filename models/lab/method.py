@@ -143,9 +143,9 @@ def union_bytes(call: Call, selected: np.ndarray, element: int = 2) -> tuple[int
     return call.q.size * element, vectors * call.d * element, vectors
 
 
-def count_formal(counts: Counts, call: Call, selected: np.ndarray, bits: int = 16) -> None:
-    """Add exact attention in plain order over the selected pairs to ``counts``: products,
-    one exp and comparison a pair, one division an output element; its DRAM bytes."""
+def count_pairs(counts: Counts, call: Call, selected: np.ndarray, bits: int = 16) -> None:
+    """Add the operations of exact attention in plain order over the selected pairs to ``counts``:
+    products, one exp and comparison a pair, one division an output element; visible, selected."""
     pairs, d = int(selected.sum()), call.d
     rows = selected.shape[0] * selected.shape[1]
     counts.visible += int(call.mask().sum()) * len(call.q)
@@ -155,6 +155,11 @@ def count_formal(counts: Counts, call: Call, selected: np.ndarray, bits: int = 1
     counts.add("compute", f"cmp{bits}", pairs)
     counts.add("compute", f"exp{bits}", pairs)
     counts.add("compute", f"div{bits}", rows * d)
+
+
+def count_formal(counts: Counts, call: Call, selected: np.ndarray, bits: int = 16) -> None:
+    """count_pairs and the DRAM bytes of 16-bit vectors that union_bytes gives."""
+    count_pairs(counts, call, selected, bits)
     vectors, keys, _ = union_bytes(call, selected)
     for stream, size in (("q", vectors), ("k", keys), ("v", keys), ("o", vectors)):
         counts.move(stream, size)

@@ -38,8 +38,6 @@ PROBE = """JSON.stringify({
       : s ? s.querySelectorAll('path, use').length : 0]; }),
   anchors: [...document.querySelectorAll('nav a')].map(a => a.getAttribute('href'))
     .filter(h => !document.querySelector(h)),
-  external: performance.getEntriesByType('resource').map(e => e.name)
-    .filter(n => !n.startsWith('data:')),
   height: document.documentElement.scrollHeight })"""
 
 
@@ -50,7 +48,7 @@ class BrowserError(RuntimeError):
 @dataclass
 class View:
     """What a page looks like at a width. figures: id, width, height, parts drawn; log: errors and
-    warnings of the console; the rest as in PROBE."""
+    warnings of the console; external: what it loads beside itself; the rest as in PROBE."""
 
     width: int
     figures: list[list] = field(default_factory=list)
@@ -169,7 +167,7 @@ def look(page: Path, width: int = 1280, height: int = 900, dark: bool = False,
         def ask(method: str, **params) -> dict:
             return pipe.call(method, session, **params)
 
-        for domain in ("Page", "Runtime", "Log"):
+        for domain in ("Page", "Runtime", "Log", "Network"):
             ask(f"{domain}.enable")
         ask("Emulation.setDeviceMetricsOverride", width=width, height=height,
             deviceScaleFactor=1, mobile=width < 800)
@@ -185,6 +183,9 @@ def look(page: Path, width: int = 1280, height: int = 900, dark: bool = False,
             shot = ask("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
             png.write_bytes(base64.b64decode(shot["data"]))
         view.log = [line for event in pipe.events for line in console(event)]
+        urls = [event["params"]["request"]["url"] for event in pipe.events
+                if event.get("method") == "Network.requestWillBeSent"]
+        view.external = [u for u in urls if u != page.resolve().as_uri() and u[:5] != "data:"]
         return view
 
 

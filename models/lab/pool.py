@@ -38,14 +38,14 @@ def serve(work: Callable, pipe) -> None:
     while True:
         try:
             task = pipe.recv()
-        except EOFError:
-            return
-        try:
-            answer = (True, work(task))
-        except Exception as error:
-            answer = (False, Failure(f"{type(error).__name__}: {error}",
-                                     details=traceback.format_exc()))
-        pipe.send(answer)
+            try:
+                answer = (True, work(task))
+            except Exception as error:
+                answer = (False, Failure(f"{type(error).__name__}: {error}",
+                                         details=traceback.format_exc()))
+            pipe.send(answer)
+        except (EOFError, OSError, KeyboardInterrupt):
+            return  # the process that asks is gone, or stops
 
 
 class Worker:

@@ -31,8 +31,8 @@ from models.lab.subjects import SUBJECTS, Case  # noqa: E402
 from models.lab.tables import Series, gather, keep_table, markdown, settings_table  # noqa: E402
 from models.nets.sources import TEXTS, NetError, fetch  # noqa: E402
 
-PACKAGES = ("gguf", "safetensors", "tokenizers")
-"""What the nets import beside numpy."""
+PACKAGES = ("gguf", "numba", "safetensors", "tokenizers")
+"""What the nets and the fast path of SOFA import beside numpy."""
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -116,7 +116,7 @@ def wanted(options: argparse.Namespace) -> tuple[list[Series], list[RowTask]]:
 def prepare(cases: list[Case], cache: Path) -> None:
     """Fetch packages once, before the processes start, and refuse early what cannot work."""
     missing = [name for name in PACKAGES if not importable(name)]
-    if missing and any(c.net in ("smollm2", "minilm") for c in cases):
+    if missing:
         raise NetError(f"missing packages: {', '.join(missing)}. Install with: "
                        "python -m pip install -r scripts/requirements-lab.txt")
     for net in dict.fromkeys(c.net for c in cases):

@@ -53,9 +53,11 @@ def start(height: float = 3.6):
     return figure, axes
 
 
-def legend(figure: Figure, axes, columns: int = 2) -> None:
+def legend(figure: Figure, axes) -> None:
     """The legend below the axes, where it hides nothing; the figure grows by its rows."""
     handles, labels = axes.get_legend_handles_labels()
+    longest = max(map(len, labels), default=0)
+    columns = 3 if longest <= 13 else 2 if longest <= 22 else 1
     rows = -(-len(labels) // columns)
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + 0.2 * rows)
@@ -136,14 +138,15 @@ def stacked_bars(bars: Mapping[str, Mapping[str, float]], xlabel: str,
     left = [0.0] * len(names)
     for number, part in enumerate(parts):
         size = [bars[name].get(part, 0.0) for name in names]
-        axes.barh(names, size, left=left, label=part, color=COLOURS[number], height=0.7)
+        axes.barh(names, size, left=left, label=part, height=0.7,
+                  color=COLOURS[number % len(COLOURS)])
         left = [a + b for a, b in zip(left, size, strict=True)]
     if line:
         axes.axvline(line[0], color="#000000", linewidth=1, linestyle="--", label=line[1])
     axes.grid(axis="y", visible=False)
     axes.invert_yaxis()
     axes.set_xlabel(xlabel)
-    legend(figure, axes, columns=3 if not line else 2)
+    legend(figure, axes)
     return figure
 
 

@@ -35,6 +35,7 @@ nav ol { margin: .2rem 0; padding-left: 1.4rem; columns: 18rem; }
 figure { margin: 0; padding: .8rem; border: 1px solid var(--line); border-radius: .5rem;
   min-width: 0; }
 figure svg { display: block; width: 100%; max-width: 40rem; height: auto; margin: 0 auto; }
+figure svg text { fill: currentColor; }
 figcaption { font-size: .9rem; color: var(--soft); margin-top: .5rem; }
 .scroll { overflow-x: auto; margin: .6rem 0; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
@@ -44,6 +45,7 @@ th:first-child, td:first-child { text-align: left; position: sticky; left: 0;
   background: var(--back); }
 @media (max-width: 40rem) { th:first-child, td:first-child { white-space: normal;
   min-width: 7rem; } }
+td.text { text-align: left; white-space: normal; min-width: 12rem; }
 thead th { background: var(--card); vertical-align: bottom; }
 thead th:first-child { background: var(--card); }
 code, pre { font: .85em ui-monospace, monospace; }
@@ -53,12 +55,17 @@ details { font-size: .9rem; margin-top: .4rem; }
 """
 
 
+LONG = 24
+"""Characters of a cell that is a text rather than a number."""
+
+
 def table_html(table: Table) -> str:
-    """A table in a frame of its own that scrolls sideways."""
+    """A table in a frame of its own that scrolls sideways; long cells are set as text."""
     header, rows = table
     head = "".join(f"<th scope='col'>{escape(c)}</th>" for c in header)
-    body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>"
-                   for row in rows)
+    body = "".join("<tr>" + "".join(
+        f"<td{' class=text' if i and len(c) > LONG else ''}>{escape(c)}</td>"
+        for i, c in enumerate(row)) + "</tr>" for row in rows)
     return (f"<div class='scroll' tabindex='0'><table><thead><tr>{head}</tr></thead>"
             f"<tbody>{body}</tbody></table></div>")
 

@@ -41,6 +41,11 @@ PEERS_AT = 1.0
 """Perplexity increase, in percent, at which systems are compared on the same tensors."""
 
 
+STREAMS = {"q": "Q and O", "o": "Q and O", "k": "K and V", "v": "K and V"}
+PREDICTION = "for the prediction"
+"""Parts of the DRAM bytes; streams of other names serve the prediction."""
+
+
 class Report:
     """Draws figures into a folder and remembers how each was made."""
 
@@ -146,7 +151,9 @@ class Report:
                 continue
             ops[name] = {label: counts.cost(stage) / counts.visible for stage, label in (
                 ("predict", "prediction"), ("select", "selection"), ("compute", "formal"))}
-            moved[name] = {s.upper(): b / counts.visible for s, b in counts.bytes.items()}
+            moved[name] = dict.fromkeys(STREAMS.values(), 0.0) | {PREDICTION: 0.0}
+            for stream, size in counts.bytes.items():
+                moved[name][STREAMS.get(stream, PREDICTION)] += size / counts.visible
         if not ops:
             return []
         caption = (f"{where[0]}, S = {where[1]}, the sparsest measured setting with at most "
@@ -201,6 +208,9 @@ def paragraphs(*texts: str) -> str:
 def definitions() -> str:
     """How the figures are to be read."""
     return "<ul>" + "".join(f"<li><b>{escape(a)}</b>: {escape(b)}</li>" for a, b in (
+        (OURS, "one phase, Q coded by floor, interleaved tiles of 64 keys, radius and quota, layer "
+         "0 dense, bit-exact; \"SOFA, x\" differs from it in x only. Other rules are computed in "
+         "float32 and are no machine"),
         ("dense", "the same model with exact float32 attention over all visible pairs"),
         ("keep ratio", "selected pairs / visible pairs, each summed over all layers, query heads "
          "and texts; selected: the exact score was used; visible: the mask allows the pair"),

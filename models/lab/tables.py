@@ -136,8 +136,8 @@ def same_tensors(got: Gathered, where: Where, names: Iterable[str], dense: str,
     Costs are full-adder bits for each visible pair (models.lab.counts); the sum and the bytes also
     as a share of those of the series ``dense``.
     """
-    header = ["system", "setting", "perplexity", "keep", "recall", "prediction", "selection",
-              "formal", "all, of dense", "DRAM, of dense"]
+    header = ["system", "perplexity", "keep", "recall", "prediction", "selection", "formal",
+              "all, of dense", "DRAM, of dense", "setting"]
     curves, rows = got.curves.get(where, {}), []
     base = curves[dense][0].counts if curves.get(dense) else None
     for name in names:
@@ -152,10 +152,11 @@ def same_tensors(got: Gathered, where: Where, names: Iterable[str], dense: str,
             shares = [f"{100 * counts.cost() / base.cost():.0f} %",
                       f"{100 * counts.dram / base.dram:.0f} %"]
         rows.append([
-            name, point.label,
-            f"{percent(point.loss):+.2f} ± {100 * point.error:.2f} %{'' if reached else ' (!)'}",
+            name,
+            f"{round(percent(point.loss), 2) + 0.0:+.2f} ± {100 * point.error:.2f} %"
+            f"{'' if reached else ' (!)'}",
             f"{100 * point.keep:.1f} %", "-" if point.recall is None else f"{point.recall:.3f}",
-            *(f"{value:.0f}" for value in per_pair), *shares])
+            *(f"{value:.0f}" for value in per_pair), *shares, point.label])
     return header, rows
 
 

@@ -191,7 +191,7 @@ def test_spread_keeps_the_ends():
 
 
 def test_labels_name_what_differs():
-    assert label(Sofa()) == "as published"
+    assert label(Sofa()) == "defaults"
     assert label(Sofa(quota=8, dense_layers=(0,))) == "quota=8, dense_layers=(0,)"
 
 

@@ -17,18 +17,21 @@ SEEDS  ?= 1
 JOBS   ?= 2
 FILTER ?=
 TEST   ?=
+# Variable of `make evaluate` and `make report`: quick, default, full
+GRID   ?= default
 
 # What `make test` covers: everything which is not marked slow, at these configurations.
 QUICK_CONFIG ?= tiny,small,paper
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test regress lint waves bench list clean
+.PHONY: help env demo test regress lint waves bench evaluate report list clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  regress, list:  SIM=verilator|icarus|both  CONFIG=tiny,small,paper|all  SEED=first"
 	@echo "                  SEEDS=count  JOBS=processes  FILTER='pytest -k expression'"
+	@echo "  evaluate:       GRID=quick|default|full  JOBS=processes"
 	@echo "  waves:          TEST='tb/<stage>/test_x.py::test_x[...]' SEED=1"
 
 env: ## set up .venv (every other target does this by itself)
@@ -60,6 +63,15 @@ waves: env ## rerun one test (TEST=...) and keep its waves with a GTKWave view
 bench: env ## cycles and bytes of the machine on real shapes
 	@$(PYTHON) scripts/bench.py
 	@$(PYTHON) scripts/bench_layers.py
+
+evaluate: ## whole trained models with SOFA and its peers in every layer: GRID=, JOBS=
+	@scripts/setup.sh lab
+	@$(PYTHON) scripts/evaluate.py --grid $(GRID) --jobs $(JOBS)
+	@$(PYTHON) scripts/report.py --grid $(GRID)
+
+report: ## build/lab/report.html from the results that are there: GRID=
+	@scripts/setup.sh lab
+	@$(PYTHON) scripts/report.py --grid $(GRID)
 
 list: env ## list the tests which `make regress` with the same variables would run
 	@$(PYTEST) --collect-only -q --slow --sim $(SIM) --config $(CONFIG) --seed $(SEED) \

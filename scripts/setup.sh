@@ -3,6 +3,7 @@
 # Prepares .venv with everything the make targets use. Root is not needed; nothing outside the
 # repository changes, except that root gets Icarus Verilog installed through apt when it is missing.
 # Does nothing when the stamp file shows that this script and requirements.txt were already applied.
+# `setup.sh lab` also installs the packages of scripts/requirements-lab.txt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ROOT=$PWD
@@ -15,13 +16,31 @@ die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
 WANT=$({ cat requirements.txt scripts/setup.sh; echo "$ROOT"; } | sha256sum | cut -d" " -f1)
 up_to_date() { [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$WANT" ] && [ -x "$VENV/bin/python" ]; }
-up_to_date && exit 0
+case "${1:-}" in ''|lab) EXTRA=${1:-} ;; *) die "no argument '$1': nothing, or lab" ;; esac
+LAB=scripts/requirements-lab.txt
+LAB_STAMP=$VENV/.setup-stamp-lab
+LAB_WANT=$({ cat "$LAB"; echo "$WANT"; } | sha256sum | cut -d" " -f1)
+lab_done() {
+    [ -z "$EXTRA" ] || { [ -f "$LAB_STAMP" ] && [ "$(cat "$LAB_STAMP")" = "$LAB_WANT" ]; }
+}
+install_lab() {
+    if lab_done; then return; fi
+    say "installing the Python packages of $LAB"
+    "$VENV/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt -r "$LAB" \
+        2>&1 | { grep -v '^WARNING: ' || true; } ||
+        die "pip could not install $LAB (is a package index reachable?)"
+    echo "$LAB_WANT" >"$LAB_STAMP"
+}
+up_to_date && lab_done && exit 0
 
 # Parallel callers wait here for the first one, then find its stamp.
 mkdir -p build
 exec 9>build/.setup.lock
 if command -v flock >/dev/null; then flock 9; fi
-up_to_date && exit 0
+if up_to_date; then
+    install_lab
+    exit 0
+fi
 
 # ---- Programs which no Python package brings -------------------------------------------------
 MISSING=()
@@ -144,4 +163,5 @@ fi
 
 verilator --version | sed 's/^/setup: /'
 echo "$WANT" >"$STAMP"
+install_lab
 say "ready"

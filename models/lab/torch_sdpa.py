@@ -27,7 +27,7 @@ from models.lab.masks import LEGAL, MaskError, row_sets
 from models.lab.method import Call, Method
 from models.lab.sofa import Sofa
 
-REQUIREMENTS = "scripts/requirements-lab.txt"
+REQUIREMENTS = "scripts/requirements-torch.txt"
 
 try:
     import torch

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is not installed (requirements-lab.txt)")
+torch = pytest.importorskip("torch", reason="torch is not installed (requirements-torch.txt)")
 transformers = pytest.importorskip(
-    "transformers", reason="transformers is not installed (requirements-lab.txt)")
+    "transformers", reason="transformers is not installed (requirements-torch.txt)")
 
 from models.lab.method import Method  # noqa: E402
 from models.lab.sofa import Dense, Sofa  # noqa: E402

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report page: built from a small made-up set of results, and looked at in a real browser."""
+
+import json
+import re
+import xml.etree.ElementTree as tree
+
+import pytest
+
+from models.lab import figures, report
+from models.lab.counts import Counts
+from models.lab.curves import Point
+from models.lab.grid import DENSE, GRIDS, METHODS, OURS, grids, label, spread
+from models.lab.page import Page, table_html
+from models.lab.sofa import Sofa
+from models.lab.store import StoreError
+from models.lab.tables import Gathered, keep_table, published_table, same_tensors
+from scripts import browser
+
+WHERE = ("smollm2", 1024)
+
+
+def point(label, loss, keep, predict=10, recall=0.9, net="smollm2"):
+    """A setting whose prediction costs ``predict`` 8-bit additions a pair, of 100 pairs."""
+    counts = Counts(visible=100, selected=round(100 * keep))
+    counts.add("predict", "add8", 100 * predict)
+    counts.add("compute", "mul16x16", 100 * keep)
+    counts.move("k", 1000 * keep)
+    result = {"case": {"net": net, "text": "novel", "length": 1024}, "setting": {"class": "a<b>"}}
+    return Point(label, loss, 0.001, keep, (keep, keep / 2), recall, 0.95, counts, {}, (result,))
+
+
+def curve(shift=0.0, **fields):
+    return [point(f"k={k}", loss + shift, k, **fields)
+            for k, loss in ((0.5, 0.0), (0.3, 0.004), (0.2, 0.012), (0.1, 0.08))]
+
+
+@pytest.fixture(scope="module")
+def got():
+    names = {OURS: "rule", "another rule": "rule", DENSE: "reference", "elsa": "peer",
+             "spatten": "peer", "two-term": "predictor", "contiguous": "option", "width": "width"}
+    curves = {name: curve(0.001 * i, predict=i) for i, name in enumerate(names)}
+    curves[DENSE] = [point("", 0.0, 1.0, predict=0)]
+    curves["spatten"] = [point("t=1", 0.5, 0.7)]
+    curves["width"] = [point(str(n), 0.01, 0.2, recall=0.6 + 0.05 * n) for n in (0, 3, 5)]
+    rows = [{"case": {"net": "smollm2", "length": 1024, "text": "novel"},
+             "types": [[[60, 30, 10], [20, 70, 10]], [[60, 35, 5], [20, 80, 0]]],
+             "found": [[90.0, 95.0], [96.0, 98.0]]}]
+    other = {OURS: curve(net="minilm")}
+    return Gathered({WHERE: curves, ("minilm", 256): other}, names, rows, 40, 42)
+
+
+@pytest.fixture(scope="module")
+def page(got, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "dse").mkdir()
+    (folder / report.STUDY).write_text(json.dumps({
+        "command": "make dse", "x": "loss, nats", "y": "cycles", "trials": [[1, 2], [2, 1], [3, 3]],
+        "front": [[1, 2], [2, 1]]}))
+    return report.build(got, folder, "make evaluate")
+
+
+# ---- Tables ----------------------------------------------------------------------------------
+
+
+def test_keep_table_interpolates(got):
+    header, rows = keep_table(got)
+    assert header == ["rule", "S = 1024: +0.5 %", "S = 1024: +1 %", "S = 1024: +2 %"]
+    # +1 % is ln 1.01 = .00995 nats, between (.3, +.401 %) and (.2, +1.207 %).
+    assert rows[0] == [OURS, "28.8 %", "22.6 %", "18.9 %"]
+    assert ["spatten", "not reached", "not reached", "not reached"] in rows
+    assert [DENSE, "<= 100.0 %", "<= 100.0 %", "<= 100.0 %"] in rows
+
+
+def test_same_tensors_takes_the_sparsest_setting_within_the_loss(got):
+    header, rows = same_tensors(got, WHERE, [OURS, "elsa", "spatten", "absent", DENSE], DENSE)
+    assert [r[0] for r in rows] == [OURS, "elsa", "spatten", DENSE]
+    ours, elsa, spatten, dense = (dict(zip(header, r, strict=True)) for r in rows)
+    assert (ours["setting"], ours["keep"]) == ("k=0.3", "30.0 %")
+    assert ours["perplexity"] == "+0.40 ± 0.10 %"
+    assert (elsa["prediction"], elsa["formal"]) == ("24", "77")  # 3 adds of 8 bits; .3 * 256
+    assert spatten["perplexity"].endswith("(!)")
+    # 30 of 100 pairs cost 256 each; dense costs 256 a pair.
+    assert (ours["all, of dense"], ours["DRAM, of dense"]) == ("30 %", "30 %")
+    assert dense["all, of dense"] == "100 %"
+
+
+def test_the_papers_table_is_beside_ours():
+    header, rows = published_table()
+    assert [r[0] for r in rows][-1] == "SOFA" and len(rows) == 9
+    assert dict(zip(header, rows[0], strict=True))["accuracy loss"] == "5.3 %"
+
+
+# ---- Page ------------------------------------------------------------------------------------
+
+
+def test_page_holds_every_figure_with_its_command_and_settings(page):
+    text = page.read_text()
+    names = re.findall(r"<figure id='([^']+)'", text)
+    assert {"rules-smollm2-1024", "predictors-smollm2-1024", "systems-smollm2-1024",
+            "options-smollm2-1024", "widths-smollm2-1024", "row-types", "layers-1024",
+            "operations", "bytes", "front"} <= set(names)
+    assert len(names) == len(set(names))
+    for name in names:
+        figure = text[text.index(f"<figure id='{name}'"):]
+        figure = figure[:figure.index("</figure>")]
+        assert ("make dse" if name == "front" else "make evaluate") in figure
+        assert (page.parent / "figures" / f"{name}.png").stat().st_size > 1000
+        tree.parse(page.parent / "figures" / f"{name}.svg")
+        tree.fromstring(figure[figure.index("<svg"):figure.index("</svg>") + 6])
+    assert "2 of 42 results of this grid are missing" in text
+    assert '{&quot;class&quot;: &quot;a&lt;b&gt;&quot;}' in text
+    assert "http" not in re.sub(r'xmlns(:xlink)?="[^"]*"', "", text)
+    assert text.count("<script") == 0
+
+
+def test_ids_are_unique_and_references_lead_somewhere(page):
+    text = page.read_text()
+    ids = re.findall(r"""\bid=["']([^"']+)["']""", text)
+    assert len(ids) == len(set(ids))
+    wanted = set(re.findall(r"""href=["']#([^"']+)["']|url\(#([^)]+)\)""", text))
+    assert {a or b for a, b in wanted} <= set(ids)
+
+
+def test_an_empty_grid_makes_a_page(tmp_path):
+    text = report.build(Gathered(total=5), tmp_path, "make evaluate").read_text()
+    assert "5 of 5 results" in text and text.count("No results yet.") == 7
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"trials": [], "front": [], "x": "a"}'])
+def test_a_broken_study_is_named(tmp_path, content):
+    (tmp_path / "dse").mkdir()
+    (tmp_path / report.STUDY).write_text(content)
+    with pytest.raises(StoreError, match="front.json is not a whole study .*remove it"):
+        report.build(Gathered(), tmp_path, "make evaluate")
+
+
+def test_inline_svg_follows_the_page():
+    svg = ('<?xml version="1.0"?><svg width="9pt" height="8pt" viewBox="0 0 9 8"><defs>'
+           '<path id="m1"/></defs><use href="#m1" style="fill: #000000"/>'
+           '<g clip-path="url(#m1)"/></svg>')
+    assert figures.inline(svg, "n") == (
+        '<svg role="img" aria-label="n" viewBox="0 0 9 8"><defs><path id="n-m1"/></defs>'
+        '<use href="#n-m1" style="fill: currentColor"/><g clip-path="url(#n-m1)"/></svg>')
+
+
+# ---- Browser ---------------------------------------------------------------------------------
+
+NO_BROWSER = "no Chromium on PATH (apt-get install chromium): the page was NOT looked at"
+
+
+@pytest.mark.skipif(browser.find() is None, reason=NO_BROWSER)
+@pytest.mark.parametrize("width, dark", [(390, False), (390, True), (1280, False)])
+def test_page_in_a_real_browser(page, tmp_path, width, dark):
+    view = browser.look(page, width, dark=dark, png=tmp_path / "shot.png")
+    assert view.problems == []
+    assert len(view.figures) == page.read_text().count("<figure") >= 10
+    assert all(0 < w <= width and h > 50 and parts > 5 for _, w, h, parts in view.figures)
+    assert (tmp_path / "shot.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.skipif(browser.find() is None, reason=NO_BROWSER)
+def test_the_browser_sees_faults(tmp_path):
+    path = tmp_path / "bad.html"
+    path.write_text(
+        "<!DOCTYPE html><meta name='viewport' content='width=device-width'><nav>"
+        "<a href='#nothing'>x</a></nav><div style='width:700px'>wide</div><figure id='f'>"
+        "<img src='none.png'></figure><figure id='g'><svg width='99' height='99'></svg></figure>"
+        "<script>console.error('bad'); undefined_name()</script>")
+    problems = " | ".join(browser.look(path, 390).problems)
+    for part in ("console at 390 px: bad", "Uncaught", "px too wide at 390 px (DIV)",
+                 "figure f is empty", "figure g is empty", "#nothing, which does not exist",
+                 "the page loads file://"):
+        assert part in problems
+
+
+def test_tables_and_texts_are_escaped():
+    html = table_html((["a<b"], [["<script>"]]))
+    assert "a&lt;b" in html and "&lt;script&gt;" in html
+    page = Page("t & t", "<p>lead</p>")
+    page.add("x", "h < h", "<p>body</p>")
+    assert "<title>t &amp; t</title>" in page.html() and "h &lt; h</a>" in page.html()
+
+
+# ---- Grid ------------------------------------------------------------------------------------
+
+
+def test_spread_keeps_the_ends():
+    assert spread(list(range(9)), 5) == [0, 2, 4, 6, 8]
+    assert spread([1, 2], 5) == spread([1, 2], None) == [1, 2]
+
+
+def test_labels_name_what_differs():
+    assert label(Sofa()) == "defaults"
+    assert label(Sofa(quota=8, dense_layers=(0,))) == "quota=8, dense_layers=(0,)"
+
+
+@pytest.mark.parametrize("name", list(GRIDS))
+def test_grids_hold_everything_that_must_be_shown(name):
+    series, rows = grids(GRIDS[name])
+    names = [s.name for s in series]
+    assert len(names) == len(set(names)) and {OURS, DENSE} <= set(names) and rows
+    assert set(METHODS) - {"sofa", "rule"} <= set(names)
+    assert {s.group for s in series} == {
+        "rule", "reference", "peer", "predictor", "option", "width"}
+    for s in series:
+        assert len(set(s.settings)) == len(s.settings) and s.cases
+        assert len({text for text, _ in s.settings}) == len(s.settings)
+    lengths = {c.length for c in series[0].cases if c.net == "smollm2"}
+    assert lengths == {"quick": {256}, "default": {1024, 2048}, "full": {512, 1024, 2048}}[name]

@@ -237,7 +237,7 @@ def run_block(
     return result
 
 
-def _check_shapes(q, k, v, k8, job: Job, cfg: Config, leading: int) -> None:
+def check_shapes(q, k, v, k8, job: Job, cfg: Config, leading: int) -> None:
     """Refuse arrays that do not fit each other, the job or the configuration."""
     for name, x, dtype in (("q", q, np.int16), ("k", k, np.int16), ("v", v, np.int16),
                            ("k8", k8, np.int8)):
@@ -268,7 +268,7 @@ def run_head(
 
     trace: keep the intermediates of the formal path in every block.
     """
-    _check_shapes(q, k, v, k8, job.checked(cfg), cfg, 0)
+    check_shapes(q, k, v, k8, job.checked(cfg), cfg, 0)
     return head_of_blocks(q, KeySource(k, v), k8, job, cfg, trace)
 
 
@@ -305,7 +305,7 @@ def run_job(
 
     Query head h reads KV head h // (heads/kv_heads); heads must be a multiple of kv_heads.
     """
-    _check_shapes(q, k, v, k8, job.checked(cfg), cfg, 1)
+    check_shapes(q, k, v, k8, job.checked(cfg), cfg, 1)
     if not len(k) or len(q) % len(k):
         raise ConfigError(f"heads = {len(q)}, legal: multiple of kv_heads = {len(k)}")
     group = len(q) // len(k)

@@ -369,14 +369,31 @@ def predict_layer(plan: LayerPlan, cfg: Config) -> tuple[np.ndarray, Stats]:
                           plan.mode, plan.rt)
         for codes in plan.codes
     ])
+    return k8, prediction_stats(plan.keys, plan.kv_heads, plan.h, plan.d, plan.mode, cfg)
+
+
+def prediction_stats(
+    keys: int, kv_heads: int, h: int, d: int, mode: int, cfg: Config
+) -> Stats:
+    """Counts of the first job."""
     stats = Stats()
-    for rows in dlzs.chunks(plan.kv_heads, plan.d, cfg):
-        codes, table, out = chunk_beats(rows, plan.h, plan.d, plan.mode, cfg)
-        stats.move("w", -(-plan.keys // cfg.COLS), codes, cfg)
-        stats.move("k8", plan.keys, cfg.beats8(plan.h), cfg)
-        stats.move("r", plan.keys if plan.mode else 0, table, cfg)
-        stats.move("wb", plan.keys, out, cfg)
-    return k8, stats
+    for rows in dlzs.chunks(kv_heads, d, cfg):
+        codes, table, out = chunk_beats(rows, h, d, mode, cfg)
+        stats.move("w", -(-keys // cfg.COLS), codes, cfg)
+        stats.move("k8", keys, cfg.beats8(h), cfg)
+        stats.move("r", keys if mode else 0, table, cfg)
+        stats.move("wb", keys, out, cfg)
+    return stats
+
+
+def project_layer(plan: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
+    """K and V of every key, int16 [kv_heads, keys, d] each."""
+    both = [
+        kvgen.project(plan.x, wk, wv, plan.kg_shift_k, plan.kg_shift_v, plan.mode, plan.rt)
+        for wk, wv in zip(plan.wk, plan.wv, strict=True)
+    ]
+    k, v = (np.stack(parts) for parts in zip(*both, strict=True))
+    return k, v
 
 
 def chunk_beats(
@@ -397,11 +414,7 @@ def run_layer(
     """Both jobs. valid: bool [kv_heads, keys], K and V that an earlier job has left in memory
     (VB_LOAD); None: there are none."""
     k8, predict = predict_layer(plan, cfg)
-    both = [
-        kvgen.project(plan.x, wk, wv, plan.kg_shift_k, plan.kg_shift_v, plan.mode, plan.rt)
-        for wk, wv in zip(plan.wk, plan.wv, strict=True)
-    ]
-    k, v = (np.stack(parts) for parts in zip(*both, strict=True))
+    k, v = project_layer(plan)
     load = valid is not None
     valid = np.array(valid, bool) if load else np.zeros(k.shape[:2], bool)
     group = plan.heads // plan.kv_heads
@@ -413,7 +426,7 @@ def run_layer(
     stats = Stats()
     for head in heads:
         stats += head.stats
-    _count_generation(stats, plan, load, cfg)
+    count_generation(stats, plan, load, cfg)
     order = [
         np.concatenate([
             new
@@ -428,7 +441,7 @@ def run_layer(
                        stats)
 
 
-def _count_generation(stats: Stats, plan: LayerPlan, load: bool, cfg: Config) -> None:
+def count_generation(stats: Stats, plan: LayerPlan, load: bool, cfg: Config) -> None:
     """Add the traffic of KVGEN: X, RT, weights and VB in, K, V and VB out."""
     made = sum(stats.generated)
     stats.move("x", made, cfg.beats16(plan.h), cfg)

@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiled loops of models.fast; they need numba, an optional extra.
+
+Arrays and formats as in models.dlzs, sads, rass and sufa. Shapes: R rows of a head, N keys, T
+tiles of all blocks of a head one after the other, B slots of the largest tile. models.fast checks
+the arguments.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+UNROLL = 8
+"""Terms that _scores_row adds in one pass over the keys."""
+
+_jit = numba.njit(cache=True, nogil=True)
+
+
+@_jit
+def _terms(codes, where, shift, flip):
+    """What the cells of a row of codes int64 [d] add, zeros left out: element where[i] shifted
+    right by shift[i], complemented if flip[i] is -1, all int64 [2d+UNROLL]. Returns (terms, padded
+    with element d to a multiple of UNROLL; constant to add)."""
+    d = len(codes)
+    terms, lift = 0, 0
+    for e in range(d):
+        code = codes[e]
+        exp = code & 15
+        if exp == 0:
+            continue
+        negative = code >> 4 & 1
+        where[terms], shift[terms], flip[terms] = e, 15 - exp, -negative
+        terms += 1
+        if code >> 5 & 1:
+            # ~(a + b) = ~a + ~b + 1
+            where[terms], shift[terms], flip[terms] = e, 16 - exp, -negative
+            terms += 1
+            lift += negative
+    while terms % UNROLL:
+        where[terms], shift[terms], flip[terms] = d, 0, 0
+        terms += 1
+    return terms, lift
+
+
+@_jit
+def _add_terms(x, limit, where, shift, flip, first, last, part):
+    """part[j] = sum of terms first .. last-1 for the keys 0 .. limit-1; a multiple of UNROLL."""
+    part[:limit] = 0
+    for i in range(first, last, UNROLL):
+        x0, x1, x2, x3 = x[where[i]], x[where[i + 1]], x[where[i + 2]], x[where[i + 3]]
+        x4, x5, x6, x7 = x[where[i + 4]], x[where[i + 5]], x[where[i + 6]], x[where[i + 7]]
+        # The mask tells the compiler that 16-bit shifts are enough.
+        s0, s1, s2, s3 = shift[i] & 15, shift[i + 1] & 15, shift[i + 2] & 15, shift[i + 3] & 15
+        s4, s5, s6, s7 = shift[i + 4] & 15, shift[i + 5] & 15, shift[i + 6] & 15, shift[i + 7] & 15
+        f0, f1, f2, f3 = flip[i], flip[i + 1], flip[i + 2], flip[i + 3]
+        f4, f5, f6, f7 = flip[i + 4], flip[i + 5], flip[i + 6], flip[i + 7]
+        for j in range(limit):
+            part[j] += (
+                ((x0[j] >> s0) ^ f0) + ((x1[j] >> s1) ^ f1)
+                + ((x2[j] >> s2) ^ f2) + ((x3[j] >> s3) ^ f3)
+                + ((x4[j] >> s4) ^ f4) + ((x5[j] >> s5) ^ f5)
+                + ((x6[j] >> s6) ^ f6) + ((x7[j] >> s7) ^ f7)
+            )
+
+
+@_jit
+def _predict_row(codes, x, limit, chunk, where, shift, flip, part, out):
+    """Predicted scores of a row of codes for the keys 0 .. limit-1 into out int32 [N].
+
+    x [d+1, N]: K8 with its fraction bits, the last row 0; part like a row of x: work space; chunk:
+    terms, a multiple of UNROLL, whose sum fits the width of x, int16 or int32."""
+    terms, lift = _terms(codes, where, shift, flip)
+    out[:limit] = lift
+    for first in range(0, terms, chunk):
+        _add_terms(x, limit, where, shift, flip, first, min(first + chunk, terms), part)
+        for j in range(limit):
+            out[j] += part[j]
+
+
+@_jit
+def scores(codes, x, chunk, limits, out):
+    """dlzs.scores: codes int64 [R, d], x [d+1, N]; limits int64 [R]: keys wanted of each row.
+    out int32 [R, N]."""
+    d = codes.shape[1]
+    where = np.empty(2 * d + UNROLL, np.int64)
+    shift, flip = np.empty_like(where), np.empty_like(where)
+    part = np.empty_like(x[0])
+    for r in range(len(codes)):
+        _predict_row(codes[r], x, limits[r], chunk, where, shift, flip, part, out[r])
+
+
+@_jit
+def _select(score, k0, step, n, limit, top, quota, radius, best, slots):
+    """SADS of one row and tile: slots[0..count-1], best first; returns (count, new maximum).
+
+    Slot b is key k0 + b*step, of which those below limit may be used."""
+    visible = 0 if limit <= k0 else min(n, (limit - k0 + step - 1) // step)
+    for b in range(visible):
+        top = max(top, score[k0 + b * step])
+    least = top - radius
+    count = 0
+    for b in range(visible):
+        s = score[k0 + b * step]
+        if s < least:
+            continue
+        if count == quota:
+            # Equal scores: the lower slot, which is there already, stays.
+            if s <= best[quota - 1]:
+                continue
+            i = quota - 1
+        else:
+            i = count
+            count += 1
+        while i > 0 and best[i - 1] < s:
+            best[i], slots[i] = best[i - 1], slots[i - 1]
+            i -= 1
+        best[i], slots[i] = s, b
+    return count, top
+
+
+@_jit
+def _schedule(slots, counts, rows, n, capacity, level_shift, need, phase_of, loaded, sizes):
+    """RASS of one tile, models.rass.schedule: phase_of int64 [B] by slot, loaded int16 [B] slots
+    in the order of loading, sizes int32 [phases]; returns the number of phases."""
+    total = np.zeros(n, np.int64)
+    need[:rows, :n] = 0
+    for r in range(rows):
+        for p in range(counts[r]):
+            need[r, slots[r, p]] = 1
+            total[slots[r, p]] += 1
+    order = np.argsort(-(total >> level_shift), kind="mergesort")
+    waiting = np.empty(n, np.int64)
+    left = 0
+    for b in order:
+        if total[b] > 0:
+            waiting[left] = b
+            left += 1
+    phases, position = 0, 0
+    count = np.empty(rows, np.int64)
+    while left:
+        more = (left + capacity - 1) // capacity
+        most = 0
+        for r in range(rows):
+            here = 0
+            for i in range(left):
+                here += need[r, waiting[i]]
+            most = max(most, here)
+        cap = (most + more - 1) // more
+        cap += cap & 1
+        count[:] = 0
+        taken, rejected, kept = 0, 0, 0
+        for i in range(left):
+            b = waiting[i]
+            barred = False
+            if taken < capacity and rejected < (more - 1) * capacity:
+                for r in range(rows):
+                    if need[r, b] and count[r] >= cap:
+                        barred = True
+                        break
+            if taken == capacity or barred:
+                # Beyond a full phase no key is looked at any more, so the count may run on.
+                rejected += 1
+                waiting[kept] = b
+                kept += 1
+                continue
+            for r in range(rows):
+                count[r] += need[r, b]
+            phase_of[b] = phases
+            loaded[position] = b
+            position += 1
+            taken += 1
+        sizes[phases] = taken
+        phases += 1
+        left = kept
+    return max(phases, 1)
+
+
+@_jit
+def _formal_row(q, k, v, pairs, length, multiplier, shift, drop, guard, z_frac, half, mantissa, o):
+    """SU-FA of one row: pairs int64 [length], keys two by two, -1 for none. o int64 [d] is added
+    to from 0; returns (m, l, seen, max updates)."""
+    d = len(q)
+    top = 1 << (15 + z_frac)
+    rounding = (1 << half) >> 1
+    fraction = (1 << z_frac) - 1
+    m, l, updates = 0, 0, 0
+    seen = False
+    o[:] = 0
+    z = np.empty(2, np.int64)
+    p = np.empty(2, np.int64)
+    for i in range(0, length, 2):
+        highest = -(1 << 62)
+        for side in range(2):
+            key = pairs[i + side]
+            if key < 0:
+                continue
+            kk = k[key]
+            s = 0
+            for e in range(d):
+                s += np.int64(np.int32(q[e]) * np.int32(kk[e]))
+            z[side] = min(max(((s >> drop) * multiplier) >> shift, -top), top - 1)
+            highest = max(highest, z[side])
+        if highest == -(1 << 62):
+            continue
+        e_new = (highest >> z_frac) + 1
+        if not seen:
+            m, seen = e_new, True
+        elif e_new > m + guard:
+            rise = min(e_new - m, 63)
+            m = e_new
+            updates += 1
+            l >>= rise
+            for e in range(d):
+                o[e] >>= rise
+        for side in range(2):
+            p[side] = 0
+            if pairs[i + side] < 0:
+                continue
+            diff = z[side] - (m << z_frac)
+            mant = mantissa[diff & fraction]
+            right = guard - 1 - (diff >> z_frac)
+            if right == 0:
+                p[side] = mant
+            elif right < 17:
+                p[side] = (mant + (1 << (right - 1))) >> right
+        a, b = p[0], p[1]
+        l += a + b
+        # An absent key has weight 0 and may be any vector.
+        va, vb = v[max(pairs[i], 0)], v[max(pairs[i + 1], 0)]
+        for e in range(d):
+            o[e] += (a * va[e] + b * vb[e] + rounding) >> half
+    return m, l, seen, updates
+
+
+@_jit
+def formal(q, k, v, order, multiplier, shift, drop, guard, z_frac, half, mantissa, o, l):
+    """SU-FA of a head over given lists: order int64 [R, P], P even, -1 for none; o int64 [R, d]
+    and l int64 [R] are written; returns the max updates."""
+    updates = 0
+    for r in range(len(q)):
+        _, l[r], _, new = _formal_row(q[r], k, v, order[r], order.shape[1], multiplier, shift,
+                                      drop, guard, z_frac, half, mantissa, o[r])
+        updates += new
+    return updates
+
+
+@_jit
+def head(q, k, v, codes, x, chunk, limits, block_rows, block_tiles, tile_k0, tile_step, tile_n,
+         dense, quota, radius, capacity, level_shift, multiplier, shift, drop, guard, z_frac, half,
+         mantissa, o, l, selected, updates, pairs, union, phases, nsteps, loaded, sizes):
+    """A head: scores, lists, phases and the formal path, block by block.
+
+    q int16 [R, d], k and v int16 [N, d]; codes int64 [R, d] and x as in scores (unused when
+    dense); limits int64 [R]: keys that a row may see; block_rows, block_tiles int64 [blocks+1]:
+    first row and first tile of each block; tile_* int64 [T]; capacity: key slots of a buffer, 0
+    for one phase a tile with the lists as they are.
+
+    Written: o int64 [R, d], l int64 [R], selected bool [R, N], updates int64 [blocks]; pairs
+    int64 [blocks, 2]: (pairs used, pair steps that rows used); union, phases int64 [T]; nsteps,
+    sizes int32 [T, phases] (sizes: keys loaded); loaded int16 [T, B], slots in order of loading.
+    """
+    d, width = q.shape[1], loaded.shape[1]
+    where = np.empty(2 * d + UNROLL, np.int64)
+    term_shift, flip = np.empty_like(where), np.empty_like(where)
+    part = np.empty_like(x[0])
+    score = np.empty(len(k), np.int32)
+    most_tiles, most_rows = 0, 0
+    for i in range(len(block_rows) - 1):
+        most_tiles = max(most_tiles, block_tiles[i + 1] - block_tiles[i])
+        most_rows = max(most_rows, block_rows[i + 1] - block_rows[i])
+    longest = width if dense else min(quota, width)
+    slots = np.empty((most_tiles, most_rows, longest), np.int16)
+    counts = np.empty((most_tiles, most_rows), np.int32)
+    best = np.empty(longest, np.int32)
+    need = np.empty((most_rows, width), np.int8)
+    phase_of = np.zeros((most_tiles, width), np.int64)
+    order = np.empty(most_tiles * (width + nsteps.shape[1]) + 2, np.int64)
+    for i in range(len(block_rows) - 1):
+        row, rows = block_rows[i], block_rows[i + 1] - block_rows[i]
+        first, tiles = block_tiles[i], block_tiles[i + 1] - block_tiles[i]
+        for r in range(rows):
+            limit = limits[row + r]
+            if not dense:
+                _predict_row(codes[row + r], x, limit, chunk, where, term_shift, flip, part, score)
+            top = -(1 << 62)
+            for t in range(tiles):
+                k0, step, n = tile_k0[first + t], tile_step[first + t], tile_n[first + t]
+                if dense:
+                    count = 0 if limit <= k0 else min(n, (limit - k0 + step - 1) // step)
+                    for b in range(count):
+                        slots[t, r, b] = b
+                else:
+                    count, top = _select(score, k0, step, n, limit, top, min(quota, n), radius,
+                                         best, slots[t, r])
+                counts[t, r] = count
+                for p in range(count):
+                    selected[row + r, k0 + slots[t, r, p] * step] = True
+        for t in range(tiles):
+            n = tile_n[first + t]
+            if capacity:
+                phases[first + t] = _schedule(slots[t], counts[t], rows, n, capacity, level_shift,
+                                              need, phase_of[t], loaded[first + t],
+                                              sizes[first + t])
+                union[first + t] = sizes[first + t].sum()
+                continue
+            hit = need[0]
+            hit[:] = 0
+            for r in range(rows):
+                for p in range(counts[t, r]):
+                    hit[slots[t, r, p]] = 1
+            found = 0
+            for b in range(n):
+                if hit[b]:
+                    loaded[first + t, found] = b
+                    found += 1
+            union[first + t], phases[first + t], sizes[first + t, 0] = found, 1, found
+        for r in range(rows):
+            length = 0
+            for t in range(tiles):
+                k0, step = tile_k0[first + t], tile_step[first + t]
+                for phase in range(phases[first + t]):
+                    start = length
+                    for p in range(counts[t, r]):
+                        b = slots[t, r, p]
+                        if capacity == 0 or phase_of[t, b] == phase:
+                            order[length] = k0 + b * step
+                            length += 1
+                    pairs[i, 0] += length - start
+                    if (length - start) & 1:
+                        order[length] = -1
+                        length += 1
+                    steps = (length - start) // 2
+                    pairs[i, 1] += steps
+                    nsteps[first + t, phase] = max(nsteps[first + t, phase], steps)
+            _, l[row + r], _, new = _formal_row(q[row + r], k, v, order, length, multiplier, shift,
+                                                drop, guard, z_frac, half, mantissa, o[row + r])
+            updates[i] += new

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is evaluated: rules, predictors, options and peers, on which nets, texts and lengths.
+
+    series, rows = grids(GRIDS["default"])
+
+quick     a few settings of every group on short inputs: minutes, to see that all works
+default   within an hour on two cores: every rule, peer and option on SmolLM2 with S = 1024, rules
+          and peers also with S = 2048 and on the other nets
+full      all sweeps whole, four texts, S = 512 to 2048
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+from models.lab.evaluate import RowTask
+from models.lab.method import Method
+from models.lab.rules import PREDICTORS, Rule
+from models.lab.sofa import Dense, Sofa
+from models.lab.subjects import FRAMES, Case
+from models.lab.tables import Series
+from models.nets.sources import TEXTS
+from models.nets.whisper import SECONDS
+from models.peers import PEERS
+
+METHODS: dict[str, type[Method]] = {"sofa": Sofa, "rule": Rule, "dense": Dense, **PEERS}
+"""Name on the command line -> class."""
+
+DENSE = "dense"
+"""The series whose operations and bytes are the measure of all."""
+
+OURS = "SOFA, radius and quota, layer 0 dense"
+"""The series that stands for SOFA beside other systems."""
+
+FRAMED = Case("whisper", "voice", FRAMES * SECONDS)
+"""The case of whisper."""
+
+BLIND = ("lightglue",)
+"""Nets whose Calls do not say where keys come from: no prediction from X."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of everything a grid has.
+
+    points     settings of a sweep, spread over it; None: all
+    main       cases of rules and peers; side: of all other groups; rows: of the row types
+    """
+
+    points: int | None
+    main: tuple[Case, ...]
+    side: tuple[Case, ...]
+    rows: tuple[Case, ...]
+
+
+def cases(net: str, texts: Iterable[str], *lengths: int) -> tuple[Case, ...]:
+    """Every text at every length."""
+    return tuple(Case(net, text, length) for length in lengths for text in texts)
+
+
+LM = "smollm2"
+OTHERS = (*cases("minilm", ("novel", "code"), 256), FRAMED, Case("lightglue", "photos", 1024))
+GRIDS = {
+    "quick": Scale(2, cases(LM, ("novel",), 256) + cases("minilm", ("novel",), 128),
+                   cases(LM, ("novel",), 256), cases(LM, ("novel",), 512)),
+    "default": Scale(5, cases(LM, ("novel", "code"), 1024) + cases(LM, ("novel",), 2048) + OTHERS,
+                     cases(LM, ("novel", "code"), 1024),
+                     cases(LM, ("novel", "code"), 1024, 2048) + OTHERS[2:]),
+    "full": Scale(None, cases(LM, TEXTS, 512, 1024, 2048) + cases("minilm", TEXTS, 128, 256, 512)
+                  + (FRAMED, Case("lightglue", "photos", 2048)),
+                  cases(LM, TEXTS, 1024, 2048) + OTHERS,
+                  cases(LM, TEXTS, 512, 1024, 2048) + cases("minilm", TEXTS, 512)
+                  + (FRAMED, Case("lightglue", "photos", 2048))),
+}
+
+
+def spread(settings: list, points: int | None) -> list:
+    """That many of a list, its ends among them, as evenly as can be; None: all."""
+    if points is None or points >= len(settings):
+        return list(settings)
+    return [settings[round(i * (len(settings) - 1) / (points - 1))] for i in range(points)]
+
+
+def label(method: Method) -> str:
+    """The fields of a method that are not at their defaults."""
+    plain = type(method)()
+    changed = [(f.name, getattr(method, f.name)) for f in fields(method)
+               if getattr(method, f.name) != getattr(plain, f.name)]
+    return ", ".join(f"{name}={value}" for name, value in changed) or "as published"
+
+
+def sofas(pairs, **others) -> list[Method]:
+    """Sofa with (quota, radius) pairs and other settings alike."""
+    return [Sofa(quota=quota, radius_nats=radius, **others) for quota, radius in pairs]
+
+
+BOTH = ((24, 7.0), (16, 7.0), (16, 6.0), (12, 6.0), (12, 5.0), (8, 5.0), (6, 5.0))
+"""(quota of 64, radius in nats) from dense to sparse."""
+FEW = ((24, 7.0), (16, 6.0), (12, 5.0), (8, 5.0))
+
+
+def rules() -> dict[str, list[Method]]:
+    """Selection rules, the machine's first."""
+    first = {"dense_layers": (0,)}
+    return {
+        OURS: sofas(BOTH, **first),
+        "SOFA, two phases, layer 0 dense": sofas(BOTH[1:], phases=2, **first),
+        "SOFA, two-term, layer 0 dense": sofas(BOTH[1:], snap="two-term", **first),
+        "SOFA, radius and quota": sofas(BOTH[:6]),
+        "SOFA, radius only": sofas((64, r) for r in (7.0, 6.0, 5.5, 5.0, 4.0)),
+        "SOFA, quota only": sofas((q, None) for q in (24, 20, 16, 12, 8)),
+        "top-k of the row, exact scores": [Rule(share=s) for s in (0.5, 0.4, 0.3, 0.2, 0.1)],
+        "top-k, exact scores, 32 keys or more": [
+            Rule(share=s, min_keys=32) for s in (0.3, 0.2, 0.1, 0.05, 0.02)],
+        "radius of the row, exact scores": [
+            Rule(radius_nats=r) for r in (7.0, 6.0, 5.5, 5.0, 4.0)],
+    }
+
+
+def predictors() -> dict[str, list[Method]]:
+    """Every predictor with the same rule."""
+    return {f"{name}, radius of the row": [
+        Rule(predictor=name, radius_nats=r) for r in (7.0, 6.0, 5.0, 4.0)]
+        for name in PREDICTORS if name != "exact"}
+
+
+def options() -> dict[str, list[Method]]:
+    """Settings of the machine, one changed at a time against OURS."""
+    first = {"dense_layers": (0,)}
+
+    def tiles(size: int) -> list[Method]:
+        columns = {"COLS": min(size, 32)}  # no more than the keys of a tile
+        return sofas(((q * size // 64, r) for q, r in FEW), bc=size, widths=columns, **first)
+
+    return {
+        "nearest": sofas(FEW, snap="nearest", **first),
+        "tiles of 32 keys": tiles(32),
+        "tiles of 16 keys": tiles(16),
+        "contiguous tiles": sofas(FEW, interleaved=False, **first),
+        "contiguous, one exchange pass": sofas(FEW, interleaved=False, exchange=1, **first),
+        "interleaved, one exchange pass": sofas(FEW, exchange=1, **first),
+        "16 keys or more": sofas(FEW, min_keys=16, **first),
+        "layers 0 and 1 dense": sofas(FEW, dense_layers=(0, 1)),
+    }
+
+
+def widths() -> dict[str, list[tuple[str, Method]]]:
+    """Fraction bits of a prediction term; the label is the width."""
+    return {f"SC_FRAC, {snap}": [
+        (str(bits), Sofa(snap=snap, dense_layers=(0,), widths={"SC_FRAC": bits}))
+        for bits in (0, 1, 2, 3, 5, 8)] for snap in ("floor", "two-term")}
+
+
+def needs_x(method: Method) -> bool:
+    """True for methods that predict from the input of the projections."""
+    return method.name == "fact" or getattr(method, "phases", 1) == 2
+
+
+def grids(scale: Scale) -> tuple[list[Series], list[RowTask]]:
+    """Series of all groups, and the row types."""
+    made = []
+
+    def add(name: str, group: str, settings: list, where: tuple[Case, ...]) -> None:
+        settings = [s if isinstance(s, tuple) else (label(s), s) for s in settings]
+        where = tuple(c for c in where
+                      if c.net not in BLIND or not any(needs_x(m) for _, m in settings))
+        made.append(Series(name, group, tuple(settings), where))
+
+    for name, settings in rules().items():
+        add(name, "rule", spread(settings, scale.points and scale.points + 2), scale.main)
+    add(DENSE, "reference", [Dense()], scale.main)
+    for name, kind in PEERS.items():
+        sweep = kind.sweep()
+        group = "peer" if len(sweep) > 1 else "reference"
+        add(name, group, spread(sweep, scale.points), scale.main)
+    for name, settings in predictors().items():
+        add(name, "predictor", spread(settings, scale.points), scale.side)
+    for name, settings in options().items():
+        add(name, "option", spread(settings, scale.points), scale.side)
+    for name, settings in widths().items():
+        language = tuple(c for c in scale.side if c.net == LM)
+        add(name, "width", spread(settings, scale.points), language[:1])
+    return made, [RowTask(case) for case in scale.rows]

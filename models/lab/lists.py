@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Selections that the machine cannot make yet: exchange between tiles, a least number of keys.
+
+Both start from the machine's selection and its integer scores and work on each row by itself.
+Order of keys: higher score first, equal scores: lower key first. All of it is our decision.
+
+Exchange pass. Of every tile of the row, the 4 best rejected keys (visible, and within the radius
+of the row's maximum over all tiles) are offers, and the 4 worst selected keys are places. All
+offers and places of the row are put in order, and as many as there are places are selected. So a
+row keeps its number of keys, and a tile may end with more than the quota. The next pass starts
+from the new selection. 4 is what a pass of the sort core returns.
+
+Least number of keys. After the passes, a row with fewer than min_keys selected keys takes the best
+rejected ones, of any tile and whatever the radius, until it has min_keys or all that it sees.
+
+The formal path takes the lists of all tiles, best first, one tile after the other, in one phase
+each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from models import dlzs, fast
+from models.config import Config
+from models.head import Job
+from models.quantise import Quantised
+from models.tiling import blocks, visible
+
+OFFERS = 4
+"""Keys that a tile offers, and puts at stake, in an exchange pass."""
+
+CORE = 12
+"""New scores that a 16-to-4 core takes beside the four best so far (SOFA paper, SADS)."""
+
+CORE_COMPARISONS = 42
+"""Comparators of a core: three sorters of 4, then merges that keep 4 (docs/sads.md)."""
+
+CLIP_COMPARISONS = 5
+"""Comparisons of a pass beside the core: its four results with the radius, the row maximum."""
+
+KEY_BITS = 17
+"""Bits of a key number in a ranking word."""
+
+LOW, HIGH = -(1 << 62), 1 << 62
+"""Ranking words beyond all keys."""
+
+
+def tile_keys(row: int, n: int, keys: int, job: Job) -> np.ndarray:
+    """Key of every slot of every tile of a block, int64 [tiles, slots], -1 where there is none."""
+    length = visible(row, n, keys, job.causal, job.offset)
+    count = -(-length // job.bc)
+    if job.interleaved:
+        slots = -(-length // count)
+        index = np.arange(count)[:, None] + count * np.arange(slots)
+    else:
+        index = np.arange(count)[:, None] * job.bc + np.arange(min(job.bc, length))
+    return np.where(index < length, index, -1)
+
+
+def _by_tile(x: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """bool [rows, keys] as [rows, tiles, slots], False where there is no key."""
+    return x[:, index] & (index >= 0)
+
+
+def _allowed(row: int, n: int, keys: int, job: Job) -> np.ndarray:
+    """bool [n, keys]: what the rows of a block may see."""
+    if not job.causal:
+        return np.ones((n, keys), bool)
+    return np.arange(keys) <= job.offset + row + np.arange(n)[:, None]
+
+
+def ranking(score: np.ndarray) -> np.ndarray:
+    """Words that order keys, int64 [rows, keys]: the best has the largest, no two are equal."""
+    keys = np.arange(score.shape[1], dtype=np.int64)
+    return (score.astype(np.int64) << KEY_BITS) + ((1 << KEY_BITS) - 1 - keys)
+
+
+def _kth(words: np.ndarray, k: np.ndarray) -> np.ndarray:
+    """The k-th largest word of each row, [rows, n] and int [rows]; HIGH where k is 0."""
+    ordered = np.sort(words, axis=1)[:, ::-1]
+    place = np.maximum(k - 1, 0)[:, None]
+    return np.where(k > 0, np.take_along_axis(ordered, place, axis=1)[:, 0], HIGH)
+
+
+def exchange_pass(word: np.ndarray, chosen: np.ndarray, offered: np.ndarray) -> np.ndarray:
+    """One pass: bool [rows, tiles, slots] selected after it. word int64, chosen and offered (may
+    be offered, if not chosen) bool, all of that shape."""
+    rows = len(word)
+    keep = min(OFFERS, word.shape[2])
+    offers = np.where(offered & ~chosen, word, LOW)
+    places = np.where(chosen, word, HIGH)
+    best = np.sort(offers, axis=2)[:, :, -keep:]
+    worst = np.sort(places, axis=2)[:, :, :keep]
+    offer = (offers >= best[:, :, :1]) & (offers > LOW)
+    place = (places <= worst[:, :, -1:]) & (places < HIGH)
+    number = place.sum(axis=(1, 2))
+    pool = np.concatenate([best, np.where(worst == HIGH, LOW, worst)], axis=2).reshape(rows, -1)
+    bound = _kth(pool, number)[:, None, None]
+    return (chosen & ~place) | ((place | offer) & (word >= bound))
+
+
+def add_keys(word: np.ndarray, chosen: np.ndarray, allowed: np.ndarray, least: int) -> np.ndarray:
+    """bool [rows, keys]: chosen, and the best of the allowed until a row has ``least`` keys."""
+    wanted = np.minimum(least, allowed.sum(axis=1)) - chosen.sum(axis=1)
+    short = wanted > 0
+    if not short.any():
+        return chosen
+    chosen = chosen.copy()
+    rest = np.where(allowed[short] & ~chosen[short], word[short], LOW)
+    chosen[short] |= rest >= _kth(rest, wanted[short])[:, None]
+    return chosen
+
+
+def change(
+    score: np.ndarray, chosen: np.ndarray, row: int, job: Job, radius: int, passes: int,
+    least: int,
+) -> np.ndarray:
+    """The changed selection of a block, bool [n, keys]; score int [n, keys], chosen likewise."""
+    n, keys = score.shape
+    word, allowed = ranking(score), _allowed(row, n, keys, job)
+    index = tile_keys(row, n, keys, job)
+    if passes:
+        peak = np.where(allowed, score.astype(np.int64), LOW).max(axis=1, keepdims=True)
+        near = _by_tile(allowed & (score >= peak - radius), index)
+        by_tile, tiles = word[:, index], _by_tile(chosen, index)
+        for _ in range(passes):
+            tiles = exchange_pass(by_tile, tiles, near)
+        chosen = np.zeros_like(chosen)
+        chosen[:, index[index >= 0]] = tiles[:, index >= 0]
+    return add_keys(word, chosen, allowed, least)
+
+
+def order(word: np.ndarray, chosen: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, int]:
+    """(lists for models.fast.formal int64 [n, P], pair steps used): tile after tile, best first,
+    a tile with an odd number of keys ends with half a step. word, chosen [n, keys]."""
+    n, keys = word.shape
+    tile = np.zeros(keys, np.int64)
+    tile[index[index >= 0]] = np.nonzero(index >= 0)[0]
+    counts = _by_tile(chosen, index).sum(axis=2)
+    steps = -(-counts // 2)
+    width = 2 * int(steps.sum(axis=1).max())
+    out = np.full((n, width), -1, np.int64)
+    row, key = np.nonzero(chosen)
+    # By row, then tile, then best first.
+    by = np.lexsort((-word[row, key], tile[key], row))
+    row, key = row[by], key[by]
+    first = np.cumsum(counts, axis=1) - counts
+    start = 2 * (np.cumsum(steps, axis=1) - steps)
+    within = np.arange(len(row)) - (np.cumsum(counts.sum(axis=1)) - counts.sum(axis=1))[row]
+    out[row, start[row, tile[key]] + within - first[row, tile[key]]] = key
+    return out, int(steps.sum())
+
+
+def run(
+    numbers: Quantised, k8: np.ndarray, job: Job, cfg: Config, selected: np.ndarray, passes: int,
+    least: int,
+) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """The job with a changed selection: (out int16 [heads, rows, d], selected bool [heads, rows,
+    keys], pair steps that rows used, max updates). selected: the machine's."""
+    q, k, v = numbers.q, numbers.k, numbers.v
+    group, keys = len(q) // len(k), k.shape[1]
+    radius = cfg.RADIUS_INF if job.radius is None else job.radius
+    out, result = np.empty_like(q), np.empty_like(selected)
+    steps = updates = 0
+    for h in range(len(q)):
+        codes, kv = dlzs.encode(q[h], job.snap), h // group
+        for row, n in blocks(q.shape[1], cfg):
+            rows = slice(row, row + n)
+            score = _scores(codes[rows], k8[kv], cfg)
+            chosen = change(score, selected[h, rows], row, job, radius, passes, least)
+            lists, used = order(ranking(score), chosen, tile_keys(row, n, keys, job))
+            out[h, rows], raised = fast.formal(q[h, rows], k[kv], v[kv], lists, job.scale_m,
+                                               job.scale_shift, cfg)
+            result[h, rows] = chosen
+            steps += used
+            updates += raised
+    return out, result, steps, updates
+
+
+def _scores(codes: np.ndarray, k8: np.ndarray, cfg: Config) -> np.ndarray:
+    """Predicted scores, by the compiled path where there is one."""
+    return (fast if fast.available() else dlzs).scores(codes, k8, cfg)
+
+
+def _tile_counts(
+    selected: np.ndarray, job: Job, cfg: Config
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For every head and block: selected and visible keys of its rows in its tiles, [n, tiles]."""
+    _, rows, keys = selected.shape
+    for row, n in blocks(rows, cfg):
+        index = tile_keys(row, n, keys, job)
+        seen = _by_tile(_allowed(row, n, keys, job), index).sum(axis=2)
+        for chosen in selected[:, row : row + n]:
+            yield _by_tile(chosen, index).sum(axis=2), seen
+
+
+def core_comparisons(selected: np.ndarray, job: Job, cfg: Config) -> int:
+    """Comparisons of sorting for the machine's selection bool [heads, rows, keys].
+
+    A row needs, in every tile, passes of 4 keys until the quota is reached or a pass finds fewer
+    than 4; a pass goes over all visible scores of the tile."""
+    total = 0
+    for taken, seen in _tile_counts(selected, job, cfg):
+        passes = np.minimum(-(-np.minimum(job.quota, seen) // 4), taken // 4 + 1)
+        total += int((passes * (-(-seen // CORE) * CORE_COMPARISONS + CLIP_COMPARISONS)).sum())
+    return total
+
+
+def exchange_comparisons(selected: np.ndarray, job: Job, cfg: Config) -> int:
+    """Comparisons of one exchange pass: offers and places of a tile are found by a pass of the
+    core each, over its rejected and its selected keys; the bound of a row is found by log2(pool)
+    rounds in which all of its 2 * OFFERS keys a tile are compared with a guess."""
+    total = 0
+    for taken, seen in _tile_counts(selected, job, cfg):
+        runs = -(-(seen - taken) // CORE) + -(-taken // CORE)
+        pool = 2 * OFFERS * (seen > 0).sum(axis=1)
+        rounds = np.ceil(np.log2(np.maximum(pool, 1)))
+        total += int(runs.sum()) * CORE_COMPARISONS + int((pool * rounds).sum())
+    return total

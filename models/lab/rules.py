@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predictors and selection rules in any combination, also those that no machine has.
+
+    Rule(predictor="both", share=0.1, min_keys=32)
+
+They part what a predictor costs from what a rule costs. Scores are computed in float32 from the
+rounded operands, without the widths of the machine, and attention over the selected pairs is exact;
+models.lab.sofa.Sofa is the machine.
+
+Predictors, from Q in 16 bits and K in 8 bits unless said otherwise (zero stays zero):
+    exact       the true scores
+    int8        Q and K in 8 bits
+    floor, nearest   Q as a power of two: DLZS (SOFA paper)
+    two-term    Q as its leading one and the bit after it
+    k-floor     K as a power of two, Q in 16 bits
+    both        Q and K as powers of two, the older scheme (FACT)
+    msb4        the four upper bits of 8-bit Q and K (SpAtten's and Energon's first look)
+
+Powers of two make scores smaller on average; they are scaled back by quantise.SHRINK before a
+radius is applied.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from models import dlzs
+from models.lab.counts import Counts
+from models.lab.method import Attended, Call, Method, count_formal, softmax_over, union_bytes
+from models.quantise import SHRINK, quantise
+
+SNAPS = {"floor": dlzs.FLOOR, "nearest": dlzs.NEAREST, "two-term": dlzs.TWO_TERM}
+PREDICTORS = ("exact", "int8", *SNAPS, "k-floor", "both", "msb4")
+
+COSTS: dict[str, tuple[tuple[str, int], ...]] = {
+    "exact": (("mul16x16", 1), ("add32", 1)),
+    "int8": (("mul8x8", 1), ("add16", 1)),
+    "floor": (("shift8", 1), ("add16", 1)),
+    "nearest": (("shift8", 1), ("add16", 1)),
+    "two-term": (("shift8", 2), ("add16", 2)),
+    "k-floor": (("shift16", 1), ("add32", 1)),
+    "both": (("add4", 1), ("add16", 1)),
+    "msb4": (("mul4x4", 1), ("add8", 1)),
+}
+"""Operations for each pair and element."""
+
+KEY_BYTES = {"exact": 2, "msb4": 0.5, "k-floor": 0.625, "both": 0.625}
+"""Bytes of an element of K for the prediction where it is not 1; codes of a power of two are sign
+and exponent, 5 bits."""
+
+
+def snapped(x: np.ndarray, bits: int, snap: int) -> tuple[np.ndarray, float]:
+    """Powers of two in the place of an array's integers, scaled to the array's mean size."""
+    integers, scale = quantise(x, bits)
+    # encode takes 1 as zero; shifted up, every integer keeps its leading one.
+    up = 0 if bits == 16 else 7
+    value = dlzs.decode(dlzs.encode(integers.astype(np.int64) << up, snap)) / (1 << up)
+    return (value * (scale / SHRINK[snap])).astype(np.float32), scale
+
+
+def upper_bits(x: np.ndarray, bits: int) -> np.ndarray:
+    """8-bit values with all but the upper ``bits`` bits cut off, towards minus infinity."""
+    integers, scale = quantise(x, 8)
+    drop = 8 - bits
+    return ((integers.astype(np.int64) >> drop) * ((1 << drop) * scale)).astype(np.float32)
+
+
+def rounded(x: np.ndarray, bits: int) -> np.ndarray:
+    """Values after symmetric quantisation."""
+    integers, scale = quantise(x, bits)
+    return (integers * scale).astype(np.float32)
+
+
+def predict(predictor: str, call: Call) -> np.ndarray:
+    """Predicted scores in nats, float32 [Hq, R, S]."""
+    q, k = call.q, call.k
+    if predictor == "int8":
+        q, k = rounded(q, 8), rounded(k, 8)
+    elif predictor in SNAPS:
+        q, k = snapped(q, 16, SNAPS[predictor])[0], rounded(k, 8)
+    elif predictor == "k-floor":
+        q, k = rounded(q, 16), snapped(k, 8, dlzs.FLOOR)[0]
+    elif predictor == "both":
+        q, k = snapped(q, 16, dlzs.FLOOR)[0], snapped(k, 8, dlzs.FLOOR)[0]
+    elif predictor == "msb4":
+        q, k = upper_bits(q, 4), upper_bits(k, 4)
+    return np.matmul(q, call.shared(k).swapaxes(1, 2)) / np.float32(math.sqrt(call.d))
+
+
+def best(score: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """The ``number`` largest of each row, of equal ones the first: score [.., n] with -inf where
+    nothing may be taken, number int of the rows' shape. bool [.., n]"""
+    number = np.minimum(number, np.isfinite(score).sum(axis=-1))
+    place = np.maximum(score.shape[-1] - number, 0)[..., None]
+    ordered = np.sort(score, axis=-1)
+    bound = np.take_along_axis(ordered, np.minimum(place, score.shape[-1] - 1), axis=-1)
+    bound = np.where(number[..., None] > 0, bound, np.inf)
+    chosen = score >= bound
+    # Rows with equal scores at the bound have too many: drop the last of those.
+    extra = chosen.sum(axis=-1) - number
+    for where in zip(*np.nonzero(extra), strict=True):
+        equal = np.flatnonzero(score[where] == bound[where])
+        chosen[where][equal[len(equal) - extra[where]:]] = False
+    return chosen
+
+
+@dataclass(frozen=True)
+class Rule(Method):
+    """A predictor and a rule; what both allow is selected, and min_keys in any case.
+
+    share        of the row's visible keys, 0..1, rounded up: the best of them; None: all
+    segments     the row is cut into so many, each of which gives its ``share``
+    interleaved  a segment is every segments-th key instead of neighbours
+    radius_nats  keys further below the best predicted score of the row are dropped; None: none
+    min_keys     the best of a row that are taken whatever share and radius say
+    """
+
+    predictor: str = "exact"
+    share: float | None = None
+    segments: int = 1
+    interleaved: bool = True
+    radius_nats: float | None = None
+    min_keys: int = 0
+
+    name = "rule"
+
+    def __post_init__(self) -> None:
+        if self.predictor not in PREDICTORS:
+            raise ValueError(f"predictor = {self.predictor!r}, legal: {', '.join(PREDICTORS)}")
+        if self.share is not None and not 0 < self.share <= 1:
+            raise ValueError(f"share = {self.share}, legal: above 0, up to 1, or None")
+        if not 1 <= self.segments <= 4096:
+            raise ValueError(f"segments = {self.segments}, legal: 1..4096")
+        if self.radius_nats is not None and not self.radius_nats >= 0:
+            raise ValueError(f"radius_nats = {self.radius_nats}, legal: 0 and above, or None")
+        if self.min_keys < 0:
+            raise ValueError(f"min_keys = {self.min_keys}, legal: 0 and above")
+
+    def select(self, call: Call) -> np.ndarray:
+        """bool [Hq, R, S]."""
+        mask = call.mask()
+        score = np.where(mask, predict(self.predictor, call), -np.inf)
+        chosen = np.broadcast_to(mask, score.shape)
+        if self.share is not None:
+            chosen = self._shares(score, mask)
+        if self.radius_nats is not None:
+            chosen = chosen & (score >= score.max(axis=-1, keepdims=True) - self.radius_nats)
+        if self.min_keys:
+            chosen = chosen | best(score, np.full(score.shape[:-1], self.min_keys))
+        return np.array(chosen)
+
+    def _shares(self, score: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        chosen = np.zeros(score.shape, bool)
+        keys = np.arange(score.shape[-1])
+        place = keys % self.segments if self.interleaved else keys * self.segments // len(keys)
+        for segment in range(self.segments):
+            mine = np.flatnonzero(place == segment)
+            number = np.ceil(self.share * mask[:, mine].sum(axis=-1) - 1e-9).astype(int)
+            chosen[..., mine] = best(score[..., mine],
+                                     np.broadcast_to(number, score.shape[:-1]))
+        return chosen
+
+    def attend(self, call: Call) -> Attended:
+        """One layer."""
+        selected = self.select(call)
+        out = softmax_over(call.logits(), selected, call.shared(call.v))
+        return Attended(out, selected, self.count(call, selected))
+
+    def count(self, call: Call, selected: np.ndarray) -> Counts:
+        """Prediction as in COSTS; a share costs the comparisons of a full sort of each segment, a
+        radius two comparisons a pair; K of the prediction is read once for each block of rows."""
+        counts = Counts()
+        count_formal(counts, call, selected)
+        visible, d, bits = counts.visible, call.d, 16
+        for kind, times in COSTS[self.predictor]:
+            counts.add("predict", kind, times * visible * d)
+        if self.predictor not in ("exact", "int8", "msb4"):
+            counts.add("predict", "lz16", call.q.size)
+        if self.share is not None or self.min_keys:
+            length = max(2, selected.shape[-1] // self.segments)
+            counts.add("select", f"cmp{bits}", visible * math.log2(length))
+        if self.radius_nats is not None:
+            counts.add("select", f"cmp{bits}", 2 * visible)
+        seen = np.broadcast_to(call.mask(), selected.shape)
+        _, _, vectors = union_bytes(call, seen)
+        counts.move("k predicted", vectors * d * KEY_BYTES.get(self.predictor, 1))
+        return counts
+
+    @classmethod
+    def sweep(cls) -> list[Method]:
+        """Radii over exact scores."""
+        return [cls(radius_nats=r) for r in (9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0)]

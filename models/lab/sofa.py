@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SOFA and dense attention as Methods.
+
+    method = Sofa(quota=16, radius_nats=6.0, dense_layers=(0,))
+    done = method.start()(call)
+
+What the machine supports runs bit-exactly: a layer is one job, with one scale for each of Q, K
+and V, through models.fast or, without numba, through models.head; both give the same integers.
+`exchange` and `min_keys` change the selection in ways that the machine cannot yet; the formal path
+over the changed lists is the machine's (models.lab.lists).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from models import dlzs, fast, head, layer, plan, rope
+from models.config import Config, ConfigError, check
+from models.lab import lists
+from models.lab.counts import Counts
+from models.lab.method import Attended, Call, Method, count_formal, softmax_over
+from models.quantise import radius_to_int
+from models.tiling import blocks, visible
+
+SNAPS = {name: value for value, name in dlzs.SNAPS.items()}
+"""Name of a rule that codes Q -> register value."""
+
+@dataclass(frozen=True)
+class Dense(Method):
+    """Exact attention over every visible pair, float32; the counts are those of plain attention."""
+
+    name = "dense"
+
+    def attend(self, call: Call) -> Attended:
+        """One layer."""
+        mask = np.broadcast_to(call.mask(), (len(call.q), *call.mask().shape))
+        counts = Counts()
+        count_formal(counts, call, mask)
+        return Attended(softmax_over(call.logits(), mask, call.shared(call.v)), mask, counts)
+
+
+@dataclass(frozen=True)
+class Sofa(Method):
+    """This machine.
+
+    config        a name of scripts/configs.py; widths: fields of it to change, a mapping, for
+                  instance {"SC_FRAC": 5}; kept as sorted (name, value) pairs
+    snap          how Q is coded: "floor", "nearest" or "two-term" (sets TWO_TERM)
+    phases        1: keys of the prediction are K rounded to 8 bits; 2: they are predicted from
+                  Call.projection with 4-bit weight codes
+    bc            keys in a tile; quota: keys a row may take from it (None: a quarter, bc: all);
+                  radius_nats: keys further below the row's best are dropped (None: none); each
+                  one value, or a tuple with one for every layer
+    interleaved   tiles take every Tc-th key instead of neighbours
+    dense_layers  layers that use every visible pair, by number
+    exchange, min_keys   see models.lab.lists; lists longer than a buffer run in one phase then
+
+    ConfigError, a ValueError, for a value out of range.
+
+    Counts: masked pairs cost nothing. predict: a leading-one detector for each element of Q; for
+    each pair and element one shift of the key (two with two-term codes) and as many additions;
+    with two phases the same for each element of X8 and of a coded weight, and RoPE. select:
+    comparisons of the passes of the 16-to-4 core that a row needs in a tile, and of exchange
+    passes (models.lab.lists); choosing keys for min_keys is not counted. compute: products
+    and additions as in count_formal; one exp a pair; a pair step compares twice, for the larger of
+    its two scores and against the reference; a raised reference shifts d + 1 sums; one division a
+    row and a product for each output element. Bytes are whole beats: Q, K8 of every slot of a
+    tile, K and V that a block needs, O; with two phases X8, codes, RoPE table and K8 written.
+    """
+
+    config: str = "paper"
+    widths: tuple[tuple[str, int], ...] | Mapping[str, int] = ()
+    snap: str = "floor"
+    phases: int = 1
+    bc: int | tuple[int, ...] = 64
+    quota: int | None | tuple[int | None, ...] = 16
+    radius_nats: float | None | tuple[float | None, ...] = 6.0
+    interleaved: bool = True
+    dense_layers: tuple[int, ...] = ()
+    min_keys: int = 0
+    exchange: int = 0
+
+    name = "sofa"
+
+    def __post_init__(self) -> None:
+        if self.snap not in SNAPS:
+            raise ConfigError(f"snap = {self.snap!r}, legal: {', '.join(SNAPS)}")
+        object.__setattr__(self, "widths", tuple(sorted(dict(self.widths).items())))
+        object.__setattr__(self, "dense_layers", tuple(self.dense_layers))
+        check("phases", self.phases, 1, 2)
+        check("min_keys", self.min_keys, 0, 65536)
+        check("exchange", self.exchange, 0, 64)
+        for number in self.dense_layers:
+            check("dense_layers", number, 0, 65535)
+        cfg = self.machine()
+        for value in self.bc if isinstance(self.bc, tuple) else (self.bc,):
+            cfg.check_bc(value)
+        for value in self.quota if isinstance(self.quota, tuple) else (self.quota,):
+            if value is not None:
+                check("quota", value, 1, cfg.BC_MAX)
+        radii = self.radius_nats if isinstance(self.radius_nats, tuple) else (self.radius_nats,)
+        for value in radii:
+            if value is not None and not value >= 0:
+                raise ConfigError(f"radius_nats = {value}, legal: 0 and above, or None")
+
+    def machine(self) -> Config:
+        """The configuration with the changed widths."""
+        cfg = Config.from_name(self.config)
+        fields = set(vars(cfg)) - {"name"}
+        for name, _ in self.widths:
+            if name not in fields:
+                raise ConfigError(f"widths: no field {name!r}, legal: {', '.join(sorted(fields))}")
+        two_term = {"TWO_TERM": 1} if self.snap == "two-term" else {}
+        return cfg.replace(**{**two_term, **dict(self.widths)})
+
+    def _setting(self, name: str, call: Call):
+        """A setting of a layer."""
+        value = getattr(self, name)
+        if not isinstance(value, tuple):
+            return value
+        if len(value) != call.layers or not 0 <= call.layer < len(value):
+            raise ConfigError(f"{name} has {len(value)} entries, legal: one for each of the "
+                              f"{call.layers} layers of the model (this is layer {call.layer})")
+        return value[call.layer]
+
+    def attend(self, call: Call) -> Attended:
+        """One layer."""
+        cfg, snap = self.machine(), SNAPS[self.snap]
+        rows, keys = call.q.shape[1], call.k.shape[1]
+        if call.causal and rows > keys:
+            raise ConfigError(f"{rows} causal query rows over {keys} keys, legal: up to {keys}")
+        radius = self._setting("radius_nats", call)
+        numbers, job = plan.plan(
+            call.q, call.k, call.v, cfg, causal=call.causal, bc=self._setting("bc", call),
+            quota=self._setting("quota", call), radius_nats=radius, snap=snap,
+            dense=call.layer in self.dense_layers, interleaved=self.interleaved)
+        k8 = numbers.k8
+        counts = Counts()
+        if self.phases == 2 and not job.dense:
+            k8, sk8 = predicted_keys(call, cfg, counts)
+            job = head.Job(**{**vars(job), "radius": radius_to_int(
+                radius, numbers.sq, sk8, call.d, snap, cfg)})
+        out, selected, steps, updates = _run(numbers, k8, job, cfg)
+        compared = 0 if job.dense else lists.core_comparisons(selected, job, cfg)
+        if (self.exchange or self.min_keys) and not job.dense:
+            compared += self.exchange * lists.exchange_comparisons(selected, job, cfg)
+            out, selected, steps, updates = lists.run(
+                numbers, k8, job, cfg, selected, self.exchange, self.min_keys)
+        counts.add("select", f"cmp{cfg.SC_W}", compared)
+        self._count(counts, call, job, cfg, selected, steps, updates)
+        return Attended((out * numbers.sv).astype(np.float32), selected, counts)
+
+    def _count(self, counts: Counts, call: Call, job: head.Job, cfg: Config,
+               selected: np.ndarray, steps: int, updates: int) -> None:
+        """Add the scores and the formal path of one attention to the counts; see the class."""
+        heads, rows, d = call.q.shape
+        pairs, seen = int(selected.sum()), int(call.mask().sum()) * heads
+        counts.visible += seen
+        counts.selected += pairs
+        slots = 0
+        if not job.dense:
+            terms = 2 if job.snap == dlzs.TWO_TERM else 1
+            counts.add("predict", "lz16", call.q.size)
+            counts.add("predict", f"shift{8 + cfg.SC_FRAC}", terms * seen * d)
+            counts.add("predict", f"add{cfg.SC_W}", terms * seen * d)
+            slots = heads * sum(visible(r, n, call.k.shape[1], job.causal, job.offset)
+                                for r, n in blocks(rows, cfg))
+        counts.add("compute", "mul16x16", 2 * pairs * d + heads * rows * d)
+        counts.add("compute", "add32", 2 * pairs * d)
+        counts.add("compute", "cmp16", 2 * steps)
+        counts.add("compute", "exp16", pairs)
+        counts.add("compute", "shift32", updates * (d + 1))
+        counts.add("compute", "div32", heads * rows)
+        union = sum(int(selected[:, r : r + n].any(axis=1).sum()) for r, n in blocks(rows, cfg))
+        vector = cfg.beats16(d) * cfg.BUS_BYTES
+        for stream, size in (("q", heads * rows * vector), ("k", union * vector),
+                             ("v", union * vector), ("o", heads * rows * vector),
+                             ("k8", slots * cfg.beats8(d) * cfg.BUS_BYTES)):
+            counts.move(stream, size)
+
+    @classmethod
+    def sweep(cls) -> list[Method]:
+        """From nearly dense to very sparse, one phase."""
+        pairs = ((64, 9.0), (32, 8.0), (24, 7.0), (16, 7.0), (16, 6.0), (12, 6.0), (12, 5.0),
+                 (8, 5.0), (8, 4.0), (4, 4.0), (4, 3.0), (2, 2.0))
+        return [cls(quota=quota, radius_nats=radius) for quota, radius in pairs]
+
+
+def _run(numbers, k8, job: head.Job, cfg: Config) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """(out int16, selected, pair steps that rows used, max updates) of a job."""
+    arrays = (numbers.q, numbers.k, numbers.v, k8, job, cfg)
+    if fast.available():
+        got = fast.run_job(*arrays)
+        return got.out, got.selected, got.row_steps, got.stats.max_updates
+    got = head.run_job(*arrays)
+    phases = (p for h in got.heads for b in h.blocks for tile in b.phases for p in tile)
+    steps = sum(int((-(-p.counts // 2)).sum()) for p in phases)
+    return got.out, np.stack([h.selected for h in got.heads]), steps, got.stats.max_updates
+
+
+def predicted_keys(call: Call, cfg: Config, counts: Counts) -> tuple[np.ndarray, float]:
+    """K8 int8 [kv_heads, keys, d] of the two-phase prediction and its scale; adds what it costs.
+
+    ConfigError where the call does not say what its keys are made of. A bias of K counts only
+    with RoPE, where it is one more channel of X (models.layer.with_bias).
+    """
+    p = call.projection
+    if p is None:
+        raise ConfigError(f"phases = 2 needs what keys are made of, and layer {call.layer} has no "
+                          f"projection, legal: phases = 1")
+    keys, d = call.k.shape[1:]
+    x, wk = (np.asarray(a, np.float64) for a in (p.x, p.wk))
+    if len(x) != keys or wk.shape != (len(call.k), x.shape[1], d):
+        raise ConfigError(f"projection has x {x.shape}, wk {wk.shape}, legal: [{keys}, H], "
+                          f"[{len(call.k)}, H, {d}]")
+    if p.rope_mode and np.any(p.bk):
+        x, wk, _ = layer.with_bias(x, wk, np.zeros_like(wk), p.bk, np.zeros_like(p.bk))
+    rt = rope.table(keys, d, p.rope_theta) if p.rope_mode else None
+    made = layer.plan_keys(x, wk, cfg, p.rope_mode, rt)
+    k8 = np.stack([
+        dlzs.predict_keys(made.x8, codes, cfg, made.kp_exp, made.kp_bias, made.kp_shift,
+                          p.rope_mode, rt)
+        for codes in made.codes
+    ])
+    h = x.shape[1]
+    counts.add("predict", f"shift{8 + cfg.SC_FRAC}", k8.size * h)
+    counts.add("predict", f"add{cfg.SC_W}", k8.size * h)
+    if p.rope_mode:
+        counts.add("predict", "mul16x16", 2 * k8.size)
+        counts.add("predict", "add32", k8.size)
+    stats = layer.prediction_stats(keys, len(k8), h, d, p.rope_mode, cfg)
+    for stream, name in (("x8", "k8"), ("codes", "w"), ("rope", "r"), ("k8_write", "wb")):
+        counts.move(stream, stats.bytes[name])
+    return k8, made.sk8

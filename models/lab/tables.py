@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results of a grid gathered into curves, and the tables made of them.
+
+A table is (header, rows) of strings; ``markdown`` prints one, the report turns it into HTML.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from models.lab import published
+from models.lab.curves import LOSSES, Point, Reach, front, keep_at, percent, pool
+from models.lab.evaluate import Bench, RowTask, Task
+from models.lab.method import Method
+from models.lab.subjects import Case
+
+Table = tuple[list[str], list[list[str]]]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One rule with its settings, from nearly dense to very sparse, and what it is run on.
+
+    group     figure that it belongs to
+    settings  (label, method)
+    cases     results of one net and length are pooled over the texts
+    unit      x axis of figures against a width, else ""
+    """
+
+    name: str
+    group: str
+    settings: tuple[tuple[str, Method], ...]
+    cases: tuple[Case, ...]
+
+    def tasks(self) -> list[Task]:
+        """Every setting on every case."""
+        return [Task(self.name, method, case, label)
+                for case in self.cases for label, method in self.settings]
+
+
+Where = tuple[str, int]
+"""Net and length."""
+
+
+@dataclass
+class Gathered:
+    """Points of the results that are there.
+
+    curves   (net, length) -> series -> points; a point is left out until all its texts are there
+    groups   series -> group
+    rows     results of models.lab.evaluate.RowTask
+    done, total   results that are there / that the grid wants
+    """
+
+    curves: dict[Where, dict[str, list[Point]]] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
+    rows: list[dict] = field(default_factory=list)
+    done: int = 0
+    total: int = 0
+
+    def group(self, where: Where, *groups: str) -> dict[str, list[Point]]:
+        """Curves of some groups that have a point."""
+        return {name: points for name, points in self.curves.get(where, {}).items()
+                if points and self.groups[name] in groups}
+
+    def wheres(self, net: str) -> list[Where]:
+        """Lengths at which a net has results."""
+        return sorted(w for w in self.curves if w[0] == net and any(self.curves[w].values()))
+
+
+def gather(bench: Bench, grid: Iterable[Series], rows: Iterable[RowTask] = ()) -> Gathered:
+    """Read what the store holds of a grid."""
+    got = Gathered()
+    for series in grid:
+        got.groups[series.name] = series.group
+        for where in dict.fromkeys((c.net, c.length) for c in series.cases):
+            cases = [c for c in series.cases if (c.net, c.length) == where]
+            points = got.curves.setdefault(where, {}).setdefault(series.name, [])
+            for label, method in series.settings:
+                found = [bench.store.get(bench.key(Task(series.name, method, case)))
+                         for case in cases]
+                got.total += len(found)
+                got.done += len(found) - found.count(None)
+                if None not in found:
+                    points.append(pool(found, label))
+    for task in rows:
+        found = bench.store.get(bench.key(task))
+        got.total += 1
+        if found is not None:
+            got.done += 1
+            got.rows.append(found)
+    return got
+
+
+def markdown(table: Table) -> str:
+    """A Markdown table."""
+    header, rows = table
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def reach(points: list[Point], limit: float) -> Reach:
+    """Smallest keep ratio of a language curve at a perplexity increase in percent."""
+    return keep_at(front((p.keep, percent(p.loss)) for p in points), limit)
+
+
+def keep_table(got: Gathered, net: str = "smollm2") -> Table:
+    """Smallest mean keep ratio at each perplexity increase for every series, by length."""
+    wheres = got.wheres(net)
+    header = ["rule"] + [f"S = {length}: +{limit:g} %" for _, length in wheres for limit in LOSSES]
+    rows = []
+    for name in got.groups:
+        cells = [str(reach(points, limit)) if (points := got.curves[w].get(name)) else "-"
+                 for w in wheres for limit in LOSSES]
+        if set(cells) != {"-"}:
+            rows.append([name, *cells])
+    return header, rows
+
+
+def at_loss(points: list[Point], limit: float) -> tuple[Point, bool]:
+    """(the sparsest measured point with a perplexity increase of at most ``limit`` percent, True),
+    or (the point that loses least, False) where there is none."""
+    within = [p for p in points if percent(p.loss) <= limit]
+    if within:
+        return min(within, key=lambda p: p.keep), True
+    return min(points, key=lambda p: p.loss), False
+
+
+def same_tensors(got: Gathered, where: Where, names: Iterable[str], dense: str,
+                 limit: float = 1.0) -> Table:
+    """Every system on the same tensors at about the same loss: accuracy, keep ratio, cost of each
+    stage and bytes.
+
+    Costs are full-adder bits for each visible pair (models.lab.counts); the sum and the bytes also
+    as a share of those of the series ``dense``.
+    """
+    header = ["system", "setting", "perplexity", "keep", "recall", "prediction", "selection",
+              "formal", "all, of dense", "DRAM, of dense"]
+    curves, rows = got.curves.get(where, {}), []
+    base = curves[dense][0].counts if curves.get(dense) else None
+    for name in names:
+        if not curves.get(name):
+            continue
+        point, reached = at_loss(curves[name], limit)
+        counts = point.counts
+        per_pair = [counts.cost(stage) / counts.visible if counts.visible else 0.0
+                    for stage in ("predict", "select", "compute")]
+        shares = ["-", "-"]
+        if base and counts.visible:
+            shares = [f"{100 * counts.cost() / base.cost():.0f} %",
+                      f"{100 * counts.dram / base.dram:.0f} %"]
+        rows.append([
+            name, point.label,
+            f"{percent(point.loss):+.2f} ± {100 * point.error:.2f} %{'' if reached else ' (!)'}",
+            f"{100 * point.keep:.1f} %", "-" if point.recall is None else f"{point.recall:.3f}",
+            *(f"{value:.0f}" for value in per_pair), *shares])
+    return header, rows
+
+
+def published_table() -> Table:
+    """The paper's Table II."""
+    def text(value: float | None, unit: str = "") -> str:
+        return "-" if value is None else f"{value:g}{unit}"
+
+    header = ["design", "accuracy loss", "saved computation", "GOPS", "GOPS/W", "GOPS/mm2",
+              "Llama-7B attention"]
+    return header, [[p.name, text(p.loss, " %"), text(p.saved, " %"), text(p.gops),
+                     text(p.gops_w), text(p.gops_mm2), text(p.llama_ms, " ms")]
+                    for p in published.TABLE_II]
+
+
+def settings_table(points: Iterable[Point]) -> Table:
+    """The numbers behind a curve."""
+    header = ["setting", "loss", "standard error", "keep", "recall", "mass"]
+    rows = []
+    for p in points:
+        optional = ["-" if x is None else f"{x:.4f}" for x in (p.recall, p.mass)]
+        rows.append([p.label, f"{p.loss:.5f}", f"{p.error:.5f}", f"{p.keep:.4f}", *optional])
+    return header, rows
+
+
+def setting_text(point: Point) -> str:
+    """Class and fields of a point's method as JSON."""
+    return json.dumps(point.results[0]["setting"], sort_keys=True)

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SOFA as a Method: the machine's integers, changed selections, settings by layer, counts."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from models import dlzs, fast, head, layer, oracle, plan, workloads
+from models.config import Config, ConfigError
+from models.lab import lists
+from models.lab.method import Call, Projection
+from models.lab.sofa import Dense, Sofa, predicted_keys
+
+TINY = Config.from_name("tiny")
+PAPER = Config.from_name("paper")
+
+
+def random_call(seed=1, heads=4, kv_heads=2, rows=21, keys=30, d=16, spread=2.0, **fields):
+    """A Call of normal random numbers, causal unless said otherwise."""
+    rng = np.random.default_rng(seed)
+    shapes = ((heads, rows, d), (kv_heads, keys, d), (kv_heads, keys, d))
+    q, k, v = (rng.normal(size=s).astype(np.float32) for s in shapes)
+    return Call(q * spread, k, v, **{"causal": True, **fields})
+
+
+def captured(name):
+    """A captured layer as a Call with its projection."""
+    case = workloads.load_layer(name)
+    p = case.projection
+    none = np.zeros((0, 0, 0), np.float32)
+    mode = 1 if case.rope_theta else 0
+    return Call(case.q, case.k, case.v, case.causal, case.layer, 30, Projection(
+        p.x, none, p.wk, p.wv, none, p.bk, p.bv, case.rope_theta, mode))
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("settings", [
+    dict(quota=3, radius_nats=2.0, bc=8), dict(quota=None, radius_nats=None, bc=16, snap="nearest"),
+    dict(quota=5, bc=8, interleaved=False, snap="two-term"),
+    dict(quota=2, bc=4, widths={"SC_FRAC": 0, "KV_SLOTS": 16}), dict(dense_layers=(0, 3), bc=8)])
+def test_integers_are_the_machine_s(settings, compiled, monkeypatch):
+    if compiled and not fast.available():
+        pytest.skip("numba is not installed")
+    monkeypatch.setattr(fast, "available", lambda: compiled)
+    method = Sofa(config="tiny", **settings)
+    for call in (random_call(), random_call(2, causal=False, rows=9)):
+        cfg = TINY.replace(TWO_TERM=int(method.snap == "two-term"), **settings.get("widths", {}))
+        numbers, job = plan.plan(
+            call.q, call.k, call.v, cfg, causal=call.causal, bc=method.bc, quota=method.quota,
+            radius_nats=method.radius_nats, snap={"floor": 0, "nearest": 1, "two-term": 2}[
+                method.snap], dense="dense_layers" in settings, interleaved=method.interleaved)
+        want = head.run_job(numbers.q, numbers.k, numbers.v, numbers.k8, job, cfg)
+        got = method.start()(call)
+        assert (got.out == (want.out * numbers.sv).astype(np.float32)).all()
+        assert (got.selected == np.stack([h.selected for h in want.heads])).all()
+        assert got.counts.selected == want.stats.selected
+        assert got.counts.visible == want.stats.visible
+        for stream in ("q", "k8", "k", "v", "o"):
+            assert got.counts.bytes[stream] == want.stats.bytes[stream], stream
+        steps = sum(-(-int(c) // 2) for h in want.heads for b in h.blocks
+                    for phases in b.phases for p in phases for c in p.counts)
+        assert got.counts.ops["compute"]["cmp16"] == 2 * steps
+        assert got.counts.ops["compute"]["shift32"] == want.stats.max_updates * (call.d + 1)
+
+
+def test_counts_by_hand():
+    # Two heads on one KV head, 4 rows over 4 keys, causal: 10 visible pairs a head. There
+    # is one tile, of which every row takes its best key: 4 pairs a head.
+    call = random_call(heads=2, kv_heads=1, rows=4, keys=4, d=8)
+    got = Sofa(config="tiny", bc=4, quota=1, radius_nats=None).attend(call).counts
+    assert got.visible == 20 and got.selected == 8
+    assert got.ops["predict"] == {"lz16": 64, "shift11": 160, "add15": 160}
+    # A pass of one row: one run of 42 comparators, 5 beside it.
+    assert got.ops["select"] == {"cmp15": 8 * 47}
+    updates = got.ops["compute"].pop("shift32")
+    assert updates == 0
+    assert got.ops["compute"] == {"mul16x16": 2 * 8 * 8 + 8 * 8, "add32": 2 * 8 * 8,
+                                  "cmp16": 16, "exp16": 8, "div32": 8}
+    used = Sofa(config="tiny", bc=4, quota=1, radius_nats=None).attend(call).selected
+    union = int(used.any(axis=1).sum())
+    assert got.bytes == {"q": 128, "o": 128, "k": union * 16, "v": union * 16, "k8": 64}
+
+
+def test_core_passes_by_hand():
+    job = head.Job(d=8, scale_m=1, scale_shift=1, bc=16, quota=6)
+    selected = np.zeros((1, 4, 32), bool)
+    selected[0, 0, 0:12:2] = True  # tile 0 of two: 6 keys, the quota: two passes; tile 1: one
+    selected[0, 1, 1:9:2] = True  # tile 1: 4 keys: a second pass to find no more; tile 0: one
+    # Rows 2 and 3: one pass a tile. A pass over 16 scores is two runs of the core.
+    passes = (2 + 1) + (1 + 2) + 2 + 2
+    cfg = TINY.replace(BC_MAX=16)
+    assert lists.core_comparisons(selected, job, cfg) == passes * (2 * 42 + 5)
+
+
+def test_nearly_everything_kept_is_close_to_dense():
+    call = random_call(5, rows=40, keys=40)
+    want = Dense().attend(call).out
+    assert want.shape == (4, 40, 16)
+    for h in range(4):
+        exact = oracle.dense_attention(call.q[h], call.k[h // 2], call.v[h // 2], causal=True)
+        assert np.allclose(want[h], exact, atol=1e-5)
+    got = Sofa(config="tiny", bc=8, quota=8, radius_nats=None).attend(call)
+    assert got.counts.keep == 1.0
+    assert oracle.relative_error(got.out, want) < 2e-3
+    errors = [oracle.relative_error(m.attend(call).out, want) for m in (
+        Sofa(config="tiny", bc=8, quota=4), Sofa(config="tiny", bc=8, quota=1, radius_nats=1.0))]
+    assert 2e-3 < errors[0] < errors[1] < 1
+
+
+def test_settings_by_layer():
+    base = dict(config="tiny", bc=8, radius_nats=None)
+    method = Sofa(**{**base, "bc": (8, 16)}, quota=(1, 4), dense_layers=[2])
+    for number, quota, bc in ((0, 1, 8), (1, 4, 16)):
+        call = random_call(7, layer=number, layers=2)
+        want = Sofa(**{**base, "bc": bc}, quota=quota).attend(call)
+        assert (method.attend(call).selected == want.selected).all()
+    with pytest.raises(ConfigError, match=r"bc has 2 entries, legal: one for each of the 3 layers "
+                                          r"of the model \(this is layer 0\)"):
+        method.attend(random_call(layer=0, layers=3))
+    assert hash(method) == hash(dataclasses.replace(method))
+
+
+# ---- exchange and least number of keys ----------------------------------------------------------
+
+
+def plain_exchange(score, tiles, chosen, visible, radius, passes):
+    """A row by the rule of models.lab.lists: score of each key, tiles as lists of keys."""
+    best = lambda keys: sorted(keys, key=lambda key: (-score[key], key))  # noqa: E731
+    bound = max(score[key] for key in visible) - radius
+    for _ in range(passes):
+        offers, places = [], []
+        for tile in tiles:
+            there = [key for key in tile if key in visible]
+            offers += best(k for k in there if k not in chosen and score[k] >= bound)[:4]
+            places += best(k for k in there if k in chosen)[-4:]
+        chosen = (chosen - set(places)) | set(best(offers + places)[:len(places)])
+    return chosen
+
+
+@pytest.mark.parametrize("interleaved", [True, False])
+def test_exchange_and_least_keys_by_the_rule(interleaved):
+    rng = np.random.default_rng(4)
+    changed = 0
+    for passes, least in ((1, 0), (3, 0), (0, 9), (2, 14)):
+        for causal in (True, False):
+            n, keys, row = 13, 37, 11
+            job = head.Job(d=8, scale_m=1, scale_shift=1, bc=16, quota=3, causal=causal, offset=13,
+                           interleaved=interleaved)
+            score = rng.integers(-9, 9, (n, keys))  # many equal scores
+            seen = [set(range(min(keys, 13 + row + r + 1))) if causal else set(range(keys))
+                    for r in range(n)]
+            length = len(seen[-1])
+            count = -(-length // 16)
+            tiles = [list(range(t, length, count)) if interleaved
+                     else list(range(16 * t, min(16 * t + 16, length))) for t in range(count)]
+            assert [[int(k) for k in line if k >= 0]
+                    for line in lists.tile_keys(row, n, keys, job)] == tiles
+            chosen = np.zeros((n, keys), bool)
+            for r in range(n):
+                for tile in tiles:
+                    there = [key for key in tile if key in seen[r]]
+                    chosen[r, sorted(there, key=lambda key: (-score[r, key], key))[:3]] = True
+            got = lists.change(score, chosen, row, job, 6, passes, least)
+            for r in range(n):
+                want = plain_exchange(score[r], tiles, set(np.flatnonzero(chosen[r]).tolist()),
+                                      seen[r], 6, passes)
+                rest = sorted(seen[r] - want, key=lambda key: (-score[r, key], key))
+                want |= set(rest[: max(0, least - len(want))])
+                assert set(np.flatnonzero(got[r]).tolist()) == want
+            changed += int((got != chosen).sum())
+    assert changed > 200
+
+
+def test_exchange_by_hand():
+    # Tile 0 holds keys 0..3, tile 1 keys 4..7; two keys each are selected.
+    score = np.array([[9, 8, 7, 6, 1, 2, 3, 4]])
+    job = head.Job(d=8, scale_m=1, scale_shift=1, bc=4, quota=2, interleaved=False)
+    chosen = np.array([[1, 1, 0, 0, 0, 0, 1, 1]], bool)
+    got = lists.change(score, chosen, 0, job, 99, 1, 0)
+    assert np.flatnonzero(got[0]).tolist() == [0, 1, 2, 3]
+    near = lists.change(score, chosen, 0, job, 2, 1, 0)
+    # Key 3 is more than 2 below the maximum and makes no offer; key 7 keeps its place.
+    assert np.flatnonzero(near[0]).tolist() == [0, 1, 2, 7]
+    more = lists.change(score, chosen, 0, job, 2, 0, 5)
+    assert np.flatnonzero(more[0]).tolist() == [0, 1, 2, 6, 7]
+
+
+def test_lists_are_in_the_machine_s_order():
+    score = np.array([[5, 9, 7, 9, 1, 2], [0, 1, 2, 3, 4, 5]])
+    chosen = np.array([[1, 1, 1, 1, 0, 1], [0, 0, 0, 0, 0, 1]], bool)
+    index = np.array([[0, 2, 4], [1, 3, 5]])
+    got, steps = lists.order(lists.ranking(score), chosen, index)
+    # Tile 0: keys 2, 0; tile 1: keys 1 and 3 (equal: the lower first), then 5.
+    assert got.tolist() == [[2, 0, 1, 3, 5, -1], [5, -1, -1, -1, -1, -1]] and steps == 4
+
+
+def test_changed_selections_use_the_machine_s_formal_path(monkeypatch):
+    call = random_call(11, rows=30)
+    plain = Sofa(config="tiny", bc=16, quota=4, radius_nats=None, widths={"KV_SLOTS": 16})
+    # A least number that every row has already: same selection, same order, so the same bits.
+    same = dataclasses.replace(plain, min_keys=1)
+    want = plain.attend(call)
+    got = same.attend(call)
+    assert (got.out == want.out).all() and got.counts == want.counts
+    both = dataclasses.replace(plain, min_keys=12, exchange=2)
+    more = both.attend(call)
+    number = more.selected.sum(axis=2)
+    assert (number >= np.minimum(12, call.mask().sum(axis=1))).all()
+    assert (number > want.selected.sum(axis=2)).any()
+    cost = more.counts.cost("select") - want.counts.cost("select")
+    assert cost > 0
+    monkeypatch.setattr(fast, "available", lambda: False)
+    slow = both.attend(call)
+    assert (slow.out == more.out).all() and (slow.selected == more.selected).all()
+    assert slow.counts == more.counts
+
+
+def test_exchange_finds_what_contiguous_tiles_lose():
+    case = workloads.load_case("smollm2_code_s0512_l23")
+    call = Call(case.q[:1, 300:428], case.k[:1, :428], case.v[:1, :428], causal=True)
+    recall = []
+    for passes in (0, 1, 4):
+        got = Sofa(quota=8, radius_nats=None, interleaved=False, exchange=passes).attend(call)
+        truth = oracle.topk(call.logits()[0], call.mask(), got.selected[0].sum(axis=1))
+        recall.append(oracle.recall(got.selected[0], truth))
+    assert recall[0] + 0.03 < recall[1] <= recall[2] + 0.005
+
+
+# ---- two phases ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", workloads.list_layers())
+def test_predicted_keys_are_those_of_a_layer(name):
+    call = captured(name)
+    p, few = call.projection, 96
+    short = dataclasses.replace(
+        call, q=call.q[:, :few], k=call.k[:, :few], v=call.v[:, :few],
+        projection=dataclasses.replace(p, x=p.x[:few]))
+    method = Sofa(phases=2, quota=8, radius_nats=6.0)
+    got = method.attend(short)
+    planned = layer.plan_layer(p.x[:few], p.wk, p.wv, short.q, PAPER, rope_theta=p.rope_theta,
+                               causal=call.causal, quota=8, radius_nats=6.0)
+    want, _ = layer.predict_layer(planned, PAPER)
+    k8, sk8 = predicted_keys(short, PAPER, got.counts)
+    assert (k8 == want).all() and sk8 == planned.sk8
+    result = layer.run_layer(planned, PAPER)
+    # The selection depends on Q and K8 alone; K and V come from elsewhere here.
+    assert (got.selected == np.stack([h.selected for h in result.heads])).all()
+    ops, h, kv = got.counts.ops["predict"], p.x.shape[1], len(call.k)
+    one = Sofa(quota=8).attend(short).counts.ops["predict"]
+    # predicted_keys above has counted once more.
+    assert ops["shift11"] - one["shift11"] == 2 * few * h * kv * call.d
+    for stream, counted in (("x8", "k8"), ("codes", "w"), ("rope", "r"), ("k8_write", "wb")):
+        assert got.counts.bytes[stream] == 2 * result.predict.bytes[counted]
+
+
+def test_key_biases_count_with_rope():
+    call = captured("smollm2_novel_s0512_l19")
+    p, few = call.projection, 64
+    bias = np.random.default_rng(3).normal(size=p.bk.shape).astype(np.float32) * 4
+    with_bias = dataclasses.replace(
+        call, q=call.q[:, :few], k=call.k[:, :few], v=call.v[:, :few],
+        projection=dataclasses.replace(p, x=p.x[:few], bk=bias))
+    k8, sk8 = predicted_keys(with_bias, PAPER, Dense().attend(with_bias).counts)
+    x, wk = p.x[:few].astype(float), p.wk.astype(float)
+    flat = x @ wk + bias[:, None]
+    angle = np.outer(np.arange(few), p.rope_theta ** (-np.arange(0, call.d, 2) / call.d))
+    exact = np.empty_like(flat)
+    exact[..., 0::2] = flat[..., 0::2] * np.cos(angle) - flat[..., 1::2] * np.sin(angle)
+    exact[..., 1::2] = flat[..., 0::2] * np.sin(angle) + flat[..., 1::2] * np.cos(angle)
+    assert oracle.relative_error(k8 * sk8, exact) < 0.25
+    none = predicted_keys(dataclasses.replace(with_bias, projection=dataclasses.replace(
+        p, x=p.x[:few])), PAPER, Dense().attend(with_bias).counts)
+    assert oracle.relative_error(none[0] * none[1], exact) > 0.5
+
+
+# ---- errors -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings, message", [
+    (dict(config="huge"), "no configuration 'huge'; know tiny, small, paper"),
+    (dict(snap="round"), "snap = 'round', legal: floor, nearest, two-term"),
+    (dict(phases=3), "phases = 3, legal: integer 1..2"),
+    (dict(bc=48), "bc = 48, legal: power of two 32..64"),
+    (dict(quota=(4, 65)), "quota = 65, legal: integer 1..64"),
+    (dict(radius_nats=-1.0), "radius_nats = -1.0, legal: 0 and above, or None"),
+    (dict(min_keys=-1), "min_keys = -1, legal: integer 0..65536"),
+    (dict(exchange=1.5), "exchange = 1.5, legal: integer 0..64"),
+    (dict(dense_layers=(-1,)), "dense_layers = -1, legal: integer 0..65535"),
+    (dict(widths={"SC_FRACS": 1}), "widths: no field 'SC_FRACS', legal: ADDR_W, BC_MAX"),
+    (dict(widths={"SC_FRAC": 9}), "SC_FRAC = 9, legal: integer 0..8")])
+def test_bad_settings(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        Sofa(**settings)
+
+
+def test_bad_calls():
+    call = random_call()
+    with pytest.raises(ConfigError, match="layer 0 has no projection, legal: phases = 1"):
+        Sofa(config="tiny", bc=8, phases=2).attend(call)
+    with pytest.raises(ConfigError, match="31 causal query rows over 30 keys, legal: up to 30"):
+        Sofa(config="tiny", bc=8).attend(random_call(rows=31))
+    wrong = Projection(*(np.zeros((2, 4, 16), np.float32),) * 7)
+    with pytest.raises(ConfigError, match=r"projection has x .*, legal: \[30, H\], \[2, H, 16\]"):
+        Sofa(config="tiny", bc=8, phases=2).attend(dataclasses.replace(call, projection=wrong))
+
+
+def test_sweep_goes_from_dense_to_sparse():
+    case = workloads.load_case("minilm_novel_s0512_l03")
+    call = Call(case.q[:1], case.k[:1], case.v[:1])
+    keep = [method.attend(call).counts.keep for method in Sofa.sweep()]
+    assert keep == sorted(keep, reverse=True) and keep[0] > 0.7 and keep[-1] < 0.06
+    assert dlzs.SNAPS[0] == Sofa().snap

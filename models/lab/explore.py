@@ -269,8 +269,7 @@ def open_study(folder: Path, goal: Goal, space: Space, about: dict, seed: int):
         for start in STARTS:
             study.enqueue_trial(space.same(*start))
     # A sampler that goes on where an earlier one stopped must not repeat its random numbers.
-    study.sampler = optuna.samplers.GPSampler(seed=seed + had, n_startup_trials=20,
-                                              deterministic_objective=True)
+    study.sampler = optuna.samplers.GPSampler(seed=seed + had, n_startup_trials=20)
     for trial in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         study.enqueue_trial(trial.params)
@@ -296,7 +295,7 @@ def run(
     there are workers, at least 3, the search ends.
     """
     import optuna
-    from distributed import FIRST_COMPLETED, wait
+    from distributed import wait
 
     running, failures, in_a_row = {}, [], 0
     done = len(complete(study))
@@ -311,7 +310,7 @@ def run(
                 future = client.submit(measure, setting, lab, pure=False,
                                        key=f"trial-{trial.number}")
                 running[future] = trial, setting
-            for future in wait(list(running), return_when=FIRST_COMPLETED).done:
+            for future in wait(list(running), return_when="FIRST_COMPLETED").done:
                 trial, setting = running.pop(future)
                 if future.status == "finished":
                     result = future.result()

@@ -116,7 +116,7 @@ class Sofa(Method):
         two_term = {"TWO_TERM": 1} if self.snap == "two-term" else {}
         return cfg.replace(**{**two_term, **dict(self.widths)})
 
-    def _setting(self, name: str, call: Call):
+    def setting(self, name: str, call: Call):
         """A setting of a layer."""
         value = getattr(self, name)
         if not isinstance(value, tuple):
@@ -132,10 +132,10 @@ class Sofa(Method):
         rows, keys = call.q.shape[1], call.k.shape[1]
         if call.causal and rows > keys:
             raise ConfigError(f"{rows} causal query rows over {keys} keys, legal: up to {keys}")
-        radius = self._setting("radius_nats", call)
+        radius = self.setting("radius_nats", call)
         numbers, job = plan.plan(
-            call.q, call.k, call.v, cfg, causal=call.causal, bc=self._setting("bc", call),
-            quota=self._setting("quota", call), radius_nats=radius, snap=snap,
+            call.q, call.k, call.v, cfg, causal=call.causal, bc=self.setting("bc", call),
+            quota=self.setting("quota", call), radius_nats=radius, snap=snap,
             dense=call.layer in self.dense_layers, interleaved=self.interleaved)
         k8 = numbers.k8
         counts = Counts()

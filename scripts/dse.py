@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Search tile, quota and radius of every layer of SmolLM2 (``make dse``).
+
+    python scripts/dse.py                                    200 trials on this machine
+    python scripts/dse.py --goal paper --study paper         the paper's single figure of merit
+    python scripts/dse.py --scheduler tcp://10.0.0.5:8786    on the workers of a Dask scheduler
+
+Without --scheduler a Dask cluster of --workers local processes does the work. Any scheduler
+will do, also one that a job queue (dask-jobqueue) has started; its workers need this repository,
+scripts/requirements-lab.txt and the same --out and --cache folders, for instance on a network
+drive. A search that was stopped, killed or lost workers goes on where it was when it is started
+again. Trials are in build/lab/dse/<study>, the front in build/lab/dse/<study>.json and, of the
+study of that name, build/lab/dse/front.json, which scripts/report.py draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from models.nets.sources import NetError  # noqa: E402
+
+from models.config import ConfigError  # noqa: E402
+from models.lab import explore  # noqa: E402
+from models.lab.pool import THREADS  # noqa: E402
+from models.lab.store import StoreError, write_whole  # noqa: E402
+from models.lab.subjects import Case  # noqa: E402
+
+PACKAGES = ("optuna", "distributed", "torch", "scipy", "gguf", "tokenizers", "numba")
+LAYERS = 30
+"""Layers of SmolLM2."""
+BOUNDS = (0.5, 1.0, 2.0)
+"""Perplexity increases, in percent, at which the fastest settings are shown."""
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--goal", choices=("ours", "paper"), default="ours",
+                        help="ours: loss and cycles; paper: its weighted sum")
+    parser.add_argument("--trials", type=int, default=200, help="finished trials of the study")
+    parser.add_argument("--groups", type=int, default=6,
+                        help="groups of layers that share settings")
+    parser.add_argument("--text", default="novel")
+    parser.add_argument("--length", type=int, default=512, help="tokens")
+    parser.add_argument("--study", default="front", help="name of the study")
+    parser.add_argument("--workers", type=int, default=2, help="local processes")
+    parser.add_argument("--scheduler", help="address of a Dask scheduler, or its scheduler file")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "lab")
+    parser.add_argument("--cache", type=Path, default=ROOT / "build" / "capture")
+    args = parser.parse_args(argv)
+    for name, least in (("trials", 1), ("groups", 1), ("length", 64), ("workers", 1)):
+        if getattr(args, name) < least:
+            parser.error(f"--{name} {getattr(args, name)}: give {least} or more")
+    if not args.study.replace("-", "").replace("_", "").isalnum():
+        parser.error(f"--study {args.study!r}: letters, digits, - and _ only")
+    return args
+
+
+def connect(args: argparse.Namespace):
+    """A Dask client; NetError when the scheduler does not answer."""
+    from distributed import Client, LocalCluster
+
+    if args.scheduler:
+        where = ({"scheduler_file": args.scheduler} if Path(args.scheduler).is_file()
+                 else {"address": args.scheduler})
+        try:
+            return Client(**where, timeout=10)
+        except (OSError, ValueError) as error:
+            raise NetError(f"no Dask scheduler at {args.scheduler} ({error})") from None
+    os.environ.update(dict.fromkeys(THREADS, "1"))  # the worker processes inherit it
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return Client(LocalCluster(n_workers=args.workers, threads_per_worker=1,
+                               dashboard_address=None, silence_logs=50))
+
+
+def search(args: argparse.Namespace) -> int:
+    """Run the study, print what it found."""
+    from tqdm import tqdm
+
+    space, goal = explore.Space.of(LAYERS, args.groups), explore.Goal(args.goal)
+    lab = explore.Lab(Case("smollm2", args.text, args.length), str(args.cache.resolve()),
+                      str((args.out / "results").resolve()))
+    folder = args.out / "dse" / args.study
+    with explore.locked(folder):
+        study = explore.open_study(folder, goal, space, lab.about(), args.seed)
+        with connect(args) as client, tqdm(total=args.trials, desc="trials", unit="trial",
+                                           disable=None) as bar:
+            # One worker fetches the packages and makes the dense pass, the others find them.
+            client.submit(explore.prepare, lab, pure=False).result()
+            failures = explore.run(study, space, goal, client, explore.measure, lab, args.length,
+                                   args.trials, lambda n: bar.update(n - bar.n))
+            if not args.scheduler:
+                client.cluster.close()
+    for text in failures:
+        print(f"dse: {text}", file=sys.stderr)
+    command = " ".join(["scripts/dse.py", *sys.argv[1:]])
+    text = json.dumps(explore.summary(study, command), indent=1)
+    write_whole(args.out / "dse" / f"{args.study}.json", lambda file: file.write(text.encode()))
+    done = len(explore.complete(study))
+    print(f"{done} trials in {folder}, {args.text}, S = {args.length}, {args.groups} groups")
+    for bound, trial in explore.fastest(study, BOUNDS).items():
+        if trial is None:
+            print(f"perplexity + {bound:g} %: no trial")
+            continue
+        found = trial.user_attrs
+        print(f"perplexity + {bound:g} %: keep {found['keep']:.3f}, {found['cycles']} cycles, "
+              f"{found['dense_cycles'] / found['cycles']:.2f} times as fast as dense "
+              f"(trial {trial.number})")
+        for g, group in enumerate(space.groups):
+            tile, share, radius = (trial.params[f"{n}{g}"] for n in ("tile", "share", "radius"))
+            quota = max(round(share * tile / 100), 1)
+            print(f"    layers {group[0]}..{group[-1]}: tile {tile}, quota {quota}, radius "
+                  f"{radius:g} nats")
+    return 0 if done >= args.trials else 1
+
+
+def main(argv: list[str] | None = None) -> int | str:
+    """Exit status; 2 for what the user can mend."""
+    args = parse(argv)
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        print(f"dse: missing packages: {', '.join(missing)}. Install with: python -m pip install "
+              "-r scripts/requirements-lab.txt", file=sys.stderr)
+        return 2
+    try:
+        return search(args)
+    except (StoreError, NetError, ConfigError, ValueError) as error:
+        print(f"dse: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,21 +17,23 @@ SEEDS  ?= 1
 JOBS   ?= 2
 FILTER ?=
 TEST   ?=
-# Variable of `make evaluate` and `make report`: quick, default, full
+# Variables of `make evaluate` and `make report` (quick, default, full), `make dse`
 GRID   ?= default
+TRIALS ?= 200
 
 # What `make test` covers: everything which is not marked slow, at these configurations.
 QUICK_CONFIG ?= tiny,small,paper
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test regress lint waves bench evaluate report list clean
+.PHONY: help env demo test test-lab regress lint waves bench evaluate report study dse list clean
 
 help: ## this text
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  regress, list:  SIM=verilator|icarus|both  CONFIG=tiny,small,paper|all  SEED=first"
 	@echo "                  SEEDS=count  JOBS=processes  FILTER='pytest -k expression'"
 	@echo "  evaluate:       GRID=quick|default|full  JOBS=processes"
+	@echo "  dse:            TRIALS=count  JOBS=processes"
 	@echo "  waves:          TEST='tb/<stage>/test_x.py::test_x[...]' SEED=1"
 
 env: ## set up .venv (every other target does this by itself)
@@ -72,6 +74,18 @@ evaluate: ## whole trained models with SOFA and its peers in every layer: GRID=,
 report: ## build/lab/report.html from the results that are there: GRID=
 	@scripts/setup.sh lab
 	@$(PYTHON) scripts/report.py --grid $(GRID)
+
+study: ## organisations of rows, lanes and tiles on real selections of SmolLM2
+	@scripts/setup.sh lab
+	@$(PYTHON) scripts/selection_study.py
+
+dse: ## search tile, quota and radius of every layer of SmolLM2: TRIALS=, JOBS=
+	@scripts/setup.sh lab torch dse
+	@$(PYTHON) scripts/dse.py --trials $(TRIALS) --workers $(JOBS)
+
+test-lab: ## tests of the laboratory with all its optional packages
+	@scripts/setup.sh lab torch dse
+	@$(PYTEST) models/tests/lab
 
 list: env ## list the tests which `make regress` with the same variables would run
 	@$(PYTEST) --collect-only -q --slow --sim $(SIM) --config $(CONFIG) --seed $(SEED) \

@@ -6,9 +6,9 @@
     python scripts/dse.py --scheduler tcp://10.0.0.5:8786    on the workers of a Dask scheduler
 
 Without --scheduler a Dask cluster of --workers local processes does the work. Any scheduler
-will do, also one that a job queue (dask-jobqueue) has started; its workers need this repository,
-scripts/requirements-lab.txt and the same --out and --cache folders, for instance on a network
-drive. A search that was stopped, killed or lost workers goes on where it was when it is started
+will do, also one that a job queue (dask-jobqueue) has started; its workers need this repository
+on their path, its optional packages and the same --out and --cache folders, for instance on a
+network drive. A search that was stopped, killed or lost workers goes on where it was when it is started
 again. Trials are in build/lab/dse/<study>, the front in build/lab/dse/<study>.json and, of the
 study of that name, build/lab/dse/front.json, which scripts/report.py draws.
 """
@@ -130,8 +130,8 @@ def main(argv: list[str] | None = None) -> int | str:
     args = parse(argv)
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        print(f"dse: missing packages: {', '.join(missing)}. Install with: python -m pip install "
-              "-r scripts/requirements-lab.txt", file=sys.stderr)
+        print(f"dse: missing packages: {', '.join(missing)}. Install with: scripts/setup.sh lab "
+              "torch dse", file=sys.stderr)
         return 2
     try:
         return search(args)

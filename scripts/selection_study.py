@@ -7,8 +7,8 @@
 For each length: which keys each rule keeps and what it loses, what every organisation of the lanes
 pays on the same selections, the hardware each needs, and a ranking at equal loss. Tables go to the
 terminal and to build/study/selection.md, all numbers to selection.json beside it. Layer 0 is left
-out: it is nearly flat and stays dense. Needs scripts/requirements-capture.txt; models and texts
-are fetched into build/capture as scripts/capture.py does.
+out: it is nearly flat and stays dense. Needs scripts/requirements-lab.txt; models and texts are
+fetched into build/capture once.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from models.config import Config  # noqa: E402
 from models.lab import organisations  # noqa: E402
 from models.lab.method import Call  # noqa: E402
 from models.lab.organisations import BLOCK, Measured, Organisation, Truth  # noqa: E402
+from models.nets.common import dense  # noqa: E402
+from models.nets.smollm2 import SmolLM2  # noqa: E402
+from models.nets.sources import NetError, read_text  # noqa: E402
 from scripts.bench import table  # noqa: E402
-from scripts.capture_models import MISSING, SmolLM2  # noqa: E402
-from scripts.capture_sources import read_text  # noqa: E402
 
 RADII = (4.5, 6.0, 8.0, 11.0)
 """Nats; the curve of every rule."""
@@ -78,11 +79,12 @@ def captured(length: int, layers: list[int], cache: Path) -> list[Call]:
     """The attention of some layers on the first ``length`` tokens of the novel."""
     model, calls = SmolLM2(cache), []
 
-    def visit(layer) -> None:
-        if layer.number in layers:
-            calls.append(Call(layer.q, layer.k, layer.v, True, layer.number, model.n_layers))
+    def attend(call: Call) -> np.ndarray:
+        if call.layer in layers:
+            calls.append(call)
+        return dense(call)
 
-    model.forward(model.encode(read_text("novel", cache), 0, length), visit)
+    model.forward(model.encode(read_text("novel", cache), 0, length), attend)
     return calls
 
 
@@ -236,8 +238,6 @@ def main(argv=None) -> int:
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "capture")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "study")
     args = parser.parse_args(argv)
-    if MISSING:
-        parser.error(f"{MISSING.name} is missing: pip install -r scripts/requirements-capture.txt")
     lengths = numbers(parser, "--lengths", args.lengths, 128, 8192)
     layers = numbers(parser, "--layers", args.layers, 1, 29)
     cfg = Config.from_name("paper")
@@ -245,7 +245,10 @@ def main(argv=None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     texts, saved = ["# Selection study, SmolLM2 on a novel"], {}
     for length in lengths:
-        total, calls = {}, captured(length, layers, args.cache)
+        try:
+            total, calls = {}, captured(length, layers, args.cache)
+        except NetError as error:
+            parser.error(str(error))
         count = [0]
 
         def done(length=length, count=count, calls=calls) -> None:

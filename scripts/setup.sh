@@ -3,7 +3,7 @@
 # Prepares .venv with everything the make targets use. Root is not needed; nothing outside the
 # repository changes, except that root gets Icarus Verilog installed through apt when it is missing.
 # Does nothing when the stamp file shows that this script and requirements.txt were already applied.
-# `setup.sh lab` also installs the packages of scripts/requirements-lab.txt.
+# Arguments lab, torch, dse also install the packages of scripts/requirements-<argument>.txt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ROOT=$PWD
@@ -16,29 +16,40 @@ die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
 WANT=$({ cat requirements.txt scripts/setup.sh; echo "$ROOT"; } | sha256sum | cut -d" " -f1)
 up_to_date() { [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$WANT" ] && [ -x "$VENV/bin/python" ]; }
-case "${1:-}" in ''|lab) EXTRA=${1:-} ;; *) die "no argument '$1': nothing, or lab" ;; esac
-LAB=scripts/requirements-lab.txt
-LAB_STAMP=$VENV/.setup-stamp-lab
-LAB_WANT=$({ cat "$LAB"; echo "$WANT"; } | sha256sum | cut -d" " -f1)
-lab_done() {
-    [ -z "$EXTRA" ] || { [ -f "$LAB_STAMP" ] && [ "$(cat "$LAB_STAMP")" = "$LAB_WANT" ]; }
+for extra in "$@"; do
+    case $extra in lab|torch|dse) ;; *) die "no argument '$extra', legal: lab, torch, dse" ;; esac
+done
+EXTRAS=("$@")
+extra_file() { echo "scripts/requirements-$1.txt"; }
+extra_want() { { cat "$(extra_file "$1")"; echo "$WANT"; } | sha256sum | cut -d" " -f1; }
+extra_done() {
+    local stamp=$STAMP-$1
+    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(extra_want "$1")" ]
 }
-install_lab() {
-    if lab_done; then return; fi
-    say "installing the Python packages of $LAB"
-    "$VENV/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt -r "$LAB" \
-        2>&1 | { grep -v '^WARNING: ' || true; } ||
-        die "pip could not install $LAB (is a package index reachable?)"
-    echo "$LAB_WANT" >"$LAB_STAMP"
+extras_done() {
+    local extra
+    for extra in "${EXTRAS[@]}"; do extra_done "$extra" || return 1; done
 }
-up_to_date && lab_done && exit 0
+install_extras() {
+    local extra file
+    for extra in "${EXTRAS[@]}"; do
+        if extra_done "$extra"; then continue; fi
+        file=$(extra_file "$extra")
+        say "installing the Python packages of $file"
+        "$VENV/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt -r "$file" \
+            2>&1 | { grep -v '^WARNING: ' || true; } ||
+            die "pip could not install $file (is a package index reachable?)"
+        extra_want "$extra" >"$STAMP-$extra"
+    done
+}
+up_to_date && extras_done && exit 0
 
 # Parallel callers wait here for the first one, then find its stamp.
 mkdir -p build
 exec 9>build/.setup.lock
 if command -v flock >/dev/null; then flock 9; fi
 if up_to_date; then
-    install_lab
+    install_extras
     exit 0
 fi
 
@@ -163,5 +174,5 @@ fi
 
 verilator --version | sed 's/^/setup: /'
 echo "$WANT" >"$STAMP"
-install_lab
+install_extras
 say "ready"

@@ -1,6 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the algorithm is worth: SOFA and its peers on trained models.
+"""What the algorithm is worth: SOFA and its peers on trained models (docs/lab.md).
 
-counts      operations and DRAM bytes, priced alike for all systems
-method      what every way to do attention has in common
+method      what every way to do attention has in common; counts: its operations and bytes
+sofa        this machine, and dense attention; lists: changed selections
+torch_sdpa  any of them behind PyTorch's function; masks: which masks it takes
+rules       predictors and selection rules in any combination
+complexity  the paper's three ideas in counted operations
+cycles      cycle model of the machine; pipeline, generation: its parts
+organisations   rows, lanes and tiles organised otherwise
+evaluate    whole models against themselves when dense; subjects: what each is measured by
+grid        which settings are evaluated; pool: processes; store: results by content
+curves, tables, figures, page, report, rowtypes   what the results show; published: the paper's
+explore     search of settings layer by layer
 """

@@ -68,8 +68,7 @@ def test_a_layer():
 @pytest.mark.parametrize("arguments, message", [
     (["--layers", "0"], r"--layers 0, legal: a list of numbers 1\.\.29"),
     (["--lengths", "1024,long"], r"--lengths 1024,long, legal: a list of numbers 128\.\.8192")])
-def test_illegal_options(arguments, message, capsys, monkeypatch):
-    monkeypatch.setattr(study, "MISSING", None)
+def test_illegal_options(arguments, message, capsys):
     with pytest.raises(SystemExit):
         study.main(arguments)
     assert re.search(message, capsys.readouterr().err)

@@ -10,7 +10,6 @@ the same selections. They go to the terminal and to build/bench/layers-<config>.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -18,10 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from models import rass, workloads  # noqa: E402
 from models.bounds import layer_bounds  # noqa: E402
-from models.config import Config  # noqa: E402
 from models.layer import traffic  # noqa: E402
-from scripts.bench import table  # noqa: E402
-from scripts.configs import CONFIGS  # noqa: E402
+from scripts.bench import guarded, machine, parser_of, table  # noqa: E402
 
 SETTINGS = (("quota 4", {"quota": 4}), ("quota 16, radius 6", {"quota": 16, "radius_nats": 6.0}))
 """Two sparsities: few keys a tile for every row; more, but only near the row's best, in nats."""
@@ -79,16 +76,12 @@ def schedules(result, cfg, slots):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--config", default="paper", choices=list(CONFIGS))
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
-                        help="override a Verilog parameter of the configuration")
+    parser = parser_of(__doc__)
     parser.add_argument("--layers", default="", help="only layers whose name contains this text")
     args = parser.parse_args(argv)
     from tb.system.simulate import Options, simulate
 
-    changes = {name: int(value) for name, value in (x.split("=") for x in args.set)}
-    cfg = Config.from_parameters({**CONFIGS[args.config], **changes})
+    cfg, changes = machine(args)
     runs = list(layers(cfg, args.layers))
     specs = [spec for *_, spec in runs]
     results = [spec.reference(cfg) for spec in specs]
@@ -146,4 +139,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main))

@@ -132,6 +132,18 @@ def layer_bounds(plan: LayerPlan, result: LayerResult, cfg: Config) -> tuple[int
     return prediction_bound(plan, cfg), attention
 
 
+def ordered_bound(plan: LayerPlan, result: LayerResult, cfg: Config) -> int:
+    """Cycles of both jobs when stages overlap within a block only: the largest part of each block,
+    one block after the other, and the weights of each KV head before its first block.
+
+    The rings hold a few tiles, so a head whose first block waits for generation cannot overlap
+    with the blocks after it, which wait for the formal path. layer_bounds takes it that they can.
+    """
+    blocks_ = block_bounds(result.stats, plan.job, cfg, plan)
+    return (prediction_bound(plan, cfg) + plan.kv_heads * weight_bound(plan, cfg)
+            + sum(b.measured for b in blocks_))
+
+
 def published_bound(plan: LayerPlan, result: LayerResult, cfg: Config) -> int:
     """Largest of the cycles that the SOFA paper's machine needs in each of its phases: keys of one
     head at a time, S/COLS * H; H/2 for K and V of a token on ROWS x 4 multipliers whatever the

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from models import workloads  # noqa: E402
 from models.bounds import job_bound  # noqa: E402
-from models.config import Config  # noqa: E402
+from models.config import Config, ConfigError  # noqa: E402
 from models.lab.cycles import job_cycles  # noqa: E402
 from scripts.configs import CONFIGS  # noqa: E402
 
@@ -63,19 +63,45 @@ def table(columns, rows):
     return "\n".join(lines + ["| " + " | ".join(map(str, r)) + " |" for r in rows])
 
 
-def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def parser_of(text):
+    """The arguments that choose the machine, for a script whose docstring is ``text``."""
+    parser = argparse.ArgumentParser(description=text.split("\n")[0])
     parser.add_argument("--config", default="paper", choices=list(CONFIGS))
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                        help="override a Verilog parameter of the configuration")
+    return parser
+
+
+def machine(args):
+    """(Config, changed Verilog parameters) of these arguments; ConfigError when not legal."""
+    changes = {}
+    for text in args.set:
+        name, _, value = text.partition("=")
+        if not value.isdigit():
+            raise ConfigError(f"--set {text}, legal: NAME=VALUE with a number as VALUE")
+        changes[name] = int(value)
+    return Config.from_parameters({**CONFIGS[args.config], **changes}), changes
+
+
+def guarded(main):
+    """Exit status of main(); a failure of set-up, build or simulation becomes one message."""
+    from tb.runner import BuildError, SimulationError
+
+    try:
+        return main()
+    except (BuildError, SimulationError, ConfigError) as exc:
+        return f"bench: {exc}"
+
+
+def main(argv=None):
+    parser = parser_of(__doc__)
     parser.add_argument("--quotas", default="4,8,16,64", help="keys a row takes from a tile")
     parser.add_argument("--radius", type=float, help="nats; default: none")
     parser.add_argument("--no-dense", action="store_true", help="leave out the dense runs")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
-                        help="override a Verilog parameter of the configuration")
     args = parser.parse_args(argv)
     from tb.system.simulate import JobSpec, Options, simulate
 
-    changes = {name: int(value) for name, value in (x.split("=") for x in args.set)}
-    cfg = Config.from_parameters({**CONFIGS[args.config], **changes})
+    cfg, changes = machine(args)
     quotas = sorted({min(int(x), cfg.BC_MAX) for x in args.quotas.split(",")})
     specs = []
     for name, q, k, v, causal in jobs(cfg):
@@ -132,4 +158,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main))

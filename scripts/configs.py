@@ -12,6 +12,7 @@ Parameters:
     BUS_BYTES  width of the memory bus, bytes per cycle
     KEYS_MAX   largest number of keys of a job
     K8_BUFS    tile buffers between fetch and prediction; the third hides memory latency
+    KV_BUFS    K and V buffers; with the third, KVGEN fills its groups from more phases
     KV_SLOTS   key slots of a K or V buffer; a tile with a larger union runs in phases
     H_MAX      largest model dimension, elements
     KG_TOK     tokens which KVGEN projects together
@@ -43,6 +44,7 @@ CONFIGS = {
                KV_SLOTS=16, H_MAX=1024, KG_TOK=2, WGT_WORDS=4608, ROPE_PAIRS=1),
         # The machine itself: Verilator, benchmarks, synthesis.
         Config("paper", ROWS=128, COLS=32, D_MAX=128, BC_MAX=64, BUS_BYTES=64, KEYS_MAX=4096,
-               K8_BUFS=3, KV_SLOTS=64, H_MAX=1024, KG_TOK=4, WGT_WORDS=768, ROPE_PAIRS=4),
+               K8_BUFS=3, KV_BUFS=3, KV_SLOTS=64, H_MAX=1024, KG_TOK=4, WGT_WORDS=768,
+               ROPE_PAIRS=4),
     )
 }

@@ -8,9 +8,9 @@
 Without --scheduler a Dask cluster of --workers local processes does the work. Any scheduler
 will do, also one that a job queue (dask-jobqueue) has started; its workers need this repository
 on their path, its optional packages and the same --out and --cache folders, for instance on a
-network drive. A search that was stopped, killed or lost workers goes on where it was when it is started
-again. Trials are in build/lab/dse/<study>, the front in build/lab/dse/<study>.json and, of the
-study of that name, build/lab/dse/front.json, which scripts/report.py draws.
+network drive. A search that was stopped or killed goes on where it was when it is started again.
+Trials are in build/lab/dse/<study>, what they found in build/lab/dse/<study>.json;
+scripts/report.py draws the study `front`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from models.nets.sources import NetError  # noqa: E402
-
 from models.config import ConfigError  # noqa: E402
 from models.lab import explore  # noqa: E402
 from models.lab.pool import THREADS  # noqa: E402
 from models.lab.store import StoreError, write_whole  # noqa: E402
 from models.lab.subjects import Case  # noqa: E402
+from models.nets.sources import NetError  # noqa: E402
 
 PACKAGES = ("optuna", "distributed", "torch", "scipy", "gguf", "tokenizers", "numba")
 LAYERS = 30

@@ -34,6 +34,9 @@ RESULTS_DIR = BUILD / "results"
 WAIVERS = ROOT / "tb" / "lint.vlt"
 INCLUDE_DIR = ROOT / "rtl" / "include"
 
+# The environment's own tools are found although its PATH was never activated.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
 # Where scripts/setup.sh unpacks the headers for FST waves when it may not install them.
 FST_PREFIX = ROOT / ".venv" / "fst" / "usr"
 if FST_PREFIX.is_dir():
@@ -174,8 +177,11 @@ def _command(cmd: list[str], cwd: Path, log: Path, quiet: bool = False) -> None:
     __tracebackhide__ = True
     # A make which started these tests must not pass its flags and job server on.
     env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
-    done = subprocess.run(cmd, cwd=cwd, env=env, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        done = subprocess.run(cmd, cwd=cwd, env=env, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    except FileNotFoundError:
+        raise BuildError(f"{cmd[0]} is not on PATH: `make env` sets it up") from None
     with open(log, "a") as handle:
         handle.write("$ " + shlex.join(cmd) + "\n" + done.stdout)
     if done.returncode or (quiet and done.stdout.strip()):

@@ -238,6 +238,8 @@ def test_counts_and_bounds_by_hand():
     # 3 pair steps of 8; Q 10, K and V 20, X and RT 30, weights 64 beats; 4 passes of 16 a token.
     assert bound.parts() == (0, 48, 48, 10 + 20 + 30 + 64, 5 * 4 * 16, 10 + 20 + 1)
     assert bound.measured == 320
+    # Weights, then the first block, which generates, then 3 steps of the second.
+    assert bounds.ordered_bound(z, got, TINY) == cycles + 64 + 320 + 24
     # X and RT 48 bytes a token, K and V 32, MACs 2 * 16 * 8 a token.
     assert layer.traffic(z, got, TINY) == {
         "on-demand": Traffic(5 * 256, weights + 5 * 48 + 5 * 32, 5 * 32 + 8),

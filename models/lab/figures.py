@@ -21,7 +21,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402 (the backend comes first)
 from matplotlib.figure import Figure  # noqa: E402
-from matplotlib.ticker import FuncFormatter, NullLocator  # noqa: E402
+from matplotlib.ticker import NullLocator  # noqa: E402
 
 from models.lab.curves import LOSSES, Point, percent  # noqa: E402
 
@@ -30,6 +30,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 MARKERS = "osD^vPX*"
 DASHES = ("-", "--", ":", "-.")
 """A curve is told apart by colour, marker and dashes, also where colours cannot be."""
+
+LEAST, MOST = 1e-6, 1000
 
 STYLE = {
     "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10, "axes.grid": True,
@@ -57,18 +59,20 @@ def legend(figure: Figure, axes) -> None:
     """The legend below the axes, where it hides nothing; the figure grows by its rows."""
     handles, labels = axes.get_legend_handles_labels()
     longest = max(map(len, labels), default=0)
-    columns = 3 if longest <= 13 else 2 if longest <= 22 else 1
+    columns = 3 if longest <= 13 else 2 if longest <= 24 else 1
     rows = -(-len(labels) // columns)
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + 0.2 * rows)
     figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
-def keep_axis(axes) -> None:
-    """Keep ratio in percent on a logarithmic axis."""
+def keep_axis(axes, least: float) -> None:
+    """Keep ratio in percent on a logarithmic axis that begins at or below ``least``."""
     axes.set_xscale("log")
-    ticks = (1, 2, 5, 10, 20, 50, 100)
-    axes.set_xticks(ticks, [str(t) for t in ticks])
+    ticks = [t for t in (20, 10, 5, 2, 1, 0.5, 0.2, 0.1) if t > least]
+    ticks = (*ticks, next((t for t in (20, 10, 5, 2, 1, 0.5, 0.2) if t <= least), 0.1), 50, 100)
+    axes.set_xlim(min(ticks), 112)
+    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("keep ratio, % of visible pairs")
 
@@ -84,21 +88,22 @@ def drawn(figure_of):
 
 @drawn
 def loss_against_keep(curves: Mapping[str, Sequence[Point]], unit: str) -> Figure:
-    """Curves of loss against keep ratio. unit "nat" is drawn as perplexity increase in percent,
-    with bars of one standard error and lines at the increases that the tables compare."""
+    """Curves of loss against keep ratio, with bars of one standard error. unit "nat" is drawn as
+    perplexity increase in percent, up to MOST, with lines at the increases that the tables compare;
+    other losses on a logarithmic axis from LEAST on."""
     figure, axes = start()
     language = unit == "nat"
     for number, (name, points) in enumerate(curves.items()):
         points = sorted(points, key=lambda p: p.keep)
-        loss = [percent(p.loss) if language else p.loss for p in points]
+        loss = [percent(p.loss) if language else max(p.loss, LEAST) for p in points]
         error = [100 * p.error if language else p.error for p in points]
         axes.errorbar([100 * p.keep for p in points], loss, yerr=error, label=name,
                       elinewidth=0.8, **looks(number))
     if language:
         axes.set_yscale("symlog", linthresh=1)
-        axes.set_ylim(bottom=-1)
+        top = min(axes.get_ylim()[1], MOST)
+        axes.set_ylim(-1, top)
         ticks = (-0.5, 0, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-        top = axes.get_ylim()[1]
         ticks = [t for t in ticks if t <= top]
         axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
         for limit in LOSSES:
@@ -108,7 +113,7 @@ def loss_against_keep(curves: Mapping[str, Sequence[Point]], unit: str) -> Figur
         axes.set_yscale("log")
         axes.set_ylabel(f"loss, {unit}")
     axes.yaxis.set_minor_locator(NullLocator())
-    keep_axis(axes)
+    keep_axis(axes, min((100 * p.keep for ps in curves.values() for p in ps), default=1))
     legend(figure, axes)
     return figure
 
@@ -202,8 +207,3 @@ def inline(svg: str, name: str) -> str:
     body = body.replace("url(#", f"url(#{name}-")
     body = body.replace("#000000", "currentColor")
     return body.replace("<svg", f'<svg role="img" aria-label="{name}"', 1)
-
-
-def share_ticks(axes) -> None:
-    """Ticks of a share between 0 and 1 as percents."""
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}"))

@@ -37,6 +37,9 @@ tiles of 64 keys, radius and quota, layer 0 dense."""
 FRAMED = Case("whisper", "voice", FRAMES * SECONDS)
 """The case of whisper."""
 
+DENSE_PEERS = ("flash", "ibert")
+"""Systems that use every visible pair."""
+
 BLIND = ("lightglue",)
 """Nets whose Calls do not say where keys come from: no prediction from X."""
 
@@ -171,9 +174,8 @@ def grids(scale: Scale) -> tuple[list[Series], list[RowTask]]:
         add(name, "rule", spread(settings, scale.points and scale.points + 2), scale.main)
     add(DENSE, "reference", [Dense()], scale.main)
     for name, kind in PEERS.items():
-        sweep = kind.sweep()
-        group = "peer" if len(sweep) > 1 else "reference"
-        add(name, group, spread(sweep, scale.points), scale.main)
+        group = "reference" if name in DENSE_PEERS else "peer"
+        add(name, group, spread(kind.sweep(), scale.points), scale.main)
     for name, settings in predictors().items():
         add(name, "predictor", spread(settings, scale.points), scale.side)
     for name, settings in options().items():

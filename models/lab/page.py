@@ -34,7 +34,7 @@ nav ol { margin: .2rem 0; padding-left: 1.4rem; columns: 18rem; }
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); }
 figure { margin: 0; padding: .8rem; border: 1px solid var(--line); border-radius: .5rem;
   min-width: 0; }
-figure svg { display: block; width: 100%; max-width: 40rem; height: auto; margin: 0 auto; }
+figure svg { display: block; width: 100%; max-width: 36rem; height: auto; margin: 0 auto; }
 figure svg text { fill: currentColor; }
 figcaption { font-size: .9rem; color: var(--soft); margin-top: .5rem; }
 .scroll { overflow-x: auto; margin: .6rem 0; }

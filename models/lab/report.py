@@ -63,7 +63,7 @@ class Report:
         unit = SUBJECTS[where[0]].unit
         texts = sorted({r["case"]["text"] for ps in chosen.values() for p in ps for r in p.results})
         caption = (f"{where[0]}, S = {where[1]}, {', '.join(Path(t).name for t in texts)}. Every "
-                   "marker is one setting in all layers.")
+                   "marker is one setting in all layers; bars: one standard error.")
         data = [(series, settings_table(points), "\n".join(map(setting_text, points)))
                 for series, points in chosen.items()]
         return self.plot(f"{name}-{where[0]}-{where[1]}", title, caption,
@@ -128,9 +128,13 @@ class Report:
                                  f"{100 * (share[0] + share[1]):.1f} %", f"{100 * found:.1f} %"])
         if not bars:
             return []
-        about = (
-            f"<p>{escape(' '.join(rowtypes.__doc__.split('Ours,')[1].split()))}</p>"
-            .replace("<p>for", "<p>Our test, for"))
+        about = paragraphs(
+            f"Our test of a row's type, for rows with at least {rowtypes.MIN_KEYS} visible keys, "
+            f"cut into {rowtypes.SEGMENTS} segments. I: the largest 1/{rowtypes.DOMINANT} of the "
+            "row's keys hold half of its softmax. II: not I, and when each segment gives its "
+            f"largest {rowtypes.SHARE:.0%} of keys, at least {rowtypes.EVEN:.0%} of the row's "
+            f"largest {rowtypes.SHARE:.0%} are among them. III: the others. The paper names the "
+            "types without a test; segments and share are those of its example.")
         plot = self.plot(
             "row-types", "Row types", "Rows of all layers and heads of the dense models; the line "
             "is the paper's share of types I and II.",

@@ -234,7 +234,7 @@ def test_hardware_by_hand():
     """Multiplexers of four lanes a row, and what every change adds."""
     base = hardware(Organisation(), PAPER)
     assert base.mux == 128 * 4 * 16 * 63 + 4096 * 11 * 4
-    assert base.buffer == 4 * 64 * 128 * 16 + 4 * 128 * 64 * 7
+    assert base.buffer == 6 * 64 * 128 * 16 + 4 * 128 * 64 * 7
     shared = hardware(Organisation(share=8), PAPER)
     assert shared.mux - base.mux == 256 * 16 * 7 + 128 * 26 * 16
     assert shared.logic - base.logic == 128 * 26 * 14

@@ -106,7 +106,7 @@ def test_fill_of_one_tile():
 
 
 def test_slower_memory_is_not_faster():
-    """Latency shows in the fill at least, where the first keys and the first K follow each other."""
+    """Latency shows in the fill at least: the first keys, then the first K."""
     work = even_work(3, 6, 64, 4, 40)
     times = [layer_cycles(work, job(), PAPER, Memory(latency)).total for latency in (1, 50, 400)]
     assert times == sorted(times) and times[2] > times[0] + 1.5 * 399

@@ -4,7 +4,7 @@
     python scripts/evaluate.py                        the default grid, within an hour on two cores
     python scripts/evaluate.py --grid full            more texts, lengths and settings
     python scripts/evaluate.py --list                 what there is and what is missing
-    python scripts/evaluate.py --net smollm2 --only spatten,'SOFA, radius'
+    python scripts/evaluate.py --net smollm2 --only spatten --only 'SOFA*'
     python scripts/evaluate.py --method sofa --set quota=12 --set radius_nats=5.5 --length 512
 
 Results are found by content, see models/lab/store.py and docs/lab.md. Needs the packages of
@@ -16,7 +16,8 @@ from __future__ import annotations
 import argparse
 import ast
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,7 +41,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--grid", choices=list(GRIDS), default="default")
-    parser.add_argument("--only", help="comma-separated parts of names of series")
+    parser.add_argument("--only", action="append", metavar="PATTERN",
+                        help="series by name, * and ? allowed (may be repeated)")
     parser.add_argument("--net", help=f"comma-separated nets: {', '.join(SUBJECTS)}")
     parser.add_argument("--length", type=int, help="only inputs of that length")
     parser.add_argument("--method", help=f"one setting instead of a grid: {', '.join(METHODS)}")
@@ -103,9 +105,9 @@ def wanted(options: argparse.Namespace) -> tuple[list[Series], list[RowTask]]:
     def chosen(case: Case) -> bool:
         return case.net in nets and options.length in (None, case.length)
 
-    parts = options.only.split(",") if options.only else [""]
-    series = [Series(s.name, s.group, s.settings, tuple(filter(chosen, s.cases)))
-              for s in series if any(part in s.name for part in parts)]
+    only = options.only or ["*"]
+    series = [replace(s, cases=tuple(filter(chosen, s.cases)))
+              for s in series if any(fnmatchcase(s.name, pattern) for pattern in only)]
     series = [s for s in series if s.cases]
     rows = [] if options.only else [r for r in rows if chosen(r.case)]
     if not series and not rows:
@@ -134,18 +136,26 @@ def importable(name: str) -> bool:
     return find_spec(name) is not None
 
 
-def measure(tasks: list, options: argparse.Namespace, what: str) -> list[tuple[object, Failure]]:
-    """Run tasks with a progress bar; the ones that failed."""
+def measure(tasks: list, bench: Bench, options: argparse.Namespace) -> dict[str, Failure]:
+    """Run tasks, and before them the dense passes that they need, with progress bars; what failed,
+    by key."""
     from tqdm import tqdm
 
-    jobs = [(task, options.cache, options.out / "results") for task in tasks]
-    failed = []
-    with tqdm(total=len(jobs), desc=what, unit="run", disable=None, smoothing=0.05) as bar:
-        for (task, *_), outcome in run(work, jobs, options.jobs):
-            if isinstance(outcome, Failure):
-                failed.append((task, outcome))
-                tqdm.write(f"{name_of(task)}: {outcome.reason}", file=sys.stderr)
-            bar.update()
+    cases = list(dict.fromkeys(t.case for t in tasks))
+    prepare(cases, options.cache)
+    dense = [c for c in cases if bench.store.get_arrays(digest(bench.case_key(c))) is None]
+    failed = {}
+    # Longest first, so that the processes end together; a case at a time, for what they keep of it.
+    tasks = sorted(tasks, key=lambda t: (-t.case.length, str(t.case)))
+    for what, todo in (("dense", dense), ("evaluate", tasks)):
+        jobs = [(task, options.cache, options.out / "results") for task in todo]
+        with tqdm(total=len(jobs), desc=what, unit="run", disable=None, smoothing=0.05) as bar:
+            for (task, *_), outcome in run(work, jobs, options.jobs):
+                if isinstance(outcome, Failure):
+                    tqdm.write(f"{name_of(task)}: {outcome.reason}", file=sys.stderr)
+                    if what == "evaluate":
+                        failed[bench.key(task)] = outcome
+                bar.update()
     return failed
 
 
@@ -162,26 +172,19 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         series, rows = wanted(options)
         bench = Bench(options.cache, Store(options.out / "results"))
-        tasks = [t for s in series for t in s.tasks()] + rows
-        # The same setting may stand in two series.
-        missing = {}
-        for task in tasks:
-            key = bench.key(task)
-            if bench.store.get(key) is None:
-                missing[key] = task
-        todo = sorted(missing.values(), key=lambda t: (-t.case.length, str(t.case)))
-        print(f"{len(tasks)} results, {len(todo)} missing", flush=True)
+        failed: dict[str, Failure] = {}
+        while True:
+            got = gather(bench, series, rows)
+            # The same setting may stand in two series.
+            todo = {key: task for task in got.missing if (key := bench.key(task)) not in failed}
+            print(f"{got.done} results, {len(todo)} to measure", flush=True)
+            if options.list or not todo:
+                break
+            failed |= measure(list(todo.values()), bench, options)
         if options.list:
-            for task in todo:
+            for task in todo.values():
                 print(f"missing: {name_of(task)}")
             return 0
-        failed = []
-        if todo:
-            cases = list(dict.fromkeys(t.case for t in todo))
-            prepare(cases, options.cache)
-            dense = [c for c in cases if bench.store.get_arrays(digest(bench.case_key(c))) is None]
-            failed = measure(dense, options, "dense") + measure(todo, options, "evaluate")
-        got = gather(bench, series, rows)
     except KeyboardInterrupt:
         print("evaluate.py: stopped; finished results are kept", file=sys.stderr)
         return 130
@@ -195,7 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
     elif got.wheres("smollm2"):
         print(f"\n{markdown(keep_table(got))}")
     if failed:
-        print(f"evaluate.py: {len(failed)} of {len(todo)} failed, see above", file=sys.stderr)
+        print(f"evaluate.py: {len(failed)} failed, see above", file=sys.stderr)
     return 1 if failed else 0
 
 

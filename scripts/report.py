@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         bench = Bench(options.cache, Store(options.out / "results"))
         got = gather(bench, *grids(GRIDS[options.grid]))
         page = build(got, options.out, command)
-        print(f"{page}: {got.done} of {got.total} results")
+        print(f"{page}: {got.done} results, {len(got.missing)} missing")
         if not options.check:
             return 0
         faults = check(page)

@@ -72,12 +72,11 @@ def row_quality(call: Call, selected: np.ndarray) -> tuple[float, int, float, in
     chosen = selected[:, rows]
     p = np.exp(score - score.max(axis=-1, keepdims=True))
     mass = np.where(chosen, p, 0).sum(axis=-1) / p.sum(axis=-1)
-    # rank[..., j]: how many keys of the row come before key j; ties: the lower index first.
-    order = np.argsort(-score, axis=-1, kind="stable")
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.broadcast_to(np.arange(keys), order.shape), axis=-1)
     wanted = chosen.sum(axis=-1)
-    found = (chosen & (rank < wanted[..., None])).sum(axis=-1)
+    # The wanted-th largest score of each row; a row that wants none has no bound to meet.
+    place = np.minimum(keys - wanted, keys - 1)[..., None]
+    bound = np.take_along_axis(np.sort(score, axis=-1), place, axis=-1)
+    found = np.minimum((chosen & (score >= bound)).sum(axis=-1), wanted)
     some = wanted > 0
     recall = float((found[some] / wanted[some]).sum())
     return recall, int(some.sum()), float(mass.sum()), mass.size

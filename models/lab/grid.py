@@ -4,8 +4,8 @@
     series, rows = grids(GRIDS["default"])
 
 quick     a few settings of every group on short inputs: minutes, to see that all works
-default   within an hour on two cores: every rule, peer and option on SmolLM2 with S = 1024, rules
-          and peers also with S = 2048 and on the other nets
+default   within an hour on two cores: every rule, peer and option on SmolLM2 with S = 1024, peers
+          and some rules also with S = 2048, rules and peers on the other nets
 full      all sweeps whole, four texts, S = 512 to 2048
 """
 
@@ -40,6 +40,9 @@ FRAMED = Case("whisper", "voice", FRAMES * SECONDS)
 DENSE_PEERS = ("flash", "ibert")
 """Systems that use every visible pair."""
 
+LONG = (OURS, "SOFA, two phases", "SOFA, two-term", "radius, exact", "top-k, exact, 32+ keys")
+"""Rules that the default grid also runs on the longest inputs."""
+
 BLIND = ("lightglue",)
 """Nets whose Calls do not say where keys come from: no prediction from X."""
 
@@ -48,12 +51,15 @@ BLIND = ("lightglue",)
 class Scale:
     """How much of everything a grid has.
 
-    points     settings of a sweep, spread over it; None: all
-    main       cases of rules and peers; side: of all other groups; rows: of the row types
+    points     settings of a sweep to begin with, see Series.start; refine: go on from them
+    main       cases of all rules and peers; long: of peers and of the rules in LONG
+    side       cases of all other groups; rows: of the row types
     """
 
     points: int | None
+    refine: bool
     main: tuple[Case, ...]
+    long: tuple[Case, ...]
     side: tuple[Case, ...]
     rows: tuple[Case, ...]
 
@@ -64,26 +70,22 @@ def cases(net: str, texts: Iterable[str], *lengths: int) -> tuple[Case, ...]:
 
 
 LM = "smollm2"
-OTHERS = (*cases("minilm", ("novel", "code"), 256), FRAMED, Case("lightglue", "photos", 1024))
+GLUE = Case("lightglue", "photos", 1024)
 GRIDS = {
-    "quick": Scale(2, cases(LM, ("novel",), 256) + cases("minilm", ("novel",), 128),
+    "quick": Scale(2, False, cases(LM, ("novel",), 256) + cases("minilm", ("novel",), 128), (),
                    cases(LM, ("novel",), 256), cases(LM, ("novel",), 512)),
-    "default": Scale(5, cases(LM, ("novel", "code"), 1024) + cases(LM, ("novel",), 2048) + OTHERS,
-                     cases(LM, ("novel", "code"), 1024),
-                     cases(LM, ("novel", "code"), 1024, 2048) + OTHERS[2:]),
-    "full": Scale(None, cases(LM, TEXTS, 512, 1024, 2048) + cases("minilm", TEXTS, 128, 256, 512)
-                  + (FRAMED, Case("lightglue", "photos", 2048)),
-                  cases(LM, TEXTS, 1024, 2048) + OTHERS,
+    "default": Scale(3, True, cases(LM, ("novel", "code"), 1024)
+                     + cases("minilm", ("novel",), 256) + (FRAMED, GLUE),
+                     cases(LM, ("novel",), 2048), cases(LM, ("novel", "code"), 1024),
+                     cases(LM, ("novel", "code"), 1024) + cases(LM, ("novel",), 2048)
+                     + (FRAMED, GLUE)),
+    "full": Scale(None, False, cases(LM, TEXTS, 512, 1024, 2048)
+                  + cases("minilm", TEXTS, 128, 256, 512)
+                  + (FRAMED, Case("lightglue", "photos", 2048)), (),
+                  cases(LM, TEXTS, 1024, 2048) + cases("minilm", TEXTS, 256) + (FRAMED, GLUE),
                   cases(LM, TEXTS, 512, 1024, 2048) + cases("minilm", TEXTS, 512)
                   + (FRAMED, Case("lightglue", "photos", 2048))),
 }
-
-
-def spread(settings: list, points: int | None) -> list:
-    """That many of a list, its ends among them, as evenly as can be; None: all."""
-    if points is None or points >= len(settings):
-        return list(settings)
-    return [settings[round(i * (len(settings) - 1) / (points - 1))] for i in range(points)]
 
 
 def label(method: Method) -> str:
@@ -99,7 +101,8 @@ def sofas(pairs, **others) -> list[Method]:
     return [Sofa(quota=quota, radius_nats=radius, **others) for quota, radius in pairs]
 
 
-BOTH = ((24, 7.0), (16, 7.0), (16, 6.0), (12, 6.0), (12, 5.0), (8, 5.0), (6, 5.0))
+BOTH = ((32, 8.0), (24, 7.0), (20, 7.0), (16, 7.0), (16, 6.0), (12, 6.0), (12, 5.0), (8, 5.0),
+        (6, 5.0))
 """(quota of 64, radius in nats) from dense to sparse."""
 FEW = ((24, 7.0), (16, 6.0), (12, 5.0), (8, 5.0))
 
@@ -109,22 +112,24 @@ def rules() -> dict[str, list[Method]]:
     first = {"dense_layers": (0,)}
     return {
         OURS: sofas(BOTH, **first),
-        "SOFA, two phases": sofas(BOTH[1:], phases=2, **first),
-        "SOFA, two-term": sofas(BOTH[1:], snap="two-term", **first),
-        "SOFA, layer 0 sparse": sofas(BOTH[:6]),
-        "SOFA, radius only": sofas(((64, r) for r in (7.0, 6.0, 5.5, 5.0, 4.0)), **first),
-        "SOFA, quota only": sofas(((q, None) for q in (24, 20, 16, 12, 8)), **first),
-        "top-k, exact": [Rule(share=s) for s in (0.5, 0.4, 0.3, 0.2, 0.1)],
+        "SOFA, two phases": sofas(BOTH, phases=2, **first),
+        "SOFA, two-term": sofas(BOTH, snap="two-term", **first),
+        "SOFA, layer 0 sparse": sofas(BOTH),
+        "SOFA, radius only": sofas(((64, r) for r in (8.0, 7.0, 6.0, 5.5, 5.0, 4.0)),
+                                   **first),
+        "SOFA, quota only": sofas(((q, None) for q in (32, 24, 20, 16, 12, 8, 6)),
+                                  **first),
+        "top-k, exact": [Rule(share=s) for s in (0.6, 0.5, 0.4, 0.3, 0.2, 0.1)],
         "top-k, exact, 32+ keys": [
-            Rule(share=s, min_keys=32) for s in (0.3, 0.2, 0.1, 0.05, 0.02)],
-        "radius, exact": [Rule(radius_nats=r) for r in (7.0, 6.0, 5.5, 5.0, 4.0)],
+            Rule(share=s, min_keys=32) for s in (0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.02)],
+        "radius, exact": [Rule(radius_nats=r) for r in (8.0, 7.0, 6.0, 5.5, 5.0, 4.5, 4.0)],
     }
 
 
 def predictors() -> dict[str, list[Method]]:
     """Every predictor with the same rule, a radius below the row's best score."""
     return {f"{name}, radius": [
-        Rule(predictor=name, radius_nats=r) for r in (7.0, 6.0, 5.0, 4.0)]
+        Rule(predictor=name, radius_nats=r) for r in (8.0, 7.0, 6.0, 5.0, 4.0)]
         for name in PREDICTORS if name != "exact"}
 
 
@@ -164,23 +169,25 @@ def grids(scale: Scale) -> tuple[list[Series], list[RowTask]]:
     """Series of all groups, and the row types."""
     made = []
 
-    def add(name: str, group: str, settings: list, where: tuple[Case, ...]) -> None:
+    def add(name: str, group: str, settings: list, where: tuple[Case, ...],
+            whole: bool = False) -> None:
         settings = [s if isinstance(s, tuple) else (label(s), s) for s in settings]
         where = tuple(c for c in where
                       if c.net not in BLIND or not any(needs_x(m) for _, m in settings))
-        made.append(Series(name, group, tuple(settings), where))
+        made.append(Series(name, group, tuple(settings), where,
+                           None if whole else scale.points, scale.refine))
 
     for name, settings in rules().items():
-        add(name, "rule", spread(settings, scale.points and scale.points + 2), scale.main)
-    add(DENSE, "reference", [Dense()], scale.main)
+        add(name, "rule", settings, scale.main + (scale.long if name in LONG else ()))
+    add(DENSE, "reference", [Dense()], scale.main + scale.long)
     for name, kind in PEERS.items():
         group = "reference" if name in DENSE_PEERS else "peer"
-        add(name, group, spread(kind.sweep(), scale.points), scale.main)
+        add(name, group, kind.sweep(), scale.main + scale.long)
     for name, settings in predictors().items():
-        add(name, "predictor", spread(settings, scale.points), scale.side)
+        add(name, "predictor", settings, scale.side)
     for name, settings in options().items():
-        add(name, "option", spread(settings, scale.points), scale.side)
+        add(name, "option", settings, scale.side)
     for name, settings in widths().items():
         language = tuple(c for c in scale.side if c.net == LM)
-        add(name, "width", spread(settings, scale.points), language[:1])
+        add(name, "width", settings, language[:1], whole=scale.points != 2)
     return made, [RowTask(case) for case in scale.rows]

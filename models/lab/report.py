@@ -240,9 +240,9 @@ def build(got: Gathered, folder: Path, command: str) -> Path:
     lead = paragraphs(
         "Trained models run with SOFA's arithmetic, and with that of the systems it is compared "
         "with, in every attention of every layer. Nothing is fine-tuned.")
-    if got.done < got.total:
-        lead += (f"<p class='note'>{got.total - got.done} of {got.total} results of this grid are "
-                 f"missing: <code>{escape(command)}</code> measures them.</p>")
+    if got.missing:
+        lead += (f"<p class='note'>{len(got.missing)} results of this grid are missing or more: "
+                 f"<code>{escape(command)}</code> measures them.</p>")
     page = Page("What the algorithm is worth", lead)
 
     def section(anchor: str, heading: str, make: Callable[[], list]) -> None:

@@ -26,18 +26,17 @@ class Series:
     group     figure that it belongs to
     settings  (label, method)
     cases     results of one net and length are pooled over the texts
-    unit      x axis of figures against a width, else ""
+    start     settings to begin with, spread over all; None: all
+    refine    go on with settings between two neighbours that a loss of LOSSES lies between; for
+              nets whose loss is in nats
     """
 
     name: str
     group: str
     settings: tuple[tuple[str, Method], ...]
     cases: tuple[Case, ...]
-
-    def tasks(self) -> list[Task]:
-        """Every setting on every case."""
-        return [Task(self.name, method, case, label)
-                for case in self.cases for label, method in self.settings]
+    start: int | None = None
+    refine: bool = False
 
 
 Where = tuple[str, int]
@@ -51,14 +50,15 @@ class Gathered:
     curves   (net, length) -> series -> points; a point is left out until all its texts are there
     groups   series -> group
     rows     results of models.lab.evaluate.RowTask
-    done, total   results that are there / that the grid wants
+    missing  tasks of the grid without a result: the settings to begin with, or the next ones
+    done     results that are there
     """
 
     curves: dict[Where, dict[str, list[Point]]] = field(default_factory=dict)
     groups: dict[str, str] = field(default_factory=dict)
     rows: list[dict] = field(default_factory=list)
+    missing: list[Task | RowTask] = field(default_factory=list)
     done: int = 0
-    total: int = 0
 
     def group(self, where: Where, *groups: str) -> dict[str, list[Point]]:
         """Curves of some groups that have a point."""
@@ -70,28 +70,66 @@ class Gathered:
         return sorted(w for w in self.curves if w[0] == net and any(self.curves[w].values()))
 
 
+def spread(number: int, points: int | None) -> list[int]:
+    """That many of 0 .. number - 1, the ends among them, as evenly as can be; None: all."""
+    if points is None or points >= number:
+        return list(range(number))
+    return [round(i * (number - 1) / (points - 1)) for i in range(points)]
+
+
+def between(losses: dict[int, float], limits: Iterable[float] = LOSSES) -> list[int]:
+    """Settings to look at next: the middle of each gap in which the loss passes a limit. losses:
+    number of a setting, from dense to sparse -> loss, in the unit of the limits."""
+    known = sorted(losses)
+    found = set()
+    for limit in limits:
+        within = [i for i in known if losses[i] <= limit]
+        beyond = [i for i in known if within and i > within[-1]]
+        if beyond and beyond[0] - within[-1] > 1:
+            found.add((within[-1] + beyond[0]) // 2)
+    return sorted(found)
+
+
 def gather(bench: Bench, grid: Iterable[Series], rows: Iterable[RowTask] = ()) -> Gathered:
-    """Read what the store holds of a grid."""
+    """Read what the store holds of a grid, and say what is missing."""
     got = Gathered()
     for series in grid:
         got.groups[series.name] = series.group
         for where in dict.fromkeys((c.net, c.length) for c in series.cases):
-            cases = [c for c in series.cases if (c.net, c.length) == where]
             points = got.curves.setdefault(where, {}).setdefault(series.name, [])
-            for label, method in series.settings:
-                found = [bench.store.get(bench.key(Task(series.name, method, case)))
-                         for case in cases]
-                got.total += len(found)
-                got.done += len(found) - found.count(None)
-                if None not in found:
-                    points.append(pool(found, label))
+            points += gather_curve(bench, series, where, got)
     for task in rows:
         found = bench.store.get(bench.key(task))
-        got.total += 1
-        if found is not None:
+        if found is None:
+            got.missing.append(task)
+        else:
             got.done += 1
             got.rows.append(found)
     return got
+
+
+def gather_curve(bench: Bench, series: Series, where: Where, got: Gathered) -> list[Point]:
+    """Points of a series; adds to got.done and got.missing."""
+    cases = [c for c in series.cases if (c.net, c.length) == where]
+    points: dict[int, Point] = {}
+    wanted = spread(len(series.settings), series.start)
+    while wanted:
+        complete = True
+        for number in wanted:
+            label, method = series.settings[number]
+            tasks = [Task(series.name, method, case, label) for case in cases]
+            found = [bench.store.get(bench.key(task)) for task in tasks]
+            lacking = [t for t, f in zip(tasks, found, strict=True) if f is None]
+            got.missing += lacking
+            got.done += len(tasks) - len(lacking)
+            if lacking:
+                complete = False
+            else:
+                points[number] = pool(found, label)
+        wanted = []
+        if complete and series.refine and bench.subjects[where[0]].unit == "nat":
+            wanted = between({i: percent(p.loss) for i, p in points.items()})
+    return [points[i] for i in sorted(points)]
 
 
 def markdown(table: Table) -> str:

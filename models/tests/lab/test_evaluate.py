@@ -359,16 +359,35 @@ def test_a_grid_gathers_what_is_there(tmp_path):
     cases = (CASE, Case("fake", "other", 64))
     grid = [Series("nearest", "rule", tuple((str(w), Nearest(w)) for w in (64, 8, 1)), cases)]
     b = bench(tmp_path)
-    for t in grid[0].tasks()[:4]:
-        b.result(t)
+    for case, width in ((0, 64), (0, 8), (0, 1), (1, 64)):
+        b.result(Task("any", Nearest(width), cases[case]))
     got = gather(b, grid)
-    assert (got.done, got.total) == (4, 6)
+    assert got.done == 4 and [(t.case.text, t.label) for t in got.missing] == [
+        ("other", "8"), ("other", "1")]
     # Only the first setting has both texts.
     [point] = got.curves["fake", 64]["nearest"]
     assert point.label == "64" and point.keep == 1.0 and len(point.results) == 2
     header, rows = keep_table(got, "fake")
     assert header[:2] == ["rule", "S = 64: +0.5 %"]
     assert rows == [["nearest", "<= 100.0 %", "<= 100.0 %", "<= 100.0 %"]]
+
+
+def test_a_grid_goes_on_where_the_loss_is_passed(tmp_path):
+    """Begins with the ends and the middle, then halves the gaps around the losses."""
+    grid = [Series("nearest", "rule", tuple((str(w), Nearest(w)) for w in range(64, 0, -1)),
+                   (CASE,), start=3, refine=True)]
+    b, rounds = bench(tmp_path), []
+    while (got := gather(b, grid)).missing:
+        rounds.append([int(t.label) for t in got.missing])
+        for t in got.missing:
+            b.result(t)
+    assert rounds[0] == [64, 32, 1] and len(rounds) > 3
+    points = got.curves["fake", 64]["nearest"]
+    loss = {int(p.label): percent(p.loss) for p in points}
+    for limit in (0.5, 1, 2):
+        # The widths beside each loss are neighbours, so no other setting could say more.
+        assert min(w for w in loss if loss[w] <= limit) - 1 in loss
+    assert got.done == len(points) == sum(map(len, rounds)) < 30
 
 
 @pytest.mark.parametrize("arguments, message", [

@@ -10,11 +10,18 @@ import pytest
 from models.lab import figures, report
 from models.lab.counts import Counts
 from models.lab.curves import Point
-from models.lab.grid import DENSE, GRIDS, METHODS, OURS, grids, label, spread
+from models.lab.grid import DENSE, GRIDS, METHODS, OURS, grids, label
 from models.lab.page import Page, table_html
 from models.lab.sofa import Sofa
 from models.lab.store import StoreError
-from models.lab.tables import Gathered, keep_table, published_table, same_tensors
+from models.lab.tables import (
+    Gathered,
+    between,
+    keep_table,
+    published_table,
+    same_tensors,
+    spread,
+)
 from scripts import browser
 
 WHERE = ("smollm2", 1024)
@@ -47,7 +54,7 @@ def got():
              "types": [[[60, 30, 10], [20, 70, 10]], [[60, 35, 5], [20, 80, 0]]],
              "found": [[90.0, 95.0], [96.0, 98.0]]}]
     other = {OURS: curve(net="minilm")}
-    return Gathered({WHERE: curves, ("minilm", 256): other}, names, rows, 40, 42)
+    return Gathered({WHERE: curves, ("minilm", 256): other}, names, rows, [None] * 2, 40)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +115,7 @@ def test_page_holds_every_figure_with_its_command_and_settings(page):
         assert (page.parent / "figures" / f"{name}.png").stat().st_size > 1000
         tree.parse(page.parent / "figures" / f"{name}.svg")
         tree.fromstring(figure[figure.index("<svg"):figure.index("</svg>") + 6])
-    assert "2 of 42 results of this grid are missing" in text
+    assert "2 results of this grid are missing" in text
     assert '{&quot;class&quot;: &quot;a&lt;b&gt;&quot;}' in text
     assert "http" not in re.sub(r'xmlns(:xlink)?="[^"]*"', "", text)
     assert text.count("<script") == 0
@@ -123,8 +130,8 @@ def test_ids_are_unique_and_references_lead_somewhere(page):
 
 
 def test_an_empty_grid_makes_a_page(tmp_path):
-    text = report.build(Gathered(total=5), tmp_path, "make evaluate").read_text()
-    assert "5 of 5 results" in text and text.count("No results yet.") == 7
+    text = report.build(Gathered(missing=[None] * 5), tmp_path, "make evaluate").read_text()
+    assert "5 results of this grid" in text and text.count("No results yet.") == 7
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"trials": [], "front": [], "x": "a"}'])
@@ -186,8 +193,16 @@ def test_tables_and_texts_are_escaped():
 
 
 def test_spread_keeps_the_ends():
-    assert spread(list(range(9)), 5) == [0, 2, 4, 6, 8]
-    assert spread([1, 2], 5) == spread([1, 2], None) == [1, 2]
+    assert spread(9, 5) == [0, 2, 4, 6, 8]
+    assert spread(2, 5) == spread(2, None) == [0, 1]
+
+
+def test_between_halves_the_gaps_in_which_a_loss_is_passed():
+    # 0.5 and 1 % are passed between 0 and 4, 2 % between 4 and 8.
+    assert between({0: 0.1, 4: 1.5, 8: 30.0}) == [2, 6]
+    assert between({0: 0.1, 2: 0.7, 3: 1.1, 4: 1.5, 6: 4.0, 8: 30.0}) == [1, 5]
+    assert between({0: 0.1, 1: 1.0, 2: 2.1, 8: 30.0}) == []  # neighbours already
+    assert between({0: 3.0, 8: 30.0}) == between({0: 0.0, 8: 0.4}) == []  # never, always
 
 
 def test_labels_name_what_differs():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the algorithm is worth: SOFA and its peers on trained models (docs/lab.md).
+"""What the algorithm is worth: SOFA and its peers on trained models (docs/lab.md, docs/costs.md).
 
 method      what every way to do attention has in common; counts: its operations and bytes
 sofa        this machine, and dense attention; lists: changed selections

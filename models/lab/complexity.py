@@ -336,7 +336,7 @@ def predictor_recall(call: Call, keep: float = 0.1, cfg: Config | None = None) -
 
 
 def report() -> str:
-    """The tables of docs/lab.md, made from the committed cases."""
+    """The tables of docs/costs.md, made from the committed cases."""
     from models import workloads
 
     cases = [(name, workloads.load_case(name), h) for name, h in (

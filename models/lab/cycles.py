@@ -7,7 +7,7 @@
 
 The rows of a block are in lockstep, so a tile costs what its greediest row costs; tiles wait for
 each other in finite rings; pipelines fill and drain. models/lab/pipeline.py simulates this tile by
-tile. docs/lab.md says how far it is from the RTL's counters.
+tile. docs/costs.md says how far it is from the RTL's counters.
 """
 
 from __future__ import annotations

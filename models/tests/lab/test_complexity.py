@@ -122,7 +122,7 @@ def test_invariants(facts):
 
 
 def test_dlzs_saves_only_where_shifts_are_free(facts):
-    """The finding of docs/lab.md: on real selections a shift and an addition cost as much as a
+    """The finding of docs/costs.md: on real selections a shift and an addition cost as much as a
     4-bit product and its addition, or more; with free shifts and few keys the printed steps come
     out within two points."""
     for name, price in PRICES.items():

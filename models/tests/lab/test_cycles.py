@@ -179,7 +179,7 @@ def test_cycles_of_the_rtl(sim, config, seed):
     """Whole jobs in simulation: total within 5 %, cycles of the stages exact.
 
     The memory's latency is ten times the work of a tile here, so rings and latencies decide; the
-    paper configuration is compared in docs/lab.md.
+    paper configuration is compared in docs/costs.md.
     """
     from tb.system.simulate import LayerSpec, simulate
 

@@ -11,7 +11,7 @@
 ``Organisation`` is a Method as well, so whole models can be evaluated with it.
 
 Which keys a row takes: the reference's DLZS (models.dlzs) and SADS (models.sads). How lanes are
-bound to rows, from docs/costs.md: every row has two pair lanes; ``share`` rows pool theirs, so that a
+bound to rows (docs/costs.md): every row has two pair lanes; ``share`` rows pool theirs, so that a
 lane serves any row of its group; ``carry`` lets work of a tile be finished during the next tiles;
 ``heads`` makes a block of the rows of so many query heads of one KV head.
 """

@@ -241,7 +241,7 @@ def build(got: Gathered, folder: Path, command: str) -> Path:
         "Trained models run with SOFA's arithmetic, and with that of the systems it is compared "
         "with, in every attention of every layer. Nothing is fine-tuned.")
     if got.missing:
-        lead += (f"<p class='note'>{len(got.missing)} results of this grid are missing or more: "
+        lead += (f"<p class='note'>At least {len(got.missing)} results of this grid are missing: "
                  f"<code>{escape(command)}</code> measures them.</p>")
     page = Page("What the algorithm is worth", lead)
 

@@ -118,6 +118,12 @@ def cut(ids: list[int], offset: int, length: int) -> np.ndarray:
     return np.array(ids[offset : offset + length])
 
 
+def check_length(net, length: int) -> None:
+    """Refuse inputs longer than the positions that a net knows."""
+    if not 1 <= length <= net.max_length:
+        raise ValueError(f"{net.name}: {length} tokens, legal: 1..{net.max_length}")
+
+
 def fidelity(out: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Relative L2 error and cosine of each row of out [N, D] against reference [N, D], [N] each."""
     out, reference = out.astype(np.float64), reference.astype(np.float64)

@@ -132,6 +132,9 @@ class LightGlue:
 
         attend is called STREAMS times in each layer, in the order given there.
         """
+        for image, features in enumerate(pair):
+            if not len(features.keypoints):
+                raise ValueError(f"image {image} has 0 keypoints, legal: 1 or more")
         x0, x1 = (self.linear("input_proj", features.descriptors) for features in pair)
         turn0, turn1 = (self.angles(features) for features in pair)
         for number in range(self.n_layers):

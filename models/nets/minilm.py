@@ -10,7 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from models.lab.method import Call, Projection
-from models.nets.common import Hook, apply, cut, gelu, head_weights, layer_norm, need, split_heads
+from models.nets.common import (
+    Hook,
+    apply,
+    check_length,
+    cut,
+    gelu,
+    head_weights,
+    layer_norm,
+    need,
+    split_heads,
+)
 from models.nets.sources import CACHE, fetch
 
 PARTS = (("q", "query"), ("k", "key"), ("v", "value"))
@@ -63,6 +73,7 @@ class MiniLM:
 
     def forward(self, tokens: np.ndarray, attend: Hook | None = None) -> np.ndarray:
         """Hidden states [S, D] of the last layer, of tokens [S]; attend: None is dense."""
+        check_length(self, len(tokens))
         w = self.weights
         h = w["embeddings.word_embeddings.weight"][tokens]
         h = h + w["embeddings.position_embeddings.weight"][: len(tokens)]

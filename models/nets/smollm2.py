@@ -18,6 +18,7 @@ from models.lab.method import Call, Projection
 from models.nets.common import (
     Hook,
     apply,
+    check_length,
     cut,
     head_weights,
     log_softmax_at,
@@ -85,6 +86,7 @@ class SmolLM2:
 
     def forward(self, tokens: np.ndarray, attend: Hook | None = None) -> np.ndarray:
         """Hidden states [S, D] after the last norm, of tokens [S]; attend: None is dense."""
+        check_length(self, len(tokens))
         w = self.weights
         h = self.embedding[tokens]
         for number in range(self.n_layers):

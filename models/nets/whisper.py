@@ -125,6 +125,9 @@ class Whisper:
     def stem(self, mel: np.ndarray) -> np.ndarray:
         """What enters the first block: mel [MELS, T] -> [T / 2, D]."""
         w = self.weights
+        longest = 2 * len(w["encoder.positional_embedding"])
+        if mel.ndim != 2 or len(mel) != MELS or not 2 <= mel.shape[1] <= longest:
+            raise ValueError(f"mel has shape {list(mel.shape)}, legal: [{MELS}, 2..{longest}]")
         x = gelu(conv1d(mel.T, w["encoder.conv1.weight"], w["encoder.conv1.bias"], 1))
         x = gelu(conv1d(x, w["encoder.conv2.weight"], w["encoder.conv2.bias"], 2))
         return x + w["encoder.positional_embedding"][: len(x)]

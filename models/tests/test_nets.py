@@ -280,6 +280,16 @@ def test_wrong_shape_is_refused(tiny):
         net.forward(given, lambda call: call.q[:, 1:])
 
 
+def test_inputs_of_wrong_length_are_refused():
+    for make, limit in ((tiny_smollm2, 8192), (tiny_minilm, 512)):
+        for length in (0, limit + 1):
+            with pytest.raises(ValueError, match=f"{length} tokens, legal: 1..{limit}"):
+                make().forward(np.zeros(length, int))
+    for shape in ((80, 24), (79, 22)):
+        with pytest.raises(ValueError, match=r"mel has shape .*, legal: \[80, 2..22\]"):
+            tiny_whisper().forward(np.zeros(shape, np.float32))
+
+
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("rows", [1, ROWS, ROWS + 5])
 def test_dense_equals_plain(rows, causal):

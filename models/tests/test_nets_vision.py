@@ -262,6 +262,13 @@ def test_hook_sees_four_attentions_a_layer():
     assert not any(call.causal or call.projection for call in calls)
 
 
+def test_images_without_keypoints_are_refused():
+    first, second = tiny_pair()
+    empty = Features(second.keypoints[:0], second.descriptors[:0], second.size)
+    with pytest.raises(ValueError, match="image 1 has 0 keypoints, legal: 1 or more"):
+        tiny_lightglue().forward((first, empty))
+
+
 def test_streams_are_sessions():
     seen = []
 

@@ -367,7 +367,7 @@ module kvgen #(
     wire [1:0]                   x_num;
     wire [ELEM_W-1:0]            x_elem;
     wire [PLACES*16-1:0]         x_data;
-    wire                         s_valid, s_done, s_first, s_last;
+    wire                         s_valid, s_done, s_last;
     wire [1:0]                   s_num;
     wire [3:0]                   s_n;
     wire [KG_TOK*ROWS*ACC_W-1:0] s_sums;
@@ -474,7 +474,6 @@ module kvgen #(
         .s_done     (s_done),
         .s_num      (s_num),
         .s_n        (s_n),
-        .s_first    (s_first),
         .s_last     (s_last),
         .s_sums     (s_sums),
         .rest       (array_rest),
@@ -498,7 +497,6 @@ module kvgen #(
         .s_done       (s_done),
         .s_num        (s_num),
         .s_n          (s_n),
-        .s_first      (s_first),
         .s_last       (s_last),
         .s_sums       (s_sums),
         .rt_en        (rt_en),

@@ -129,7 +129,7 @@ async def project(dut, packed):
                 got = np.concatenate([got[:, : rows // 2], got[:, rows // 2 :]])
             assert np.array_equal(got[:n], sums[:, : got.shape[1]])
             assert (int(dut.s_num.value), int(dut.s_n.value)) == (num, n)
-            assert (int(dut.s_first.value), int(dut.s_last.value)) == (i == 0, i == passes - 1)
+            assert int(dut.s_last.value) == (i == passes - 1)
         await edge
         cycle += 1
         assert cycle < 40000, "no progress"

@@ -248,7 +248,7 @@ async def bitmap(dut):
     assert polled > 10
 
 
-@pytest.mark.parametrize("keys,bus", [(64, 64), (256, 8), (512, 16)])
+@pytest.mark.parametrize("keys,bus", [(64, 64), (256, 8), (512, 16), (65536, 32)])
 def test_valid(sim, seed, keys, bus):
     run("kvgen_valid", __name__, {"KEYS_MAX": keys, "BUS_BYTES": bus, "ADDR_W": 40}, sim,
         testcase="bitmap", seed=seed)

@@ -40,7 +40,8 @@ module kvgen #(
     parameter ADDR_W = 40,
     // Largest model dimension, a power of two, 64..4096.
     parameter H_MAX = 1024,
-    // Tokens projected together, half of them in a packed job: 1, 2 or 4; 1 where ROWS < BUS_BYTES.
+    // Columns of the array, one token each, in a packed job two: 1, 2 or 4; 1 where
+    // ROWS < BUS_BYTES.
     parameter KG_TOK = 2,
     // Words of the weight memory, 64..65536; a job needs P*H of them.
     parameter WGT_WORDS = 4608,

@@ -203,8 +203,8 @@ COUNTERS = (
     ("PHASES", "phases of tiles that RASS passed on to SU-FA"),
     ("KVGEN_BUSY", "cycles in which keys and values are made"),
     ("KVGEN_STALL", "cycles in which a made key or value waits to leave"),
-    ("KVGEN_STARVE", "cycles in which a key or value is to be made and its input or weights have "
-                     "not come"),
+    ("KVGEN_STARVE", "cycles in which no key is made because the inputs of the next ones have not "
+                     "come; reading weights does not count"),
     ("GENERATED", "keys that were made, with their values"),
     ("REUSED", "keys that were read because they had been made before, or were given"),
     ("BEATS_W", "beats of WC read"),

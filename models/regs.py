@@ -772,7 +772,7 @@ ERRORS = {
     ),
     ERR_KV_HEADS: (
         "KV_HEADS",
-        "KV_HEADS must be in 1..HEADS and divide HEADS.",
+        "KV_HEADS must be in 1..HEADS and divide HEADS, with PREDICT in 1..1024.",
         "",
     ),
     ERR_CAUSAL_OFFSET: (

@@ -215,8 +215,8 @@ wire [31:0] job_mode, job_d, job_rows, job_keys, job_heads, job_kv_heads, job_of
 wire [31:0] job_quota, job_radius, job_scale_m, job_scale_shift, job_model_dim, job_kp_exp;
 wire [31:0] job_kp_bias, job_kp_shift, job_kg_shift_k, job_kg_shift_v;
 wire [47:0] job_next;
-wire [11*48-1:0] job_base;
-wire [11*32-1:0] job_stride, job_hstride;
+wire [`SOFA_BUFFER_NUM*48-1:0] job_base;
+wire [`SOFA_BUFFER_NUM*32-1:0] job_stride, job_hstride;
 wire start, start_chain, soft_reset, busy, done, job_done, err_valid;
 wire [7:0] err_code, err_info;
 // seq to csr: a word of a descriptor
@@ -464,7 +464,8 @@ fetch #(
     .ADDR_W(ADDR_W), .K8_BUFS(K8_BUFS), .KV_BUFS(KV_BUFS)
 ) fetch_inst (
     .clk(clk), .rst(stage_rst), .cfg_d(job_d[8:0]), .cfg_dense(cfg_dense),
-    .cfg_predict(cfg_predict), .cfg_q_stride(job_stride[0*32 +: 32]), .qc_valid(qc_valid),
+    .cfg_predict(cfg_predict), .cfg_q_stride(job_stride[`SOFA_BUF_Q*32 +: 32]),
+    .qc_valid(qc_valid),
     .qc_ready(qc_ready), .qc_addr(qc_addr), .qc_rows(qc_rows), .tc_valid(tc_valid),
     .tc_ready(tc_ready), .tc_k8addr(tc_k8addr), .tc_k8inc(tc_k8inc), .tc_td(tc_td),
     .q_wr_valid(q_wr_valid), .q_wr_buf(q_wr_buf), .q_wr_row(q_wr_row), .q_wr_beat(q_wr_beat),
@@ -500,8 +501,9 @@ dlzs #(
     .clk(clk), .rst(stage_rst), .cfg_d(job_d[8:0]), .cfg_dense(cfg_dense), .cfg_snap(cfg_snap),
     .cfg_predict(cfg_predict), .cfg_rope(cfg_rope),
     .cfg_kp_exp(job_kp_exp[3:0]), .cfg_kp_bias(job_kp_bias[15:0]),
-    .cfg_kp_shift(job_kp_shift[3:0]), .cfg_k8_stride(job_stride[1*32 +: 32]),
-    .cfg_k8_hstride(job_hstride[1*32 +: 32]), .cfg_rt_stride(job_stride[9*32 +: 32]),
+    .cfg_kp_shift(job_kp_shift[3:0]), .cfg_k8_stride(job_stride[`SOFA_BUF_K8*32 +: 32]),
+    .cfg_k8_hstride(job_hstride[`SOFA_BUF_K8*32 +: 32]),
+    .cfg_rt_stride(job_stride[`SOFA_BUF_RT*32 +: 32]),
     .q_wr_valid(q_wr_valid), .q_wr_buf(q_wr_buf), .q_wr_row(q_wr_row), .q_wr_beat(q_wr_beat),
     .q_wr_data(q_wr_data), .q_commit(q_commit), .q_release(q_release_dlzs),
     .k8_wr_valid(k8_wr_valid), .k8_wr_buf(k8_wr_buf), .k8_wr_slot(k8_wr_slot),
@@ -545,10 +547,12 @@ kvgen #(
     .clk(clk), .rst(stage_rst), .cfg_generate(kvgen_on), .cfg_d(job_d[8:0]),
     .cfg_h(job_model_dim[12:0]), .cfg_rope(cfg_rope), .cfg_keys(job_keys[16:0]),
     .cfg_kg_shift_k(job_kg_shift_k[5:0]), .cfg_kg_shift_v(job_kg_shift_v[5:0]),
-    .cfg_x_base(job_base[7*48 +: 48]), .cfg_x_stride(job_stride[7*32 +: 32]),
-    .cfg_w_base(job_base[8*48 +: 48]), .cfg_w_hstride(job_hstride[8*32 +: 32]),
-    .cfg_rt_base(job_base[9*48 +: 48]), .cfg_rt_stride(job_stride[9*32 +: 32]),
-    .cfg_vb_base(job_base[10*48 +: 48]), .cfg_vb_hstride(job_hstride[10*32 +: 32]),
+    .cfg_x_base(job_base[`SOFA_BUF_X*48 +: 48]), .cfg_x_stride(job_stride[`SOFA_BUF_X*32 +: 32]),
+    .cfg_w_base(job_base[`SOFA_BUF_W*48 +: 48]), .cfg_w_hstride(job_hstride[`SOFA_BUF_W*32 +: 32]),
+    .cfg_rt_base(job_base[`SOFA_BUF_RT*48 +: 48]),
+    .cfg_rt_stride(job_stride[`SOFA_BUF_RT*32 +: 32]),
+    .cfg_vb_base(job_base[`SOFA_BUF_VB*48 +: 48]),
+    .cfg_vb_hstride(job_hstride[`SOFA_BUF_VB*32 +: 32]),
     .cfg_vb_load(job_mode[`SOFA_MODE_VB_LOAD_LSB]), .p_valid(p_valid), .p_ready(p_ready),
     .p_td(p_td), .p_slots(p_slots), .p_mask(p_mask), .p_nsteps(p_nsteps), .u_valid(u_valid),
     .u_ready(u_ready), .u_td(u_td), .u_slots(u_slots), .u_mask(u_mask), .u_nsteps(u_nsteps),
@@ -597,7 +601,7 @@ assign wb_ready = sx_ready && !cfg_predict;
 store #(
     .ROWS(ROWS), .D_MAX(D_MAX), .BUS_BYTES(BUS_BYTES), .ADDR_W(ADDR_W)
 ) store_inst (
-    .clk(clk), .rst(stage_rst), .cfg_d(job_d[8:0]), .cfg_o_stride(job_stride[4*32 +: 32]),
+    .clk(clk), .rst(stage_rst), .cfg_d(job_d[8:0]), .cfg_o_stride(job_stride[`SOFA_BUF_O*32 +: 32]),
     .o_valid(o_valid), .o_ready(o_ready), .o_elem(o_elem), .o_data(o_data), .o_last(o_last),
     .o_addr(o_addr), .o_rows(o_rows), .x_valid(cfg_predict ? kp_valid : wb_valid),
     .x_ready(sx_ready), .x_addr(cfg_predict ? kp_addr : wb_addr),

@@ -3,8 +3,9 @@
 /*
  * sofa_top: the SOFA attention core as a system-on-chip sees it.
  *
- * AXI4-Lite registers start a job; the core reads Q, K8, K, V and writes O through one AXI4 master.
- * Memory layout, number formats and the register map: docs/. The core's taps stay open here.
+ * AXI4-Lite registers start a job or a chain of jobs; the core reads its inputs and writes its
+ * results (predicted keys; made keys and values; outputs) through one AXI4 master. Memory layout,
+ * number formats and the register map: docs/. The core's taps stay open here.
  *
  * Source: H. Wang et al., "SOFA", MICRO 2024, and docs/architecture.md.
  */

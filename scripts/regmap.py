@@ -85,8 +85,8 @@ CAPABILITIES = (
     ("ROPE_PAIRS", "pairs that the key prediction rotates in a cycle"),
 )
 
-IRQ_FIELDS = (Field("DONE", 0, 1, "a job ended without error"),
-              Field("ERROR", 1, 1, "a job ended with an error"))
+IRQ_FIELDS = (Field("DONE", 0, 1, "a chain, or a job alone, ended without error"),
+              Field("ERROR", 1, 1, "a chain, or a job alone, ended with an error"))
 
 CONTROL = (
     ("CTRL", "W1P", "job control",
@@ -101,7 +101,7 @@ CONTROL = (
       Field("DONE", 1, 1, "all jobs ended without error; held until the next start"),
       Field("ERROR", 2, 1, "a job ended with an error, its chain with it; held until the next "
                            "start"))),
-    ("ERROR", "RO", "why the latest job ended; held until the next start",
+    ("ERROR", "RO", "why the latest job or chain ended; held until the next start",
      (Field("CODE", 0, 8, "error code, see below; 0: none"),
       Field("INFO", 8, 8, "buffer or stream of the error, see below"))),
     ("IRQ_ENABLE", "RW", "which bits of IRQ_STATUS drive the interrupt (level)", IRQ_FIELDS),
@@ -176,9 +176,10 @@ BUFFER_REGISTERS = (
 )
 
 COUNTERS = (
-    ("CYCLES", "cycles from start to end of the job"),
-    ("DLZS_BUSY", "cycles in which DLZS predicts"),
-    ("DLZS_STALL", "cycles in which DLZS has scores that SADS does not take"),
+    ("CYCLES", "cycles from start to end of the job or chain"),
+    ("DLZS_BUSY", "cycles in which DLZS predicts scores or keys"),
+    ("DLZS_STALL", "cycles in which DLZS waits because its scores are not taken, or its predicted "
+                   "keys do not leave fast enough"),
     ("SADS_BUSY", "cycles in which SADS works on a tile"),
     ("SADS_STALL", "cycles in which SADS waits for a list buffer or for its result to be taken"),
     ("SUFA_BUSY", "cycles in which SU-FA multiplies queries and keys"),
@@ -193,7 +194,7 @@ COUNTERS = (
     ("STEPS", "pair steps of SU-FA"),
     ("MAX_UPDATES", "times a row's reference exponent had to move up"),
     ("BEATS_Q", "beats of Q read"),
-    ("BEATS_K8", "beats of K8 read"),
+    ("BEATS_K8", "beats of K8 read, in predict jobs of X8"),
     ("BEATS_K", "beats of K read"),
     ("BEATS_V", "beats of V read"),
     ("BEATS_O", "beats of O written"),
@@ -203,8 +204,8 @@ COUNTERS = (
     ("PHASES", "phases of tiles that RASS passed on to SU-FA"),
     ("KVGEN_BUSY", "cycles in which keys and values are made"),
     ("KVGEN_STALL", "cycles in which a made key or value waits to leave"),
-    ("KVGEN_STARVE", "cycles in which a key or value is to be made and its input or weights have "
-                     "not come"),
+    ("KVGEN_STARVE", "cycles in which no key is made because the inputs of the next ones have not "
+                     "come; reading weights does not count"),
     ("GENERATED", "keys that were made, with their values"),
     ("REUSED", "keys that were read because they had been made before, or were given"),
     ("BEATS_W", "beats of WC read"),
@@ -229,7 +230,7 @@ ERRORS = (
     Error("QUERY_ROWS", 2, "QUERY_ROWS must be in 1..KEYS_MAX."),
     Error("KEYS", 3, "KEYS must be in 1..KEYS_MAX."),
     Error("HEADS", 4, "HEADS must be in 1..1024."),
-    Error("KV_HEADS", 5, "KV_HEADS must be in 1..HEADS and divide HEADS."),
+    Error("KV_HEADS", 5, "KV_HEADS must be in 1..HEADS and divide HEADS, with PREDICT in 1..1024."),
     Error("CAUSAL_OFFSET", 6, "CAUSAL_OFFSET must be in 0..KEYS_MAX-1."),
     Error("TILE_KEYS", 7, "TILE_KEYS must be a power of two in max(COLS, 4)..BC_MAX."),
     Error("QUOTA", 8, "QUOTA must be in 1..BC_MAX."),

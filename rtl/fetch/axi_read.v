@@ -8,7 +8,7 @@
 // beats, which they know by their order.
 // Not done here: back-pressure on data (RREADY is always high: clients reserve the room before they
 // ask), merging of vectors into longer bursts, recovery from an error other than by rst.
-// Latency: three cycles from a request to ARVALID, one from RVALID to wr_valid.
+// Latency: two cycles from a request to ARVALID, one from RVALID to wr_valid.
 // Throughput: one burst and one beat every cycle, OUTSTANDING requests of each of clients 0..3; the
 // others limit themselves, to at most 256 each.
 // Halt: no AR starts, arriving data is dropped; leave it only by rst, once idle is high.

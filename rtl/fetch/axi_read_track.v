@@ -35,6 +35,13 @@ module axi_read_track #(
     output wire             last
 );
 
+    generate
+        if (OUTSTANDING < 4 || OUTSTANDING > 256 || OUTSTANDING != (1 << PTR_W)) begin : g_illegal
+            // No such module exists: elaboration stops here and names this instance.
+            illegal_parameter_axi_read_track_needs_OUTSTANDING_power_of_two_4_to_256 stop ();
+        end
+    endgenerate
+
     localparam [31:0] LIMIT = OUTSTANDING;
 
     reg [PTR_W-1:0] wr_ptr_reg, wr_ptr_next;

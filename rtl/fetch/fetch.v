@@ -5,7 +5,7 @@
 // (fetch_arb). Seven clients make requests, axi_read carries them out; a request is made only
 // when its ring has a free buffer, or its FIFO a free word, so data never waits.
 // Not done here: address arithmetic of blocks and heads (seq), reordering of elements (the rings).
-// Latency: 4 (Q, K8, streams) or 7 (K, V) cycles from command to ARVALID; from RVALID 1 to the
+// Latency: 3 (Q, K8, streams) or 6 (K) cycles from command to ARVALID; from RVALID 1 to the
 // write port, 2 from the last beat to the commit, 3 to d_valid of a stream.
 // Throughput: one burst and one beat every cycle.
 // Write ports share one data register: q_wr_data, k8_wr_data, k_wr_data and v_wr_data are the same.

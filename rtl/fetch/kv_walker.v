@@ -5,7 +5,7 @@
 // Buffer slot s takes the vector of tile slot slots[s], which is at base + slots[s] * inc; only set
 // bits of the mask cost a cycle.
 // Not done here: credits and the order of tiles (fetch_kv).
-// Latency: three cycles from load to the first request (first set bit; product; sum).
+// Latency: four cycles from load to the first request (mask; first set bit; product; sum).
 // Throughput: one selected slot every cycle; from the last one at the third register to the
 // next load one cycle.
 

@@ -34,6 +34,13 @@ module tile_commit #(
     output wire [WIDTH-1:0] t_data
 );
 
+    generate
+        if (WIDTH < 1 || DEPTH < 2 || DEPTH > 8) begin : g_illegal
+            // No such module exists: elaboration stops here and names this instance.
+            illegal_parameter_tile_commit_needs_WIDTH_1_up_DEPTH_2_to_8 stop ();
+        end
+    endgenerate
+
     localparam LEVEL_W = $clog2(DEPTH + 1);
 
     wire               head_valid;

@@ -40,7 +40,8 @@ module kvgen #(
     parameter ADDR_W = 40,
     // Largest model dimension, a power of two, 64..4096.
     parameter H_MAX = 1024,
-    // Tokens projected together, half of them in a packed job: 1, 2 or 4; 1 where ROWS < BUS_BYTES.
+    // Columns of the array, one token each, in a packed job two: 1, 2 or 4; 1 where
+    // ROWS < BUS_BYTES.
     parameter KG_TOK = 2,
     // Words of the weight memory, 64..65536; a job needs P*H of them.
     parameter WGT_WORDS = 4608,
@@ -367,7 +368,7 @@ module kvgen #(
     wire [1:0]                   x_num;
     wire [ELEM_W-1:0]            x_elem;
     wire [PLACES*16-1:0]         x_data;
-    wire                         s_valid, s_done, s_first, s_last;
+    wire                         s_valid, s_done, s_last;
     wire [1:0]                   s_num;
     wire [3:0]                   s_n;
     wire [KG_TOK*ROWS*ACC_W-1:0] s_sums;
@@ -474,7 +475,6 @@ module kvgen #(
         .s_done     (s_done),
         .s_num      (s_num),
         .s_n        (s_n),
-        .s_first    (s_first),
         .s_last     (s_last),
         .s_sums     (s_sums),
         .rest       (array_rest),
@@ -498,7 +498,6 @@ module kvgen #(
         .s_done       (s_done),
         .s_num        (s_num),
         .s_n          (s_n),
-        .s_first      (s_first),
         .s_last       (s_last),
         .s_sums       (s_sums),
         .rt_en        (rt_en),

@@ -64,12 +64,11 @@ module kvgen_array #(
     input  wire [PLACES*16-1:0]         x_data,
 
     // Sums of a pass: lane l of column t at (t*ROWS + l)*ACC_W. s_done: last cycle in which they
-    // are looked at. s_first, s_last: pass of its group
+    // are looked at. s_last: last pass of its group
     output wire                         s_valid,
     input  wire                         s_done,
     output wire [1:0]                   s_num,
     output wire [3:0]                   s_n,
-    output wire                         s_first,
     output wire                         s_last,
     output wire [KG_TOK*ROWS*ACC_W-1:0] s_sums,
 
@@ -108,8 +107,8 @@ module kvgen_array #(
     reg              valid1_reg, valid2_reg, valid3_reg;
     reg              first1_reg, first2_reg, first3_reg;
     reg              last1_reg, last2_reg, last3_reg;
-    // {number, n, first pass, last pass}
-    reg [7:0]        info1_reg, info2_reg, info3_reg, info4_reg, s_info_reg;
+    // {number, n, last pass}
+    reg [6:0]        info1_reg, info2_reg, info3_reg, info4_reg, s_info_reg;
     // The sums of a pass are complete.
     reg              done_reg;
     reg              s_valid_reg, s_valid_next;
@@ -120,7 +119,6 @@ module kvgen_array #(
     wire [12:0]      elem_end = cfg_h - 13'd1;
     wire             elem_first = elem_reg == {ELEM_W{1'b0}};
     wire             elem_last = elem_reg == elem_end[ELEM_W-1:0];
-    wire             pass_first = out_reg == ROWS_I[10:0];
     wire             pass_last = out_reg >= {1'b0, cfg_d, 1'b0};
     wire             finish = step && elem_last && pass_last;
 
@@ -131,7 +129,7 @@ module kvgen_array #(
     assign x_num      = num_reg;
     assign x_elem     = elem_reg;
     assign s_valid    = s_valid_reg;
-    assign {s_num, s_n, s_first, s_last} = s_info_reg;
+    assign {s_num, s_n, s_last} = s_info_reg;
     assign rest       = !active_reg;
     assign ev_busy    = en && valid2_reg;
     assign ev_stall   = !en;
@@ -195,9 +193,9 @@ module kvgen_array #(
                 localparam [31:0] SHARED = p * KG_TOK + t;
                 wire [3:0] place = cfg_packed ? SHARED[3:0] : T[3:0];
                 // Places without a token rest.
-                wire mul_en = en && valid2_reg && info2_reg[5:2] > place;
-                wire acc_en = en && valid3_reg && info3_reg[5:2] > place;
-                wire copy_en = copy && info4_reg[5:2] > place;
+                wire mul_en = en && valid2_reg && info2_reg[4:1] > place;
+                wire acc_en = en && valid3_reg && info3_reg[4:1] > place;
+                wire copy_en = copy && info4_reg[4:1] > place;
 
                 for (l = p * PART_ROWS; l < (p + 1) * PART_ROWS; l = l + 1) begin : g_lane
                     kvgen_mac #(
@@ -230,7 +228,7 @@ module kvgen_array #(
             valid1_reg <= active_reg;
             first1_reg <= elem_first;
             last1_reg  <= elem_last;
-            info1_reg  <= {num_reg, n_reg, pass_first, pass_last};
+            info1_reg  <= {num_reg, n_reg, pass_last};
             valid2_reg <= valid1_reg;
             first2_reg <= first1_reg;
             last2_reg  <= last1_reg;

@@ -44,7 +44,6 @@ module kvgen_drain #(
     output wire                         s_done,
     input  wire [1:0]                   s_num,
     input  wire [3:0]                   s_n,
-    input  wire                         s_first,
     input  wire                         s_last,
     input  wire [KG_TOK*ROWS*ACC_W-1:0] s_sums,
 
@@ -228,7 +227,7 @@ module kvgen_drain #(
         end
     end
 
-    wire unused = &{1'b0, s_first, cfg_d[0], pairs, column};
+    wire unused = &{1'b0, cfg_d[0], pairs, column};
 
 endmodule
 

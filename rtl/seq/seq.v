@@ -10,7 +10,8 @@
  * transfers are allowed to finish, then every stage is reset, so that the core is usable for the
  * next job.
  *
- * Latency from start to the first Q command 50 to 80 cycles, to the first tile command 8 more.
+ * Latency from start to the first Q command 29 cycles + 5 a buffer + heads/kv_heads, to the first
+ * tile command 8 more; of a predict job see docs/seq.md.
  *
  * Source: our decision (docs/architecture.md sections 1, 6 and 10).
  */

@@ -15,6 +15,7 @@
 `timescale 1ns / 1ps
 `default_nettype none
 
+`include "sofa_regs.vh"
 `include "sofa_td.vh"
 
 module seq_tiles #(
@@ -32,7 +33,7 @@ module seq_tiles #(
     output wire         ev_tile,
 
     /*
-     * Job, legal and stable while active; buffers Q, K8, K, V, O
+     * Job, legal and stable while active; buffer i is `SOFA_BUF_* = i, Q to O
      */
     input  wire         job_causal,
     input  wire         job_contig,
@@ -124,9 +125,9 @@ wire        div_ge = {7'd0, rem_reg} >= div_sub;
 wire [24:0] div_rem = {7'd0, rem_reg} - div_sub;
 
 // address step from one tile to the next
-wire [31:0] k8_stride = job_stride[1*32 +: 32];
-wire [31:0] k_stride = job_stride[2*32 +: 32];
-wire [31:0] v_stride = job_stride[3*32 +: 32];
+wire [31:0] k8_stride = job_stride[`SOFA_BUF_K8*32 +: 32];
+wire [31:0] k_stride = job_stride[`SOFA_BUF_K*32 +: 32];
+wire [31:0] v_stride = job_stride[`SOFA_BUF_V*32 +: 32];
 wire [2:0]  step_log = job_contig ? bc_log : 3'd0;
 wire [47:0] k8_step = {16'd0, k8_stride} << step_log;
 wire [47:0] k_step = {16'd0, k_stride} << step_log;
@@ -185,11 +186,11 @@ always @* begin
             head_next = 16'd0;
             grp_next = 16'd0;
             row_next = 17'd0;
-            k8_head_next = job_base[1*48 +: 48];
-            k_head_next = job_base[2*48 +: 48];
-            v_head_next = job_base[3*48 +: 48];
-            o_head_next = job_base[4*48 +: 48];
-            o_blk_next = job_base[4*48 +: 48];
+            k8_head_next = job_base[`SOFA_BUF_K8*48 +: 48];
+            k_head_next = job_base[`SOFA_BUF_K*48 +: 48];
+            v_head_next = job_base[`SOFA_BUF_V*48 +: 48];
+            o_head_next = job_base[`SOFA_BUF_O*48 +: 48];
+            o_blk_next = job_base[`SOFA_BUF_O*48 +: 48];
             if (start) begin
                 state_next = S_BLOCK;
             end
@@ -242,18 +243,18 @@ always @* begin
         default: begin  // S_NEXT
             state_next = S_BLOCK;
             row_next = row_reg + {9'd0, blk_rows};
-            o_blk_next = o_blk_reg + ({16'd0, job_stride[4*32 +: 32]} << ROWS_W);
+            o_blk_next = o_blk_reg + ({16'd0, job_stride[`SOFA_BUF_O*32 +: 32]} << ROWS_W);
             if (block_last) begin
                 row_next = 17'd0;
                 head_next = head_reg + 16'd1;
-                o_head_next = o_head_reg + {16'd0, job_hstride[4*32 +: 32]};
+                o_head_next = o_head_reg + {16'd0, job_hstride[`SOFA_BUF_O*32 +: 32]};
                 o_blk_next = o_head_next;
                 grp_next = grp_reg + 16'd1;
                 if (grp_next == job_group) begin
                     grp_next = 16'd0;
-                    k8_head_next = k8_head_reg + {16'd0, job_hstride[1*32 +: 32]};
-                    k_head_next = k_head_reg + {16'd0, job_hstride[2*32 +: 32]};
-                    v_head_next = v_head_reg + {16'd0, job_hstride[3*32 +: 32]};
+                    k8_head_next = k8_head_reg + {16'd0, job_hstride[`SOFA_BUF_K8*32 +: 32]};
+                    k_head_next = k_head_reg + {16'd0, job_hstride[`SOFA_BUF_K*32 +: 32]};
+                    v_head_next = v_head_reg + {16'd0, job_hstride[`SOFA_BUF_V*32 +: 32]};
                 end
                 if (head_next == job_heads) begin
                     state_next = S_IDLE;

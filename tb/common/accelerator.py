@@ -31,8 +31,6 @@ from tb.common.axi_memory import AxiMemory
 from tb.common.axil_master import AxiLiteMaster
 from tb.runner import CLOCK_PERIOD_NS
 
-BUFFERS = ("q", "k8", "k", "v", "o")
-
 FILLER = 0xA5
 """Byte that output buffers hold before a job, to show what it leaves unwritten."""
 

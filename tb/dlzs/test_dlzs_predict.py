@@ -78,7 +78,9 @@ class Predict(TB):
         assert item["strb"], "a beat without bytes"
         strobes = unpack(item["strb"], size, 1).astype(bool)
         where = at + np.flatnonzero(strobes)
-        self.job.memory[where] = unpack(item["data"], size, 8)[strobes]
+        data = unpack(item["data"], size, 8)
+        assert not data[~strobes].any(), "bytes without a strobe must be 0"
+        self.job.memory[where] = data[strobes]
         self.job.writes[where] += 1
         self.beats += 1
         self.owed.append(self.cycle.now() + random.randint(0, self.delay))

@@ -197,6 +197,33 @@ async def no_start_without_a_buffer(dut, keeper):
     assert int(dut.idle.value) == 1 and tb.compared > 0
 
 
+@cocotb.test()
+@cocotb.parametrize(ring=RINGS)
+async def stalls(dut, ring):
+    """ev_stall: a command waits for a buffer of this ring alone, in every cycle and not longer."""
+    tb = TB(dut)
+    await tb.reset()
+    tb.config(8)
+    for name, user in tb.rings.items():
+        user.hold = lambda c, name=name: None if name == ring else 0
+    ask = {"q": lambda: tb.load_q(tb.rows), "k8": lambda: tb.load_k8(tb.bc, first=True),
+           "k": lambda: tb.gather([0, tb.bc - 1]), "v": lambda: tb.gather([0, tb.bc - 1])}[ring]
+    stall, user = reader(dut.ev_stall), tb.rings[ring]
+    for _ in range(user.bufs):
+        ask()
+    await settle(dut, 100 + 2 * tb.bc + 2 * tb.rows)
+    assert user.committed == user.bufs and stall() == "0"
+    ask()
+    await settle(dut, 20)
+    for _ in range(20):
+        assert stall() == "1"
+        await RisingEdge(dut.clk)
+    for due in user.due:
+        due.append(0)
+    await settle(dut, 100 + 2 * tb.bc + 2 * tb.rows)
+    assert user.committed == user.bufs + 1 and stall() == "0"
+
+
 RATES = [*RINGS, "all", "all_half_d"]
 
 

@@ -90,5 +90,7 @@ def test_tile_commit(sim, seed, depth, width):
 
 
 def test_illegal_parameters_are_refused(sim):
-    with pytest.raises(BuildError, match="illegal_parameter_ring_credit"):
-        build("ring_credit", {"BUFS": 5}, sim)
+    for module, bad in (("ring_credit", {"BUFS": 5}), ("tile_commit", {"DEPTH": 9}),
+                        ("axi_read_track", {"OUTSTANDING": 24})):
+        with pytest.raises(BuildError, match=f"illegal_parameter_{module}"):
+            build(module, bad, sim)

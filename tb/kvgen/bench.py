@@ -362,9 +362,9 @@ class TB:
         self.cycle = self.compared = 0
         self.gather, self.reads, self.writes = Gather(self), Reads(self), Writes(self)
         self.rings = [Ring(self, "k"), Ring(self, "v")]
-        self.clear()
         self.events = {n: reader(getattr(dut, f"ev_{n}"))
                        for n in ("busy", "stall", "starve", "gen")}
+        self.clear()
         self.kv_done, self.idle = reader(dut.kv_done), reader(dut.idle)
         cocotb.start_soon(self._run())
 
@@ -373,8 +373,8 @@ class TB:
         self.reuse = self.heads_done = self.reads.count = 0
         self.writes.seen.clear()
         self.counts = Counter()
-        # Cycles in which the array multiplied, in which tokens were finished
-        self.busy_cycles, self.gen_cycles = [], []
+        # Cycles of each event
+        self.at = {name: [] for name in self.events}
 
     def clear(self):
         """Forget everything under way."""
@@ -410,10 +410,8 @@ class TB:
             for name, read in self.events.items():
                 text = read()
                 self.counts[name] += int(text, 2)
-                if name == "busy" and text == "1":
-                    self.busy_cycles.append(self.cycle)
-                elif name == "gen" and text == "1":
-                    self.gen_cycles.append(self.cycle)
+                if text == "1":
+                    self.at[name].append(self.cycle)
             if self.idle() != "0":
                 assert not self.writes.open and not self.reads.beats, "idle too early"
             done = self.kv_done() == "1"

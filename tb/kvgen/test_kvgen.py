@@ -258,7 +258,7 @@ async def rates(tb):
                 tb.ask(phase)
         await tb.finish()
         group = tb.group
-        ends = tb.gen_cycles[group - 1 :: group]
+        ends = tb.at["gen"][group - 1 :: group]
         gaps = {b - a for a, b in zip(ends[1:], ends[2:], strict=False)}
         expected = group_cycles(cfg, d, h, group)
         beats = group * (cfg.beats16(h) + (tb.beats if mode else 0))
@@ -272,6 +272,15 @@ async def rates(tb):
         if expected >= max(16 * group, beats + 16):
             assert gaps == {expected}
             exact[group] += 1
+            # From the second group to the last one the array always multiplies, or the drain is
+            # the slower one and it stalls.
+            work, busy = tb.passes * h, tb.at["busy"]
+            seen = {n: sum(busy[work] <= c < busy[-work] for c in tb.at[n])
+                    for n in ("stall", "starve")}
+            if expected == work:
+                assert seen == {"stall": 0, "starve": 0}
+            else:
+                assert seen["stall"] > 0
         assert tb.counts["busy"] == len(ends) * tb.passes * h
     return exact
 
@@ -324,12 +333,37 @@ async def latencies(dut):
                 await RisingEdge(tb.clk)
 
 
+@cocotb.test()
+async def starves(dut):
+    """ev_starve: from a lone token's entry into the queue until the array begins, as much longer as
+    memory is slower. Weights and phases without keys cost none."""
+    tb = TB(dut)
+    tile = block_tiles(0, 1, tb.cfg.BC_MAX, tb.cfg.BC_MAX)[0]
+    for mode in (0, 2):
+        starved = []
+        for slower in (0, 1, 50):
+            tb.speed = Speed(latency=(1 + slower, 1 + slower))
+            tb.new_job(16, 8, mode, tb.cfg.BC_MAX, 2)
+            await tb.reset()
+            for head, chosen in ((0, []), (1, [3])):
+                for phase in tb.phases_of_tile(head, tile, chosen, True, True):
+                    tb.ask(phase)
+            await tb.finish()
+            cycles = tb.at["starve"]
+            # Elements are multiplied two cycles after they were asked for.
+            assert cycles == list(range(cycles[0], tb.at["busy"][0] - 2))
+            starved.append(len(cycles) - slower)
+        # The table row is asked for three cycles after the row of X.
+        beats = max(tb.cfg.beats16(8), 3) + tb.beats if mode else tb.cfg.beats16(8)
+        assert starved == [5 + beats] * 3
+
+
 TESTS = ["jobs", "cached", "mixed", "at_once", "many_keys", "extremes", "transparent", "abort",
          "rate"]
 
 
 @pytest.mark.configs("tiny", "small")
-@pytest.mark.parametrize("case", [*TESTS, "wires", "latencies"])
+@pytest.mark.parametrize("case", [*TESTS, "wires", "latencies", "starves"])
 def test_kvgen(sim, config, seed, case):
     run("kvgen", __name__, config.pick(*NAMES), sim, testcase=case, seed=seed)
 

@@ -129,7 +129,7 @@ async def project(dut, packed):
                 got = np.concatenate([got[:, : rows // 2], got[:, rows // 2 :]])
             assert np.array_equal(got[:n], sums[:, : got.shape[1]])
             assert (int(dut.s_num.value), int(dut.s_n.value)) == (num, n)
-            assert (int(dut.s_first.value), int(dut.s_last.value)) == (i == 0, i == passes - 1)
+            assert int(dut.s_last.value) == (i == passes - 1)
         await edge
         cycle += 1
         assert cycle < 40000, "no progress"
@@ -248,7 +248,7 @@ async def bitmap(dut):
     assert polled > 10
 
 
-@pytest.mark.parametrize("keys,bus", [(64, 64), (256, 8), (512, 16)])
+@pytest.mark.parametrize("keys,bus", [(64, 64), (256, 8), (512, 16), (65536, 32)])
 def test_valid(sim, seed, keys, bus):
     run("kvgen_valid", __name__, {"KEYS_MAX": keys, "BUS_BYTES": bus, "ADDR_W": 40}, sim,
         testcase="bitmap", seed=seed)

@@ -2,6 +2,7 @@
 """RASS stage against models.rass: phases, their keys and lists, rings, cycles."""
 
 import random
+from itertools import chain
 from types import SimpleNamespace
 
 import cocotb
@@ -40,18 +41,20 @@ class TB:
     Args:
         idle: share of cycles without a list word, and without a new tile.
         backpressure: share of cycles in which a phase is not taken.
+        late: no phase is taken in so many cycles at the start.
         hold: a list buffer is kept for half of to all of so many cycles after its phase was taken.
     """
 
-    def __init__(self, dut, idle=0.0, backpressure=0.0, hold=0):
+    def __init__(self, dut, idle=0.0, backpressure=0.0, hold=0, late=0):
         self.dut, self.cfg, self.idle, self.hold = dut, make_config(), idle, hold
         self.board = Scoreboard(dut._log)
+        taken = pattern(backpressure, random.getrandbits(32))
         self.source = StreamSource(dut, "s", dut.clk, dut.rst, seed=random.getrandbits(32),
                                    fields=("td", "union", "nsteps"),
                                    idle=pattern(idle, random.getrandbits(32)))
         self.sink = StreamSink(dut, "p", dut.clk, dut.rst, callback=self.on_phase,
                                fields=("td", "slots", "mask", "nsteps"),
-                               backpressure=pattern(backpressure, random.getrandbits(32)))
+                               backpressure=chain([(0, late)] if late else [], taken))
         self.taken_tiles = StreamMonitor(dut, "s", dut.clk, dut.rst, fields=("nsteps",),
                                          use_ready=True)
         StreamMonitor(dut, "l_wr", dut.clk, dut.rst, callback=self.on_list,
@@ -331,17 +334,41 @@ TILES = 40
 async def random_tiles(dut, idle, backpressure, hold):
     """All kinds of tiles under every mix of idle input, slow phases and slow list buffers."""
     tb = await prepare(dut, idle=idle, backpressure=backpressure, hold=hold)
-    phases = 0
+    phases = least = most = 0
     for number in range(TILES):
         tile = random_tile(tb.cfg, KINDS[number] if number < len(KINDS) else None)
-        phases += check_cover(tile, tb.send(tile), tb.cfg)
+        planned = tb.send(tile)
+        phases += check_cover(tile, planned, tb.cfg)
+        exact, _, hidden = (1, 1, 0) if tb.wires else cycles(tile, planned, tb.cfg)
+        least, most = least + exact - hidden, most + exact
     await tb.drain()
     tb.board.finish(*STAGES)
     assert tb.taken == phases and (tb.wires or phases > TILES)
+    # Stalls are not work, but the shares of the next phase may be made meanwhile.
+    assert least <= tb.ev_busy <= most
     if hold and not tb.wires:
         assert tb.most_held == SUFA_BUFFERS, "not all list buffers were used"
         assert tb.ev_stall
-    assert tb.ev_busy
+
+
+@cocotb.test()
+async def stalls(dut):
+    """ev_stall: in every cycle in which a phase is ready and the one before was not taken."""
+    tb = await prepare(dut, late=600)
+    tiles = [random_tile(tb.cfg, "shared") for _ in range(3)]
+    phases = sum(len(tb.send(tile)) for tile in tiles)
+    for _ in range(500):
+        await RisingEdge(dut.clk)
+    stall, busy = tb.ev_stall, tb.ev_busy
+    for _ in range(50):
+        await RisingEdge(dut.clk)
+    assert (tb.ev_stall - stall, tb.ev_busy - busy, tb.taken) == (50, 0, 0)
+    await tb.drain()
+    stall = tb.ev_stall
+    for _ in range(20):
+        await RisingEdge(dut.clk)
+    assert tb.ev_stall == stall and tb.taken == phases
+    tb.board.finish(*STAGES)
 
 
 @cocotb.test()
@@ -377,13 +404,15 @@ async def reset_in_the_middle(dut):
 
 
 def cycles(selection, phases, cfg):
-    """(exact, bound): cycles from a tile to the next, as the header of rass.v has them."""
+    """(exact, bound): cycles from a tile to the next, as the header of rass.v has them; and how
+    many of them wait for the shares of a phase."""
     if not selection.nsteps:
-        return 4, 4
+        return 4, 4, 0
     need = needs(selection)
     waiting = key_order(need, cfg)
     log = cfg.SLOT_W
     exact = bound = -(-selection.nsteps // 2) + len(waiting) + log + 5
+    hidden = 0
     for i, phase in enumerate(phases):
         seen = len(waiting)
         bound += seen
@@ -391,11 +420,12 @@ def cycles(selection, phases, cfg):
             seen = int(np.flatnonzero(np.isin(waiting, phase.loaded)).max()) + 1
         rest = 2 * selection.nsteps + -(-int(phase.counts.max()) // 4) + 8
         if i < len(phases) - 1:
+            hidden += max(0, log + 6 - rest)
             rest = max(rest, log + 6)
         exact += seen + rest
         bound += rest
         waiting = waiting[~np.isin(waiting, phase.loaded)]
-    return exact, bound
+    return exact, bound, hidden
 
 
 @cocotb.test()
@@ -412,12 +442,12 @@ async def cycles_of_a_tile(dut):
     checked = 0
     for kind in [*dict.fromkeys(KINDS), "quota", "random"]:
         tile = random_tile(cfg, kind)
-        want, bound = cycles(tile, schedule(tile, cfg), cfg)
+        want, bound, _ = cycles(tile, schedule(tile, cfg), cfg)
         # List words of a tile are written while the one before is worked on, as long as that
         # takes longer: then the same tile comes again and again at the pace of the stage.
         if want < cfg.BC_MAX // 4 + 4:
             continue
-        before = tb.taken_tiles.count
+        before, busy = tb.taken_tiles.count, tb.ev_busy
         for _ in range(4):
             tb.send(tile)
         await tb.drain()
@@ -426,6 +456,7 @@ async def cycles_of_a_tile(dut):
         dut._log.info("%s: %s cycles per tile, formula %d, bound %d, %d phases", kind, gaps, want,
                       bound, len(schedule(tile, cfg)))
         assert gaps == {want}, (kind, gaps, want)
+        assert tb.ev_busy - busy == 4 * want
         assert want <= bound
         checked += 1
     assert checked > 6 and not tb.ev_stall

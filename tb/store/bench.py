@@ -105,6 +105,8 @@ class TB:
         events = [reader(dut.ev_beat), reader(dut.ev_beat_x)]
         b_valid, b_id, b_resp = (reader(dut.m_axi_bvalid), KnownReader(dut.m_axi_bid),
                                  reader(dut.m_axi_bresp))
+        data, strobes = KnownReader(dut.m_axi_wdata), reader(dut.m_axi_wstrb)
+        stall = reader(dut.ev_stall)
         aw, word = reader(dut.m_axi_awvalid), reader(dut.o_valid)
         x_valid, x_ready = reader(dut.x_valid), reader(dut.x_ready)
         while True:
@@ -127,6 +129,11 @@ class TB:
                 self.due[answer] = ends and not failed and halt() == "0"
             if err():
                 self.errors.append((err_id(), resp()))
+            if valid() == "1":
+                open_bits = int("".join("00000000" if s == "1" else "11111111"
+                                        for s in strobes()), 2)
+                assert not data() & open_bits, "a byte without strobe is not 0"
+                assert stall() != ready(), "ev_stall is not that of W"
             moved = valid() == "1" and ready() == "1"
             beats = [read() == "1" for read in events]
             assert sum(beats) == moved

@@ -256,6 +256,32 @@ async def shares(dut):
     assert len(x_beats) > 20
 
 
+@cocotb.test()
+@cocotb.parametrize(client=[O_ID, X_ID])
+async def stalls(dut, client):
+    """ev_stall: memory takes no AW although something waits, in every cycle and not longer."""
+    tb = TB(dut)
+    await tb.reset()
+    tb.config(tb.d_max)
+    stall = reader(dut.ev_stall)
+    tb.memory.aw_stall = 1.0
+    if client == O_ID:
+        await tb.block(tb.rows)
+    else:
+        for _ in range(20):
+            tb.write()
+    # The data of the one burst that is up goes ahead of it.
+    await settle(dut, 20 + tb.beats)
+    for _ in range(20):
+        assert stall() == "1"
+        await RisingEdge(dut.clk)
+    tb.memory.aw_stall = 0.0
+    await tb.finish()
+    for _ in range(20):
+        assert stall() == "0"
+        await RisingEdge(dut.clk)
+
+
 @pytest.mark.configs("tiny", "small")
 def test_store(sim, config, seed):
     run("store", __name__, config.pick("ROWS", "D_MAX", "BUS_BYTES"), sim, seed=seed)

@@ -23,12 +23,13 @@ from pathlib import Path
 import cocotb
 import numpy as np
 
+from models import dlzs
 from models.config import Config
 from models.head import Job, JobResult, Stats, run_job
 from models.layer import LayerPlan, LayerResult, plan_layer, run_layer
 from models.plan import plan
 from models.quantise import Quantised
-from tb.common.accelerator import Accelerator, LayerDone
+from tb.common.accelerator import DESCRIPTOR_BYTES, Accelerator, LayerDone
 from tb.common.scoreboard import Scoreboard
 from tb.runner import ROOT, parameters, run
 from tb.system.taps import STAGES, TapScorer
@@ -174,7 +175,7 @@ async def run_jobs(dut):
         if want is not None:
             scoreboard.compare("output", want.out, done.out, axes=("head", "row", "element"),
                                width=16)
-            check_counters(scoreboard, done.counters, want, acc.cfg)
+            check_counters(scoreboard, done.counters, spec, want, acc.cfg)
         if taps:
             taps.finish()
         compared = {k: n - before.get(k, 0) for k, n in scoreboard.compared.items()}
@@ -214,19 +215,43 @@ def check_memory(scoreboard: Scoreboard, done, want: LayerResult, cfg):
                        width=8)
 
 
-def check_counters(scoreboard: Scoreboard, counters: dict, want: JobResult | LayerResult, cfg):
+def check_counters(scoreboard: Scoreboard, counters: dict, spec: JobSpec | LayerSpec,
+                   want: JobResult | LayerResult, cfg: Config):
     """Compare the counters that the model predicts exactly."""
-    stats = want.stats
-    tiles, predict = len(stats.slots), getattr(want, "predict", None)
-    if predict:
-        stats = predict + stats
+    stats, job = want.stats, spec.job
+    layer = isinstance(spec, LayerSpec)
+    # Elements of the array; a dense tile passes it as one word.
+    predicted = sum(1 if job.dense else -(-n // cfg.COLS) * job.d for n in stats.slots)
     expected = {
-        "TILES": tiles, "BLOCKS": len(stats.rows_per_block), "PHASES": len(stats.nsteps),
-        "SELECTED": stats.selected, "UNION": sum(stats.union), "STEPS": sum(stats.nsteps),
+        "TILES": len(stats.slots), "BLOCKS": len(stats.rows_per_block),
+        "PHASES": len(stats.nsteps), "SELECTED": stats.selected, "UNION": sum(stats.union),
+        "STEPS": sum(stats.nsteps), "SUFA_BUSY": sum(stats.nsteps) * job.d,
         "GENERATED": sum(stats.generated), "REUSED": sum(stats.reused),
         "MAX_UPDATES": stats.max_updates,
-        **{f"BEATS_{name.upper()}": count // cfg.BUS_BYTES
-           for name, count in stats.bytes.items()},
+        "BEATS_D": 2 * DESCRIPTOR_BYTES // cfg.BUS_BYTES if layer else 0,
     }
+    if layer:
+        plan = spec.plan
+        chunks = len(dlzs.chunks(plan.kv_heads, plan.d, cfg))
+        predicted += chunks * -(-plan.keys // cfg.COLS) * plan.h
+        stats = want.predict + stats
+    expected |= {"DLZS_BUSY": predicted,
+                 **{f"BEATS_{name.upper()}": count // cfg.BUS_BYTES
+                    for name, count in stats.bytes.items()}}
     for name, value in expected.items():
         scoreboard.compare("counters", [value], [counters[name]], axes=(name,))
+    check_busy(counters, layer)
+
+
+def check_busy(counters: dict, layer: bool):
+    """What holds of the counters of cycles in every job: a stage never works and waits at once,
+    and only a layer predicts keys and makes K and V."""
+    for group in (("DLZS_BUSY", "DLZS_STALL"), ("SADS_BUSY", "SADS_STALL"),
+                  ("RASS_BUSY", "RASS_STALL"), ("KVGEN_BUSY", "KVGEN_STALL"),
+                  ("SUFA_BUSY", "SUFA_STALL", "SUFA_STARVE"), ("PREDICT",), ("FETCH_STALL",),
+                  ("STORE_STALL",)):
+        total = sum(counters[name] for name in group)
+        assert total <= counters["CYCLES"], f"{' + '.join(group)} = {total} cycles"
+    assert counters["SADS_BUSY"] and counters["RASS_BUSY"], counters
+    assert (counters["PREDICT"] > 0) == layer, counters
+    assert (counters["KVGEN_BUSY"] > 0) == (counters["GENERATED"] > 0), counters

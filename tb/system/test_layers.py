@@ -11,7 +11,7 @@ from models import kvgen, rope, workloads
 from models.bounds import layer_bounds, ordered_bound, published_bound
 from models.config import Config
 from scripts.configs import CONFIGS
-from tb.system.simulate import LayerSpec, Options, simulate
+from tb.system.simulate import JobSpec, LayerSpec, Options, simulate
 from tb.system.test_system import ROUGH_MEMORY
 
 
@@ -58,6 +58,29 @@ def test_random_layers(sim, config, seed):
     assert len(outcomes) == count
     assert all(o.compared[s] for o in outcomes
                for s in ("output", "predicted keys", "generated K", "generated V", "valid bits"))
+
+
+@pytest.mark.configs("tiny")
+def test_largest_layers(sim, config, seed):
+    """As many keys as there can be, in a layer and in a job; the widest vectors, whose weights fill
+    their memory."""
+    cfg = Config.from_name(config.name)
+    rng = np.random.default_rng(seed)
+
+    def layer(name, keys, h, d, **settings):
+        return LayerSpec.planned(name, rng.normal(size=(keys, h)), *rng.normal(size=(2, 2, h, d)),
+                                 rng.normal(size=(2, cfg.ROWS + 1, d)), cfg, **settings)
+
+    keys, rows = cfg.KEYS_MAX, cfg.ROWS + 1
+    assert cfg.H_MAX * -(-2 * cfg.D_MAX // cfg.ROWS) == cfg.WGT_WORDS
+    specs = [
+        layer("all keys", keys, 8, 8, rope_theta=1e3, causal=True, quota=2),
+        layer("widest", cfg.BC_MAX + 1, cfg.H_MAX, cfg.D_MAX, rope_theta=1e3, mode=rope.HALF,
+              quota=4),
+        JobSpec.planned("all keys, all seen", rng.normal(size=(1, rows, 8)),
+                        *rng.normal(size=(2, 1, keys, 8)), cfg, causal=True, offset=keys - 1,
+                        quota=3)]
+    assert simulate(specs, config.name, sim, seed=seed)
 
 
 @pytest.mark.parametrize("changes", [

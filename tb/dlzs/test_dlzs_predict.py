@@ -48,8 +48,8 @@ class Predict(TB):
                             backpressure=some(backpressure), callback=self._write)
         self.answer = writer(dut.x_done)
         self.answer("0")
-        # Cycles from a beat to its answer.
-        self.delay = 0
+        # Cycles from a beat to its answer, at least and at most.
+        self.least = self.delay = 0
         self.done_cycles = []
         self.forget()
         cocotb.start_soon(self._answers())
@@ -83,7 +83,7 @@ class Predict(TB):
         self.job.memory[where] = data[strobes]
         self.job.writes[where] += 1
         self.beats += 1
-        self.owed.append(self.cycle.now() + random.randint(0, self.delay))
+        self.owed.append(self.cycle.now() + random.randint(self.least, self.delay))
 
     async def _answers(self):
         """Answer the beats in order; note when a chunk is reported done."""
@@ -274,6 +274,20 @@ async def every_dimension(dut, mode):
 
 
 @cocotb.test()
+async def least_key(dut):
+    """A sum that would give -128 gives -127."""
+    tb = await start(dut)
+    cfg = tb.cfg
+    job = tb.plan(8, 1, 16, cfg.COLS, rope.OFF)
+    job.exp, job.shift = 0, 3
+    sums = dlzs.predict_sums(job.x8, job.codes[0], cfg, job.exp)
+    job.bias = -(128 << job.shift + max(cfg.SC_W - 16, 0)) - int(sums.min())
+    assert dlzs.predict_t(sums, cfg, job.bias).min() == -128 << job.shift
+    await tb.predict(job)
+    assert tb.board.finish("K8") and tb.values.min() == -127
+
+
+@cocotb.test()
 @cocotb.parametrize(idle=[0.0, 0.4], backpressure=[0.3, 0.8])
 async def stalls(dut, idle, backpressure):
     """Every stream pauses on its own; answers come late, but in order."""
@@ -290,6 +304,17 @@ async def late_rows(dut):
     tb = await start(dut, late_rows=150)
     heads = ceil(9, ceil(8, tb.cfg.ROWS)) * max(1, tb.cfg.ROWS // 8)
     await tb.predict(tb.plan(8, heads, 8, 1, rope.HALF))
+    assert tb.stalled > 100
+    assert tb.board.finish("K8")
+
+
+@cocotb.test()
+async def late_answers(dut):
+    """Far more chunks than can wait for their answers: the stage waits and reports each once."""
+    tb = await start(dut)
+    tb.least = tb.delay = 400
+    heads = ceil(20, ceil(8, tb.cfg.ROWS)) * max(1, tb.cfg.ROWS // 8)
+    await tb.predict(tb.plan(8, heads, 8, 1, rope.OFF))
     assert tb.stalled > 100
     assert tb.board.finish("K8")
 

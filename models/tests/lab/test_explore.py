@@ -14,10 +14,10 @@ from models.config import ConfigError
 from models.lab import explore
 from models.lab.store import StoreError
 
-optuna = pytest.importorskip("optuna", reason="the search needs scripts/requirements-lab.txt")
+optuna = pytest.importorskip("optuna", reason="the search needs scripts/setup.sh lab torch dse")
 distributed = pytest.importorskip("distributed",
-                                  reason="the search needs scripts/requirements-lab.txt")
-pytest.importorskip("torch", reason="the search needs scripts/requirements-lab.txt")
+                                  reason="the search needs scripts/setup.sh lab torch dse")
+pytest.importorskip("torch", reason="the search needs scripts/setup.sh lab torch dse")
 
 from models.tests.lab import explore_driver as driver  # noqa: E402
 

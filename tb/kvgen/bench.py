@@ -39,6 +39,8 @@ class Speed:
     hold: tuple = (0, 0)
     # The write-back pauses that long, now and then
     pause: int = 0
+    # The write-back pauses 300 cycles behind so many beats
+    pause_after: int | None = None
 
     @classmethod
     def slow(cls):
@@ -320,6 +322,8 @@ class Writes:
             addr, data, strb = (get() for get in self.get)
             assert addr % tb.bus == 0 and strb
             self.seen[addr] += 1
+            if self.seen.total() == tb.speed.pause_after:
+                self.paused = cycle + 300
             due = cycle + random.randint(*tb.speed.answer)
             self.open.append((max(due, self.open[-1][0] + 1 if self.open else 0), addr, data, strb))
         done = bool(self.open) and self.open[0][0] <= cycle

@@ -111,6 +111,25 @@ async def at_once(dut):
 
 
 @cocotb.test()
+async def last_beats(dut):
+    """The write-back pauses before each of the last beats of a head, when all others were answered:
+    the bitmap is saved behind them, and the head is complete behind the bitmap."""
+    tb = TB(dut)
+    tile = block_tiles(0, 1, tb.cfg.BC_MAX, tb.cfg.BC_MAX)[0]
+    for d in (8, 16):
+        beats = 2 * tb.cfg.beats16(d)
+        for sent in range(beats + 1):
+            tb.speed = Speed(pause_after=sent)
+            tb.new_job(d, 8, 0, tb.cfg.BC_MAX)
+            await tb.reset()
+            for phase in tb.phases_of_tile(0, tile, [5], True, True):
+                tb.ask(phase)
+            start = tb.cycle
+            await tb.finish()
+            assert sent == 0 or tb.cycle - start > 300
+
+
+@cocotb.test()
 async def many_keys(dut):
     """As many keys as there can be, few of them used."""
     tb = TB(dut)
@@ -363,7 +382,7 @@ TESTS = ["jobs", "cached", "mixed", "at_once", "many_keys", "extremes", "transpa
 
 
 @pytest.mark.configs("tiny", "small")
-@pytest.mark.parametrize("case", [*TESTS, "wires", "latencies", "starves"])
+@pytest.mark.parametrize("case", [*TESTS, "wires", "latencies", "starves", "last_beats"])
 def test_kvgen(sim, config, seed, case):
     run("kvgen", __name__, config.pick(*NAMES), sim, testcase=case, seed=seed)
 

@@ -7,6 +7,8 @@ unexport PYTHONHOME PYTHONPATH VERILATOR_ROOT COCOTB_TRUST_INERTIAL_WRITES
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
+# One test at a time for each process: the first ones are the longest (conftest.py).
+SHARED  = -n $(JOBS) --maxschedchunk 1
 XML    := build/results
 
 # Variables of `make regress`, `make waves` and `make list`
@@ -46,14 +48,14 @@ test: env ## lint, model tests and all quick hardware tests
 	@mkdir -p $(XML)
 	@status=0; \
 	$(PYTHON) scripts/lint.py || status=1; \
-	$(PYTEST) -n $(JOBS) --sim $(SIM) --config $(QUICK_CONFIG) --seed $(SEED) \
+	$(PYTEST) $(SHARED) --sim $(SIM) --config $(QUICK_CONFIG) --seed $(SEED) \
 	    --junitxml=$(XML)/test.xml || status=1; \
 	if [ $$status = 0 ]; then echo "make test: PASSED"; else echo "make test: FAILED"; fi; \
 	exit $$status
 
 regress: env ## all tests, also slow ones: simulators x configurations x seeds
 	@mkdir -p $(XML)
-	@$(PYTEST) -n $(JOBS) --slow --sim $(SIM) --config $(CONFIG) --seed $(SEED) --seeds $(SEEDS) \
+	@$(PYTEST) $(SHARED) --slow --sim $(SIM) --config $(CONFIG) --seed $(SEED) --seeds $(SEEDS) \
 	    $(if $(FILTER),-k '$(FILTER)') --junitxml=$(XML)/regress.xml
 
 lint: env ## Verilator, Icarus and Yosys on every module; rules of style; ruff

@@ -117,8 +117,15 @@ def pytest_collection_modifyitems(config, items):
             keep.append(item)
     if drop:
         config.hook.pytest_deselected(items=drop)
-    # The longest tests first, so that parallel processes end together.
-    items[:] = sorted(keep, key=lambda item: "tb/system" not in item.nodeid)
+    items[:] = sorted(keep, key=_shortness)
+
+
+def _shortness(item):
+    """Sort key: the longest tests first, so that parallel processes end together. The whole core,
+    on paper, on Icarus."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    return ("tb/system" not in item.nodeid,
+            getattr(params.get("config"), "name", "") != "paper", params.get("sim") != "icarus")
 
 
 @pytest.fixture(autouse=True)

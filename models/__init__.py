@@ -16,6 +16,10 @@ layer       whole layers from X: planning, both jobs, what other ways would cost
 bounds      least cycles of a block, a job and a layer
 oracle      float64 attention, error and recall measures
 workloads   captured Q, K, V of trained models
+fast        whole heads, jobs and layers compiled, the same integers (optional: numba)
+
+nets, peers, lab   trained models, the systems that SOFA is compared with, and what all of them do
+            to the models (docs/lab.md)
 """
 
 import os

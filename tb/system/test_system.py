@@ -56,7 +56,7 @@ def test_random_jobs(sim, config, seed):
 @pytest.mark.parametrize("changes", [
     {"TWO_TERM": 1, "SC_FRAC": 4}, {"K8_BUFS": 3, "KV_BUFS": 4, "EXP_ROWS": 2, "DIV_ROWS": 2},
     {"COLS": 16, "D_MAX": 32, "KEYS_MAX": 1024, "ADDR_W": 48},
-    {"ROWS": 16, "COLS": 16, "BC_MAX": 64, "BUS_BYTES": 32, "D_MAX": 32}],
+    {"ROWS": 16, "COLS": 16, "BC_MAX": 64, "BUS_BYTES": 32, "D_MAX": 32, "KV_SLOTS": 16}],
     ids=lambda c: "-".join(f"{k}{v}" for k, v in c.items()))
 @pytest.mark.sims("verilator")
 def test_other_parameters(sim, seed, changes):

@@ -110,10 +110,20 @@ async def abort(dut):
 NAMES = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES")
 
 
-@pytest.mark.parametrize("two_term", [0, 1])
 @pytest.mark.configs("tiny", "small")
-def test_dlzs(sim, config, seed, two_term):
-    run("dlzs", __name__, config.pick(*NAMES, TWO_TERM=two_term), sim, seed=seed)
+def test_dlzs(sim, config, seed):
+    run("dlzs", __name__, config.pick(*NAMES), sim, seed=seed)
+
+
+@pytest.mark.configs("tiny")
+def test_dlzs_two_term(sim, config, seed):
+    run("dlzs", __name__, config.pick(*NAMES, TWO_TERM=1), sim, seed=seed)
+
+
+@pytest.mark.sims("verilator")
+@pytest.mark.configs("small")
+def test_dlzs_two_term_small(sim, config, seed):
+    run("dlzs", __name__, config.pick(*NAMES, TWO_TERM=1), sim, seed=seed)
 
 
 @pytest.mark.slow

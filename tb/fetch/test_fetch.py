@@ -494,7 +494,7 @@ def test_fetch_paper(sim, config, seed):
     {"ROWS": 4, "BUS_BYTES": 16}, {"ROWS": 24}, {"D_MAX": 8, "BUS_BYTES": 8}, {"D_MAX": 512},
     {"BC_MAX": 8, "BUS_BYTES": 16}, {"BC_MAX": 128}, {"BUS_BYTES": 128}, {"ADDR_W": 49},
     {"KV_BUFS": 1}, {"KV_BUFS": 5}, {"K8_BUFS": 1}, {"OUTSTANDING": 3}, {"OUTSTANDING": 512},
-    {"KV_SLOTS": 8, "BUS_BYTES": 16}, {"KV_SLOTS": 64, "BC_MAX": 32}, {"KV_SLOTS": 24},
+    {"KV_SLOTS": 8, "BUS_BYTES": 32}, {"KV_SLOTS": 64, "BC_MAX": 32}, {"KV_SLOTS": 24},
     {"W_DEPTH": 2}, {"R_DEPTH": 512}, {"X_DEPTH": 100}, {"D_DEPTH": 0}])
 def test_illegal_parameters_are_refused(sim, parameters):
     with pytest.raises(BuildError, match="illegal_parameter_"):

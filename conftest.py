@@ -7,6 +7,7 @@ Fixtures:  sim (name), config (scripts.configs.Config), seed (int)
 Markers:   configs("tiny", ...)  the configurations a test can run on
            sims("verilator")     the simulators a test can run on
            slow                  left out unless --slow is given
+           slow_on_icarus("small")   slow on Icarus only; without names at every configuration
 """
 
 import inspect
@@ -44,6 +45,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "configs(*names): configurations a test can run on")
     config.addinivalue_line("markers", "sims(*names): simulators a test can run on")
     config.addinivalue_line("markers", "slow: left out unless --slow is given")
+    config.addinivalue_line("markers", "slow_on_icarus(*names): slow on Icarus, at these "
+                                       "configurations or at all")
     runner.DEFAULTS.seed = config.getoption("seed")
     runner.DEFAULTS.waves = config.getoption("waves")
     names = _asked_configs(config)
@@ -110,7 +113,7 @@ def pytest_collection_modifyitems(config, items):
         if missing.get(params.get("sim")):
             left_out[params["sim"]] = left_out.get(params["sim"], 0) + 1
             drop.append(item)
-        elif item.get_closest_marker("slow") and not config.getoption("slow"):
+        elif _is_slow(item, params) and not config.getoption("slow"):
             left_out["slow"] = left_out.get("slow", 0) + 1
             drop.append(item)
         else:
@@ -118,6 +121,15 @@ def pytest_collection_modifyitems(config, items):
     if drop:
         config.hook.pytest_deselected(items=drop)
     items[:] = sorted(keep, key=_shortness)
+
+
+def _is_slow(item, params):
+    """Whether a test belongs to `make regress` only."""
+    marker = item.get_closest_marker("slow_on_icarus")
+    names = marker.args if marker else ()
+    on_icarus = marker and params.get("sim") == "icarus" and (
+        not names or getattr(params.get("config"), "name", "") in names)
+    return bool(item.get_closest_marker("slow") or on_icarus)
 
 
 def _shortness(item):

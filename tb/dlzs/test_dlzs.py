@@ -110,6 +110,7 @@ async def abort(dut):
 NAMES = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES")
 
 
+@pytest.mark.slow_on_icarus("small")
 @pytest.mark.configs("tiny", "small")
 def test_dlzs(sim, config, seed):
     run("dlzs", __name__, config.pick(*NAMES), sim, seed=seed)

@@ -262,14 +262,6 @@ def one(kind: str) -> float:
     return 1.0
 
 
-def energy(kind: str) -> float:
-    """Picojoules at 45 nm, after Horowitz (ISSCC 2014): 0.0031 a full-adder bit, which meets the
-    published 32-bit addition (0.1) and 32-bit product (3.1). A multiplexer bit of a shifter takes a
-    third of a full adder (our assumption)."""
-    scale = 0.0031 / 3 if kind.startswith("shift") else 0.0031
-    return scale * counts.price(kind)
-
-
 def wired(kind: str) -> float:
     """Full-adder bits, with shifts for nothing: the most that a shift can be worth."""
     return 0.0 if kind.startswith("shift") else counts.price(kind)
@@ -278,7 +270,6 @@ def wired(kind: str) -> float:
 PRICES: dict[str, Price] = {
     "full-adder bits": counts.price,
     "every operation 1": one,
-    "energy": energy,
     "shifts free": wired,
 }
 

@@ -7,11 +7,11 @@
     counts.cost()                      # full-adder bits, all stages
 
 An operation is named by what it does and its operand bits. Its price is the number of one-bit
-full adders (or multiplexer bits) of the plainest circuit that does it in a cycle, which needs no
-library of cells and is the same for all systems that are compared:
+full adders of the plainest circuit that does it in a cycle, which needs no library of cells and is
+the same for all systems that are compared:
 
     add<n>, cmp<n>     n
-    shift<n>           n * log2(n), a barrel shifter
+    shift<n>           n * log2(n) / 3, a barrel shifter; a two-way multiplexer bit counts a third
     lz<n>              n, leading-one detector
     mul<n>x<m>         n * m
     exp<n>             n * n: table and one interpolating multiply
@@ -43,7 +43,7 @@ def price(kind: str) -> float:
     if mul:
         return int(a) * int(b)
     n = int(n)
-    return {"add": n, "cmp": n, "shift": n * math.log2(max(n, 2)), "lz": n, "exp": n * n,
+    return {"add": n, "cmp": n, "shift": n * math.log2(max(n, 2)) / 3, "lz": n, "exp": n * n,
             "div": n * n, "xor": n / 4}[op]
 
 

@@ -37,10 +37,15 @@ tiles of 64 keys, radius and quota, layer 0 dense."""
 FRAMED = Case("whisper", "voice", FRAMES * SECONDS)
 """The case of whisper."""
 
+NEXT = "SOFA, threshold"
+"""SOFA with a rule that the RTL does not have: a threshold relative to the row's predicted sum in
+the place of the radius (models/lab/lists.py), and half of a tile as the quota."""
+
 DENSE_PEERS = ("flash", "ibert")
 """Systems that use every visible pair."""
 
-LONG = (OURS, "SOFA, two phases", "SOFA, two-term", "radius, exact", "top-k, exact, 32+ keys")
+LONG = (OURS, NEXT, "SOFA, two phases", "SOFA, two-term", "radius, exact", "threshold, exact",
+        "top-k, exact, 32+ keys")
 """Rules that the default grid also runs on the longest inputs."""
 
 BLIND = ("lightglue",)
@@ -104,11 +109,13 @@ def sofas(pairs, **others) -> list[Method]:
 BOTH = ((32, 8.0), (24, 7.0), (20, 7.0), (16, 7.0), (16, 6.0), (12, 6.0), (12, 5.0), (8, 5.0),
         (6, 5.0))
 """(quota of 64, radius in nats) from dense to sparse."""
+SHARES = (1e-4, 2e-4, 3e-4, 5e-4, 7e-4, 1e-3, 1.4e-3, 2e-3, 3e-3)
+"""Least share of the row's softmax, from dense to sparse."""
 FEW = ((24, 7.0), (16, 6.0), (12, 5.0), (8, 5.0))
 
 
 def rules() -> dict[str, list[Method]]:
-    """Selection rules: SOFA, SOFA with one change, and rules that no machine has."""
+    """Selection rules: SOFA, SOFA with another rule, and rules on whole rows."""
     first = {"dense_layers": (0,)}
     return {
         OURS: sofas(BOTH, **first),
@@ -119,6 +126,11 @@ def rules() -> dict[str, list[Method]]:
                                    **first),
         "SOFA, quota only": sofas(((q, None) for q in (32, 24, 20, 16, 12, 8, 6)),
                                   **first),
+        NEXT: [Sofa(quota=32, radius_nats=None, threshold=t) for t in SHARES],
+        f"{NEXT}, two-term": [Sofa(quota=32, radius_nats=None, threshold=t, snap="two-term")
+                              for t in SHARES],
+        "threshold, DLZS": [Rule(predictor="floor", threshold=t) for t in SHARES],
+        "threshold, exact": [Rule(threshold=t) for t in SHARES],
         "top-k, exact": [Rule(share=s) for s in (0.6, 0.5, 0.4, 0.3, 0.2, 0.1)],
         "top-k, exact, 32+ keys": [
             Rule(share=s, min_keys=32) for s in (0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.02)],

@@ -1,8 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Selections that the machine cannot make yet: exchange between tiles, a least number of keys.
+"""Selections that the machine cannot make yet: a threshold relative to the row's sum, exchange
+between tiles, a least number of keys.
 
-Both start from the machine's selection and its integer scores and work on each row by itself.
+All start from the machine's selection and its integer scores and work on each row by itself.
 Order of keys: higher score first, equal scores: lower key first. All of it is our decision.
+
+Threshold. A selected key stays when its share of the row's predicted softmax is at least
+``threshold``; the largest score so far always stays. Tile after tile, as SADS works, with integers
+a sorter could keep: an octave is the score difference of a factor 2 (the host can choose the scale
+of Q so that it is a power of two; no such scale is assumed here), a key adds
+2**(WEIGHT_BITS - floor(distance below the maximum / octave)) to the row's sum, a risen maximum
+shifts the sum down by whole octaves, the tiles to come are taken to be like those seen, and
+logarithms are those of Mitchell (IRE Trans. 1962) with 4 fraction bits.
 
 Exchange pass. Of every tile of the row, the 4 best rejected keys (visible, and within the radius
 of the row's maximum over all tiles) are offers, and the 4 worst selected keys are places. All
@@ -19,13 +28,15 @@ each.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from models import dlzs, fast
-from models.config import Config
+from models.config import Config, clog2
 from models.head import Job
+from models.lab.counts import Counts
 from models.quantise import Quantised
 from models.tiling import blocks, visible
 
@@ -40,6 +51,14 @@ CORE_COMPARISONS = 42
 
 CLIP_COMPARISONS = 5
 """Comparisons of a pass beside the core: its four results with the radius, the row maximum."""
+
+WEIGHT_BITS = 12
+"""Fraction bits of a row's sum of weights: a key further below the maximum than so many octaves
+adds nothing."""
+
+LOST_OCTAVES = 8
+"""Sixteenths of an octave that rounding the distance down adds to the logarithm of a sum: the mean
+of 2**x over 0..1 is 1 / ln 2, an excess of 0.53 octaves."""
 
 KEY_BITS = 17
 """Bits of a key number in a ranking word."""
@@ -83,6 +102,39 @@ def _kth(words: np.ndarray, k: np.ndarray) -> np.ndarray:
     ordered = np.sort(words, axis=1)[:, ::-1]
     place = np.maximum(k - 1, 0)[:, None]
     return np.where(k > 0, np.take_along_axis(ordered, place, axis=1)[:, 0], HIGH)
+
+
+def log2_sixteenths(x: np.ndarray) -> np.ndarray:
+    """Mitchell's logarithm of integers from 1 on, in sixteenths: the leading one and, as the
+    fraction, the four bits after it. int64, x's shape"""
+    x = np.asarray(x, np.int64)
+    lead = np.frexp(x.astype(np.float64))[1].astype(np.int64) - 1
+    return 16 * lead + (((x << 4) >> lead) & 15)
+
+
+def above_threshold(
+    score: np.ndarray, allowed: np.ndarray, index: np.ndarray, octave: int, threshold: float
+) -> np.ndarray:
+    """bool [n, keys]: keys whose predicted share is at least ``threshold`` when their tile comes;
+    score int [n, keys], allowed bool [n, keys], index: tile_keys; octave: score units, 1 or more.
+    """
+    keep = np.zeros(allowed.shape, bool)
+    peak = np.full(len(score), LOW, np.int64)
+    total = np.zeros(len(score), np.int64)
+    reach = round(-16 * math.log2(threshold)) + 16 * WEIGHT_BITS + LOST_OCTAVES
+    for number, line in enumerate(index, 1):
+        keys = line[line >= 0]
+        seen = allowed[:, keys]
+        word = np.where(seen, score[:, keys].astype(np.int64), LOW)
+        risen = np.maximum(peak, word.max(axis=1))
+        total >>= np.minimum((risen - peak) // octave, 62)
+        peak, below = risen, risen[:, None] - word
+        weight = (1 << WEIGHT_BITS) >> np.minimum(below // octave, WEIGHT_BITS + 1)
+        total += np.where(seen, weight, 0).sum(axis=1)
+        whole = log2_sixteenths(np.maximum(total, 1)) + int(log2_sixteenths(len(index)))
+        limit = octave * (reach + int(log2_sixteenths(number)) - whole) >> 4
+        keep[:, keys] = seen & (below <= np.maximum(limit, 0)[:, None])
+    return keep
 
 
 def exchange_pass(word: np.ndarray, chosen: np.ndarray, offered: np.ndarray) -> np.ndarray:
@@ -180,6 +232,23 @@ def run(
     return out, result, steps, updates
 
 
+def thresholded(
+    numbers: Quantised, k8: np.ndarray, job: Job, cfg: Config, selected: np.ndarray, octave: int,
+    threshold: float,
+) -> np.ndarray:
+    """The machine's selection bool [heads, rows, keys] without the keys below the threshold."""
+    q, group, keys = numbers.q, len(numbers.q) // len(numbers.k), numbers.k.shape[1]
+    result = np.empty_like(selected)
+    for h in range(len(q)):
+        codes = dlzs.encode(q[h], job.snap)
+        for row, n in blocks(q.shape[1], cfg):
+            rows = slice(row, row + n)
+            score = _scores(codes[rows], k8[h // group], cfg)
+            result[h, rows] = selected[h, rows] & above_threshold(
+                score, _allowed(row, n, keys, job), tile_keys(row, n, keys, job), octave, threshold)
+    return result
+
+
 def _scores(codes: np.ndarray, k8: np.ndarray, cfg: Config) -> np.ndarray:
     """Predicted scores, by the compiled path where there is one."""
     return (fast if fast.available() else dlzs).scores(codes, k8, cfg)
@@ -220,3 +289,20 @@ def exchange_comparisons(selected: np.ndarray, job: Job, cfg: Config) -> int:
         rounds = np.ceil(np.log2(np.maximum(pool, 1)))
         total += int(runs.sum()) * CORE_COMPARISONS + int((pool * rounds).sum())
     return total
+
+
+def count_threshold(
+    counts: Counts, rows: int, heads: int, keys: int, job: Job, cfg: Config
+) -> None:
+    """Add what above_threshold costs: a decoder (priced as a shift of 1) and an addition for each
+    visible pair; a shift, a leading one and four additions for each row and tile."""
+    bits = WEIGHT_BITS + 1 + clog2(cfg.KEYS_MAX)
+    pairs = tiles = 0
+    for row, n in blocks(rows, cfg):
+        pairs += heads * int(_allowed(row, n, keys, job).sum())
+        tiles += heads * n * len(tile_keys(row, n, keys, job))
+    counts.add("select", f"shift{WEIGHT_BITS + 1}", pairs)
+    counts.add("select", f"add{bits}", pairs)
+    counts.add("select", f"shift{bits}", tiles)
+    counts.add("select", f"lz{bits}", tiles)
+    counts.add("select", f"add{cfg.SC_W}", 4 * tiles)

@@ -18,7 +18,7 @@ import numpy as np
 from models.lab import figures, rowtypes
 from models.lab.curves import LOSSES, Point
 from models.lab.evaluate import MIN_VISIBLE, SAMPLE_ROWS
-from models.lab.grid import DENSE, OURS
+from models.lab.grid import DENSE, NEXT, OURS
 from models.lab.page import Page, Plot
 from models.lab.store import StoreError, write_whole
 from models.lab.subjects import SE_TOKENS, SUBJECTS
@@ -76,7 +76,8 @@ class Report:
         got, plots = self.got, []
         for net in SUBJECTS:
             for where in got.wheres(net):
-                ours = {OURS: p} if (p := got.curves[where].get(OURS)) else {}
+                curves = got.curves[where]
+                ours = {OURS: p} if (p := curves.get(OURS)) else {}
                 for name, title, groups in (
                     ("rules", "Selection rules", ("rule",)),
                     ("predictors", "Predictors", ("predictor",)),
@@ -84,6 +85,8 @@ class Report:
                     ("options", "Tiles, layout and other settings", ("option",)),
                 ):
                     chosen = got.group(where, *groups)
+                    if name == "systems" and chosen and (p := curves.get(NEXT)):
+                        chosen = {NEXT: p, **chosen}
                     if chosen:
                         plots.append(self.curves(
                             where, name, f"{title}: {net}, S = {where[1]}", {**ours, **chosen}))
@@ -146,7 +149,7 @@ class Report:
         """Operations and bytes of every system at about PEERS_AT percent."""
         ops, moved = {}, {}
         curves = self.got.curves[where]
-        for name in (OURS, *self.got.group(where, "peer", "reference")):
+        for name in (OURS, NEXT, *self.got.group(where, "peer", "reference")):
             points = curves.get(name)
             if not points:
                 continue
@@ -214,7 +217,11 @@ def definitions() -> str:
     return "<ul>" + "".join(f"<li><b>{escape(a)}</b>: {escape(b)}</li>" for a, b in (
         (OURS, "one phase, Q coded by floor, interleaved tiles of 64 keys, radius and quota, layer "
          "0 dense, bit-exact; \"SOFA, x\" differs from it in x only. Other rules are computed in "
-         "float32 and are no machine"),
+         "float32 on whole rows and are no machine"),
+        (NEXT, "the machine's prediction, tiles, quota of half a tile and formal path, every layer "
+         "sparse; a key stays when its share of the row's predicted softmax, as far as the row is "
+         "known when its tile comes, reaches a threshold (models/lab/lists.py). The RTL does not "
+         "have this rule"),
         ("dense", "the same model with exact float32 attention over all visible pairs"),
         ("keep ratio", "selected pairs / visible pairs, each summed over all layers, query heads "
          "and texts; selected: the exact score was used; visible: the mask allows the pair"),
@@ -259,7 +266,7 @@ def build(got: Gathered, folder: Path, command: str) -> Path:
     def systems() -> list:
         parts: list = []
         for where in got.wheres("smollm2"):
-            names = [OURS, *got.group(where, "peer", "reference")]
+            names = [OURS, NEXT, *got.group(where, "peer", "reference")]
             table = same_tensors(got, where, names, DENSE, PEERS_AT)
             if table[1]:
                 parts += [paragraphs(

@@ -115,6 +115,8 @@ class Rule(Method):
     segments     the row is cut into so many, each of which gives its ``share``
     interleaved  a segment is every segments-th key instead of neighbours
     radius_nats  keys further below the best predicted score of the row are dropped; None: none
+    threshold    least share of the row's predicted softmax over all its visible keys, above 0,
+                 below 1; None: none. The best key of a row stays in any case
     min_keys     the best of a row that are taken whatever share and radius say
     """
 
@@ -123,6 +125,7 @@ class Rule(Method):
     segments: int = 1
     interleaved: bool = True
     radius_nats: float | None = None
+    threshold: float | None = None
     min_keys: int = 0
 
     name = "rule"
@@ -136,6 +139,8 @@ class Rule(Method):
             raise ValueError(f"segments = {self.segments}, legal: 1..4096")
         if self.radius_nats is not None and not self.radius_nats >= 0:
             raise ValueError(f"radius_nats = {self.radius_nats}, legal: 0 and above, or None")
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise ValueError(f"threshold = {self.threshold}, legal: above 0, below 1, or None")
         if self.min_keys < 0:
             raise ValueError(f"min_keys = {self.min_keys}, legal: 0 and above")
 
@@ -148,6 +153,11 @@ class Rule(Method):
             chosen = self._shares(score, mask)
         if self.radius_nats is not None:
             chosen = chosen & (score >= score.max(axis=-1, keepdims=True) - self.radius_nats)
+        if self.threshold is not None:
+            e = np.exp(score - score.max(axis=-1, keepdims=True))
+            # e is 1 for the best key, and 0 for masked ones.
+            chosen = chosen & (e >= np.minimum(
+                self.threshold * e.sum(axis=-1, keepdims=True), 1))
         if self.min_keys:
             chosen = chosen | best(score, np.full(score.shape[:-1], self.min_keys))
         return np.array(chosen)
@@ -171,7 +181,8 @@ class Rule(Method):
 
     def count(self, call: Call, selected: np.ndarray) -> Counts:
         """Prediction as in COSTS; a share costs the comparisons of a full sort of each segment, a
-        radius two comparisons a pair; K of the prediction is read once for each block of rows."""
+        radius two comparisons a pair, a threshold a comparison, an exp and an addition a pair and
+        a product a row; K of the prediction is read once for each block of rows."""
         counts = Counts()
         count_formal(counts, call, selected)
         visible, d, bits = counts.visible, call.d, 16
@@ -184,6 +195,10 @@ class Rule(Method):
             counts.add("select", f"cmp{bits}", visible * math.log2(length))
         if self.radius_nats is not None:
             counts.add("select", f"cmp{bits}", 2 * visible)
+        if self.threshold is not None:
+            for kind in ("cmp16", "exp16", "add16"):
+                counts.add("select", kind, visible)
+            counts.add("select", "mul16x16", call.q.shape[0] * call.q.shape[1])
         seen = np.broadcast_to(call.mask(), selected.shape)
         _, _, vectors = union_bytes(call, seen)
         counts.move("k predicted", vectors * d * KEY_BYTES.get(self.predictor, 1))

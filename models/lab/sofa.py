@@ -6,12 +6,13 @@
 
 What the machine supports runs bit-exactly: a layer is one job, with one scale for each of Q, K
 and V, through models.fast or, without numba, through models.head; both give the same integers.
-`exchange` and `min_keys` change the selection in ways that the machine cannot yet; the formal path
-over the changed lists is the machine's (models.lab.lists).
+`threshold`, `exchange` and `min_keys` change the selection in ways that the machine cannot yet; the
+formal path over the changed lists is the machine's (models.lab.lists).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from models.config import Config, ConfigError, check
 from models.lab import lists
 from models.lab.counts import Counts
 from models.lab.method import Attended, Call, Method, count_formal, softmax_over
-from models.quantise import radius_to_int
+from models.quantise import radius_to_int, score_unit
 from models.tiling import blocks, visible
 
 SNAPS = {name: value for value, name in dlzs.SNAPS.items()}
@@ -56,7 +57,10 @@ class Sofa(Method):
                   one value, or a tuple with one for every layer
     interleaved   tiles take every Tc-th key instead of neighbours
     dense_layers  layers that use every visible pair, by number
-    exchange, min_keys   see models.lab.lists; lists longer than a buffer run in one phase then
+    threshold     least share of the row's predicted softmax that a key must have, above 0, below
+                  1; None: none
+    threshold, exchange, min_keys   see models.lab.lists; lists longer than a buffer run in one
+                  phase then
 
     ConfigError, a ValueError, for a value out of range.
 
@@ -64,10 +68,10 @@ class Sofa(Method):
     each pair and element one shift of the key (two with two-term codes) and as many additions;
     with two phases the same for each element of X8 and of a coded weight, and RoPE. select:
     comparisons of the passes of the 16-to-4 core that a row needs in a tile, and of exchange
-    passes (models.lab.lists); choosing keys for min_keys is not counted. compute: products
-    and additions as in count_formal; one exp a pair; a pair step compares twice, for the larger of
-    its two scores and against the reference; a raised reference shifts d + 1 sums; one division a
-    row and a product for each output element. Bytes are whole beats: Q, K8 of every slot of a
+    passes, and what a threshold takes (models.lab.lists); choosing keys for min_keys is not
+    counted. compute: products and additions as in count_formal; one exp a pair; a pair step
+    compares twice, for the larger of its two scores and against the reference; a raised reference
+    shifts d + 1 sums; one division a row and a product for each output element. Bytes are whole beats: Q, K8 of every slot of a
     tile, K and V that a block needs, O; with two phases X8, codes, RoPE table and K8 written.
     """
 
@@ -80,6 +84,7 @@ class Sofa(Method):
     radius_nats: float | None | tuple[float | None, ...] = 6.0
     interleaved: bool = True
     dense_layers: tuple[int, ...] = ()
+    threshold: float | None = None
     min_keys: int = 0
     exchange: int = 0
 
@@ -105,6 +110,8 @@ class Sofa(Method):
         for value in radii:
             if value is not None and not value >= 0:
                 raise ConfigError(f"radius_nats = {value}, legal: 0 and above, or None")
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise ConfigError(f"threshold = {self.threshold}, legal: above 0, below 1, or None")
 
     def machine(self) -> Config:
         """The configuration with the changed widths."""
@@ -137,15 +144,21 @@ class Sofa(Method):
             call.q, call.k, call.v, cfg, causal=call.causal, bc=self.setting("bc", call),
             quota=self.setting("quota", call), radius_nats=radius, snap=snap,
             dense=call.layer in self.dense_layers, interleaved=self.interleaved)
-        k8 = numbers.k8
+        k8, sk8 = numbers.k8, numbers.sk8
         counts = Counts()
         if self.phases == 2 and not job.dense:
             k8, sk8 = predicted_keys(call, cfg, counts)
             job = head.Job(**{**vars(job), "radius": radius_to_int(
                 radius, numbers.sq, sk8, call.d, snap, cfg)})
         out, selected, steps, updates = _run(numbers, k8, job, cfg)
+        changed = not job.dense and (self.threshold or self.exchange or self.min_keys)
+        if changed and self.threshold:
+            octave = math.log(2) / score_unit(numbers.sq, sk8, call.d, snap, cfg)
+            selected = lists.thresholded(numbers, k8, job, cfg, selected, max(round(octave), 1),
+                                         self.threshold)
+            lists.count_threshold(counts, rows, len(call.q), keys, job, cfg)
         compared = 0 if job.dense else lists.core_comparisons(selected, job, cfg)
-        if (self.exchange or self.min_keys) and not job.dense:
+        if changed:
             compared += self.exchange * lists.exchange_comparisons(selected, job, cfg)
             out, selected, steps, updates = lists.run(
                 numbers, k8, job, cfg, selected, self.exchange, self.min_keys)

@@ -18,7 +18,7 @@ import functools
 import hashlib
 import json
 import os
-import tempfile
+import uuid
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -124,15 +124,15 @@ def code_digest(*modules: str) -> str:
 def write_whole(path: Path, write) -> None:
     """Call write(binary file) such that ``path`` appears complete or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    part = path.parent / f".part-{uuid.uuid4().hex}"
     try:
-        with os.fdopen(handle, "wb") as file:
+        with part.open("xb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        part.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
 
 

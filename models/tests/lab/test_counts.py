@@ -7,12 +7,12 @@ from models.lab.counts import STAGES, Counts, price
 
 
 @pytest.mark.parametrize("kind, bits", [
-    ("add32", 32), ("cmp9", 9), ("lz16", 16), ("shift16", 64), ("shift8", 24), ("shift1", 1),
+    ("add32", 32), ("cmp9", 9), ("lz16", 16), ("shift8", 8), ("shift64", 128), ("shift1", 1 / 3),
     ("mul4x2", 8), ("mul16x16", 256), ("exp16", 256), ("div9", 81), ("xor64", 16),
 ])
 def test_price(kind, bits):
     """One operation of each kind, from the table at the head of the module."""
-    assert price(kind) == bits
+    assert price(kind) == pytest.approx(bits)
 
 
 @pytest.mark.parametrize("kind", ["mul16", "add", "sub8", "add8x8", "Add8", "add8 ", ""])

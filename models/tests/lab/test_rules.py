@@ -98,6 +98,21 @@ def test_radius_and_least_number():
         6, c.mask().sum(axis=-1)))).all()
 
 
+@pytest.mark.parametrize("threshold", [0.02, 0.1, 0.6])
+def test_threshold_against_plain_python(threshold):
+    c = call()
+    got, score = Rule("int8", threshold=threshold).select(c), predict("int8", c)
+    alone = 0
+    for h in range(2):
+        for i in range(20):
+            seen = [math.exp(score[h, i, j]) for j in range(i + 5)]
+            wanted = {j for j, e in enumerate(seen) if e >= threshold * sum(seen)}
+            alone += not wanted
+            wanted.add(seen.index(max(seen)))
+            assert set(np.flatnonzero(got[h, i])) == wanted
+    assert bool(alone) == (threshold > 0.05)
+
+
 def test_everything_selected_is_dense_and_is_counted():
     c = call(causal=False)
     done = Rule("both").attend(c)
@@ -114,7 +129,8 @@ def test_everything_selected_is_dense_and_is_counted():
 @pytest.mark.parametrize("settings, message", [
     (dict(predictor="guess"), "predictor = 'guess', legal: exact, int8"),
     (dict(share=0.0), "share = 0.0"), (dict(segments=0), "segments = 0"),
-    (dict(radius_nats=-1.0), "radius_nats = -1.0"), (dict(min_keys=-1), "min_keys = -1")])
+    (dict(radius_nats=-1.0), "radius_nats = -1.0"), (dict(threshold=1.0), "threshold = 1.0"),
+    (dict(min_keys=-1), "min_keys = -1")])
 def test_bad_settings_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
         Rule(**settings)

@@ -2,6 +2,7 @@
 """SOFA as a Method: the machine's integers, changed selections, settings by layer, counts."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -186,6 +187,89 @@ def test_exchange_by_hand():
     assert np.flatnonzero(more[0]).tolist() == [0, 1, 2, 6, 7]
 
 
+def sixteenths(x):
+    """Mitchell's logarithm: between powers of two a straight line, cut to sixteenths."""
+    lead = x.bit_length() - 1
+    return 16 * lead + math.floor(16 * (x / 2**lead - 1))
+
+
+def plain_threshold(score, tiles, visible, octave, threshold):
+    """Keys of a row that the threshold rule of models.lab.lists keeps."""
+    peak, total, chosen = None, 0, set()
+    for number, tile in enumerate(tiles, 1):
+        there = [key for key in tile if key in visible]
+        if not there:
+            continue
+        risen = max([score[key] for key in there] + ([] if peak is None else [peak]))
+        if peak is not None:
+            total //= 2 ** ((risen - peak) // octave)
+        peak = risen
+        total += sum(4096 // 2 ** ((peak - score[key]) // octave) for key in there)
+        limit = (round(-16 * math.log2(threshold)) + 16 * 12 + 8 + sixteenths(number)
+                 - sixteenths(total) - sixteenths(len(tiles)))
+        chosen |= {key for key in there
+                   if peak - score[key] <= max(math.floor(octave * limit / 16), 0)}
+    return chosen
+
+
+@pytest.mark.parametrize("interleaved", [True, False])
+def test_threshold_by_the_rule(interleaved):
+    rng = np.random.default_rng(7)
+    kept = 0
+    for threshold in (0.3, 0.02, 0.001):
+        for octave, causal in ((40, True), (7, False)):
+            n, keys, row = 9, 61, 20
+            job = head.Job(d=8, scale_m=1, scale_shift=1, bc=16, quota=16, causal=causal,
+                           offset=24, interleaved=interleaved)
+            score = rng.integers(-200, 200, (n, keys))
+            seen = [set(range(min(keys, 24 + row + r + 1))) if causal else set(range(keys))
+                    for r in range(n)]
+            index = lists.tile_keys(row, n, keys, job)
+            tiles = [[int(k) for k in line if k >= 0] for line in index]
+            allowed = np.array([[k in s for k in range(keys)] for s in seen])
+            got = lists.above_threshold(score, allowed, index, octave, threshold)
+            for r in range(n):
+                want = plain_threshold(score[r].tolist(), tiles, seen[r], octave, threshold)
+                assert set(np.flatnonzero(got[r]).tolist()) == want
+                kept += len(want)
+    assert 300 < kept < 6 * 9 * 61 / 2
+
+
+def test_threshold_by_hand():
+    # One tile of four keys, an octave is 10: weights 1, 1/2, 1/4 and 2**-10 of 4096, together
+    # 7172, in sixteenths of an octave 16 * 12 + 12. A quarter of that is 1.28 octaves below the
+    # maximum after 0.53 are taken off: 12 score units, and not 20.
+    score = np.array([[50, 40, 30, -50]])
+    index = np.array([[0, 1, 2, 3]])
+    allowed = np.ones((1, 4), bool)
+    got = lists.above_threshold(score, allowed, index, 10, 0.25)
+    assert got.tolist() == [[True, True, False, False]]
+    assert lists.above_threshold(score, allowed, index, 10, 0.9).tolist() == [
+        [True, False, False, False]]
+    assert lists.log2_sixteenths(np.array([1, 2, 3, 7172])).tolist() == [0, 16, 24, 204]
+
+
+def test_threshold_thins_the_machine_s_selection():
+    call = random_call(13, rows=30, spread=4.0)
+    plain = Sofa(config="tiny", bc=16, quota=8, radius_nats=None, widths={"KV_SLOTS": 16})
+    want = plain.attend(call)
+    keep = []
+    for threshold in (1e-6, 1e-2, 0.2):
+        got = dataclasses.replace(plain, threshold=threshold).attend(call)
+        assert not (got.selected & ~want.selected).any()
+        assert got.selected.any(axis=2).all()
+        assert got.counts.selected == got.selected.sum()
+        keep.append(got.counts.keep)
+    assert want.counts.keep > keep[0] > keep[1] > keep[2]
+    counts = got.counts.ops["select"]
+    seen = 4 * int(call.mask().sum())
+    # Blocks of 4 rows: the last of row i sees i + 4 keys, in two tiles from 17 on; of the last
+    # block, rows 28 and 29, it sees all 30.
+    tiles = 4 * (4 * sum(1 + (i + 4 > 16) for i in range(0, 28, 4)) + 2 * 2)
+    assert call.k.shape[1] == 30 and counts["shift13"] == seen == counts["add21"]
+    assert counts["lz21"] == tiles and counts["shift21"] == tiles
+
+
 def test_lists_are_in_the_machine_s_order():
     score = np.array([[5, 9, 7, 9, 1, 2], [0, 1, 2, 3, 4, 5]])
     chosen = np.array([[1, 1, 1, 1, 0, 1], [0, 0, 0, 0, 0, 1]], bool)
@@ -285,6 +369,8 @@ def test_key_biases_count_with_rope():
     (dict(bc=48), "bc = 48, legal: power of two 32..64"),
     (dict(quota=(4, 65)), "quota = 65, legal: integer 1..64"),
     (dict(radius_nats=-1.0), "radius_nats = -1.0, legal: 0 and above, or None"),
+    (dict(threshold=0.0), "threshold = 0.0, legal: above 0, below 1, or None"),
+    (dict(threshold=1.0), "threshold = 1.0, legal: above 0, below 1, or None"),
     (dict(min_keys=-1), "min_keys = -1, legal: integer 0..65536"),
     (dict(exchange=1.5), "exchange = 1.5, legal: integer 0..64"),
     (dict(dense_layers=(-1,)), "dense_layers = -1, legal: integer 0..65535"),

@@ -34,7 +34,7 @@ from models.nets.smollm2 import SmolLM2  # noqa: E402
 from models.nets.sources import NetError, read_text  # noqa: E402
 from scripts.bench import table  # noqa: E402
 
-RADII = (4.5, 6.0, 8.0, 11.0)
+RADII = (4.5, 6.0, 7.0, 8.0, 11.0)
 """Nats; the curve of every rule."""
 
 RULES = {
@@ -48,6 +48,10 @@ RULES = {
     "quota 8, exchange 4": Organisation(quota=8, exchange=4),
     "quota 16, two-term": Organisation(quota=16, snap=dlzs.TWO_TERM),
     "quota 12, two-term": Organisation(quota=12, snap=dlzs.TWO_TERM),
+    "quota 16, from the sum": Organisation(quota=16, anchor="sum"),
+    "quota 24, from the sum": Organisation(quota=24, anchor="sum"),
+    "quota 32, from the sum": Organisation(quota=32, anchor="sum"),
+    "quota 24, from the sum, two-term": Organisation(quota=24, anchor="sum", snap=dlzs.TWO_TERM),
     "quota 16, GQA blocks": Organisation(quota=16, heads=3),
 }
 

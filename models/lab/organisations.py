@@ -18,6 +18,7 @@ lane serves any row of its group; ``carry`` lets work of a tile be finished duri
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,13 +28,17 @@ from models.config import Config, ConfigError, check, clog2
 from models.head import Job
 from models.lab.counts import Counts
 from models.lab.cycles import Memory, Work, layer_cycles
+from models.lab.lists import WEIGHT_BITS, above_threshold
 from models.lab.method import Attended, Call, Method, count_formal, softmax_over
-from models.quantise import quantise, radius_to_int
+from models.quantise import quantise, radius_to_int, score_unit
 from models.tiling import block_tiles
 
 LAYOUTS = ("interleaved", "contiguous", "recent")
 """Which keys form a tile: every Tc-th; neighbours; first the tiles likely to hold the maximum, made
 of the SINK first keys and the block's own positions, then the others interleaved."""
+
+ANCHORS = ("max", "sum")
+"""What a radius is measured from."""
 
 SINK = 4
 """First keys of the text, which many rows of language models rate highest."""
@@ -48,8 +53,9 @@ BLOCK = 1 << 20
 @dataclass(frozen=True)
 class Organisation(Method):
     """quota     keys a row takes from a tile, 1..bc
-    radius    nats below the row's running maximum, None: no clipping; one for all heads, or one
-              for each
+    radius    nats below what ``anchor`` says, None: no clipping; one for all heads, or one for each
+    anchor    "max": the row's running maximum; "sum": the logarithm of the row's predicted softmax
+              sum, so that exp(-radius) is the threshold of models.lab.lists
     snap      how Q is coded (models.dlzs); dlzs.TWO_TERM is the two-term cell
     bc, layout   keys in a tile, which ones (LAYOUTS)
     exchange  best rejected keys that a row takes along into the next tile, 0: none
@@ -60,6 +66,7 @@ class Organisation(Method):
 
     quota: int = 16
     radius: float | tuple[float, ...] | None = None
+    anchor: str = "max"
     snap: int = dlzs.FLOOR
     bc: int = 64
     layout: str = "interleaved"
@@ -79,6 +86,10 @@ class Organisation(Method):
         check("heads", self.heads, 1, 128)
         if self.layout not in LAYOUTS:
             raise ConfigError(f"layout = {self.layout!r}, legal: {', '.join(LAYOUTS)}")
+        if self.anchor not in ANCHORS:
+            raise ConfigError(f"anchor = {self.anchor!r}, legal: {', '.join(ANCHORS)}")
+        if self.anchor == "sum" and not (isinstance(self.radius, float | None)):
+            raise ConfigError(f"radius = {self.radius}, legal with anchor sum: one for all heads")
 
     def attend(self, call: Call) -> Attended:
         """Exact attention over the selected pairs, float32; counts of the formal path only."""
@@ -159,7 +170,8 @@ def choose(guess: Predicted, org: Organisation, cfg: Config) -> Picked:
     if len(given) != heads:
         raise ConfigError(f"radius has {len(given)} entries, legal: one for each of {heads} heads")
     radius = np.array([
-        radius_to_int(r, guess.sq, guess.sk8, guess.d, guess.snap, cfg) for r in given])
+        radius_to_int(r if org.anchor == "max" else None, guess.sq, guess.sk8, guess.d, guess.snap,
+                      cfg) for r in given])
     picked = Picked(np.zeros(guess.scores.shape, bool))
     per = cfg.ROWS // org.heads
     parts: list[list[Tally]] = [[] for _ in range(heads // org.heads)]
@@ -193,7 +205,16 @@ def _select_block(guess, org, row, n, radius, selected, cfg):
     waiting = (np.full((heads * n, org.exchange), sads.NO_MAX, np.int64),
                np.zeros((heads * n, org.exchange), np.int64))
     run_max = None
-    for tile in layout_tiles(org, row, n, guess.mask):
+    tiles = layout_tiles(org, row, n, guess.mask)
+    if org.anchor == "sum" and org.radius is not None:
+        index = np.full((len(tiles), max(map(len, tiles))), -1)
+        for line, tile in zip(index, tiles, strict=True):
+            line[: len(tile)] = tile
+        octave = math.log(2) / score_unit(guess.sq, guess.sk8, guess.d, guess.snap, cfg)
+        # The row's maximum so far is always among them.
+        allowed = above_threshold(score, allowed, index, max(round(octave), 1),
+                                  math.exp(-org.radius))
+    for tile in tiles:
         if not org.exchange and same:
             got, run_max = sads.select_tile(score[:, tile], allowed[:, tile], run_max, org.quota,
                                             int(radius[0]), cfg)
@@ -401,10 +422,14 @@ def hardware(org: Organisation, cfg: Config) -> Hardware:
     logic   products: 4 R multipliers of 16 x 16; outputs: every row adds the 2 G lanes that may
             work for it, 26 bits each, and o of O_W bits; prediction: R COLS adders of SC_W bits,
             two a cell with dlzs.TWO_TERM, whose second shift is one place more; sorting: 47
-            comparators a row (docs/sads.md) of SC_W + 1 + SLOT_W bits, and e more for the rejected
+            comparators a row (docs/sads.md) of SC_W + 1 + SLOT_W bits, and e more for the
+            rejected; with the anchor "sum" five adders of SC_W bits a row for the distance and the
+            threshold and one for the sum, since scores come at one a row and cycle or less (d of
+            COLS and more)
     buffer  K, V: 2 (KV_BUFS + c) tiles of N x D_MAX x 16; lists: 4 + c tiles of R x BC_MAX
             entries of 1 + SLOT_W bits, with clog2(G) that name the row of a lane's key and
-            clog2(1+c) that name the buffer; rejected: R e entries of SC_W + clog2(KEYS_MAX) bits
+            clog2(1+c) that name the buffer; rejected: R e entries of SC_W + clog2(KEYS_MAX) bits;
+            with the anchor "sum" the scores of one more tile, which wait for their threshold
     """
     n, r, g, e = cfg.KV_SLOTS, cfg.ROWS, org.share, org.exchange
     c = min(org.carry, cfg.KEYS_MAX // org.bc - 1)
@@ -414,7 +439,11 @@ def hardware(org: Organisation, cfg: Config) -> Hardware:
     terms = 2 if org.snap == dlzs.TWO_TERM else 1
     logic = 4 * r * 256 + r * (26 * 2 * g + cfg.O_W) + cells * terms * cfg.SC_W
     logic += r * (47 + e) * (cfg.SC_W + 1 + cfg.SLOT_W)
+    if org.anchor == "sum":
+        logic += r * (5 * cfg.SC_W + WEIGHT_BITS + 1 + clog2(cfg.KEYS_MAX))
     entry = 1 + cfg.SLOT_W + clog2(g) + clog2(1 + c)
     buffer = (2 * (cfg.KV_BUFS + c) * n * cfg.D_MAX * 16 + (4 + c) * r * cfg.BC_MAX * entry
               + r * e * (cfg.SC_W + clog2(cfg.KEYS_MAX)))
+    if org.anchor == "sum":
+        buffer += r * cfg.BC_MAX * cfg.SC_W
     return Hardware(mux, logic, buffer)

@@ -71,8 +71,9 @@ class Sofa(Method):
     passes, and what a threshold takes (models.lab.lists); choosing keys for min_keys is not
     counted. compute: products and additions as in count_formal; one exp a pair; a pair step
     compares twice, for the larger of its two scores and against the reference; a raised reference
-    shifts d + 1 sums; one division a row and a product for each output element. Bytes are whole beats: Q, K8 of every slot of a
-    tile, K and V that a block needs, O; with two phases X8, codes, RoPE table and K8 written.
+    shifts d + 1 sums; one division a row and a product for each output element. Bytes are whole
+    beats: Q, K8 of every slot of a tile, K and V that a block needs, O; with two phases X8, codes,
+    RoPE table and K8 written.
     """
 
     config: str = "paper"

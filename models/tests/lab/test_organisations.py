@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from models.lab.organisations import (
     paid_steps,
     predict,
 )
+from models.lab.sofa import Sofa
 from models.plan import plan
 
 PAPER = Config.from_name("paper")
@@ -61,6 +63,24 @@ def test_selection_of_the_reference(call, guess, layout, quota, radius):
     assert (picked.selected == np.stack([h.selected for h in done.heads])).all()
     work = organisations.work_of_blocks(picked, org, 1)
     assert work == Work.from_stats(done.stats, heads=3)
+
+
+def test_radius_from_the_sum_is_sofa_s_threshold(call):
+    """The same keys as models.lab.sofa, whose tests have the rule itself; more keys with more nats,
+    and fewer than a radius from the maximum keeps."""
+    seen = []
+    for snap, name in ((dlzs.FLOOR, "floor"), (dlzs.TWO_TERM, "two-term")):
+        guess = predict(call, snap, PAPER)
+        for radius in (4.0, 7.0):
+            org = Organisation(quota=24, radius=radius, anchor="sum", snap=snap)
+            got = choose(guess, org, PAPER)
+            want = Sofa(quota=24, radius_nats=None, threshold=math.exp(-radius), snap=name)
+            assert (got.selected == want.attend(call).selected).all()
+            assert sum(int(b.counts.sum()) for b in got.blocks) == got.selected.sum()
+            other = choose(guess, dataclasses.replace(org, anchor="max"), PAPER).selected
+            assert got.selected.sum() < other.sum()
+            seen.append(int(got.selected.sum()))
+    assert seen[0] < seen[1] and seen[2] < seen[3]
 
 
 def test_general_path_equals_the_reference(guess):
@@ -244,11 +264,16 @@ def test_hardware_by_hand():
     assert two.logic - base.logic == 4096 * 18 and two.mux == base.mux
     swapped = hardware(Organisation(exchange=4), PAPER)
     assert swapped.buffer - base.buffer == 128 * 4 * (18 + 12)
+    summed = hardware(Organisation(anchor="sum"), PAPER)
+    assert summed.logic - base.logic == 128 * (5 * 18 + 25) and summed.mux == base.mux
+    assert summed.buffer - base.buffer == 128 * 64 * 18
 
 
 @pytest.mark.parametrize("changes, message", [
     ({"quota": 65}, r"quota = 65, legal: integer 1\.\.64"),
     ({"share": 6}, "share = 6, legal: power of two"),
+    ({"anchor": "top"}, "anchor = 'top', legal: max, sum"),
+    ({"anchor": "sum", "radius": (6.0, 7.0)}, "legal with anchor sum: one for all heads"),
     ({"layout": "random"}, "layout = 'random', legal: interleaved, contiguous, recent")])
 def test_illegal_settings(changes, message):
     with pytest.raises(ConfigError, match=message):

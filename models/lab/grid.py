@@ -44,8 +44,8 @@ the place of the radius (models/lab/lists.py), and half of a tile as the quota."
 DENSE_PEERS = ("flash", "ibert")
 """Systems that use every visible pair."""
 
-LONG = (OURS, NEXT, "SOFA, two phases", "SOFA, two-term", "radius, exact", "threshold, exact",
-        "top-k, exact, 32+ keys")
+LONG = (OURS, NEXT, "SOFA, two phases", "SOFA, two-term", "threshold, DLZS", "threshold, exact",
+        "radius, exact", "top-k, exact, 32+ keys")
 """Rules that the default grid also runs on the longest inputs."""
 
 BLIND = ("lightglue",)
@@ -58,7 +58,7 @@ class Scale:
 
     points     settings of a sweep to begin with, see Series.start; refine: go on from them
     main       cases of all rules and peers; long: of peers and of the rules in LONG
-    side       cases of all other groups; rows: of the row types
+    side       cases of predictors and options; rows: of the row types
     """
 
     points: int | None
@@ -81,7 +81,7 @@ GRIDS = {
                    cases(LM, ("novel",), 256), cases(LM, ("novel",), 512)),
     "default": Scale(3, True, cases(LM, ("novel", "code"), 1024)
                      + cases("minilm", ("novel",), 256) + (FRAMED, GLUE),
-                     cases(LM, ("novel",), 2048), cases(LM, ("novel", "code"), 1024),
+                     cases(LM, ("novel",), 2048), cases(LM, ("novel",), 1024),
                      cases(LM, ("novel", "code"), 1024) + cases(LM, ("novel",), 2048)
                      + (FRAMED, GLUE)),
     "full": Scale(None, False, cases(LM, TEXTS, 512, 1024, 2048)
@@ -121,14 +121,11 @@ def rules() -> dict[str, list[Method]]:
         OURS: sofas(BOTH, **first),
         "SOFA, two phases": sofas(BOTH, phases=2, **first),
         "SOFA, two-term": sofas(BOTH, snap="two-term", **first),
-        "SOFA, layer 0 sparse": sofas(BOTH),
         "SOFA, radius only": sofas(((64, r) for r in (8.0, 7.0, 6.0, 5.5, 5.0, 4.0)),
                                    **first),
         "SOFA, quota only": sofas(((q, None) for q in (32, 24, 20, 16, 12, 8, 6)),
                                   **first),
         NEXT: [Sofa(quota=32, radius_nats=None, threshold=t) for t in SHARES],
-        f"{NEXT}, two-term": [Sofa(quota=32, radius_nats=None, threshold=t, snap="two-term")
-                              for t in SHARES],
         "threshold, DLZS": [Rule(predictor="floor", threshold=t) for t in SHARES],
         "threshold, exact": [Rule(threshold=t) for t in SHARES],
         "top-k, exact": [Rule(share=s) for s in (0.6, 0.5, 0.4, 0.3, 0.2, 0.1)],
@@ -155,12 +152,15 @@ def options() -> dict[str, list[Method]]:
 
     return {
         "SOFA, nearest": sofas(FEW, snap="nearest", **first),
+        f"{NEXT}, two-term": [Sofa(quota=32, radius_nats=None, threshold=t, snap="two-term")
+                              for t in SHARES],
         "SOFA, tiles of 32": tiles(32),
         "SOFA, tiles of 16": tiles(16),
         "SOFA, contiguous": sofas(FEW, interleaved=False, **first),
         "SOFA, contig., exchange": sofas(FEW, interleaved=False, exchange=1, **first),
         "SOFA, exchange": sofas(FEW, exchange=1, **first),
         "SOFA, 16+ keys": sofas(FEW, min_keys=16, **first),
+        "SOFA, layer 0 sparse": sofas(FEW),
         "SOFA, layer 1 dense too": sofas(FEW, dense_layers=(0, 1)),
     }
 
@@ -194,7 +194,7 @@ def grids(scale: Scale) -> tuple[list[Series], list[RowTask]]:
     add(DENSE, "reference", [Dense()], scale.main + scale.long)
     for name, kind in PEERS.items():
         group = "reference" if name in DENSE_PEERS else "peer"
-        add(name, group, kind.sweep(), scale.main + scale.long)
+        add(name, group, kind.sweep(), scale.main + (scale.long if name != "ibert" else ()))
     for name, settings in predictors().items():
         add(name, "predictor", settings, scale.side)
     for name, settings in options().items():

@@ -27,8 +27,9 @@ class Series:
     settings  (label, method)
     cases     results of one net and length are pooled over the texts
     start     settings to begin with, spread over all; None: all
-    refine    go on with settings between two neighbours that a loss of LOSSES lies between; for
-              nets whose loss is in nats
+    refine    for nets whose loss is in nats: begin without the sparsest of these, go on with the
+              middle of every gap in which a loss of LOSSES is passed, and to sparser settings
+              only while all of LOSSES are kept
     """
 
     name: str
@@ -77,11 +78,14 @@ def spread(number: int, points: int | None) -> list[int]:
     return [round(i * (number - 1) / (points - 1)) for i in range(points)]
 
 
-def between(losses: dict[int, float], limits: Iterable[float] = LOSSES) -> list[int]:
-    """Settings to look at next: the middle of each gap in which the loss passes a limit. losses:
-    number of a setting, from dense to sparse -> loss, in the unit of the limits."""
+def between(losses: dict[int, float], number: int, limits: Iterable[float] = LOSSES) -> list[int]:
+    """Settings to look at next: the middle of each gap in which the loss passes a limit, and of
+    the gap behind the sparsest known setting when that is still within all limits. losses: place
+    of a setting, from dense to sparse -> loss, in the unit of the limits; number: of settings."""
     known = sorted(losses)
     found = set()
+    if losses[known[-1]] <= max(limits) and known[-1] < number - 1:
+        found.add((known[-1] + number) // 2)
     for limit in limits:
         within = [i for i in known if losses[i] <= limit]
         beyond = [i for i in known if within and i > within[-1]]
@@ -112,11 +116,15 @@ def gather_curve(bench: Bench, series: Series, where: Where, got: Gathered) -> l
     """Points of a series; adds to got.done and got.missing."""
     cases = [c for c in series.cases if (c.net, c.length) == where]
     points: dict[int, Point] = {}
-    wanted = spread(len(series.settings), series.start)
+    number = len(series.settings)
+    wanted = spread(number, series.start)
+    adaptive = series.refine and bench.subjects[where[0]].unit == "nat"
+    if adaptive and len(wanted) > 2:
+        wanted.pop()
     while wanted:
         complete = True
-        for number in wanted:
-            label, method = series.settings[number]
+        for place in wanted:
+            label, method = series.settings[place]
             tasks = [Task(series.name, method, case, label) for case in cases]
             found = [bench.store.get(bench.key(task)) for task in tasks]
             lacking = [t for t, f in zip(tasks, found, strict=True) if f is None]
@@ -125,10 +133,10 @@ def gather_curve(bench: Bench, series: Series, where: Where, got: Gathered) -> l
             if lacking:
                 complete = False
             else:
-                points[number] = pool(found, label)
+                points[place] = pool(found, label)
         wanted = []
-        if complete and series.refine and bench.subjects[where[0]].unit == "nat":
-            wanted = between({i: percent(p.loss) for i, p in points.items()})
+        if complete and adaptive:
+            wanted = between({i: percent(p.loss) for i, p in points.items()}, number)
     return [points[i] for i in sorted(points)]
 
 

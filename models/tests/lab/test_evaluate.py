@@ -373,7 +373,7 @@ def test_a_grid_gathers_what_is_there(tmp_path):
 
 
 def test_a_grid_goes_on_where_the_loss_is_passed(tmp_path):
-    """Begins with the ends and the middle, then halves the gaps around the losses."""
+    """Begins with the dense end and the middle, then halves the gaps around the losses."""
     grid = [Series("nearest", "rule", tuple((str(w), Nearest(w)) for w in range(64, 0, -1)),
                    (CASE,), start=3, refine=True)]
     b, rounds = bench(tmp_path), []
@@ -381,7 +381,7 @@ def test_a_grid_goes_on_where_the_loss_is_passed(tmp_path):
         rounds.append([int(t.label) for t in got.missing])
         for t in got.missing:
             b.result(t)
-    assert rounds[0] == [64, 32, 1] and len(rounds) > 3
+    assert rounds[0] == [64, 32] and rounds[1] == [48] and len(rounds) > 3
     points = got.curves["fake", 64]["nearest"]
     loss = {int(p.label): percent(p.loss) for p in points}
     for limit in (0.5, 1, 2):

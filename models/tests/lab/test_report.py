@@ -199,10 +199,14 @@ def test_spread_keeps_the_ends():
 
 def test_between_halves_the_gaps_in_which_a_loss_is_passed():
     # 0.5 and 1 % are passed between 0 and 4, 2 % between 4 and 8.
-    assert between({0: 0.1, 4: 1.5, 8: 30.0}) == [2, 6]
-    assert between({0: 0.1, 2: 0.7, 3: 1.1, 4: 1.5, 6: 4.0, 8: 30.0}) == [1, 5]
-    assert between({0: 0.1, 1: 1.0, 2: 2.1, 8: 30.0}) == []  # neighbours already
-    assert between({0: 3.0, 8: 30.0}) == between({0: 0.0, 8: 0.4}) == []  # never, always
+    assert between({0: 0.1, 4: 1.5, 8: 30.0}, 9) == [2, 6]
+    assert between({0: 0.1, 2: 0.7, 3: 1.1, 4: 1.5, 6: 4.0, 8: 30.0}, 9) == [1, 5]
+    assert between({0: 0.1, 1: 1.0, 2: 2.1, 8: 30.0}, 9) == []  # neighbours already
+    assert between({0: 3.0, 8: 30.0}, 9) == between({0: 0.0, 8: 0.4}, 9) == []  # never, always
+    # Within all limits so far: on, by halves, to the sparsest.
+    assert between({0: 0.1, 4: 0.4}, 9) == [6] and between({0: 0.1, 6: 0.3}, 9) == [7]
+    assert between({0: 0.1, 7: 2.0}, 9) == [3, 8]
+    assert between({0: 0.1}, 1) == []
 
 
 def test_labels_name_what_differs():

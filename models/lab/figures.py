@@ -102,7 +102,7 @@ def loss_against_keep(curves: Mapping[str, Sequence[Point]], unit: str) -> Figur
     if language:
         axes.set_yscale("symlog", linthresh=1)
         top = min(axes.get_ylim()[1], MOST)
-        axes.set_ylim(-1, top)
+        axes.set_ylim(max(min(axes.get_ylim()[0], -0.1), -1), top)
         ticks = (-0.5, 0, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
         ticks = [t for t in ticks if t <= top]
         axes.set_yticks(ticks, [f"{t:g}" for t in ticks])

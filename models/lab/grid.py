@@ -39,7 +39,7 @@ FRAMED = Case("whisper", "voice", FRAMES * SECONDS)
 
 NEXT = "SOFA, threshold"
 """SOFA with a rule that the RTL does not have: a threshold relative to the row's predicted sum in
-the place of the radius (models/lab/lists.py), and half of a tile as the quota."""
+the place of radius and quota (models/lab/lists.py)."""
 
 DENSE_PEERS = ("flash", "ibert")
 """Systems that use every visible pair."""
@@ -125,7 +125,7 @@ def rules() -> dict[str, list[Method]]:
                                    **first),
         "SOFA, quota only": sofas(((q, None) for q in (32, 24, 20, 16, 12, 8, 6)),
                                   **first),
-        NEXT: [Sofa(quota=32, radius_nats=None, threshold=t) for t in SHARES],
+        NEXT: [Sofa(quota=64, radius_nats=None, threshold=t) for t in SHARES],
         "threshold, DLZS": [Rule(predictor="floor", threshold=t) for t in SHARES],
         "threshold, exact": [Rule(threshold=t) for t in SHARES],
         "top-k, exact": [Rule(share=s) for s in (0.6, 0.5, 0.4, 0.3, 0.2, 0.1)],
@@ -152,7 +152,7 @@ def options() -> dict[str, list[Method]]:
 
     return {
         "SOFA, nearest": sofas(FEW, snap="nearest", **first),
-        f"{NEXT}, two-term": [Sofa(quota=32, radius_nats=None, threshold=t, snap="two-term")
+        f"{NEXT}, two-term": [Sofa(quota=64, radius_nats=None, threshold=t, snap="two-term")
                               for t in SHARES],
         "SOFA, tiles of 32": tiles(32),
         "SOFA, tiles of 16": tiles(16),

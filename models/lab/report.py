@@ -218,10 +218,9 @@ def definitions() -> str:
         (OURS, "one phase, Q coded by floor, interleaved tiles of 64 keys, radius and quota, layer "
          "0 dense, bit-exact; \"SOFA, x\" differs from it in x only. Other rules are computed in "
          "float32 on whole rows and are no machine"),
-        (NEXT, "the machine's prediction, tiles, quota of half a tile and formal path, every layer "
-         "sparse; a key stays when its share of the row's predicted softmax, as far as the row is "
-         "known when its tile comes, reaches a threshold (models/lab/lists.py). The RTL does not "
-         "have this rule"),
+        (NEXT, "the machine's prediction, tiles and formal path, every layer sparse; a key stays "
+         "when its share of the row's predicted softmax, as far as the row is known when its tile "
+         "comes, reaches a threshold (models/lab/lists.py). The RTL does not have this rule"),
         ("dense", "the same model with exact float32 attention over all visible pairs"),
         ("keep ratio", "selected pairs / visible pairs, each summed over all layers, query heads "
          "and texts; selected: the exact score was used; visible: the mask allows the pair"),

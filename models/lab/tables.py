@@ -27,7 +27,7 @@ class Series:
     settings  (label, method)
     cases     results of one net and length are pooled over the texts
     start     settings to begin with, spread over all; None: all
-    refine    for nets whose loss is in nats: begin without the sparsest of these, go on with the
+    refine    for nets whose loss is in nats: begin without the sparsest of start, go on with the
               middle of every gap in which a loss of LOSSES is passed, and to sparser settings
               only while all of LOSSES are kept
     """
@@ -119,7 +119,7 @@ def gather_curve(bench: Bench, series: Series, where: Where, got: Gathered) -> l
     number = len(series.settings)
     wanted = spread(number, series.start)
     adaptive = series.refine and bench.subjects[where[0]].unit == "nat"
-    if adaptive and len(wanted) > 2:
+    if adaptive and series.start is not None and len(wanted) > 2:
         wanted.pop()
     while wanted:
         complete = True

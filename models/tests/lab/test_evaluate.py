@@ -382,6 +382,8 @@ def test_a_grid_goes_on_where_the_loss_is_passed(tmp_path):
         for t in got.missing:
             b.result(t)
     assert rounds[0] == [64, 32] and rounds[1] == [48] and len(rounds) > 3
+    whole = [Series("whole", "width", grid[0].settings[:9], (CASE,), refine=True)]
+    assert len(gather(bench(tmp_path / "other"), whole).missing) == 9
     points = got.curves["fake", 64]["nearest"]
     loss = {int(p.label): percent(p.loss) for p in points}
     for limit in (0.5, 1, 2):

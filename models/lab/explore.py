@@ -362,6 +362,6 @@ def summary(study, command: str) -> dict:
                t.user_attrs["dense_cycles"] / t.user_attrs["cycles"]) for t in trials]
     best = front([(x, -y) for x, y in points])
     return {"command": command, "x": "perplexity increase, %",
-            "y": "speed-up over dense attention on the machine (cycle model)",
+            "y": "cycles of dense attention / cycles",
             "trials": points, "front": [points[i] for i in best],
             "settings": [trials[i].params for i in best]}

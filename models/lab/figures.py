@@ -172,12 +172,17 @@ def keep_of_layers(curves: Mapping[str, Sequence[float]]) -> Figure:
 @drawn
 def cloud_and_front(trials: Sequence[tuple[float, float]], best: Sequence[tuple[float, float]],
                     xlabel: str, ylabel: str) -> Figure:
-    """All trials of a search as points and the ones that none beats as a line."""
+    """All trials of a search as points and the ones that none beats as a line; the x axis is
+    logarithmic beyond 1, where most trials of a wide search lie far from what is of use."""
     figure, axes = start()
+    axes.set_xscale("symlog", linthresh=1)
     if trials:
         axes.scatter(*zip(*trials, strict=True), s=14, color=COLOURS[7], label="trials")
     if best:
         axes.plot(*zip(*sorted(best), strict=True), label="Pareto front", **looks(0))
+    ticks = [t for t in (-1, 0, 1, 2, 5, 10, 20, 50, 100) if t <= axes.get_xlim()[1]]
+    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     legend(figure, axes)

@@ -363,7 +363,7 @@ async def layer_resets(dut):
     assert await good_job(acc, rng)
 
 
-@pytest.mark.slow_on_icarus("small")
+@pytest.mark.slow_on_icarus()
 @pytest.mark.configs("tiny", "small")
 def test_errors(sim, config, seed):
     run("sofa_top", __name__, dict(config), sim, seed=seed)

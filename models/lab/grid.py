@@ -45,7 +45,7 @@ DENSE_PEERS = ("flash", "ibert")
 """Systems that use every visible pair."""
 
 LONG = (OURS, NEXT, "SOFA, two phases", "SOFA, two-term", "threshold, DLZS", "threshold, exact",
-        "radius, exact", "top-k, exact, 32+ keys")
+        "radius, exact")
 """Rules that the default grid also runs on the longest inputs."""
 
 BLIND = ("lightglue",)

@@ -109,9 +109,10 @@ def sofas(pairs, **others) -> list[Method]:
 BOTH = ((32, 8.0), (24, 7.0), (20, 7.0), (16, 7.0), (16, 6.0), (12, 6.0), (12, 5.0), (8, 5.0),
         (6, 5.0))
 """(quota of 64, radius in nats) from dense to sparse."""
+FEW = ((24, 7.0), (16, 6.0), (12, 5.0), (8, 5.0))
+
 SHARES = (1e-4, 2e-4, 3e-4, 5e-4, 7e-4, 1e-3, 1.4e-3, 2e-3, 3e-3)
 """Least share of the row's softmax, from dense to sparse."""
-FEW = ((24, 7.0), (16, 6.0), (12, 5.0), (8, 5.0))
 
 
 def rules() -> dict[str, list[Method]]:

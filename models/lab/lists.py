@@ -37,7 +37,7 @@ from models import dlzs, fast
 from models.config import Config, clog2
 from models.head import Job
 from models.lab.counts import Counts
-from models.quantise import Quantised
+from models.quantise import Quantised, score_unit
 from models.tiling import blocks, visible
 
 OFFERS = 4
@@ -112,6 +112,12 @@ def log2_sixteenths(x: np.ndarray) -> np.ndarray:
     return 16 * lead + (((x << 4) >> lead) & 15)
 
 
+def octave_units(sq: float, sk8: float, d: int, snap: int, cfg: Config) -> int:
+    """Predicted score units of a factor 2 in the softmax, 1 or more; sq, sk8: scales of Q and of
+    the 8-bit keys."""
+    return max(round(math.log(2) / score_unit(sq, sk8, d, snap, cfg)), 1)
+
+
 def above_threshold(
     score: np.ndarray, allowed: np.ndarray, index: np.ndarray, octave: int, threshold: float
 ) -> np.ndarray:
@@ -122,6 +128,7 @@ def above_threshold(
     peak = np.full(len(score), LOW, np.int64)
     total = np.zeros(len(score), np.int64)
     reach = round(-16 * math.log2(threshold)) + 16 * WEIGHT_BITS + LOST_OCTAVES
+    reach -= int(log2_sixteenths(len(index)))
     for number, line in enumerate(index, 1):
         keys = line[line >= 0]
         seen = allowed[:, keys]
@@ -131,8 +138,8 @@ def above_threshold(
         peak, below = risen, risen[:, None] - word
         weight = (1 << WEIGHT_BITS) >> np.minimum(below // octave, WEIGHT_BITS + 1)
         total += np.where(seen, weight, 0).sum(axis=1)
-        whole = log2_sixteenths(np.maximum(total, 1)) + int(log2_sixteenths(len(index)))
-        limit = octave * (reach + int(log2_sixteenths(number)) - whole) >> 4
+        bound = reach + int(log2_sixteenths(number)) - log2_sixteenths(np.maximum(total, 1))
+        limit = octave * bound >> 4
         keep[:, keys] = seen & (below <= np.maximum(limit, 0)[:, None])
     return keep
 
@@ -213,22 +220,19 @@ def run(
     """The job with a changed selection: (out int16 [heads, rows, d], selected bool [heads, rows,
     keys], pair steps that rows used, max updates). selected: the machine's."""
     q, k, v = numbers.q, numbers.k, numbers.v
-    group, keys = len(q) // len(k), k.shape[1]
+    keys = k.shape[1]
     radius = cfg.RADIUS_INF if job.radius is None else job.radius
     out, result = np.empty_like(q), np.empty_like(selected)
     steps = updates = 0
-    for h in range(len(q)):
-        codes, kv = dlzs.encode(q[h], job.snap), h // group
-        for row, n in blocks(q.shape[1], cfg):
-            rows = slice(row, row + n)
-            score = _scores(codes[rows], k8[kv], cfg)
-            chosen = change(score, selected[h, rows], row, job, radius, passes, least)
-            lists, used = order(ranking(score), chosen, tile_keys(row, n, keys, job))
-            out[h, rows], raised = fast.formal(q[h, rows], k[kv], v[kv], lists, job.scale_m,
-                                               job.scale_shift, cfg)
-            result[h, rows] = chosen
-            steps += used
-            updates += raised
+    for h, kv, row, score in _scored_blocks(numbers, k8, job, cfg):
+        rows = slice(row, row + len(score))
+        chosen = change(score, selected[h, rows], row, job, radius, passes, least)
+        lists, used = order(ranking(score), chosen, tile_keys(row, len(score), keys, job))
+        out[h, rows], raised = fast.formal(q[h, rows], k[kv], v[kv], lists, job.scale_m,
+                                           job.scale_shift, cfg)
+        result[h, rows] = chosen
+        steps += used
+        updates += raised
     return out, result, steps, updates
 
 
@@ -237,21 +241,25 @@ def thresholded(
     threshold: float,
 ) -> np.ndarray:
     """The machine's selection bool [heads, rows, keys] without the keys below the threshold."""
-    q, group, keys = numbers.q, len(numbers.q) // len(numbers.k), numbers.k.shape[1]
-    result = np.empty_like(selected)
-    for h in range(len(q)):
-        codes = dlzs.encode(q[h], job.snap)
-        for row, n in blocks(q.shape[1], cfg):
-            rows = slice(row, row + n)
-            score = _scores(codes[rows], k8[h // group], cfg)
-            result[h, rows] = selected[h, rows] & above_threshold(
-                score, _allowed(row, n, keys, job), tile_keys(row, n, keys, job), octave, threshold)
+    keys, result = selected.shape[2], selected.copy()
+    for h, _, row, score in _scored_blocks(numbers, k8, job, cfg):
+        n = len(score)
+        result[h, row : row + n] &= above_threshold(
+            score, _allowed(row, n, keys, job), tile_keys(row, n, keys, job), octave, threshold)
     return result
 
 
-def _scores(codes: np.ndarray, k8: np.ndarray, cfg: Config) -> np.ndarray:
-    """Predicted scores, by the compiled path where there is one."""
-    return (fast if fast.available() else dlzs).scores(codes, k8, cfg)
+def _scored_blocks(
+    numbers: Quantised, k8: np.ndarray, job: Job, cfg: Config
+) -> Iterator[tuple[int, int, int, np.ndarray]]:
+    """(query head, KV head, first row, predicted scores int [n, keys]) of every block, by the
+    compiled path where there is one."""
+    q, group = numbers.q, len(numbers.q) // len(numbers.k)
+    predictor = fast if fast.available() else dlzs
+    for h in range(len(q)):
+        codes, kv = dlzs.encode(q[h], job.snap), h // group
+        for row, n in blocks(q.shape[1], cfg):
+            yield h, kv, row, predictor.scores(codes[row : row + n], k8[kv], cfg)
 
 
 def _tile_counts(
@@ -291,16 +299,15 @@ def exchange_comparisons(selected: np.ndarray, job: Job, cfg: Config) -> int:
     return total
 
 
-def count_threshold(
-    counts: Counts, rows: int, heads: int, keys: int, job: Job, cfg: Config
-) -> None:
-    """Add what above_threshold costs: a decoder (priced as a shift of 1) and an addition for each
-    visible pair; a shift, a leading one and four additions for each row and tile."""
+def count_threshold(counts: Counts, selected: np.ndarray, job: Job, cfg: Config) -> None:
+    """Add what above_threshold costs for a selection bool [heads, rows, keys]: a decoder (priced as
+    a shift of 1) and an addition for each visible pair; a shift, a leading one and four additions
+    for each row and tile."""
     bits = WEIGHT_BITS + 1 + clog2(cfg.KEYS_MAX)
     pairs = tiles = 0
-    for row, n in blocks(rows, cfg):
-        pairs += heads * int(_allowed(row, n, keys, job).sum())
-        tiles += heads * n * len(tile_keys(row, n, keys, job))
+    for _, seen in _tile_counts(selected, job, cfg):
+        pairs += int(seen.sum())
+        tiles += seen.size
     counts.add("select", f"shift{WEIGHT_BITS + 1}", pairs)
     counts.add("select", f"add{bits}", pairs)
     counts.add("select", f"shift{bits}", tiles)

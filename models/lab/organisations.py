@@ -28,9 +28,9 @@ from models.config import Config, ConfigError, check, clog2
 from models.head import Job
 from models.lab.counts import Counts
 from models.lab.cycles import Memory, Work, layer_cycles
-from models.lab.lists import WEIGHT_BITS, above_threshold
+from models.lab.lists import WEIGHT_BITS, above_threshold, octave_units
 from models.lab.method import Attended, Call, Method, count_formal, softmax_over
-from models.quantise import quantise, radius_to_int, score_unit
+from models.quantise import quantise, radius_to_int
 from models.tiling import block_tiles
 
 LAYOUTS = ("interleaved", "contiguous", "recent")
@@ -88,7 +88,7 @@ class Organisation(Method):
             raise ConfigError(f"layout = {self.layout!r}, legal: {', '.join(LAYOUTS)}")
         if self.anchor not in ANCHORS:
             raise ConfigError(f"anchor = {self.anchor!r}, legal: {', '.join(ANCHORS)}")
-        if self.anchor == "sum" and not (isinstance(self.radius, float | None)):
+        if self.anchor == "sum" and isinstance(self.radius, tuple):
             raise ConfigError(f"radius = {self.radius}, legal with anchor sum: one for all heads")
 
     def attend(self, call: Call) -> Attended:
@@ -210,10 +210,9 @@ def _select_block(guess, org, row, n, radius, selected, cfg):
         index = np.full((len(tiles), max(map(len, tiles))), -1)
         for line, tile in zip(index, tiles, strict=True):
             line[: len(tile)] = tile
-        octave = math.log(2) / score_unit(guess.sq, guess.sk8, guess.d, guess.snap, cfg)
+        units = octave_units(guess.sq, guess.sk8, guess.d, guess.snap, cfg)
         # The row's maximum so far is always among them.
-        allowed = above_threshold(score, allowed, index, max(round(octave), 1),
-                                  math.exp(-org.radius))
+        allowed = above_threshold(score, allowed, index, units, math.exp(-org.radius))
     for tile in tiles:
         if not org.exchange and same:
             got, run_max = sads.select_tile(score[:, tile], allowed[:, tile], run_max, org.quota,

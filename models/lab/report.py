@@ -77,16 +77,14 @@ class Report:
         for net in SUBJECTS:
             for where in got.wheres(net):
                 curves = got.curves[where]
-                ours = {OURS: p} if (p := curves.get(OURS)) else {}
-                for name, title, groups in (
-                    ("rules", "Selection rules", ("rule",)),
-                    ("predictors", "Predictors", ("predictor",)),
-                    ("systems", "SOFA and its peers", ("peer",)),
-                    ("options", "Tiles, layout and other settings", ("option",)),
+                for name, title, first, group in (
+                    ("rules", "Selection rules", (OURS,), "rule"),
+                    ("predictors", "Predictors", (OURS,), "predictor"),
+                    ("systems", "SOFA and its peers", (OURS, NEXT), "peer"),
+                    ("options", "Tiles, layout and other settings", (OURS,), "option"),
                 ):
-                    chosen = got.group(where, *groups)
-                    if name == "systems" and chosen and (p := curves.get(NEXT)):
-                        chosen = {NEXT: p, **chosen}
+                    ours = {n: p for n in first if (p := curves.get(n))}
+                    chosen = got.group(where, group)
                     if chosen:
                         plots.append(self.curves(
                             where, name, f"{title}: {net}, S = {where[1]}", {**ours, **chosen}))

@@ -12,7 +12,6 @@ formal path over the changed lists is the machine's (models.lab.lists).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,7 +22,7 @@ from models.config import Config, ConfigError, check
 from models.lab import lists
 from models.lab.counts import Counts
 from models.lab.method import Attended, Call, Method, count_formal, softmax_over
-from models.quantise import radius_to_int, score_unit
+from models.quantise import radius_to_int
 from models.tiling import blocks, visible
 
 SNAPS = {name: value for value, name in dlzs.SNAPS.items()}
@@ -154,10 +153,9 @@ class Sofa(Method):
         out, selected, steps, updates = _run(numbers, k8, job, cfg)
         changed = not job.dense and (self.threshold or self.exchange or self.min_keys)
         if changed and self.threshold:
-            octave = math.log(2) / score_unit(numbers.sq, sk8, call.d, snap, cfg)
-            selected = lists.thresholded(numbers, k8, job, cfg, selected, max(round(octave), 1),
-                                         self.threshold)
-            lists.count_threshold(counts, rows, len(call.q), keys, job, cfg)
+            octave = lists.octave_units(numbers.sq, sk8, call.d, snap, cfg)
+            selected = lists.thresholded(numbers, k8, job, cfg, selected, octave, self.threshold)
+            lists.count_threshold(counts, selected, job, cfg)
         compared = 0 if job.dense else lists.core_comparisons(selected, job, cfg)
         if changed:
             compared += self.exchange * lists.exchange_comparisons(selected, job, cfg)

@@ -66,7 +66,7 @@ def test_short_storages_are_refused():
 
 
 def test_checkpoint_equals_torch():
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="torch is not installed (scripts/setup.sh torch)")
     content = {"a": torch.arange(12.0).reshape(3, 4).T, "b": {"c": torch.ones(2).half(), "n": 3}}
     for new in (True, False):
         sink = io.BytesIO()

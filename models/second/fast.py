@@ -17,7 +17,7 @@ from models import dlzs
 from models.fast import REQUIREMENTS, _formal_settings, _linear, available
 from models.second import sads, sufa
 from models.second.config import Config
-from models.second.head import DENSE, SUM, JobResult, Job, check_arrays
+from models.second.head import DENSE, SUM, Job, JobResult, check_arrays
 from models.second.tiling import EXACT
 
 __all__ = ["available", "run_job"]

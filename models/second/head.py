@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models import dlzs, sads as lists
+from models import dlzs
+from models import sads as lists
 from models.config import ConfigError, check
 from models.second import sads, sufa
 from models.second.config import Config

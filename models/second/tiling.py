@@ -15,7 +15,6 @@ import numpy as np
 from models.config import Config, check
 from models.tiling import Tile, block_tiles, visible
 
-
 EXACT = 32
 """Positions 0 .. EXACT-1 of a causal job keep every key that they see."""
 

@@ -50,7 +50,9 @@ def heads_quantised(x: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([a for a, _ in done]), np.array([s for _, s in done])
 
 
-def octave_scale(q: np.ndarray, sk8: float, snap: int, cfg: Config) -> tuple[np.ndarray, float, int]:
+def octave_scale(
+    q: np.ndarray, sk8: float, snap: int, cfg: Config
+) -> tuple[np.ndarray, float, int]:
     """(q in 16 bits, its scale, log2 of the score units of an octave) of a query head; sk8: scale
     of its 8-bit keys."""
     d = q.shape[-1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks every Verilog module alone, the rules of style, and the Python code.
+"""Checks every Verilog module alone, the rules of style, the Python code and the documents.
 
 Usage: lint.py [--no-yosys] [module ...]
 
@@ -12,7 +12,8 @@ Columns of the table:
     yosys      elaboration for synthesis: hierarchy, processes, drivers, combinational loops
     formal     the same with the assertions under `ifdef FORMAL
 Modules are checked with their default parameters. The top level is also checked by Verilator at
-every configuration of scripts/configs.py. A warning is an error; the exit code is the verdict.
+every configuration of scripts/configs.py. Documents: scripts/pages.py. A warning is an error; the
+exit code is the verdict.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from scripts.configs import CONFIGS  # noqa: E402 (needs the repository on the search path)
+from scripts import pages  # noqa: E402 (needs the repository on the search path)
+from scripts.configs import CONFIGS  # noqa: E402
 from tb import runner  # noqa: E402
 
 MAX_COLUMNS = 100
@@ -250,7 +252,9 @@ def main() -> int:
         note("reasons", "waivers", check_waivers())
         code, text = command([sys.executable, "-m", "ruff", "check", "--quiet", "."])
         note("ruff", "python", text.splitlines() if code else [])
-        for column, name in (("style", "headers"), ("reasons", "waivers"), ("ruff", "python")):
+        note("pages", "documents", [f for p in pages.pages() for f in pages.check_page(p)])
+        for column, name in (("style", "headers"), ("reasons", "waivers"), ("ruff", "python"),
+                             ("pages", "documents")):
             print(f"{name}: {verdict[column, name]}")
     if not runner.have("iverilog"):
         print("Icarus Verilog is not installed: its column did NOT run.")

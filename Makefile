@@ -58,7 +58,7 @@ regress: env ## all tests, also slow ones: simulators x configurations x seeds
 	@$(PYTEST) $(SHARED) --slow --sim $(SIM) --config $(CONFIG) --seed $(SEED) --seeds $(SEEDS) \
 	    $(if $(FILTER),-k '$(FILTER)') --junitxml=$(XML)/regress.xml
 
-lint: env ## Verilator, Icarus and Yosys on every module; rules of style; ruff
+lint: env ## Verilator, Icarus and Yosys on every module; rules of style; ruff; documents
 	@$(PYTHON) scripts/lint.py
 
 waves: env ## rerun one test (TEST=...) and keep its waves with a GTKWave view

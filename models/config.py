@@ -97,7 +97,7 @@ class Config:
     def __post_init__(self) -> None:
         check("BUS_BYTES", self.BUS_BYTES, 8, 64, pow2=True)
         check("ROWS", self.ROWS, self.BUS_BYTES // 2, 128, pow2=True)
-        check("BC_MAX", self.BC_MAX, max(self.BUS_BYTES, 8), 64, pow2=True)
+        check("BC_MAX", self.BC_MAX, self.BUS_BYTES, 64, pow2=True)
         check("COLS", self.COLS, 4, self.BC_MAX, pow2=True)
         check("D_MAX", self.D_MAX, max(16, self.BUS_BYTES), 256, pow2=True)
         check("KEYS_MAX", self.KEYS_MAX, 64, 65536, pow2=True)

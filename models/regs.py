@@ -860,7 +860,7 @@ ERRORS = {
     ),
     ERR_WEIGHTS: (
         "WEIGHTS",
-        "ceil(2*HEAD_DIM/ROWS)*MODEL_DIM must be at most WGT_WORDS: the weights of a KV head "
+        "`ceil(2*HEAD_DIM/ROWS)*MODEL_DIM` must be at most WGT_WORDS: the weights of a KV head "
         "have to fit their memory.",
         "",
     ),

@@ -22,7 +22,7 @@ module sofa_core #(
     parameter ROWS = 16,
     // DLZS columns (keys predicted in parallel), power of two 4..BC_MAX
     parameter COLS = 8,
-    // Largest head dimension, power of two 16..256, at least BUS_BYTES
+    // Largest head dimension, power of two max(16, BUS_BYTES)..256
     parameter D_MAX = 64,
     // Largest tile, power of two, BUS_BYTES..64
     parameter BC_MAX = 32,
@@ -36,9 +36,9 @@ module sofa_core #(
     parameter SC_FRAC = 3,
     // 1: DLZS cells add the bit after the leading one of Q
     parameter TWO_TERM = 0,
-    // Rows that share one exp unit, power of two, divides ROWS
+    // Rows that share one exp unit, power of two 2..ROWS
     parameter EXP_ROWS = ROWS < 16 ? ROWS : 16,
-    // Rows that share one divider, power of two, divides ROWS
+    // Rows that share one divider, power of two EXP_ROWS..ROWS
     parameter DIV_ROWS = ROWS < 32 ? ROWS : 32,
     // K8 tile buffers in the ring, 2..4
     parameter K8_BUFS = 2,

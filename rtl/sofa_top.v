@@ -19,7 +19,7 @@ module sofa_top #(
     parameter ROWS = 16,
     // DLZS columns (keys predicted in parallel), power of two 4..BC_MAX
     parameter COLS = 8,
-    // Largest head dimension, power of two 16..256, at least BUS_BYTES
+    // Largest head dimension, power of two max(16, BUS_BYTES)..256
     parameter D_MAX = 64,
     // Largest tile, power of two, BUS_BYTES..64
     parameter BC_MAX = 32,
@@ -33,9 +33,9 @@ module sofa_top #(
     parameter SC_FRAC = 3,
     // 1: DLZS cells add the bit after the leading one of Q
     parameter TWO_TERM = 0,
-    // Rows that share one exp unit, power of two, divides ROWS
+    // Rows that share one exp unit, power of two 2..ROWS
     parameter EXP_ROWS = ROWS < 16 ? ROWS : 16,
-    // Rows that share one divider, power of two, divides ROWS
+    // Rows that share one divider, power of two EXP_ROWS..ROWS
     parameter DIV_ROWS = ROWS < 32 ? ROWS : 32,
     // K8 tile buffers in the ring, 2..4
     parameter K8_BUFS = 2,
@@ -117,6 +117,56 @@ module sofa_top #(
     output wire                         m_axi_rready
 );
 
+/*
+ * No such modules exist: elaboration stops at the first illegal parameter with a message that gives
+ * the module's name. The core is left out, so that its cells' own messages do not hide this one.
+ * models/config.py checks the same ranges in the same order.
+ */
+generate
+if (BUS_BYTES < 8 || BUS_BYTES > 64 || BUS_BYTES != (1 << $clog2(BUS_BYTES))) begin : g_illegal
+    illegal_parameter_BUS_BYTES_needs_power_of_two_8_to_64 stop ();
+end else if (ROWS < BUS_BYTES / 2 || ROWS > 128 || ROWS != (1 << $clog2(ROWS))) begin : g_illegal
+    illegal_parameter_ROWS_needs_power_of_two_half_BUS_BYTES_to_128 stop ();
+end else if (BC_MAX < BUS_BYTES || BC_MAX > 64 || BC_MAX != (1 << $clog2(BC_MAX))) begin : g_illegal
+    illegal_parameter_BC_MAX_needs_power_of_two_BUS_BYTES_to_64 stop ();
+end else if (COLS < 4 || COLS > BC_MAX || COLS != (1 << $clog2(COLS))) begin : g_illegal
+    illegal_parameter_COLS_needs_power_of_two_4_to_BC_MAX stop ();
+end else if (D_MAX < 16 || D_MAX < BUS_BYTES || D_MAX > 256
+        || D_MAX != (1 << $clog2(D_MAX))) begin : g_illegal
+    illegal_parameter_D_MAX_needs_power_of_two_16_to_256_and_at_least_BUS_BYTES stop ();
+end else if (KEYS_MAX < 64 || KEYS_MAX > 65536
+        || KEYS_MAX != (1 << $clog2(KEYS_MAX))) begin : g_illegal
+    illegal_parameter_KEYS_MAX_needs_power_of_two_64_to_65536 stop ();
+end else if (ADDR_W < 32 || ADDR_W > 48) begin : g_illegal
+    illegal_parameter_ADDR_W_needs_32_to_48 stop ();
+end else if (SC_FRAC < 0 || SC_FRAC > 8) begin : g_illegal
+    illegal_parameter_SC_FRAC_needs_0_to_8 stop ();
+end else if (TWO_TERM != 0 && TWO_TERM != 1) begin : g_illegal
+    illegal_parameter_TWO_TERM_needs_0_or_1 stop ();
+end else if (EXP_ROWS < 2 || EXP_ROWS > ROWS
+        || EXP_ROWS != (1 << $clog2(EXP_ROWS))) begin : g_illegal
+    illegal_parameter_EXP_ROWS_needs_power_of_two_2_to_ROWS stop ();
+end else if (DIV_ROWS < EXP_ROWS || DIV_ROWS > ROWS
+        || DIV_ROWS != (1 << $clog2(DIV_ROWS))) begin : g_illegal
+    illegal_parameter_DIV_ROWS_needs_power_of_two_EXP_ROWS_to_ROWS stop ();
+end else if (K8_BUFS < 2 || K8_BUFS > 4) begin : g_illegal
+    illegal_parameter_K8_BUFS_needs_2_to_4 stop ();
+end else if (KV_BUFS < 2 || KV_BUFS > 4) begin : g_illegal
+    illegal_parameter_KV_BUFS_needs_2_to_4 stop ();
+end else if (KV_SLOTS < 8 || KV_SLOTS < BUS_BYTES / 2 || KV_SLOTS > BC_MAX
+        || KV_SLOTS != (1 << $clog2(KV_SLOTS))) begin : g_illegal
+    illegal_parameter_KV_SLOTS_needs_power_of_two_8_to_BC_MAX_and_at_least_half_BUS_BYTES stop ();
+end else if (H_MAX < 64 || H_MAX > 4096 || H_MAX != (1 << $clog2(H_MAX))) begin : g_illegal
+    illegal_parameter_H_MAX_needs_power_of_two_64_to_4096 stop ();
+end else if (KG_TOK < 1 || KG_TOK > 4 || (KG_TOK > 1 && ROWS < BUS_BYTES)
+        || KG_TOK != (1 << $clog2(KG_TOK))) begin : g_illegal
+    illegal_parameter_KG_TOK_needs_1_2_or_4_but_1_where_ROWS_is_below_BUS_BYTES stop ();
+end else if (WGT_WORDS < 64 || WGT_WORDS > 65536) begin : g_illegal
+    illegal_parameter_WGT_WORDS_needs_64_to_65536 stop ();
+end else if (ROPE_PAIRS < 1 || ROPE_PAIRS > ROWS / 2
+        || ROPE_PAIRS != (1 << $clog2(ROPE_PAIRS))) begin : g_illegal
+    illegal_parameter_ROPE_PAIRS_needs_power_of_two_1_to_half_ROWS stop ();
+end else begin : g_core
 sofa_core #(
     .ROWS(ROWS),
     .COLS(COLS),
@@ -230,6 +280,8 @@ sofa_core #(
     .tap_o_sum(),
     .tap_o_rcp()
 );
+end
+endgenerate
 
 endmodule
 

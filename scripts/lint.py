@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks every Verilog module alone, the rules of style, and the Python code.
+"""Checks every Verilog module alone, the rules of style, the Python code and the documents.
 
 Usage: lint.py [--no-yosys] [module ...]
 
@@ -7,10 +7,13 @@ Columns of the table:
     style      licence line, nettype, resetall, one module per file, line length, file length
     verilator  --lint-only -Wall with the waivers of tb/lint.vlt
     icarus     the language gate: Verilog-2005, -Wall
+    sv         read as SystemVerilog as well (Verilator 1800-2017, Icarus -g2012, Yosys -sv), which
+               reserves more words: a user's flow may read all files in that language
     yosys      elaboration for synthesis: hierarchy, processes, drivers, combinational loops
     formal     the same with the assertions under `ifdef FORMAL
 Modules are checked with their default parameters. The top level is also checked by Verilator at
-every configuration of scripts/configs.py. A warning is an error; the exit code is the verdict.
+every configuration of scripts/configs.py. Documents: scripts/pages.py. A warning is an error; the
+exit code is the verdict.
 """
 
 from __future__ import annotations
@@ -26,12 +29,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from scripts.configs import CONFIGS  # noqa: E402 (needs the repository on the search path)
+from scripts import pages  # noqa: E402 (needs the repository on the search path)
+from scripts.configs import CONFIGS  # noqa: E402
 from tb import runner  # noqa: E402
 
 MAX_COLUMNS = 100
 MAX_LINES = 700
-COLUMNS = ("style", "verilator", "icarus", "yosys", "formal")
+COLUMNS = ("style", "verilator", "icarus", "sv", "yosys", "formal")
 # Checked at every configuration: the top level, which contains everything else.
 CONFIGURED = ("sofa_top",)
 
@@ -41,9 +45,9 @@ def modules() -> list[Path]:
     return sorted((ROOT / "rtl").rglob("*.v")) + sorted((ROOT / "tb" / "hdl").glob("*.v"))
 
 
-def command(cmd: list[str]) -> tuple[int, str]:
-    """Run ``cmd`` and return (exit code, all output)."""
-    done = subprocess.run(cmd, cwd=ROOT, text=True, stdout=subprocess.PIPE,
+def command(cmd: list[str], cwd: Path = ROOT) -> tuple[int, str]:
+    """Run ``cmd`` in ``cwd`` and return (exit code, all output)."""
+    done = subprocess.run(cmd, cwd=cwd, text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)
     return done.returncode, done.stdout
 
@@ -111,19 +115,43 @@ def icarus(path: Path) -> list[str]:
     return text.splitlines() if code or text.strip() else []
 
 
+def systemverilog(paths: list[Path]) -> dict[str, list[str]]:
+    """Return what Verilator and Icarus, one process each, say about files read as SystemVerilog.
+
+    The answer is {module: lines}; lines that name no file of ``paths`` belong to module "".
+    """
+    files = [str(p) for p in paths]
+    include = f"-I{runner.INCLUDE_DIR}"
+    tools = [["verilator", "--lint-only", "--quiet", "--language", "1800-2017", "-Wall",
+              "-Wno-MULTITOP", "--timescale", "/".join(runner.TIMESCALE), include,
+              str(runner.WAIVERS), *files]]
+    if runner.have("iverilog"):
+        tools.append(["iverilog", "-t", "null", "-g2012", "-Wall", include, *files])
+    faults: dict[str, list[str]] = {}
+    for cmd in tools:
+        code, text = command(cmd)
+        lines = text.splitlines() or ([f"{cmd[0]}: exit code {code}"] if code else [])
+        name = ""
+        for line in lines:
+            # Lines that show the source follow the one that names the file.
+            name = next((p.stem for p in paths if f"{p}:" in line), name)
+            faults.setdefault(name, []).append(line)
+    return faults
+
+
 def yosys(paths: list[Path]) -> dict[tuple[str, str], list[str]]:
     """Return Yosys's complaints as {(column, module): lines}, from as few processes as possible.
 
     Starting Yosys takes far longer than checking a module, so one process checks all of them;
-    only an error, which ends the process, makes another one necessary.
+    only an error, which ends the process, makes another one necessary. Column sv only reads.
     """
     include = f"-I{runner.INCLUDE_DIR.relative_to(ROOT)}"
     files = {p.stem: p.relative_to(ROOT) for p in paths}
     faults = {}
-    for column, options in (("yosys", ""), ("formal", "-formal -DFORMAL")):
+    for column, options in (("yosys", ""), ("formal", "-formal -DFORMAL"), ("sv", "-sv")):
         readable = list(files)
         todo = [n for n, f in files.items()
-                if column == "yosys" or "`ifdef FORMAL" in (ROOT / f).read_text()]
+                if column != "formal" or "`ifdef FORMAL" in (ROOT / f).read_text()]
         while todo:
             script = ["design -reset"]
             for name in readable:
@@ -132,7 +160,7 @@ def yosys(paths: list[Path]) -> dict[tuple[str, str], list[str]]:
             script += ["design -save all"]
             # Only the module itself is checked: its children have their own turn, and looking for
             # loops through wide shifters again below every parent takes minutes.
-            for name in todo:
+            for name in todo if column != "sv" else ():
                 script += [f"log @@ check {name}", "design -load all",
                            f"hierarchy -check -top {name}", "proc", "opt_clean",
                            f"check -assert {name}"]
@@ -198,6 +226,12 @@ def main() -> int:
         if runner.have("iverilog"):
             for path, lines in zip(chosen, pool.map(icarus, chosen), strict=True):
                 note("icarus", path.stem, lines)
+        as_sv = systemverilog(files)
+        for path in chosen:
+            note("sv", path.stem, as_sv.get(path.stem, [])
+                 + found.result().get(("sv", path.stem), []))
+        if as_sv.get(""):
+            note("sv", "all files", as_sv[""])
         for path in synth:
             if path in chosen:
                 note("yosys", path.stem, found.result().get(("yosys", path.stem), []))
@@ -218,7 +252,9 @@ def main() -> int:
         note("reasons", "waivers", check_waivers())
         code, text = command([sys.executable, "-m", "ruff", "check", "--quiet", "."])
         note("ruff", "python", text.splitlines() if code else [])
-        for column, name in (("style", "headers"), ("reasons", "waivers"), ("ruff", "python")):
+        note("pages", "documents", [f for p in pages.pages() for f in pages.check_page(p)])
+        for column, name in (("style", "headers"), ("reasons", "waivers"), ("ruff", "python"),
+                             ("pages", "documents")):
             print(f"{name}: {verdict[column, name]}")
     if not runner.have("iverilog"):
         print("Icarus Verilog is not installed: its column did NOT run.")

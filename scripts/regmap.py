@@ -139,7 +139,7 @@ JOB = (
     ("SCALE_MULT", "multiplier from a dot product to log2 units", "1..65535" + NOT_PREDICT, ()),
     ("SCALE_SHIFT", "right shift after SCALE_MULT", "0..47" + NOT_PREDICT, ()),
     ("MODEL_DIM", "model dimension H, elements of a row of X8 and X",
-     "multiple of 8, 8..H_MAX; with GENERATE ceil(2*HEAD_DIM/ROWS)*MODEL_DIM <= WGT_WORDS; only "
+     "multiple of 8, 8..H_MAX; with GENERATE `ceil(2*HEAD_DIM/ROWS)*MODEL_DIM <= WGT_WORDS`; only "
      "with PREDICT or GENERATE", ()),
     ("KP_EXP", "added to the exponent of a code of WC", "0..8" + PREDICT_ONLY, ()),
     ("KP_BIAS", "added to a predicted key before its shift", "-32768..32767" + PREDICT_ONLY, ()),
@@ -253,7 +253,7 @@ ERRORS = (
     Error("HEAD_STRIDE_SMALL", 20, "With more than one head, a head stride must be at least the "
                                    "bytes of a vector, rounded up to BUS_BYTES.", BUFFER_INFO),
     Error("MODEL_DIM", 21, "MODEL_DIM must be a multiple of 8 in 8..H_MAX."),
-    Error("WEIGHTS", 22, "ceil(2*HEAD_DIM/ROWS)*MODEL_DIM must be at most WGT_WORDS: the weights "
+    Error("WEIGHTS", 22, "`ceil(2*HEAD_DIM/ROWS)*MODEL_DIM` must be at most WGT_WORDS: the weights "
                          "of a KV head have to fit their memory."),
     Error("KP_EXP", 23, "KP_EXP must be in 0..8."),
     Error("KP_BIAS", 24, "KP_BIAS must be in -32768..32767, 32 bits two's complement."),

@@ -58,7 +58,7 @@ module corner_buffer #(
                 || ELEMS > 256 * BEAT || WIDTH < 1 || BEAT < 1 || BEAT > LANES
                 || BEAT != (1 << $clog2(BEAT)) || BUFS < 1 || BUFS > 4
                 || ROTATE < 0 || ROTATE > 1) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_corner_buffer_needs_LANES_BEAT_powers_of_two_BEAT_to_LANES stop ();
         end
     endgenerate

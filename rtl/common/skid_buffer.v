@@ -30,7 +30,7 @@ module skid_buffer #(
 
     generate
         if (WIDTH < 1) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_skid_buffer_needs_WIDTH_1_up stop ();
         end
     endgenerate

@@ -132,7 +132,7 @@ module dlzs #(
                 || ROPE_PAIRS < 1 || ROPE_PAIRS > ROWS / 2
                 || ROPE_PAIRS != (1 << $clog2(ROPE_PAIRS))
                 || SC_W != 8 + SC_FRAC + $clog2(D_MAX)) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_dlzs_needs_the_ranges_at_its_parameters stop ();
         end
     endgenerate

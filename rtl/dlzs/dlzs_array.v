@@ -65,7 +65,7 @@ module dlzs_array #(
     generate
         if (ROWS < 1 || ROWS > 128 || COLS < 1 || COLS > 64 || CODE_W != 5 + TWO_TERM)
         begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_dlzs_array_needs_ROWS_1_to_128_COLS_1_to_64_CODE_W_derived stop ();
         end
     endgenerate
@@ -154,12 +154,12 @@ module dlzs_array #(
 
                 for (j = 0; j < LANES; j = j + 1) begin : g_col
                     // This group's score if it is the one that leaves, or that of a group before
-                    wire [SC_W-1:0] before;
+                    wire [SC_W-1:0] earlier;
                     wire [SC_W-1:0] score;
                     if (g == 0) begin : g_before
-                        assign before = {SC_W{1'b0}};
+                        assign earlier = {SC_W{1'b0}};
                     end else begin : g_before
-                        assign before = g_group[g-1].g_row[r].g_col[j].score;
+                        assign earlier = g_group[g-1].g_row[r].g_col[j].score;
                     end
 
                     if (j < W) begin : g_cell
@@ -178,9 +178,9 @@ module dlzs_array #(
                             .acc   (acc)
                         );
 
-                        assign score = before | (acc & {SC_W{done_reg}});
+                        assign score = earlier | (acc & {SC_W{done_reg}});
                     end else begin : g_none
-                        assign score = before;
+                        assign score = earlier;
                     end
 
                     if (g == NGRP - 1) begin : g_out

@@ -50,7 +50,7 @@ module dlzs_codes #(
         if (ROWS < QE || ROWS > 128 || ROWS != (1 << ROW_W) || QE < 2 || QE > 32
                 || QE != (1 << $clog2(QE)) || D_MAX < QE || D_MAX > 256
                 || D_MAX != (1 << ELEM_W)) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_dlzs_codes_needs_ROWS_power_of_two_QE_to_128_D_MAX_QE_to_256 stop ();
         end
     endgenerate

@@ -26,7 +26,7 @@ module dlzs_encode #(
 
     generate
         if (TWO_TERM < 0 || TWO_TERM > 1 || CODE_W != 5 + TWO_TERM) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_dlzs_encode_needs_TWO_TERM_0_or_1_CODE_W_derived stop ();
         end
     endgenerate

@@ -83,7 +83,7 @@ module dlzs_khat #(
                 || COLS != (1 << $clog2(COLS)) || SC_W < 9 || SC_W > 24 || PAIRS < 1
                 || PAIRS > ROWS / 2 || PAIRS > D_MAX / 2 || PAIRS != (1 << $clog2(PAIRS)))
         begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_dlzs_khat_needs_PAIRS_power_of_two_1_to_half_ROWS_and_D_MAX stop ();
         end
     endgenerate

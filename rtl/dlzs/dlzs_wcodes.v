@@ -47,7 +47,7 @@ module dlzs_wcodes #(
         if (BUS_BYTES < 8 || BUS_BYTES > 64 || BUS_BYTES != (1 << $clog2(BUS_BYTES))
                 || ROWS < BUS_BYTES / 2 || ROWS > 128 || ROWS != (1 << $clog2(ROWS))
                 || CODE_W != 5 + TWO_TERM) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_dlzs_wcodes_needs_ROWS_power_of_two_half_BUS_BYTES_to_128 stop ();
         end
     endgenerate

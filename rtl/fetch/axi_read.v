@@ -76,7 +76,7 @@ module axi_read #(
     generate
         if (OUTSTANDING < 4 || OUTSTANDING > 256 || OUTSTANDING != (1 << $clog2(OUTSTANDING))
                 || META_W < 1) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_axi_read_needs_OUTSTANDING_power_of_two_4_to_256 stop ();
         end
     endgenerate

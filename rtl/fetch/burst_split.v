@@ -49,7 +49,7 @@ module burst_split #(
     generate
         if (ADDR_W < 13 || ADDR_W > 48 || BUS_BYTES < 8 || BUS_BYTES > 64
                 || BUS_BYTES != (1 << $clog2(BUS_BYTES)) || TAG_W < 1) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_burst_split_needs_ADDR_W_13_to_48_BUS_BYTES_8_to_64 stop ();
         end
     endgenerate
@@ -68,8 +68,8 @@ module burst_split #(
 
     wire [9:0] beats   = {2'b00, s_beats};
     wire [9:0] to_edge = PAGE_WORDS - {{(10 - WORD_W){1'b0}}, s_addr[11:LANE_W]};
-    wire       cross   = beats > to_edge;
-    wire [9:0] first   = (cross ? to_edge : beats) - 10'd1;
+    wire       crosses = beats > to_edge;
+    wire [9:0] first   = (crosses ? to_edge : beats) - 10'd1;
     wire [9:0] second  = beats - to_edge - 10'd1;
     wire [9:0] len     = second_reg ? second : first;
 
@@ -79,7 +79,7 @@ module burst_split #(
 
     assign start     = s_valid && !hold && (!m_valid_reg || m_ready);
     assign start_len = len[7:0];
-    assign start_end = second_reg || !cross;
+    assign start_end = second_reg || !crosses;
     assign s_ready   = !hold && (!m_valid_reg || m_ready) && start_end;
 
     assign m_valid = m_valid_reg;

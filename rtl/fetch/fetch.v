@@ -192,7 +192,7 @@ module fetch #(
                 || BC_MAX != (1 << $clog2(BC_MAX)) || 2 * KV_SLOTS < BUS_BYTES || ADDR_W < 32
                 || ADDR_W > 48 || ROW_W != $clog2(ROWS) || SLOT_W != $clog2(BC_MAX)
                 || KSLOT_W != $clog2(KV_SLOTS)) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_fetch_needs_the_ranges_of_docs_architecture_md_section_2 stop ();
         end
         if (ADDR_W < 48) begin : g_unused

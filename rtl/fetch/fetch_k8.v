@@ -56,7 +56,7 @@ module fetch_k8 #(
 
     generate
         if (K8_BUFS < 2 || K8_BUFS > 4) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_fetch_k8_needs_K8_BUFS_2_to_4 stop ();
         end
     endgenerate

@@ -80,7 +80,7 @@ module fetch_kv #(
     generate
         if (KV_BUFS < 2 || KV_BUFS > 4 || KV_SLOTS < 8 || KV_SLOTS > BC_MAX
                 || KV_SLOTS != (1 << $clog2(KV_SLOTS))) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_fetch_kv_needs_KV_BUFS_2_to_4_KV_SLOTS_8_to_BC_MAX stop ();
         end
     endgenerate

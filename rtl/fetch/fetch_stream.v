@@ -51,7 +51,7 @@ module fetch_stream #(
         if (DEPTH < 4 || DEPTH > 256 || DEPTH != (1 << $clog2(DEPTH)) || ADDR_W < 32
                 || ADDR_W > 48 || BUS_BYTES < 8 || BUS_BYTES > 64
                 || BUS_BYTES != (1 << $clog2(BUS_BYTES))) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_fetch_stream_needs_DEPTH_power_of_two_4_to_256 stop ();
         end
     endgenerate

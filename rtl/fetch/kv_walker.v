@@ -46,7 +46,7 @@ module kv_walker #(
 
     generate
         if (TILE_W < SLOT_W || TILE_W > 6) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_kv_walker_needs_TILE_W_clog2_SLOTS_to_6 stop ();
         end
     endgenerate

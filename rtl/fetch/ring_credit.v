@@ -27,7 +27,7 @@ module ring_credit #(
 
     generate
         if (BUFS < 1 || BUFS > 4) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_ring_credit_needs_BUFS_1_to_4 stop ();
         end
     endgenerate

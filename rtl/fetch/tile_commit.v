@@ -36,7 +36,7 @@ module tile_commit #(
 
     generate
         if (WIDTH < 1 || DEPTH < 2 || DEPTH > 8) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_tile_commit_needs_WIDTH_1_up_DEPTH_2_to_8 stop ();
         end
     endgenerate

@@ -160,7 +160,7 @@ module kvgen #(
                 || BUS_BYTES < 8 || BUS_BYTES > 64 || BUS_BYTES != (1 << $clog2(BUS_BYTES))
                 || 2 * KV_SLOTS < BUS_BYTES || D_MAX < BUS_BYTES || D_MAX < 16
                 || (KG_TOK > 1 && ROWS < BUS_BYTES)) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_kvgen_needs_the_ranges_at_its_parameters stop ();
         end
     endgenerate

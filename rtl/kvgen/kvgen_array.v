@@ -82,7 +82,7 @@ module kvgen_array #(
         if (ROWS < 4 || ROWS > 128 || ROWS != (1 << $clog2(ROWS)) || KG_TOK < 1 || KG_TOK > 4
                 || KG_TOK == 3 || H_MAX < 64 || H_MAX > 4096 || H_MAX != (1 << $clog2(H_MAX))
                 || WGT_WORDS < 64 || WGT_WORDS > 65536) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_kvgen_array_needs_the_ranges_at_its_parameters stop ();
         end
     endgenerate

@@ -34,7 +34,7 @@ module kvgen_commit #(
 
     generate
         if (PHASES < 2 || PHASES > 4) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_kvgen_commit_needs_PHASES_2_to_4 stop ();
         end
     endgenerate

@@ -73,7 +73,7 @@ module kvgen_drain #(
         if (ROWS < 4 || ROWS > 128 || ROWS != (1 << $clog2(ROWS)) || KG_TOK < 1 || KG_TOK > 4
                 || KG_TOK == 3 || D_MAX < 16 || D_MAX > 256 || D_MAX != (1 << $clog2(D_MAX)))
         begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_kvgen_drain_needs_the_ranges_at_its_parameters stop ();
         end
     endgenerate

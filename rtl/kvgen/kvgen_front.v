@@ -99,7 +99,7 @@ module kvgen_front #(
         if (KV_SLOTS < 8 || KV_SLOTS > BC_MAX || BC_MAX > 64 || KV_SLOTS != (1 << KSLOT_W)
                 || BC_MAX != (1 << SLOT_W) || KV_BUFS < 2 || KV_BUFS > 4 || ADDR_W < 32
                 || ADDR_W > 48) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_kvgen_front_needs_the_ranges_at_its_parameters stop ();
         end
     endgenerate

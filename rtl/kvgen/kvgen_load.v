@@ -96,7 +96,7 @@ module kvgen_load #(
                 || BUS_BYTES != (1 << $clog2(BUS_BYTES)) || H_MAX < 64 || H_MAX > 4096
                 || H_MAX != (1 << $clog2(H_MAX)) || D_MAX < BUS_BYTES || D_MAX > 256
                 || D_MAX != (1 << $clog2(D_MAX)) || ADDR_W < 32 || ADDR_W > 48) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_kvgen_load_needs_the_ranges_at_its_parameters stop ();
         end
     endgenerate

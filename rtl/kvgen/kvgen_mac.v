@@ -29,7 +29,7 @@ module kvgen_mac #(
 
     generate
         if (ACC_W < 33 || ACC_W > 64) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_kvgen_mac_needs_ACC_W_33_to_64 stop ();
         end
     endgenerate

@@ -57,7 +57,7 @@ module kvgen_order #(
         if (PLACES < 1 || PLACES > 8 || PLACES != (1 << $clog2(PLACES)) || D_MAX < 16 || D_MAX > 256
                 || D_MAX != (1 << $clog2(D_MAX)) || BUS_BYTES < 8 || BUS_BYTES > 64
                 || BUS_BYTES != (1 << $clog2(BUS_BYTES))) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_kvgen_order_needs_the_ranges_at_its_parameters stop ();
         end
     endgenerate

@@ -66,7 +66,7 @@ module kvgen_valid #(
         if (KEYS_MAX < 64 || KEYS_MAX > 65536 || KEYS_MAX != (1 << $clog2(KEYS_MAX))
                 || BUS_BYTES < 8 || BUS_BYTES > 64 || BUS_BYTES != (1 << $clog2(BUS_BYTES))
                 || ADDR_W < 32 || ADDR_W > 48) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_kvgen_valid_needs_the_ranges_at_its_parameters stop ();
         end
     endgenerate

@@ -52,7 +52,7 @@ module kvgen_wload #(
         if (ROWS < BUS_BYTES / 2 || ROWS > 128 || ROWS != (1 << $clog2(ROWS)) || BUS_BYTES < 8
                 || BUS_BYTES > 64 || BUS_BYTES != (1 << $clog2(BUS_BYTES)) || WGT_WORDS < 64
                 || WGT_WORDS > 65536 || ADDR_W < 32 || ADDR_W > 48) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_kvgen_wload_needs_the_ranges_at_its_parameters stop ();
         end
     endgenerate

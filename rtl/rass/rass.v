@@ -77,7 +77,7 @@ module rass #(
                 || KV_SLOTS < 4 || KV_SLOTS > BC_MAX || (1 << KSLOT_W) != KV_SLOTS
                 || LIST_BUFS < 2 || LIST_BUFS > 4
                 || (KV_SLOTS == BC_MAX && LIST_BUFS != 4)) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_rass_needs_KV_SLOTS_power_of_2_4_to_BC_MAX_LIST_BUFS_2_to_4 stop ();
         end
     endgenerate

@@ -66,7 +66,7 @@ module rass_ctl #(
         if (BC_MAX < 8 || BC_MAX > 64 || (1 << $clog2(BC_MAX)) != BC_MAX
                 || KV_SLOTS < 4 || KV_SLOTS > BC_MAX / 2 || (1 << $clog2(KV_SLOTS)) != KV_SLOTS
                 || WORD_W != $clog2(BC_MAX) - 2 || KCNT_W != $clog2(KV_SLOTS) + 1) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_rass_ctl_needs_powers_of_2_KV_SLOTS_4_to_half_of_BC_MAX stop ();
         end
     endgenerate

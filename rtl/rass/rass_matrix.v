@@ -39,7 +39,7 @@ module rass_matrix #(
     generate
         if (ROWS < 4 || ROWS > 128 || (1 << $clog2(ROWS)) != ROWS
                 || BC_MAX < 8 || BC_MAX > 64 || (1 << SLOT_W) != BC_MAX) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_rass_matrix_needs_powers_of_2_ROWS_4_128_BC_MAX_8_64 stop ();
         end
     endgenerate

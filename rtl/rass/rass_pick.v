@@ -49,7 +49,7 @@ module rass_pick #(
     generate
         if (BC_MAX < 8 || BC_MAX > 64 || (1 << SLOT_W) != BC_MAX
                 || LEVELS < 2 || LEVELS > 17) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_rass_pick_needs_BC_MAX_power_of_2_8_64_LEVELS_2_17 stop ();
         end
     endgenerate

@@ -60,7 +60,7 @@ module rass_split #(
                 || BC_MAX < 8 || BC_MAX > 64 || (1 << SLOT_W) != BC_MAX
                 || KV_SLOTS < 4 || KV_SLOTS > BC_MAX / 2 || (1 << KSLOT_W) != KV_SLOTS
                 ) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_rass_split_needs_powers_of_2_KV_SLOTS_4_to_half_of_BC_MAX stop ();
         end
     endgenerate

@@ -63,7 +63,7 @@ module rass_walk #(
                 || KV_SLOTS < 4 || KV_SLOTS > BC_MAX / 2 || (1 << $clog2(KV_SLOTS)) != KV_SLOTS
                 || CNT_W != $clog2(BC_MAX) + 1 || KCNT_W != $clog2(KV_SLOTS) + 1
                 || POP_W != $clog2(ROWS) + 1) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_rass_walk_needs_powers_of_2_KV_SLOTS_4_to_half_of_BC_MAX stop ();
         end
     endgenerate

@@ -35,7 +35,7 @@ module rope #(
 
     generate
         if (PAIRS < 1 || PAIRS > 64) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_rope_needs_PAIRS_1_to_64 stop ();
         end
     endgenerate

@@ -77,7 +77,7 @@ module sads #(
             || BC_MAX < 8 || BC_MAX > 64 || (1 << SLOT_W) != BC_MAX
             || COLS < 4 || COLS > BC_MAX || (1 << $clog2(COLS)) != COLS
             || SC_W < 4 || SC_W > 32 || LIST_BUFS < 2 || LIST_BUFS > 4) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_sads_see_the_comments_of_its_parameters stop ();
         end
     endgenerate

@@ -23,7 +23,7 @@ module sads_count #(
 
     generate
         if (BITS < 4 || BITS > 512) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_sads_count_needs_BITS_4_to_512 stop ();
         end
     endgenerate

@@ -97,10 +97,10 @@ module sads_mask #(
             wire used = cfg_dense ? (j < 4) : (j < LAST_LANES || !last_group);
             wire exists = used && {{8{1'b0}}, slot} < {{S_W{1'b0}}, n_reg};
             wire signed [POS_W-1:0] pos = pos_reg + $signed(multiple[j]);
-            wire before = pos < 0;
+            wire behind = pos < 0;
             wire beyond = pos > $signed(ROWS_32[POS_W-1:0]);
             wire [7:0] lowest = !exists                 ? ROWS_32[7:0]
-                              : (!causal_reg || before) ? 8'd0
+                              : (!causal_reg || behind) ? 8'd0
                               : beyond                  ? ROWS_32[7:0]
                               :                           pos[7:0];
             reg [7:0] lowest_reg;

@@ -150,7 +150,7 @@ generate
     if (COLS < 4 || COLS > BC_MAX || COLS != (1 << $clog2(COLS)) || H_MAX < 64 || H_MAX > 4096
             || H_MAX != (1 << $clog2(H_MAX)) || WGT_WORDS < 64 || WGT_WORDS > 65536)
     begin : g_illegal
-        // No such module exists: elaboration stops here and names this instance.
+        // No such module exists: elaboration stops here, and its message gives this name.
         illegal_parameter_seq_needs_the_ranges_at_its_parameters stop ();
     end
 endgenerate

@@ -55,7 +55,7 @@ generate
     if (ROWS < BUS_BYTES / 2 || ROWS > 128 || ROWS != (1 << $clog2(ROWS)) || COLS < 4 || COLS > 64
             || COLS != (1 << $clog2(COLS)) || BUS_BYTES < 8 || BUS_BYTES > 64
             || BUS_BYTES != (1 << $clog2(BUS_BYTES))) begin : g_illegal
-        // No such module exists: elaboration stops here and names this instance.
+        // No such module exists: elaboration stops here, and its message gives this name.
         illegal_parameter_seq_codes_needs_ROWS_COLS_BUS_BYTES_in_range_powers_of_two stop ();
     end
 endgenerate

@@ -70,7 +70,7 @@ module seq_keys #(
 generate
     if (COLS < 4 || COLS > 64 || COLS != (1 << $clog2(COLS)) || BUS_BYTES < 8 || BUS_BYTES > 64
             || BUS_BYTES != (1 << $clog2(BUS_BYTES))) begin : g_illegal
-        // No such module exists: elaboration stops here and names this instance.
+        // No such module exists: elaboration stops here, and its message gives this name.
         illegal_parameter_seq_keys_needs_COLS_4_to_64_BUS_BYTES_8_to_64_powers_of_two stop ();
     end
 endgenerate

@@ -93,7 +93,7 @@ module axi_write #(
     generate
         if (OUTSTANDING < 2 || OUTSTANDING > 256 || X_OUTSTANDING < 2
                 || X_OUTSTANDING > 256) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_axi_write_needs_OUTSTANDING_X_OUTSTANDING_2_to_256 stop ();
         end
     endgenerate

@@ -44,7 +44,7 @@ module out_buffer #(
         if (BEAT < 4 || BEAT > 32 || BEAT != (1 << $clog2(BEAT)) || ROWS < BEAT || ROWS > 128
                 || ROWS != (1 << $clog2(ROWS)) || D_MAX < 2 * BEAT || D_MAX > 256
                 || D_MAX != (1 << $clog2(D_MAX))) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_out_buffer_needs_powers_of_two_BEAT_4_to_32_ROWS_BEAT_to_128 stop ();
         end
     endgenerate

@@ -90,7 +90,7 @@ module store #(
         if (ROWS < BUS_BYTES / 2 || ROWS > 128 || ROWS != (1 << $clog2(ROWS)) || D_MAX < 16
                 || D_MAX > 256 || D_MAX < BUS_BYTES || D_MAX != (1 << $clog2(D_MAX))
                 || ADDR_W < 32 || ADDR_W > 48) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_store_needs_the_ranges_of_docs_architecture_md_section_2 stop ();
         end
         if (ADDR_W < 48) begin : g_unused_addr

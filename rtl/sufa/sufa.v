@@ -139,7 +139,7 @@ module sufa #(
                 || DIV_ROWS < EXP_ROWS || DIV_ROWS > ROWS || SLOT_W != $clog2(BC_MAX)
                 || L_W != 16 + $clog2(KEYS_MAX) || NEXP != ROWS / EXP_ROWS
                 || Z_W != 26) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_sufa_see_the_comments_of_its_parameters stop ();
         end
     endgenerate

@@ -32,7 +32,7 @@ module sufa_div #(
 
     generate
         if (L_W < 16 || L_W > 32) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_sufa_div_needs_L_W_16_32 stop ();
         end
     endgenerate

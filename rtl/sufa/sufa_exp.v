@@ -79,7 +79,7 @@ module sufa_exp #(
         if (EXP_ROWS < 2 || EXP_ROWS > 128 || EXP_ROWS != (1 << $clog2(EXP_ROWS)) || SD_W < 28
                 || SD_W > 32 || L_W < 18 || L_W > 32 || ROW_W != $clog2(EXP_ROWS)
                 || Z_W != 26) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_sufa_exp_needs_EXP_ROWS_2_128_SD_W_28_32_L_W_18_32 stop ();
         end
     endgenerate

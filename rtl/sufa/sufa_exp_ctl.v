@@ -62,7 +62,7 @@ module sufa_exp_ctl #(
         if (EXP_ROWS < 2 || EXP_ROWS > 128 || EXP_ROWS != (1 << $clog2(EXP_ROWS))
                 || DIV_ROWS < EXP_ROWS || DIV_ROWS > 128 || DIV_ROWS != (1 << $clog2(DIV_ROWS))
                 || EROW_W != $clog2(EXP_ROWS) || DROW_W != $clog2(DIV_ROWS)) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_sufa_exp_ctl_needs_EXP_ROWS_2_128_DIV_ROWS_EXP_ROWS_128 stop ();
         end
     endgenerate

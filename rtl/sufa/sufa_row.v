@@ -99,7 +99,7 @@ module sufa_row #(
         if (D_MAX < 16 || D_MAX > 256 || D_MAX != (1 << $clog2(D_MAX)) || SLOT_W < 3 || SLOT_W > 6
                 || O_W < 26 || ELEM_W != $clog2(D_MAX) || S_W != 32 + ELEM_W
                 || SD_W != S_W - 8) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_sufa_row_needs_D_MAX_16_256_SLOT_W_3_6_O_W_26_up stop ();
         end
     endgenerate

@@ -96,7 +96,7 @@ module sufa_sv_ctl #(
         if (D_MAX < 16 || D_MAX > 256 || D_MAX != (1 << $clog2(D_MAX)) || BC_MAX < 8 || BC_MAX > 64
                 || BC_MAX != (1 << $clog2(BC_MAX)) || KV_BUFS < 2 || KV_BUFS > 4
                 || ELEM_W != $clog2(D_MAX) || WORD_W != $clog2(BC_MAX / 4)) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_sufa_sv_ctl_needs_D_MAX_16_256_BC_MAX_8_64_KV_BUFS_2_4 stop ();
         end
     endgenerate

@@ -18,8 +18,8 @@ def simulate(
     band_turn, band_block, turn_key int64 [.. + 1]: first turn and block of each band, first key
     of each turn; turn_slots, turn_selects [turns]; block_rows [blocks]; want int64 [keys, units],
     rows of each unit that want a key in order of issue. beats: of a 16-bit vector; k8_beats: of an
-    8-bit one; score_cycles [turns]: DLZS for one block; places, o_places: blocks in the Q and in the
-    O store; busy int64 [6] is written: dlzs, units (sum over units), read bus, write bus, cycles of
+    8-bit one; score_cycles [turns]: DLZS for one block; places, o_places: blocks in the Q and O
+    stores; busy int64 [6] is written: dlzs, units (sum over units), read bus, write bus, cycles of
     units without a key, cycles in which the oldest key of the landing buffer waits for a unit.
     """
     bands, turns, keys, units = len(band_turn) - 1, len(turn_slots), len(want), want.shape[1]

@@ -10,12 +10,13 @@ c = ceil(d/W) cycles of its unit. A band is the blocks of `Job.band` row blocks 
 heads of a KV group as the stores have places for. Its tiles are scored block after block, tile 0
 twice (sum); masks wait in a ring; the union of a tile over the band is issued key by key, in slot
 order, into a landing buffer, whose places are filled by the read bus and leave in order when every
-unit that wants the key has room in its FIFO. When the units have done a band's keys, their places in
-the Q store are free and its blocks are flushed one after the other, a beat of O a cycle, which takes
-2.5 unit cycles a beat. The next band's keys are issued when there are places for its O. One read bus of a beat a cycle for Q, K8 and keys, with latency.
+unit that wants the key has room in its FIFO. When the units have done a band's keys, its places in
+the Q store are free and its blocks are flushed one after the other, a beat of O a cycle, which
+takes 2.5 unit cycles a beat. The next band's keys are issued when there are places for its O. One
+read bus of a beat a cycle serves Q, K8 and keys, with latency.
 
-Left out: collisions of a unit's read-modify-write (1 % or less at a distance of 4 cycles), hand-over
-cycles between blocks, made keys, bursts. The compiled loop needs numba.
+Left out: collisions of a read-modify-write in a unit (1 % or less at 4 cycles), hand-over cycles
+between blocks, made keys, bursts. The compiled loop needs numba.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Work:
 @dataclass
 class Cycles:
     """total: cycles. bound: least cycles of each resource; busy: cycles each worked (units: mean);
-    starved: mean cycles of a unit without a key; blocked: cycles in which a key waits for a unit."""
+    starved: mean cycles of a unit without a key; blocked: cycles in which keys wait for one."""
 
     total: int
     bound: dict[str, int]

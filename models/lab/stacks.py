@@ -7,15 +7,15 @@ A model of transformers hands only the attention's own module to an attention fu
 belongs is read from the modules whose forward is running (the frames of this thread): its model is
 the innermost PreTrainedModel of these that holds it, or, without one, the outermost module. The
 parts of the model whose paths differ from the module's by indices alone are one *stack*: the layers
-of an encoder, the self-attentions of a decoder, its cross-attentions.
+of an encoder, the self-attentions of a decoder, its cross-attentions. Parts of one class without an
+index in their paths are one, too.
 
 - Where every part of a stack has an integer layer_idx of its own, that is the number.
 - Else parts are numbered in order of call within a forward, each as often as the model holds it.
   One that stands at several places, or that serves several layers by the config of ALBERT, has
   a number each time.
 - Else the number is None, not known: a module that is called more often in a forward than the
-  model holds it, several of one class that no index in their paths tells apart, a module outside
-  a model.
+  model holds it, several parts without an index, a module outside of a model.
 
 A *run* is one pass through a stack. It begins with a forward of the model, counted by a pre-hook
 that is set on the model at its first call (by model(...), not by model.forward(...)), and with a
@@ -30,6 +30,9 @@ from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 import torch
+
+INDEX = re.compile(r"(?<![^.])\d+(?![^.])")
+"""A component of a path that is a number."""
 
 _forwards: WeakKeyDictionary = WeakKeyDictionary()
 """Model -> how often its forward has begun since the hook is there."""
@@ -94,11 +97,9 @@ class Places:
         numbers = [own_number(part) for part in parts]
         if None not in numbers and len(set(numbers)) == len(parts):
             return run, own, max(len(parts), depth, max(numbers) + 1)
-        if lookalikes(model, module, stack):
-            return run, None, None
         order = calls_of(parts, getattr(module, "config", None))
         free = [i for i, part in enumerate(order) if part is module and i not in run.used]
-        if not free:
+        if not free or len(parts) > 1 and "*" not in stack:
             return run, None, None
         run.used.add(free[0])
         return run, len(run.used) - 1, len(order)
@@ -130,26 +131,23 @@ def own_number(module) -> int | None:
 def pattern(path: str) -> str:
     """A path with * for its indices: components that are numbers, and digits before these.
     `stage2.blocks.7.attn1` gives `stage*.blocks.*.attn1`."""
-    *_, last = (0, *(m.end() for m in re.finditer(r"(?<![^.])\d+(?![^.])", path)))
+    last = max((m.end() for m in INDEX.finditer(path)), default=0)
     return re.sub(r"\d+", "*", path[:last]) + path[last:]
 
 
 def stack_of(model, module) -> tuple[str, list, int]:
     """(pattern of its path, the parts of the model with this pattern in order, a part as often as
-    it is held; the length of the longest list on its path) of a module."""
-    held = list(model.named_modules(remove_duplicate=False))
-    path = next(name for name, part in held if part is module)
-    stack = pattern(path)
-    parts = [part for name, part in held if pattern(name) == stack]
-    lists = [path[: m.start()] for m in re.finditer(r"(?<=\.)\d+(?![^.])", path)]
-    return stack, parts, max((len(model.get_submodule(name[:-1])) for name in lists), default=1)
-
-
-def lookalikes(model, module, stack: str) -> bool:
-    """Whether other parts of the same class are told apart from the module by their names only."""
-    return "*" not in stack and any(
-        type(part) is type(module) and part is not module and "*" not in pattern(name)
-        for name, part in model.named_modules())
+    it is held; the length of the longest list on its path) of a module. Without an index in the
+    path: (name of its class, all such parts of this class, 1)."""
+    held = [(name, pattern(name), part)
+            for name, part in model.named_modules(remove_duplicate=False)]
+    path, stack = next((name, form) for name, form, part in held if part is module)
+    if "*" not in stack:
+        return type(module).__name__, [part for _, form, part in held if "*" not in form
+                                       and type(part) is type(module)], 1
+    lists = [path[: m.start()].rstrip(".") for m in INDEX.finditer(path)]
+    depth = max(len(list(model.get_submodule(name).children())) for name in lists)
+    return stack, [part for _, form, part in held if form == stack], depth
 
 
 def calls_of(parts: list, config) -> list:

@@ -139,15 +139,16 @@ def stack_of(model, module) -> tuple[str, list, int]:
     """(pattern of its path, the parts of the model with this pattern in order, a part as often as
     it is held; the length of the longest list on its path) of a module. Without an index in the
     path: (name of its class, all such parts of this class, 1)."""
-    held = [(name, pattern(name), part)
-            for name, part in model.named_modules(remove_duplicate=False)]
-    path, stack = next((name, form) for name, form, part in held if part is module)
+    held = list(model.named_modules(remove_duplicate=False))
+    path = next(name for name, part in held if part is module)
+    stack = pattern(path)
     if "*" not in stack:
-        return type(module).__name__, [part for _, form, part in held if "*" not in form
-                                       and type(part) is type(module)], 1
+        return type(module).__name__, [part for name, part in held if type(part) is type(module)
+                                       and not INDEX.search(name)], 1
+    form = re.compile(re.escape(stack).replace(r"\*", r"\d+"))
     lists = [path[: m.start()].rstrip(".") for m in INDEX.finditer(path)]
     depth = max(len(list(model.get_submodule(name).children())) for name in lists)
-    return stack, [part for _, form, part in held if form == stack], depth
+    return stack, [part for name, part in held if form.fullmatch(name)], depth
 
 
 def calls_of(parts: list, config) -> list:

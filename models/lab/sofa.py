@@ -128,10 +128,11 @@ class Sofa(Method):
         value = getattr(self, name)
         if not isinstance(value, tuple):
             return value
-        if len(value) != call.layers or not 0 <= call.layer < len(value):
+        layer, layers = call.place()
+        if len(value) != layers or not 0 <= layer < len(value):
             raise ConfigError(f"{name} has {len(value)} entries, legal: one for each of the "
-                              f"{call.layers} layers of the model (this is layer {call.layer})")
-        return value[call.layer]
+                              f"{layers} layers of the model (this is layer {layer})")
+        return value[layer]
 
     def attend(self, call: Call) -> Attended:
         """One layer."""
@@ -143,7 +144,8 @@ class Sofa(Method):
         numbers, job = plan.plan(
             call.q, call.k, call.v, cfg, causal=call.causal, bc=self.setting("bc", call),
             quota=self.setting("quota", call), radius_nats=radius, snap=snap,
-            dense=call.layer in self.dense_layers, interleaved=self.interleaved)
+            dense=bool(self.dense_layers) and call.place()[0] in self.dense_layers,
+            interleaved=self.interleaved)
         k8, sk8 = numbers.k8, numbers.sk8
         counts = Counts()
         if self.phases == 2 and not job.dense:

@@ -79,10 +79,11 @@ def own_keys(call: Call) -> np.ndarray:
 def ramp(call: Call, front: float, final: float) -> float:
     """Share that a layer keeps: 1 in the first ceil(front * layers), then falling by equal steps
     to ``final`` in the last layer."""
-    free = math.ceil(front * call.layers)
-    if call.layer < free:
+    layer, layers = call.place()
+    free = math.ceil(front * layers)
+    if layer < free:
         return 1.0
-    return 1 - (1 - final) * (call.layer - free + 1) / max(call.layers - free, 1)
+    return 1 - (1 - final) * (layer - free + 1) / max(layers - free, 1)
 
 
 def part(share: float, number: int) -> int:

@@ -152,7 +152,7 @@ class Quantised:
 @dataclass(frozen=True)
 class Peaks:
     """Values that become the largest integers, larger ones saturate: q one for each query head, k
-    (K and K8) and v one for each KV head."""
+    (K and K8) and v one for each KV head. 0 counts as 1."""
 
     q: tuple[float, ...]
     k: tuple[float, ...]

@@ -63,6 +63,8 @@ class Calibration(Dense):
 
     def attend(self, call: Call) -> Attended:
         """One layer."""
+        for name in "qkv":
+            check_finite(name, getattr(call, name))
         new = tuple(np.percentile(np.abs(x).reshape(len(x), -1), self.percentile, axis=1)
                     for x in (call.q, call.k, call.v))
         old = self.seen.get(call.layer, new)
@@ -149,6 +151,10 @@ class Sofa(Method):
         check("exchange", self.exchange, 0, 64)
         for number in self.dense_layers:
             check("dense_layers", number, 0, 65535)
+        for number, given in self.peaks:
+            check("layer of peaks", number, 0, 65535)
+            if not isinstance(given, Peaks):
+                raise ConfigError(f"peaks of layer {number} = {given!r}, legal: Peaks")
         cfg = self.machine()
         for value in self.bc if isinstance(self.bc, tuple) else (self.bc,):
             cfg.check_bc(value)

@@ -166,6 +166,9 @@ def test_calibration():
         method.attend(random_call(heads=2))
     with pytest.raises(ConfigError, match="layer 1 has 2 query and 2 KV heads, legal: 4 and 2, as"):
         watch.attend(random_call(heads=2, layer=1))
+    calls[0].k[0, 0, 0] = np.nan
+    with pytest.raises(ConfigError, match="^k holds infinities or NaN"):
+        watch.attend(calls[0])
 
 
 @pytest.mark.parametrize("factor", [1e-30, 1e-3, 30.0])
@@ -495,6 +498,8 @@ def test_key_biases_count_with_rope():
     (dict(threshold=0.0), "threshold = 0.0, legal: above 0, below 1, or None"),
     (dict(threshold=1.0), "threshold = 1.0, legal: above 0, below 1, or None"),
     (dict(min_keys=-1), "min_keys = -1, legal: integer 0..65536"),
+    (dict(peaks={-1: None}), "layer of peaks = -1, legal: integer 0..65535"),
+    (dict(peaks={2: 3.5}), "peaks of layer 2 = 3.5, legal: Peaks"),
     (dict(exchange=1.5), "exchange = 1.5, legal: integer 0..64"),
     (dict(dense_layers=(-1,)), "dense_layers = -1, legal: integer 0..65535"),
     (dict(widths={"SC_FRACS": 1}), "widths: no field 'SC_FRACS', legal: ADDR_W, BC_MAX"),

@@ -276,7 +276,8 @@ def _tile_counts(
         index = tile_keys(row, n, keys, job)
         seen = _by_tile(_allowed(row, n, keys, job), index).sum(axis=2)
         for chosen in selected[:, row : row + n]:
-            yield _by_tile(chosen, index).sum(axis=2), seen
+            # A tile has up to 64 keys.
+            yield _by_tile(chosen, index).sum(axis=2, dtype=np.uint8).astype(np.int64), seen
 
 
 def core_comparisons(selected: np.ndarray, job: Job, cfg: Config) -> int:

@@ -246,7 +246,7 @@ class Sofa(Method):
                selected: np.ndarray, steps: int, updates: int) -> None:
         """Add the scores and the formal path of one attention to the counts; see the class."""
         heads, rows, d = call.q.shape
-        pairs, seen = int(selected.sum()), int(call.mask().sum()) * heads
+        pairs, seen = np.count_nonzero(selected), np.count_nonzero(call.mask()) * heads
         counts.visible += seen
         counts.selected += pairs
         slots = 0
@@ -263,7 +263,8 @@ class Sofa(Method):
         counts.add("compute", "exp16", pairs)
         counts.add("compute", "shift32", updates * (d + 1))
         counts.add("compute", "div32", heads * rows)
-        union = sum(int(selected[:, r : r + n].any(axis=1).sum()) for r, n in blocks(rows, cfg))
+        union = sum(np.count_nonzero(selected[:, r : r + n].any(axis=1))
+                    for r, n in blocks(rows, cfg))
         vector = cfg.beats16(d) * cfg.BUS_BYTES
         for stream, size in (("q", heads * rows * vector), ("k", union * vector),
                              ("v", union * vector), ("o", heads * rows * vector),

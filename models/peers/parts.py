@@ -24,10 +24,10 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
 
 def symmetric(x: np.ndarray, bits: int, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Integers -(2**(bits-1)-1) .. 2**(bits-1)-1, held in float32, and the scale to multiply them
-    with; one scale for everything along ``axes``."""
+    with; one scale for everything along ``axes``, 1 where that is zero or too small for a scale."""
     top = (1 << (bits - 1)) - 1
-    peak = np.abs(x).max(axis=axes, keepdims=True)
-    scale = np.where(peak > 0, peak / np.float32(top), np.float32(1))
+    scale = np.abs(x).max(axis=axes, keepdims=True) / np.float32(top)
+    scale = np.where(scale > 0, scale, np.float32(1))
     return np.clip(np.rint(x / scale), -top, top), scale
 
 

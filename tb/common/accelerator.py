@@ -367,10 +367,15 @@ class Accelerator:
             int(np.array([FILLER, FILLER], np.uint8).view("<i2")[0]))
 
     async def attention(self, q, k, v, **settings) -> Done:
-        """Attention of float arrays q [heads, rows, d], k, v [kv_heads, keys, d].
+        """Attention of float arrays q [heads, rows, d], k, v [kv_heads, keys, d], as one job.
 
         ``settings`` are those of ``models.plan.plan``: causal, offset, bc, quota, radius_nats,
         snap, dense, interleaved.
+
+        A job has one scale for Q of all heads, one for K and one for V, from the largest value of
+        any head. The error of every head is relative to that: where one head's V is 1000 times
+        larger, the others keep 6 of 16 bits, and likewise scores where its Q or K is. Run such
+        heads as jobs of their own (``models.plan.plan_heads``).
         """
         numbers, job = plan(q, k, v, self.cfg, **settings)
         done = await self.run(numbers.q, numbers.k, numbers.v, numbers.k8, job)

@@ -92,7 +92,9 @@ def hostile_specs(cfg: Config, rng):
         "zeros": np.zeros(keys),
     }
     for name, first in orders.items():
-        for span in (6.0, 60.0, 2500.0):
+        # Beside the usual sizes: scores that all saturate, and those of the largest shift.
+        spans = {"all equal": (6.0, 1e6), "extremes": (6.0, 2500.0, 1e6, 1e-9)}
+        for span in spans.get(name, (6.0, 60.0, 2500.0)):
             q = np.zeros((1, cfg.ROWS, d))
             q[0, :, 0] = np.linspace(0.3, 1, cfg.ROWS) * span
             k = np.zeros((1, keys, d))

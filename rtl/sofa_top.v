@@ -8,12 +8,12 @@
  * number formats and the register map: docs/. The core's taps stay open here.
  *
  * Attributes of the master's transfers, the same in all of them:
- *   cache 0011 normal, non-cacheable, bufferable: the interconnect may merge, split and buffer, which
- *         device types forbid; every buffer is read and written by this master, so nothing depends on
- *         where a write is answered; no cache is looked up or filled, as operands stream through once
- *   prot  010  unprivileged, non-secure, data: what a system gives a peripheral without asking
- *   lock  0    normal: there are no exclusive accesses
- *   qos   0000 no scheme: the interconnect sets the priority
+ *   cache 0011  normal, non-cacheable, bufferable: memory, not a device, so the interconnect may
+ *               merge, split and buffer; operands stream through once, so no cache is filled. A
+ *               write may be answered on the way: whoever answers keeps later accesses behind it
+ *   prot  010   unprivileged, non-secure, data: what a system grants a peripheral by default
+ *   lock  0     normal: there are no exclusive accesses
+ *   qos   0000  no scheme: the interconnect sets the priority
  *
  * Source: H. Wang et al., "SOFA", MICRO 2024, and docs/architecture.md.
  */

@@ -502,14 +502,14 @@ After a chain the job registers hold its last descriptor, after an error while a
 a part of it.
 
 A silent memory: while the memory owes something to the read or to the write master (it has to take
-an address or data, to send data or an answer) and does nothing of it for TIMEOUT cycles, the job ends
-with READ_TIMEOUT or WRITE_TIMEOUT. After any fault of the bus and after SOFT_RESET the core waits
-until nothing is outstanding before it reports the end; the time-out ends this wait, too, and so does
-a second SOFT_RESET. READS_LOST or WRITES_LOST of register ERROR then tell that transfers were
-outstanding: addresses and write data that were offered and withdrawn, bursts without all their data,
-data and answers that may still come. Reset the interconnect between core and memory before the next
-job in that case, as with every reset of the core by its pin. TIMEOUT may be written while a job runs
-and holds at once. After reset it is 2^20 cycles, a millisecond at 1 GHz.
+an address or data, to send data or an answer) and does nothing of it for TIMEOUT cycles, the job
+ends with READ_TIMEOUT or WRITE_TIMEOUT. After any fault of the bus and after SOFT_RESET the core
+waits until nothing is outstanding before it reports the end; the time-out ends this wait, too, and
+so does a second SOFT_RESET. READS_LOST or WRITES_LOST of register ERROR then tell that transfers
+were outstanding: addresses and write data that were offered and withdrawn, bursts without all their
+data, data and answers that may still come. Reset the interconnect between core and memory before
+the next job in that case, as with every reset of the core by its pin. TIMEOUT may be written while
+a job runs and holds at once. After reset it is 2^20 cycles, a millisecond at 1 GHz.
 """
 
 

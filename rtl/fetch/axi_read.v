@@ -55,7 +55,7 @@ module axi_read #(
     // Control
     input  wire                   halt,
     output wire                   idle,
-    // Fault of a beat. err_protocol: nobody asked for it, or its RLAST is wrong; else err_resp tells
+    // Fault of a beat. err_protocol: nobody asked for it, or its RLAST is wrong; else see err_resp
     output wire                   err_valid,
     output wire                   err_protocol,
     output wire [2:0]             err_stream,

@@ -161,7 +161,7 @@ module fetch #(
     // Control; err_stream: 0 Q, 1 K8, 2 K, 3 V, 4 W, 5 R, 6 X, 7 D
     input  wire                       halt,
     output wire                       idle,
-    // Fault of a beat. err_protocol: nobody asked for it, or its RLAST is wrong; else err_resp tells
+    // Fault of a beat. err_protocol: nobody asked for it, or its RLAST is wrong; else see err_resp
     output wire                       err_valid,
     output wire                       err_protocol,
     output wire [2:0]                 err_stream,

@@ -61,7 +61,7 @@ module axi_write #(
     // Control
     input  wire                   halt,
     output wire                   idle,
-    // Fault of an answer, err_id: 0 O, 1 x. err_protocol: nobody waits for it; else err_resp tells
+    // Fault of an answer, err_id: 0 O, 1 x. err_protocol: nobody waits for it; else see err_resp
     output wire                   err_valid,
     output wire                   err_protocol,
     output wire [2:0]             err_id,

@@ -58,11 +58,14 @@ def _buffer_fields(placed):
 
 
 class AcceleratorError(Exception):
-    """The core ended a job with an error. ``code`` and ``info`` are those of register ERROR."""
+    """The core ended a job with an error. ``code`` and ``info`` are those of register ERROR, and so
+    are bits 0 and 1 of ``lost``, reads and writes that the core gave up: the memory's side needs a
+    reset before the next job."""
 
-    def __init__(self, code, info):
-        super().__init__(f"error {code} ({regs.error_text(code)}), info {info}")
-        self.code, self.info = code, info
+    def __init__(self, code, info, lost=0):
+        text = f"error {code} ({regs.error_text(code)}), info {info}"
+        super().__init__(f"{text}, transfers lost {lost}" if lost else text)
+        self.code, self.info, self.lost = code, info, lost
 
 
 class AcceleratorTimeout(AssertionError):
@@ -320,7 +323,8 @@ class Accelerator:
         await self.write("IRQ_STATUS", 3)
         if status >> regs.STATUS_ERROR_LSB & 1:
             error = await self.read("ERROR")
-            raise AcceleratorError(error & 0xFF, error >> 8 & 0xFF)
+            raise AcceleratorError(error & 0xFF, error >> regs.ERROR_INFO_LSB & 0xFF,
+                                   error >> regs.ERROR_READS_LOST_LSB & 3)
         if not status >> regs.STATUS_DONE_LSB & 1:
             raise AcceleratorError(0, status)
 

@@ -32,6 +32,8 @@ SCALARS = {"d": "HEAD_DIM", "rows": "QUERY_ROWS", "keys": "KEYS", "heads": "HEAD
 MODE_BITS = ("DENSE", "CAUSAL", "CONTIGUOUS", "SNAP", "GENERATE", "PREDICT", "ROPE", "VB_LOAD")
 INPUTS = ("soft_reset", "start", "start_chain", "blk_done", "kp_done", "kv_done", "rd_err_valid",
           "wr_err_valid", "rd_err_stream", "rd_err_resp", "wr_err_id", "wr_err_resp",
+          "rd_err_protocol", "wr_err_protocol", "rd_wait", "rd_move", "wr_wait", "wr_move",
+          "timeout",
           "d_c_ready", "d_d_valid", "d_d_data")
 WORD = 0xFFFFFFFF
 

@@ -20,10 +20,11 @@ say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 trap 'say "interrupted; the next make goes on" >&2; exit 130' INT
 
-# Compilers get this path through make, gcc, shebangs and PATH, each of which splits at some character.
-legal() { local LC_ALL=C; [[ $1 != *[!A-Za-z0-9/._+@~$'\x80'-$'\xff'-]* ]]; }
-legal "$ROOT" || die "the path '$ROOT' has a character which make, gcc or the shell would not take:" \
-    "move the checkout to one of letters, digits and . _ + @ ~ -"
+# This path goes through make, gcc, shebangs and PATH, each of which splits at some character, and
+# through makefiles in which Verilator spells what is not ASCII as octal numbers.
+legal() { local LC_ALL=C; [[ $1 != *[!A-Za-z0-9/._+@~-]* ]]; }
+legal "$ROOT" || die "the path '$ROOT' has a character which make, gcc or Verilator does not take:" \
+    "move the checkout to a path of a-z, A-Z, 0-9 and . _ + @ ~ - only"
 mkdir -p build 2>/dev/null || die "$ROOT/build cannot be made a folder to write in"
 locked=$(find build -maxdepth 3 -type d ! -writable -print -quit 2>/dev/null || true)
 [ -z "$locked" ] || die "$ROOT/$locked cannot be written: remove it, or take its ownership back"

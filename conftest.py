@@ -15,8 +15,12 @@ import os
 
 import pytest
 
+from scripts import entry
 from scripts.configs import CONFIGS
 from tb import runner
+
+# What is interrupted while the processes of a run end, pytest does not catch.
+entry.install("pytest")
 
 # Parallel test processes would fight over the cores with BLAS threads of their own.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

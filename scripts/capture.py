@@ -26,6 +26,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
+
 import numpy as np  # noqa: E402
 
 from models import workloads  # noqa: E402

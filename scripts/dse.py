@@ -25,6 +25,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
+
 from models.config import ConfigError  # noqa: E402
 from models.lab import explore  # noqa: E402
 from models.lab.pool import THREADS  # noqa: E402

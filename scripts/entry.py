@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the command lines of scripts/ import before anything that takes long: Ctrl-C, and a file
-system that refuses to be written, end them with one sentence instead of a traceback.
+"""How the command lines of scripts/ end when they cannot go on: after Ctrl-C, and where the file
+system refuses to be written, with one sentence instead of a traceback.
+
+    from scripts import entry
+
+    entry.install()         # before the imports that take long
 
 After Ctrl-C a process ends as its caller expects, killed by SIGINT: exit code 130 in a shell.
 """
@@ -8,15 +12,15 @@ After Ctrl-C a process ends as its caller expects, killed by SIGINT: exit code 1
 from __future__ import annotations
 
 import errno
+import functools
 import sys
 from pathlib import Path
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 
-def explain(kind, error, traceback) -> None:
-    """Takes the place of sys.excepthook."""
-    name = Path(sys.argv[0]).name
+def explain(name: str, kind, error, traceback) -> None:
+    """Print the sentence of the command ``name``; takes the place of sys.excepthook."""
     if issubclass(kind, KeyboardInterrupt):
         print(f"\n{name}: interrupted", file=sys.stderr)
     elif issubclass(kind, OSError) and error.errno in REFUSED:
@@ -25,4 +29,6 @@ def explain(kind, error, traceback) -> None:
         sys.__excepthook__(kind, error, traceback)
 
 
-sys.excepthook = explain
+def install(name: str = "") -> None:
+    """Do so from here on, under the name of the program that runs or another one."""
+    sys.excepthook = functools.partial(explain, name or Path(sys.argv[0]).name)

@@ -23,6 +23,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
+
 from models.lab.evaluate import Bench, RowTask, Task, digest, work  # noqa: E402
 from models.lab.grid import GRIDS, METHODS, grids, label  # noqa: E402
 from models.lab.method import Method  # noqa: E402

@@ -19,6 +19,7 @@ import argparse
 import re
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,7 +27,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from scripts.configs import CONFIGS  # noqa: E402 (needs the repository on the search path)
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
+
+from scripts.configs import CONFIGS  # noqa: E402
 from tb import runner  # noqa: E402
 
 MAX_COLUMNS = 100
@@ -34,6 +39,9 @@ MAX_LINES = 700
 COLUMNS = ("style", "verilator", "icarus", "yosys", "formal")
 # Checked at every configuration: the top level, which contains everything else.
 CONFIGURED = ("sofa_top",)
+# Ctrl-C reaches the main thread only, and Yosys in WebAssembly hears it when it is done.
+INTERRUPTED = threading.Event()
+RUNNING: list[subprocess.Popen] = []
 
 
 def modules() -> list[Path]:
@@ -43,9 +51,14 @@ def modules() -> list[Path]:
 
 def command(cmd: list[str]) -> tuple[int, str]:
     """Run ``cmd`` and return (exit code, all output)."""
-    done = subprocess.run(cmd, cwd=ROOT, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT)
-    return done.returncode, done.stdout
+    with subprocess.Popen(cmd, cwd=ROOT, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT) as process:
+        RUNNING.append(process)
+        text = process.communicate()[0]
+        RUNNING.remove(process)
+    if INTERRUPTED.is_set():
+        raise KeyboardInterrupt
+    return process.returncode, text
 
 
 def check_text(path: Path) -> list[str]:
@@ -177,6 +190,7 @@ def main() -> int:
     if args.modules and len(chosen) != len(set(args.modules)):
         parser.error(f"no such module among {args.modules}")
 
+    runner.drop_inherited()
     verdict: dict[tuple[str, str], str] = {}
     complaints: list[str] = []
 
@@ -190,7 +204,8 @@ def main() -> int:
     for path in chosen:
         note("style", path.stem, check_text(path))
     synth = [] if args.no_yosys else [f for f in files if f.is_relative_to(ROOT / "rtl")]
-    with ThreadPoolExecutor(2) as pool:
+    pool = ThreadPoolExecutor(2)
+    try:
         # Yosys is one long process; the short ones of the others go beside it.
         found = pool.submit(yosys, synth)
         for path, lines in zip(chosen, pool.map(verilator_all, chosen), strict=True):
@@ -203,6 +218,13 @@ def main() -> int:
                 note("yosys", path.stem, found.result().get(("yosys", path.stem), []))
                 if "`ifdef FORMAL" in path.read_text():
                     note("formal", path.stem, found.result().get(("formal", path.stem), []))
+    except KeyboardInterrupt:
+        INTERRUPTED.set()
+        for process in list(RUNNING):
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
     seconds = time.monotonic() - begin
 
     width = max([len(f.stem) for f in chosen] + [8])

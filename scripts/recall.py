@@ -26,6 +26,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
+
 # As in models/__init__.py; it must come before numpy.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 

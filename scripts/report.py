@@ -14,6 +14,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
+
 from models.lab.evaluate import Bench  # noqa: E402
 from models.lab.grid import GRIDS, grids  # noqa: E402
 from models.lab.report import build  # noqa: E402

@@ -22,6 +22,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
+
 import numpy as np  # noqa: E402
 
 from models import dlzs  # noqa: E402

@@ -429,9 +429,11 @@ def _runner(sim: str, timeout_s: int):
     """Return a cocotb runner which starts what ``build()`` made, for at most ``timeout_s``."""
     from cocotb_tools import runner as cocotb_runner
 
-    # A simulation which hangs must end by itself, with its log kept. In the foreground it stays in
-    # the group of processes to which the terminal sends Ctrl-C.
-    limit = ["timeout", "--foreground", "-k", "10", str(timeout_s)]
+    # A simulation which hangs must end by itself, with its log kept. In the foreground it hears
+    # Ctrl-C; Icarus goes on all the same, so it must die with what started it.
+    limit = ["timeout", "--foreground", "-k", "2", str(timeout_s)]
+    if have("setpriv"):
+        limit += ["setpriv", "--pdeathsig", "KILL"]
 
     class RunVerilator(cocotb_runner.Verilator):
         def _test_command(self):

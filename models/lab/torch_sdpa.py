@@ -27,13 +27,13 @@ from models.lab.masks import LEGAL, MaskError, row_sets
 from models.lab.method import Call, Method
 from models.lab.sofa import Sofa
 
-REQUIREMENTS = "scripts/requirements-torch.txt"
+INSTALL = "scripts/setup.sh lab torch"
 
 try:
     import torch
 except ImportError as error:
     raise ImportError(
-        f"models.lab.torch_sdpa needs torch: pip install -r {REQUIREMENTS}"
+        f"models.lab.torch_sdpa needs torch: {INSTALL}"
     ) from error
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -165,7 +165,7 @@ def register(method: Method | None = None, name: str = "sofa") -> Record:
         from transformers.masking_utils import sdpa_mask
     except ImportError as error:
         raise ImportError(
-            f"register needs transformers: pip install -r {REQUIREMENTS}"
+            f"register needs transformers: {INSTALL}"
         ) from error
     record = Record(method or Sofa())
 

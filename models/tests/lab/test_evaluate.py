@@ -412,7 +412,7 @@ def test_missing_packages_give_one_sentence_with_the_pip_line(capsys, tmp_path, 
     assert command.main(["--method", "dense", "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "missing packages: gguf_that_nobody_has" in error and error.count("\n") == 1
-    assert "pip install -r scripts/requirements-lab.txt" in error
+    assert "Install with: scripts/setup.sh lab" in error
     assert (Path(__file__).parents[3] / "scripts" / "requirements-lab.txt").is_file()
 
 

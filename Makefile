@@ -4,9 +4,10 @@
 SHELL  := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-# The single letters among make's own options
-ifneq (,$(findstring i,$(filter-out -% %=%,$(firstword $(MAKEFLAGS)))))
-$(error the verdict of a target is its exit code, which make -i ignores)
+# The single letters among make's own options, which may be inherited as well
+LETTERS := $(filter-out -%,$(firstword $(MAKEFLAGS)))
+ifneq (,$(findstring i,$(LETTERS))$(findstring e,$(LETTERS)))
+$(error make -i ignores the exit codes, which are the verdicts, and -e prefers what is exported)
 endif
 
 PY     := .venv/bin/python
@@ -15,7 +16,7 @@ XML    := build/results
 
 # Variables count where make's command line gives them. What the caller's environment happens to
 # hold under these names (SIM is cocotb's, too) does not.
-default = $(if $(filter command,$(firstword $(origin $1))),,$(eval override $1 := $2))
+default = $(if $(filter command,$(firstword $(origin $1))),,$(eval $1 := $2))
 # `make test`, `make regress` and `make list`; `make waves` takes SEED and TEST
 $(call default,SIM,both)
 $(call default,CONFIG,all)

@@ -119,7 +119,7 @@ def pytest_pycollect_makeitem(collector, name, obj):
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config, items):
+def pytest_collection_modifyitems(session, config, items):
     """Deselect what was not asked for or cannot run here; what is left out is counted. Refuse a
     choice which leaves nothing."""
     keep, drop = [], []
@@ -146,7 +146,7 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=drop)
     items[:] = sorted(keep, key=_shortness)
     # The workers all leave out the same; the process which started them tells.
-    if not items and not hasattr(config, "workerinput"):
+    if not items and not session.testsfailed and not hasattr(config, "workerinput"):
         chosen = [f"{name} {config.getoption(key)!r}" for name, key in (
             ("-k", "keyword"), ("-m", "markexpr"), ("--sim", "sim"), ("--config", "hw_config"))
             if config.getoption(key)]

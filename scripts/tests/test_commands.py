@@ -99,7 +99,7 @@ def test_documents_tell_commands_that_work():
             for target in re.findall(r"`make ([a-z-]+)[^`]*`", line):
                 seen += 1
                 assert target in targets, where
-            for extras in re.findall(r"scripts/setup\.sh((?: [a-z]+)+)", line):
+            for extras in re.findall(r"scripts/setup\.sh((?: [a-z]+)+)(?=[`;\".)]|$)", line):
                 seen += 1
                 known = {e for e in extras.split()
                          if (ROOT / f"scripts/requirements-{e}.txt").is_file()}

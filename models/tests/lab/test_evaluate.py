@@ -240,6 +240,18 @@ def test_keys_know_the_setting_the_case_and_the_text(tmp_path):
     assert len(keys) == 8 and b.key(task(4)) == b.key(Task("named otherwise", Nearest(4), CASE))
 
 
+def test_keys_know_the_libraries(monkeypatch, tmp_path):
+    b = bench(tmp_path)
+    assert evaluate.libraries()["numpy"] == np.__version__
+    keys = {b.key(task(4)), store.digest(b.case_key(CASE))}
+    for name in evaluate.LIBRARIES:
+        other = {**evaluate.libraries(), name: "99"}
+        with monkeypatch.context() as patch:
+            patch.setattr(evaluate, "libraries", lambda other=other: other)
+            keys |= {b.key(task(4)), store.digest(b.case_key(CASE))}
+    assert len(keys) == 2 * (1 + len(evaluate.LIBRARIES))
+
+
 @pytest.mark.parametrize("spoil", [
     lambda text: text[: len(text) // 2], lambda text: "", lambda text: "[]",
     lambda text: text.replace('"visible": ', '"visible": 1'),

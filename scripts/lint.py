@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks every Verilog module alone, the rules of style, and the Python code.
 
-Usage: lint.py [--no-yosys] [module ...]
+    .venv/bin/python scripts/lint.py [--no-yosys] [module ...]
 
 Columns of the table:
     style      licence line, nettype, resetall, one module per file, line length, file length

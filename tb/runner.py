@@ -400,7 +400,8 @@ def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, 
         raise BuildError(f"unknown simulator {sim!r}, know {', '.join(SIMULATORS)}")
 
     label = "_".join(f"{k}{v}" for k, v in params.items())[:60] or "default"
-    identity = _hash(sorted(params.items()), sorted(defines.items()), [str(s) for s in sources])
+    identity = _hash(sorted(params.items()), sorted(defines.items()),
+                     [os.path.relpath(s, ROOT) for s in sources])
     suffix = f"-waves{wave_depth() or ''}" if waves else ""
     build_dir = SIM_DIR / sim / toplevel / f"{label}-{identity[:6]}{suffix}"
 

@@ -150,6 +150,15 @@ def test_exported_variables_reach_no_simulation(sim, monkeypatch):
     assert not (path / "dump.fst").exists()
 
 
+def alive(pid):
+    """Whether a process runs; a dead one may wait to be collected by process 1."""
+    try:
+        with open(f"/proc/{pid}/stat") as status:
+            return status.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 @pytest.mark.parametrize("how", ["terminal", "parent"])
 def test_a_simulation_ends_with_what_started_it(tmp_path, monkeypatch, how):
     """Ctrl-C goes to all processes of a terminal; a test that is killed takes its simulation along,
@@ -170,7 +179,7 @@ def test_a_simulation_ends_with_what_started_it(tmp_path, monkeypatch, how):
     else:
         process.kill()
     process.wait(timeout=10)
-    time.sleep(0.1)
-    status = f"/proc/{int(pid.read_text())}/stat"
-    # Dead, or dead and not yet collected by process 1
-    assert not os.path.exists(status) or open(status).read().split()[2] == "Z"
+    number, limit = int(pid.read_text()), time.monotonic() + 10
+    while alive(number):
+        assert time.monotonic() < limit
+        time.sleep(0.02)

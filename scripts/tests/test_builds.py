@@ -64,7 +64,8 @@ def test_every_tool_is_part_of_the_key(tmp_path, monkeypatch, simulator):
     """Another version of a program, or another program in its place, makes another key."""
     tools = runner.tools.__wrapped__
     known = {tools(simulator)}
-    for name in ("iverilog", "vvp") if simulator == "icarus" else ("verilator", "g++", "make", "ld"):
+    programs = {"verilator": ("verilator", "g++", "make", "ld"), "icarus": ("iverilog", "vvp")}
+    for name in programs[simulator]:
         program = tmp_path / name
         program.write_text("#!/bin/sh\necho version 99\n")
         program.chmod(0o755)

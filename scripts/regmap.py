@@ -565,7 +565,7 @@ def main(argv: list[str] | None = None) -> int:
         old = path.read_text() if path.is_file() else ""
         if old != text:
             wrong += 1
-            print(f"{name} differs from the table; run: python scripts/regmap.py")
+            print(f"{name} differs from the table; run: .venv/bin/python scripts/regmap.py")
             diff = difflib.unified_diff(old.splitlines(), text.splitlines(), "committed", "table",
                                         lineterm="", n=0)
             print("\n".join(list(diff)[:20]))

@@ -29,13 +29,13 @@ from models.lab.masks import LEGAL, MASKED, MaskError, Seen
 from models.lab.method import Call, Method
 from models.lab.sofa import Sofa
 
-REQUIREMENTS = "scripts/requirements-torch.txt"
+INSTALL = "scripts/setup.sh lab torch"
 
 try:
     import torch
 except ImportError as error:
     raise ImportError(
-        f"models.lab.torch_sdpa needs torch: pip install -r {REQUIREMENTS}"
+        f"models.lab.torch_sdpa needs torch: {INSTALL}"
     ) from error
 
 from models.lab.stacks import Places, Run  # noqa: E402
@@ -194,7 +194,7 @@ def register(method: Method | None = None, name: str = "sofa") -> Record:
         from transformers.masking_utils import sdpa_mask
     except ImportError as error:
         raise ImportError(
-            f"register needs transformers: pip install -r {REQUIREMENTS}"
+            f"register needs transformers: {INSTALL}"
         ) from error
     record = Record(method or Sofa())
 

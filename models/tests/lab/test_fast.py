@@ -233,7 +233,7 @@ def test_without_numba(monkeypatch):
     got = fast.formal(z.q, z.k, z.v, order, z.scale_m, z.scale_shift, TINY)
     assert (got[0] == want[0]).all() and got[1] == want[1]
     job = Job(d=16, scale_m=z.scale_m, scale_shift=z.scale_shift, bc=8)
-    with pytest.raises(ImportError, match="needs numba: pip install -r scripts/requirements-lab"):
+    with pytest.raises(ImportError, match="needs numba: scripts/setup.sh lab"):
         fast.run_job(z.q[None], z.k[None], z.v[None], z.k8[None], job, TINY)
     assert "numba" not in vars(sys.modules["models.fast"])
 

@@ -215,10 +215,11 @@ def _dep_files(text: str) -> list[Path]:
 def _build_verilator(build_dir, toplevel, params, waves, sources, defines, log):
     import cocotb_tools.config as cocotb_config
 
-    # Only the top level's signals are visible to the test: anything more costs most of the speed.
-    # Stage-level taps belong on the ports of a wrapper in tb/hdl.
+    # Only the top level's signals and the states are visible to the test: anything more costs most
+    # of the speed. Stage-level taps belong on the ports of a wrapper in tb/hdl.
     public = build_dir / "public.vlt"
-    public.write_text(f'`verilator_config\npublic_flat_rw -module "{toplevel}" -var "*"\n')
+    public.write_text(f'`verilator_config\npublic_flat_rw -module "{toplevel}" -var "*"\n'
+                      'public_flat_rd -module "*" -var "*state_reg"\n')
     libs = cocotb_config.libs_dir
     cmd = ["verilator", "--quiet", "-cc", "--exe", "-Mdir", str(build_dir)]
     cmd += ["--prefix", "Vtop", "-o", "sim", "--vpi", "-O3"]

@@ -64,7 +64,8 @@ class Defaults:
 
 @dataclass
 class Record:
-    """Outcome of one simulation, for the result table. ``cycles`` counts CLOCK_PERIOD_NS."""
+    """Outcome of one simulation, for the result table. ``cycles`` counts CLOCK_PERIOD_NS;
+    ``failed_ns``: simulation time of the first failure, or None."""
 
     toplevel: str
     sim: str
@@ -75,6 +76,7 @@ class Record:
     build_s: float
     sim_s: float
     results_dir: str
+    failed_ns: float | None = None
 
 
 DEFAULTS = Defaults()
@@ -305,10 +307,11 @@ def _dep_files(text: str) -> list[Path]:
 def _build_verilator(build_dir, toplevel, params, waves, sources, defines, log):
     import cocotb_tools.config as cocotb_config
 
-    # Only the top level's signals are visible to the test: anything more costs most of the speed.
-    # Stage-level taps belong on the ports of a wrapper in tb/hdl.
+    # Only the top level's signals and the states are visible to the test: anything more costs most
+    # of the speed. Stage-level taps belong on the ports of a wrapper in tb/hdl.
     public = build_dir / "public.vlt"
-    public.write_text(f'`verilator_config\npublic_flat_rw -module "{toplevel}" -var "*"\n')
+    public.write_text(f'`verilator_config\npublic_flat_rw -module "{toplevel}" -var "*"\n'
+                      'public_flat_rd -module "*" -var "*state_reg"\n')
     libs = cocotb_config.libs_dir
     cmd = ["verilator", "--quiet", "-cc", "--exe", "-Mdir", str(build_dir)]
     cmd += ["--prefix", "Vtop", "-o", "sim", "--vpi", "-O3"]
@@ -523,17 +526,63 @@ def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=Non
     sim_s = time.monotonic() - start
 
     tests, failed, time_ns = read_results(results)
+    first = first_failure(results)
     record = Record(toplevel, sim, seed, tests, failed, round(time_ns / CLOCK_PERIOD_NS),
-                    round(build_s, 2), round(sim_s, 2), str(results_dir.relative_to(ROOT)))
+                    round(build_s, 2), round(sim_s, 2), str(results_dir.relative_to(ROOT)),
+                    first and first.time_ns)
     RECORDS.append(asdict(record))
     if error is None and tests and not failed:
         return results_dir
+    what = f"({toplevel}, {sim}, seed {seed})"
+    if first:
+        others = f", the first of {failed} failures" if failed > 1 else ""
+        raise SimulationError(f"{first} {what}{others}; log: {log}\n{first.traceback}")
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-60:]) if log.is_file() else ""
     reason = (f"stopped after the limit of {timeout_s} s" if sim_s >= timeout_s
-              else f"{failed} of {tests} cocotb tests failed" if failed
               else "no cocotb test ran or finished" if not tests
               else f"simulator stopped: {error}")
-    raise SimulationError(f"{reason} ({toplevel}, {sim}, seed {seed}); end of {log}:\n{tail}")
+    raise SimulationError(f"{reason} {what}; end of {log}:\n{tail}")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed cocotb test: its name, the first line of its message, the simulation time of what
+    failed, and the whole traceback."""
+
+    test: str
+    message: str
+    time_ns: float
+    traceback: str
+
+    def __str__(self):
+        """One line with the time, which messages of a scoreboard have already."""
+        time = "" if _MOMENT.search(self.message) else (
+            f"cycle {int(self.time_ns / CLOCK_PERIOD_NS)} ({self.time_ns:.12g} ns): ")
+        return f"{self.test}: {time}{self.message}"
+
+
+# What tb.common.signals.moment() writes.
+_MOMENT = re.compile(r"\bcycle \d+ \(([\d.e+]+) ns\)")
+
+
+def first_failure(path: Path) -> Failure | None:
+    """Return the first failed test of a cocotb results file; None when there is none."""
+    try:
+        cases = ElementTree.parse(path).getroot().findall(".//testcase")
+    except (OSError, ElementTree.ParseError):
+        return None
+    for case in cases:
+        node = next((n for n in (case.find("failure"), case.find("error")) if n is not None), None)
+        if node is None:
+            continue
+        message = (node.get("message") or node.get("type") or "").strip().split("\n")[0]
+        # The value that was wrong may be older than the end of the test.
+        known = _MOMENT.search(message)
+        stop = next((p.get("value") for p in case.iter("property")
+                     if p.get("name") == "sim_time_stop"), 0)
+        return Failure(case.get("name"), message, float(known[1] if known else stop),
+                       (node.text or "").strip())
+    return None
 
 
 def read_results(path: Path) -> tuple[int, int, float]:

@@ -8,7 +8,7 @@
 // scripts/regmap.py writes together with docs/registers.md.
 // Not done here: checks of the job's values (seq), more than one transfer at a time per direction.
 // Latency: a write takes effect 1 cycle after its later half was taken and is answered in the next
-// one; a read is answered 3 cycles after its address was taken. Throughput: a write per 3 cycles, a
+// one; a read is answered 3 cycles after its address was taken. Throughput: a write per 2 cycles, a
 // read per 4 cycles. Events reach their counters 2 cycles late.
 // Source: our decision; behaviour in docs/registers.md.
 

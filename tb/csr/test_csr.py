@@ -437,8 +437,13 @@ async def reads_and_writes_together(dut):
     assert tb.checked > 20
 
 
-def test_csr(sim, seed, config):
+def build_parameters(config):
+    """Verilog parameters of csr for a named configuration."""
     cfg = Config.from_name(config.name)
     names = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES", "KEYS_MAX", "ADDR_W", "SC_FRAC",
              "TWO_TERM", "SC_W", "KV_SLOTS", "H_MAX", "KG_TOK", "WGT_WORDS", "ROPE_PAIRS")
-    run("csr", __name__, {n: getattr(cfg, n) for n in names}, sim, seed=seed)
+    return {n: getattr(cfg, n) for n in names}
+
+
+def test_csr(sim, seed, config):
+    run("csr", __name__, build_parameters(config), sim, seed=seed)

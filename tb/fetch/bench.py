@@ -85,7 +85,8 @@ class Ring:
         assert self.expect, f"{self.name}: commit without a command"
         assert self.committed - self.freed < self.bufs, f"{self.name}: no buffer was free"
         want, buf = self.expect.popleft(), self.committed % self.bufs
-        assert sideband == want.sideband, f"{self.name} tile {self.committed}: {sideband}"
+        assert sideband == want.sideband, (f"{self.name} tile {self.committed}: sideband: "
+                                           f"expected {want.sideband}, got {sideband}")
         if self.check:
             self._compare(want, self.content[buf])
         self.committed += 1
@@ -99,7 +100,7 @@ class Ring:
         tb, width, where = self.tb, self.tb.bus_bytes, f"{self.name} tile {self.committed}"
         keys = {(lane, beat) for lane in want.lanes for beat in range(want.beats)}
         assert set(got) == keys, f"{where}: beats {set(got) ^ keys} missing or too many"
-        for lane, beat in keys:
+        for lane, beat in sorted(keys):
             at = want.lanes[lane] + beat * width - BASE
             data = int.from_bytes(tb.bytes[at : at + width], "little")
             assert got[lane, beat] == data, (f"{where} lane {lane} beat {beat}: expected "
@@ -171,7 +172,7 @@ class Stream:
         if self.check:
             want = int.from_bytes(tb.bytes[at : at + tb.bus_bytes], "little")
             assert int(data, 2) == want, \
-                f"{self.name} word {len(self.taken) - 1}: expected {want:#x}, got {data}"
+                f"{self.name} word {len(self.taken) - 1}: expected {want:#x}, got {int(data, 2):#x}"
             tb.compared += 1
 
     def ask(self, beats, addr=None):

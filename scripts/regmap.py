@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The register map: the one table from which header, Python constants and document are written.
 
-Usage: regmap.py           write rtl/include/sofa_regs.vh, models/regs.py, docs/registers.md
-       regmap.py --check   exit code 1 when a committed file differs from the table
+    .venv/bin/python scripts/regmap.py [--check]
+
+writes rtl/include/sofa_regs.vh, models/regs.py and docs/registers.md; with --check it only compares
+them, and ends with exit code 1 where a committed file differs from the table.
 
 Access kinds: RO read only; RW read and write; W1C write 1 to clear; W1P write 1 for a pulse,
 reads as 0. Registers of the group "job" are locked while a job runs. rtl/csr/csr.v reads the

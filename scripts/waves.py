@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waves: rerun a test with them, make a GTKWave view, or draw a window of them as a picture.
 
-    waves.py run NODEID --seed K     rerun one pytest test and keep its waves in build/waves
-    waves.py view FILE [--at NS]     write the GTKWave save file of a dump
-    waves.py list FILE [PATTERN]     list the signals of a dump
-    waves.py png FILE -o OUT.png --signals 'valid$,ready$' --start NS --stop NS
+    .venv/bin/python scripts/waves.py COMMAND ...
+
+    run NODEID --seed K     rerun one pytest test and keep its waves in build/waves
+    view FILE [--at NS]     write the GTKWave save file of a dump
+    list FILE [PATTERN]     list the signals of a dump
+    png FILE -o OUT.png --signals 'valid$,ready$' --start NS --stop NS
 
 FILE is FST or VCD. Times are nanoseconds. WAVE_DEPTH=N dumps only N levels of hierarchy.
 
@@ -27,7 +29,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from models.config import Config  # noqa: E402 (needs the repository on the search path)
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
+
+from models.config import Config  # noqa: E402
 from tb import runner  # noqa: E402
 from tb.common.states import module_of, state_names  # noqa: E402
 

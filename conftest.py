@@ -7,7 +7,8 @@ Fixtures:  sim (name), config (scripts.configs.Config), seed (int)
 Markers:   configs("tiny", ...)  the configurations a test can run on
            sims("verilator")     the simulators a test can run on
            slow                  left out unless --slow is given
-           slow_on_icarus("small")   slow on Icarus only; without names at every configuration
+           slow_on("icarus", "small")   slow on this simulator only, at these configurations or,
+           without their names, at all
 """
 
 import inspect
@@ -59,7 +60,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "configs(*names): configurations a test can run on")
     config.addinivalue_line("markers", "sims(*names): simulators a test can run on")
     config.addinivalue_line("markers", "slow: left out unless --slow is given")
-    config.addinivalue_line("markers", "slow_on_icarus(*names): slow on Icarus, at these "
+    config.addinivalue_line("markers", "slow_on(sim, *names): slow on a simulator, at these "
                                        "configurations or at all")
     runner.DEFAULTS.seed = config.getoption("seed")
     runner.DEFAULTS.waves = config.getoption("waves")
@@ -156,11 +157,11 @@ def pytest_collection_modifyitems(session, config, items):
 
 def _is_slow(item, params):
     """Whether a test belongs to `make regress` only."""
-    marker = item.get_closest_marker("slow_on_icarus")
-    names = marker.args if marker else ()
-    on_icarus = marker and params.get("sim") == "icarus" and (
-        not names or getattr(params.get("config"), "name", "") in names)
-    return bool(item.get_closest_marker("slow") or on_icarus)
+    if item.get_closest_marker("slow"):
+        return True
+    name = getattr(params.get("config"), "name", "")
+    return any(params.get("sim") == sim and (not names or name in names)
+               for sim, *names in (m.args for m in item.iter_markers("slow_on")))
 
 
 def _shortness(item):

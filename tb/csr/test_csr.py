@@ -4,6 +4,7 @@
 import random
 
 import cocotb
+import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 
@@ -445,5 +446,6 @@ def build_parameters(config):
     return {n: getattr(cfg, n) for n in names}
 
 
+@pytest.mark.slow_on("icarus", "small", "paper")
 def test_csr(sim, seed, config):
     run("csr", __name__, build_parameters(config), sim, seed=seed)

@@ -547,6 +547,7 @@ async def exact_latency(dut):
 PARAMETERS = ("ROWS", "D_MAX", "BC_MAX", "KV_SLOTS", "BUS_BYTES")
 
 
+@pytest.mark.slow_on("icarus", "small")
 @pytest.mark.configs("tiny", "small")
 def test_fetch(sim, config, seed):
     run("fetch", __name__, config.pick(*PARAMETERS), sim, seed=seed)

@@ -672,6 +672,7 @@ def test_largest_parameters(sim, seed):
     run("seq", __name__, p, sim, seed=seed, testcase="extreme_legal_fields")
 
 
+@pytest.mark.slow_on("icarus", "small", "paper")
 def test_seq(sim, config, seed):
     cfg = Config.from_name(config.name)
     names = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES", "KEYS_MAX", "ADDR_W", "TWO_TERM",

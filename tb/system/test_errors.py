@@ -363,7 +363,8 @@ async def layer_resets(dut):
     assert await good_job(acc, rng)
 
 
-@pytest.mark.slow_on_icarus()
+@pytest.mark.slow_on("icarus")
+@pytest.mark.slow_on("verilator", "small")
 @pytest.mark.configs("tiny", "small")
 def test_errors(sim, config, seed):
     run("sofa_top", __name__, dict(config), sim, seed=seed)

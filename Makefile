@@ -3,95 +3,126 @@
 
 SHELL  := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-unexport PYTHONHOME PYTHONPATH VERILATOR_ROOT COCOTB_TRUST_INERTIAL_WRITES
 
-PYTHON := .venv/bin/python
-PYTEST := $(PYTHON) -m pytest
-# One test at a time for each process: the first ones are the longest (conftest.py).
-SHARED  = -n $(JOBS) --maxschedchunk 1
+# The single letters among make's own options, which may be inherited as well
+LETTERS := $(filter-out -%,$(firstword $(MAKEFLAGS)))
+ifneq (,$(findstring i,$(LETTERS))$(findstring e,$(LETTERS)))
+$(error make -i ignores the exit codes, which are the verdicts, and -e prefers what is exported)
+endif
+
+PY     := .venv/bin/python
+PYTEST := $(PY) -m pytest
 XML    := build/results
 
-# Variables of `make regress`, `make waves` and `make list`
-SIM    ?= both
-CONFIG ?= all
-SEED   ?= 1
-SEEDS  ?= 1
-JOBS   ?= 2
-FILTER ?=
-TEST   ?=
-# Variables of `make evaluate` and `make report` (quick, default, full), `make dse`
-GRID   ?= default
-TRIALS ?= 200
+# Variables count where make's command line gives them. What the caller's environment happens to
+# hold under these names (SIM is cocotb's, too) does not.
+default = $(if $(filter command,$(firstword $(origin $1))),,$(eval $1 := $2))
+# `make test`, `make regress` and `make list`; `make waves` takes SEED and TEST
+$(call default,SIM,both)
+$(call default,CONFIG,all)
+$(call default,SEED,1)
+$(call default,SEEDS,1)
+$(call default,FILTER,)
+$(call default,TEST,)
+$(call default,WAVE_DEPTH,)
+# `make evaluate` and `make report` (quick, default, full), `make dse`
+$(call default,GRID,default)
+$(call default,TRIALS,200)
+# All which run tests or measure
+$(call default,JOBS,2)
+# The shell reads them from its environment, so that no quote in them reaches its syntax.
+export SIM CONFIG SEED SEEDS FILTER TEST WAVE_DEPTH GRID TRIALS JOBS
 
-# What `make test` covers: everything which is not marked slow, at these configurations.
-QUICK_CONFIG ?= tiny,small,paper
+# What Python, pytest, numba and the shell read from the environment before the code here runs.
+# tb/runner.py does the same for compilers, simulators and cocotb. PYTHON is for scripts/setup.sh.
+unexport $(filter-out PYTHON,$(filter PYTHON% PYTEST% NUMBA_DISABLE_JIT,$(.VARIABLES)))
+unexport BASH_ENV ENV SHELLOPTS BASHOPTS CDPATH
+export PYTHONUTF8 := 1
+
+# The longest tests come first (conftest.py), so processes take one at a time.
+SHARED = -n "$$JOBS" --maxschedchunk 1
+SLICE  = --sim "$$SIM" --config "$$CONFIG" --seed "$$SEED" --seeds "$$SEEDS" \
+         $(if $(FILTER),-k "$$FILTER")
+# Wrong values, and a slice without tests, end here in one sentence, before anything starts.
+check_jobs  = [[ "$$JOBS" =~ ^[1-9][0-9]*$$ ]] || \
+              { echo "JOBS is '$$JOBS', legal: a number of processes, 1 or more" >&2; exit 2; }
+given       = $(filter command,$(foreach v,SIM CONFIG SEED SEEDS FILTER,$(origin $v)))
+check_slice = $(if $(given),$(PYTEST) $1 $(SLICE) --collect-only -qq >/dev/null)
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help env demo test test-lab regress lint waves bench evaluate report study dse list clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 	@echo
-	@echo "  regress, list:  SIM=verilator|icarus|both  CONFIG=tiny,small,paper|all  SEED=first"
-	@echo "                  SEEDS=count  JOBS=processes  FILTER='pytest -k expression'"
+	@echo "  test, regress,  SIM=verilator|icarus|both  CONFIG=tiny,small,paper|all  SEED=first"
+	@echo "  list:           SEEDS=count  JOBS=processes  FILTER='pytest -k expression'"
 	@echo "  evaluate:       GRID=quick|default|full  JOBS=processes"
 	@echo "  dse:            TRIALS=count  JOBS=processes"
-	@echo "  waves:          TEST='tb/<stage>/test_x.py::test_x[...]' SEED=1"
+	@echo "  waves:          TEST='tb/<stage>/test_x.py::test_x[...]' SEED=1 WAVE_DEPTH=levels"
+	@echo "  all:            PYTHON=/path/to/python3 with which .venv is made"
 
 env: ## set up .venv (every other target does this by itself)
 	@scripts/setup.sh
 
 demo: env ## show the machine at work
-	@$(PYTHON) scripts/demo.py
+	@$(PY) scripts/demo.py
 
 test: env ## lint, model tests and all quick hardware tests
-	@mkdir -p $(XML)
-	@status=0; \
-	$(PYTHON) scripts/lint.py || status=1; \
-	$(PYTEST) $(SHARED) --sim $(SIM) --config $(QUICK_CONFIG) --seed $(SEED) \
-	    --junitxml=$(XML)/test.xml || status=1; \
-	if [ $$status = 0 ]; then echo "make test: PASSED"; else echo "make test: FAILED"; fi; \
+	@$(check_jobs)
+	@$(check_slice)
+	@mkdir -p $(XML); trap 'echo "make test: interrupted"; exit 130' INT; \
+	status=0; narrow=; \
+	[ "$$SIM" = both ] || narrow+=" SIM=$$SIM"; \
+	[ "$$CONFIG" = all ] || narrow+=" CONFIG=$$CONFIG"; \
+	[ -z "$$FILTER" ] || narrow+=" FILTER='$$FILTER'"; \
+	$(PY) scripts/lint.py || status=1; \
+	$(PYTEST) $(SHARED) $(SLICE) --junitxml=$(XML)/test.xml || status=1; \
+	if [ $$status = 0 ]; then verdict=PASSED; else verdict=FAILED; fi; \
+	echo "make test: $$verdict$${narrow:+, narrowed to$$narrow}"; \
 	exit $$status
 
 regress: env ## all tests, also slow ones: simulators x configurations x seeds
+	@$(check_jobs)
+	@$(call check_slice,--slow)
 	@mkdir -p $(XML)
-	@$(PYTEST) $(SHARED) --slow --sim $(SIM) --config $(CONFIG) --seed $(SEED) --seeds $(SEEDS) \
-	    $(if $(FILTER),-k '$(FILTER)') --junitxml=$(XML)/regress.xml
+	@$(PYTEST) $(SHARED) --slow $(SLICE) --junitxml=$(XML)/regress.xml
 
 lint: env ## Verilator, Icarus and Yosys on every module; rules of style; ruff; documents
-	@$(PYTHON) scripts/lint.py
+	@$(PY) scripts/lint.py
 
 waves: env ## rerun one test (TEST=...) and keep its waves with a GTKWave view
-	@$(PYTHON) scripts/waves.py run '$(TEST)' --seed $(SEED)
+	@$(PY) scripts/waves.py run "$$TEST" --seed "$$SEED"
 
 bench: env ## cycles and bytes of the machine on real shapes
-	@$(PYTHON) scripts/bench.py
-	@$(PYTHON) scripts/bench_layers.py
+	@$(PY) scripts/bench.py
+	@$(PY) scripts/bench_layers.py
 
 evaluate: ## whole trained models with SOFA and its peers in every layer: GRID=, JOBS=
 	@scripts/setup.sh lab
-	@$(PYTHON) scripts/evaluate.py --grid $(GRID) --jobs $(JOBS)
-	@$(PYTHON) scripts/report.py --grid $(GRID)
+	@$(PY) scripts/evaluate.py --grid "$$GRID" --jobs "$$JOBS"
+	@$(PY) scripts/report.py --grid "$$GRID"
 
 report: ## build/lab/report.html from the results that are there: GRID=
 	@scripts/setup.sh lab
-	@$(PYTHON) scripts/report.py --grid $(GRID)
+	@$(PY) scripts/report.py --grid "$$GRID"
 
 study: ## organisations of rows, lanes and tiles on real selections of SmolLM2
 	@scripts/setup.sh lab
-	@$(PYTHON) scripts/selection_study.py
+	@$(PY) scripts/selection_study.py
 
 dse: ## search tile, quota and radius of every layer of SmolLM2: TRIALS=, JOBS=
 	@scripts/setup.sh lab torch dse
-	@$(PYTHON) scripts/dse.py --trials $(TRIALS) --workers $(JOBS)
+	@$(PY) scripts/dse.py --trials "$$TRIALS" --workers "$$JOBS"
 
 test-lab: ## tests of the laboratory with all its optional packages
 	@scripts/setup.sh lab torch dse
 	@$(PYTEST) models/tests/lab
 
 list: env ## list the tests which `make regress` with the same variables would run
-	@$(PYTEST) --collect-only -q --slow --sim $(SIM) --config $(CONFIG) --seed $(SEED) \
-	    --seeds $(SEEDS) $(if $(FILTER),-k '$(FILTER)')
+	@$(call check_slice,--slow)
+	@$(PYTEST) --collect-only -q --slow $(SLICE)
 
 clean: ## remove build products (keeps .venv)
 	rm -rf build .pytest_cache .ruff_cache

@@ -7,7 +7,8 @@ Fixtures:  sim (name), config (scripts.configs.Config), seed (int)
 Markers:   configs("tiny", ...)  the configurations a test can run on
            sims("verilator")     the simulators a test can run on
            slow                  left out unless --slow is given
-           slow_on_icarus("small")   slow on Icarus only; without names at every configuration
+           slow_on("icarus", "small")   slow on this simulator only, at these configurations or,
+           without their names, at all
 """
 
 import inspect
@@ -15,8 +16,12 @@ import os
 
 import pytest
 
+from scripts import entry
 from scripts.configs import CONFIGS
 from tb import runner
+
+# What is interrupted while the processes of a run end, pytest does not catch.
+entry.install("pytest")
 
 # Parallel test processes would fight over the cores with BLAS threads of their own.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -28,14 +33,24 @@ _CONFIG = []
 RERUN = "make waves TEST='{nodeid}' SEED={seed}"
 
 
+def _number(option, least):
+    """Return the conversion of an option's text to an int from ``least`` on."""
+    def convert(text):
+        if not text.isdecimal() or int(text) < least:
+            raise pytest.UsageError(f"{option} is {text!r}, legal: a whole number from {least} on")
+        return int(text)
+    return convert
+
+
 def pytest_addoption(parser):
     """Add the options named at the head of this file."""
     group = parser.getgroup("hardware")
-    group.addoption("--sim", default="both", choices=("verilator", "icarus", "both"))
+    group.addoption("--sim", default="both", help="verilator, icarus or both")
     group.addoption("--config", dest="hw_config", default="tiny",
                     help="comma-separated configurations of scripts/configs.py, or all")
-    group.addoption("--seed", type=int, default=1, help="first (or only) seed")
-    group.addoption("--seeds", type=int, default=1, help="number of consecutive seeds")
+    group.addoption("--seed", type=_number("--seed", 0), default=1, help="first (or only) seed")
+    group.addoption("--seeds", type=_number("--seeds", 1), default=1,
+                    help="number of consecutive seeds")
     group.addoption("--waves", action="store_true", help="record waves")
     group.addoption("--slow", action="store_true", help="include tests marked slow")
 
@@ -45,14 +60,20 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "configs(*names): configurations a test can run on")
     config.addinivalue_line("markers", "sims(*names): simulators a test can run on")
     config.addinivalue_line("markers", "slow: left out unless --slow is given")
-    config.addinivalue_line("markers", "slow_on_icarus(*names): slow on Icarus, at these "
+    config.addinivalue_line("markers", "slow_on(sim, *names): slow on a simulator, at these "
                                        "configurations or at all")
     runner.DEFAULTS.seed = config.getoption("seed")
     runner.DEFAULTS.waves = config.getoption("waves")
+    if config.getoption("sim") not in (*runner.SIMULATORS, "both"):
+        raise pytest.UsageError(f"--sim is {config.getoption('sim')!r}, legal: "
+                                f"{', '.join(runner.SIMULATORS)} or both")
     names = _asked_configs(config)
-    unknown = [n for n in names if n not in CONFIGS]
-    if unknown:
-        raise pytest.UsageError(f"no configuration {unknown[0]!r}; know {', '.join(CONFIGS)}")
+    if not names or not set(names) <= set(CONFIGS):
+        raise pytest.UsageError(f"--config is {config.getoption('hw_config')!r}, legal: all, or "
+                                f"some of {', '.join(CONFIGS)} with commas between them")
+    if not __debug__:
+        raise pytest.UsageError("python -O and PYTHONOPTIMIZE leave out the assertions, which are "
+                                "the tests")
     config.stash[RESULTS] = []
     config.stash[LEFT_OUT] = {}
 
@@ -60,7 +81,9 @@ def pytest_configure(config):
 def _asked_configs(config):
     """Return the names given to --config."""
     text = config.getoption("hw_config")
-    return list(CONFIGS) if text == "all" else [n.strip() for n in text.split(",") if n.strip()]
+    if text == "all":
+        return list(CONFIGS)
+    return list(dict.fromkeys(n.strip() for n in text.split(",") if n.strip()))
 
 
 def _allowed(metafunc, marker):
@@ -96,8 +119,10 @@ def pytest_pycollect_makeitem(collector, name, obj):
     return None
 
 
-def pytest_collection_modifyitems(config, items):
-    """Deselect what was not asked for or cannot run here; what is left out is counted."""
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(session, config, items):
+    """Deselect what was not asked for or cannot run here; what is left out is counted. Refuse a
+    choice which leaves nothing."""
     keep, drop = [], []
     missing = {
         "icarus": not (runner.have("iverilog") and runner.have("vvp")),
@@ -121,15 +146,22 @@ def pytest_collection_modifyitems(config, items):
     if drop:
         config.hook.pytest_deselected(items=drop)
     items[:] = sorted(keep, key=_shortness)
+    # The workers all leave out the same; the process which started them tells.
+    if not items and not session.testsfailed and not hasattr(config, "workerinput"):
+        chosen = [f"{name} {config.getoption(key)!r}" for name, key in (
+            ("-k", "keyword"), ("-m", "markexpr"), ("--sim", "sim"), ("--config", "hw_config"))
+            if config.getoption(key)]
+        raise pytest.UsageError(f"no test is left of {', '.join(chosen)}"
+                                + ("" if config.getoption("slow") else " without --slow"))
 
 
 def _is_slow(item, params):
     """Whether a test belongs to `make regress` only."""
-    marker = item.get_closest_marker("slow_on_icarus")
-    names = marker.args if marker else ()
-    on_icarus = marker and params.get("sim") == "icarus" and (
-        not names or getattr(params.get("config"), "name", "") in names)
-    return bool(item.get_closest_marker("slow") or on_icarus)
+    if item.get_closest_marker("slow"):
+        return True
+    name = getattr(params.get("config"), "name", "")
+    return any(params.get("sim") == sim and (not names or name in names)
+               for sim, *names in (m.args for m in item.iter_markers("slow_on")))
 
 
 def _shortness(item):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Piecewise linear 2**f for f in 0..1, and the Verilog header that carries its tables.
 
-The tables have one source, fit() below. ``python -m models.exp2`` writes them to
+The tables have one source, fit() below. ``.venv/bin/python -m models.exp2`` writes them to
 rtl/include/sofa_exp2.vh; a test compares the committed header with what this module writes.
 Source of the format: docs/architecture.md section 5.4, step 4.
 """
@@ -90,7 +90,7 @@ def header() -> str:
 def main(arguments: list[str]) -> int:
     """Write the header to the path given, or to its place in the tree."""
     if len(arguments) > 1 or any(a.startswith("-") for a in arguments):
-        print("usage: python -m models.exp2 [path]", file=sys.stderr)
+        print("usage: .venv/bin/python -m models.exp2 [path]", file=sys.stderr)
         return 2
     path = Path(arguments[0]) if arguments else HEADER
     path.parent.mkdir(parents=True, exist_ok=True)

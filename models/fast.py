@@ -6,8 +6,8 @@
 
 Scores, lists, phases and the formal path of models.dlzs, sads, rass and sufa, row by row instead
 of step by step. The loops need numba, an optional extra; `available` says whether it is there.
-Intermediates are not kept: models.head has them. ``python -m models.fast`` measures both paths on
-a captured head, alone and repeated to twice its length.
+Intermediates are not kept: models.head has them. ``.venv/bin/python -m models.fast`` measures
+both paths on a captured head, alone and repeated to twice its length.
 
 The reference checks in every tile that l and o fit their widths. They cannot leave them: no row
 uses a key twice, keys are at most KEYS_MAX, a weight is below 2**16, and |v| at most 2**15.
@@ -28,8 +28,6 @@ from models.config import Config, ConfigError, check, clog2
 from models.exp2 import mantissa
 from models.head import Job, KeySource, Stats, check_shapes
 from models.tiling import Tile, block_tiles, blocks
-
-REQUIREMENTS = "scripts/requirements-lab.txt"
 
 
 @dataclass
@@ -74,8 +72,8 @@ def _kernels():
     """models.fast_kernels; ImportError that says what to install."""
     if not available():
         raise ImportError(
-            f"models.fast needs numba: pip install -r {REQUIREMENTS} (models.head gives the same "
-            f"integers with numpy alone)"
+            "models.fast needs numba: scripts/setup.sh lab (models.head gives the same integers "
+            "with numpy alone)"
         )
     from models import fast_kernels
 

@@ -23,7 +23,8 @@ import numpy as np
 from models import dlzs, kvgen, rope
 from models.config import Config, ConfigError, check
 from models.head import HeadResult, Job, KeySource, Stats, head_of_blocks
-from models.quantise import log2_multiplier, quantise, radius_to_int
+from models.plan import check_scores
+from models.quantise import check_finite, log2_multiplier, quantise, radius_to_int
 
 SMOOTHING = 0.5
 """Default exponent of smooth()."""
@@ -219,10 +220,28 @@ def plan_keys(
     smoothing: float | None = SMOOTHING,
     corrected: bool = True,
 ) -> KeyPlan:
-    """Prediction of the keys of float x [keys, H], wk [kv_heads, H, d]; arguments as plan_layer's.
-    corrected: False leaves expected_bias out."""
+    """Prediction of the keys of float x [keys, H], wk [kv_heads, H, d], with one scale for the
+    codes of all KV heads; arguments as plan_layer's. corrected: False leaves expected_bias out."""
     a = np.ones(x.shape[1]) if smoothing is None else smooth(x, wk, smoothing)
-    x8, sx8 = quantise(x * a, 8)
+    return _plan_keys(*quantise(x * a, 8, "x"), a, wk, cfg, mode, rt, code_snap, corrected)
+
+
+def plan_heads_keys(
+    x: np.ndarray, wk: np.ndarray, cfg: Config, mode: int, rt: np.ndarray | None
+) -> list[KeyPlan]:
+    """plan_keys with codes, scale and registers for each KV head by itself, all of them over one
+    X8. Each head counts alike in its smoothing, however large its weights are; that is all that
+    heads have in common."""
+    peak = np.abs(wk).max(axis=(1, 2), keepdims=True)
+    a = smooth(x, wk / np.where(peak > 0, peak, 1.0), SMOOTHING)
+    x8, sx8 = quantise(x * a, 8, "x")
+    return [_plan_keys(x8, sx8, a, wk[h : h + 1], cfg, mode, rt, dlzs.NEAREST, True)
+            for h in range(len(wk))]
+
+
+def _plan_keys(x8: np.ndarray, sx8: float, a: np.ndarray, wk: np.ndarray, cfg: Config, mode: int,
+               rt: np.ndarray | None, code_snap: int, corrected: bool) -> KeyPlan:
+    """The rest of plan_keys, from X times a in 8 bits."""
     codes, sc = dlzs.code_weights(wk / a[:, None], code_snap)
     kp_exp = choose_exp(x8, codes, cfg)
     kp_bias = expected_bias(codes, cfg, kp_exp) if corrected else 0
@@ -318,7 +337,8 @@ def plan_layer(
     x16, sx = quantise(x * a, 16)
     wk16, swk = quantise(wk / a[:, None], 16)
     wv16, swv = quantise(wv / a[:, None], 16)
-    shift_k = choose_shift(np.stack([kvgen.sums(x16, w) for w in wk16]), mode, rt)
+    sums_k = np.stack([kvgen.sums(x16, w) for w in wk16])
+    shift_k = choose_shift(sums_k, mode, rt)
     shift_v = choose_shift(np.stack([kvgen.sums(x16, w) for w in wv16]), rope.OFF, None)
     q16, sq = quantise(q, 16)
     sk = sx * swk * 2.0**shift_k
@@ -329,9 +349,11 @@ def plan_layer(
     job = Job(d=d, scale_m=scale_m, scale_shift=scale_shift, bc=bc,
               quota=max(bc // 4, 1) if quota is None else quota,
               radius=radius_to_int(radius_nats, sq, key_plan.sk8, d, snap, cfg), snap=snap,
-              dense=dense, causal=causal, offset=offset, interleaved=interleaved)
+              dense=dense, causal=causal, offset=offset, interleaved=interleaved).checked(cfg)
+    check_scores(q16, rope.rotate_natural(kvgen.narrow(sums_k, shift_k), rt, mode), sq, sk, job,
+                 cfg)
     return LayerPlan(q=q16, x=x16, wk=wk16, wv=wv16, rt=rt, mode=mode, kg_shift_k=shift_k,
-                     kg_shift_v=shift_v, job=job.checked(cfg), smooth=a, sq=sq, sx=sx, sk=sk,
+                     kg_shift_v=shift_v, job=job, smooth=a, sq=sq, sx=sx, sk=sk,
                      sv=swv * sx * 2.0**shift_v, **vars(key_plan))
 
 
@@ -344,6 +366,8 @@ def _check_shapes(x, wk, wv, q, theta: float, mode: int, cfg: Config) -> None:
     h = check("model dimension", x.shape[1], 8, cfg.H_MAX)
     if h % 8:
         raise ConfigError(f"model dimension = {h}, legal: multiple of 8, 8..{cfg.H_MAX}")
+    for name, array in (("x", x), ("wk", wk), ("wv", wv), ("q", q)):
+        check_finite(name, array)
     for name, w in (("wk", wk), ("wv", wv)):
         if w.shape != (len(wk), h, d):
             raise ConfigError(f"{name} has shape {w.shape}, legal: [kv_heads, {h}, {d}]")

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Float tensors to the integers of the machine, and job settings in nats to register values.
 
-A job has one scale for all its heads, so a tensor is quantised as a whole; to give every head
-a scale of its own, run it as a job of its own. Source: docs/architecture.md sections 3 and 5;
-"nats" are units of the scaled score q.k/sqrt(d).
+A job has one scale for each of Q, K, K8 and V. `quantise_attention` takes them from all heads of a
+job together, so the error of every head is relative to the largest peak of any head;
+`quantise_heads` gives each query head, and K and V of each KV head, scales of their own, for a job
+a head. Source: docs/architecture.md sections 3 and 5; "nats" are units of the scaled score
+q.k/sqrt(d), a "binary order" is ln 2 of them.
 """
 
 from __future__ import annotations
@@ -24,49 +26,71 @@ SHRINK = {
 """Mean of (snapped value) / (value) for each snap rule; see radius_to_int."""
 
 
-def quantise(x: np.ndarray, bits: int) -> tuple[np.ndarray, float]:
+LEAST_SCALE = float(np.finfo(np.float64).tiny)
+"""Least scale; tensors with a peak below 2**15 of it keep fewer bits."""
+
+
+def check_finite(name: str, x: np.ndarray) -> None:
+    """ConfigError where x holds infinities or NaN."""
+    if not np.isfinite(x).all():
+        raise ConfigError(f"{name} holds infinities or NaN, legal: finite numbers")
+
+
+def quantise(
+    x: np.ndarray, bits: int, name: str = "the tensor", peak: float | None = None
+) -> tuple[np.ndarray, float]:
     """Symmetric quantisation of a whole tensor: (integers, scale), x about integers * scale.
 
-    bits 16 or 8; integers int16 in +-32767 or int8 in +-127, so -2**(bits-1) never occurs. A
-    tensor of zeros gets the scale of a peak of 1.
+    bits 16 or 8; integers int16 in +-32767 or int8 in +-127, so -2**(bits-1) never occurs. peak:
+    the value that becomes the largest integer, larger ones saturate; None: the largest of x. A
+    tensor of zeros gets the scale of a peak of 1. name: of the tensor, in errors.
     """
     if bits not in (8, 16):
         raise ConfigError(f"bits = {bits}, legal: 8, 16")
     x = np.asarray(x, np.float64)
-    if not np.isfinite(x).all():
-        raise ConfigError("the tensor holds infinities or NaN, legal: finite numbers")
+    check_finite(name, x)
     top = (1 << (bits - 1)) - 1
-    peak = float(np.abs(x).max()) if x.size else 0.0
-    scale = (peak or 1.0) / top
-    return np.rint(x / scale).astype(np.int16 if bits == 16 else np.int8), scale
+    if peak is None:
+        peak = float(np.abs(x).max(initial=0))
+    elif not (math.isfinite(peak) and peak >= 0):
+        raise ConfigError(f"peak of {name} = {peak}, legal: finite, 0 and above")
+    scale = max((peak or 1.0) / top, LEAST_SCALE)
+    with np.errstate(over="ignore"):
+        whole = np.rint(x / scale)
+    return np.clip(whole, -top, top).astype(np.int16 if bits == 16 else np.int8), scale
+
+
+def log2_factor(sq: float, sk: float, d: int, cfg: Config) -> tuple[float, int]:
+    """(f, e): q.k of integers times f * 2**e is the score in log2 units with Z_FRAC fraction bits;
+    sq, sk: scales of Q and K. f is 0.5 or more and below 1."""
+    for name, value in (("sq", sq), ("sk", sk)):
+        if not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"{name} = {value}, legal: finite and above 0")
+    cfg.check_d(d)
+    # Fractions alone, so that no product leaves the range of a float.
+    (fq, eq), (fk, ek) = math.frexp(sq), math.frexp(sk)
+    fraction, exponent = math.frexp(fq * fk * math.log2(math.e) / math.sqrt(d))
+    return fraction, exponent + eq + ek + cfg.Z_FRAC
 
 
 def log2_multiplier(sq: float, sk: float, d: int, cfg: Config) -> tuple[int, int]:
     """Registers (scale_m, scale_shift) that turn q.k of integers into log2 units.
 
     (s >> S_DROP) * scale_m >> scale_shift = s * sq*sk * log2(e)/sqrt(d) with Z_FRAC fraction
-    bits; sq, sk: scales of Q and K. scale_m keeps 16 significant bits, 2**15..2**16-1.
+    bits; sq, sk: scales of Q and K. scale_m keeps 16 significant bits, 2**15..2**16-1. Smaller
+    products than shift 47 allows keep fewer, down to 1 of scale_m: then no score reaches a unit of
+    2**-Z_FRAC, so that nothing is lost. Larger ones than shift 0 allows get 65535 and 0, which is
+    less than they ask for: models.plan.check_scores says whether a job bears that.
     """
-    for name, value in (("sq", sq), ("sk", sk)):
-        if not (math.isfinite(value) and value > 0):
-            raise ConfigError(f"{name} = {value}, legal: finite and above 0")
-    cfg.check_d(d)
-    per_unit = sq * sk * math.log2(math.e) / math.sqrt(d) * 2.0**cfg.Z_FRAC
-    largest = d * 32767.0**2 * per_unit
-    if largest >= 2.0 ** (cfg.Z_W - 1):
-        raise ConfigError(
-            f"scales sq = {sq:g}, sk = {sk:g}: the largest score would be "
-            f"{largest / 2**cfg.Z_FRAC:.0f} in log2 units, legal: below "
-            f"{2 ** (cfg.Z_W - 1 - cfg.Z_FRAC)}"
-        )
-    fraction, exponent = math.frexp(per_unit * 2.0**cfg.S_DROP)
+    fraction, exponent = log2_factor(sq, sk, d, cfg)
+    exponent += cfg.S_DROP
     scale_m, shift = round(fraction * 65536), 16 - exponent
     if scale_m == 65536:
         scale_m, shift = 32768, shift - 1
-    if not 0 <= shift <= 47:
-        raise ConfigError(
-            f"scales sq = {sq:g}, sk = {sk:g} need scale_shift = {shift}, legal: 0..47"
-        )
+    if shift > 47:
+        scale_m, shift = max(round(math.ldexp(fraction, exponent + 47)), 1), 47
+    if shift < 0:
+        scale_m, shift = 65535, 0
     return scale_m, shift
 
 
@@ -91,11 +115,13 @@ def radius_to_int(
     so a distance of r nats appears as r * sqrt(d)/(sq*sk8) * factor * 2**(SC_FRAC-15). A radius
     beyond the register's range becomes the one that never clips.
     """
-    if nats is None:
+    if nats is None or nats == math.inf:
         return cfg.RADIUS_INF
     if math.isnan(nats) or nats < 0:
         raise ConfigError(f"nats = {nats}, legal: 0 and above, or None")
-    value = nats / score_unit(sq, sk8, d, snap, cfg)
+    unit = score_unit(sq, sk8, d, snap, cfg)
+    # A unit may be too small for a float.
+    value = nats / unit if unit else (math.inf if nats else 0)
     return cfg.RADIUS_INF if value >= cfg.RADIUS_INF else round(value)
 
 
@@ -103,7 +129,8 @@ def radius_to_int(
 class Quantised:
     """Integer tensors of a job with their scales and score registers.
 
-    q, k, v int16; k8 int8 copy of K; value = integer * scale (sq, sk, sv, sk8).
+    q, k, v int16; k8 int8 copy of K; value = integer * scale (sq, sk, sv, sk8); a value is off by
+    half a scale at most where it does not saturate.
     """
 
     q: np.ndarray
@@ -122,11 +149,60 @@ class Quantised:
         return radius_to_int(nats, self.sq, self.sk8, self.q.shape[-1], snap, cfg)
 
 
+@dataclass(frozen=True)
+class Peaks:
+    """Values that become the largest integers, larger ones saturate: q one for each query head, k
+    (K and K8) and v one for each KV head. 0 counts as 1."""
+
+    q: tuple[float, ...]
+    k: tuple[float, ...]
+    v: tuple[float, ...]
+
+
+def _quantise_keys(
+    k: np.ndarray, v: np.ndarray, name: str = "", peak_k: float | None = None,
+    peak_v: float | None = None,
+) -> dict:
+    """Fields of Quantised that K and V give."""
+    k16, sk = quantise(k, 16, f"{name}k", peak_k)
+    k8, sk8 = quantise(k, 8, f"{name}k", peak_k)
+    v16, sv = quantise(v, 16, f"{name}v", peak_v)
+    return {"k": k16, "sk": sk, "k8": k8, "sk8": sk8, "v": v16, "sv": sv}
+
+
+def _with_queries(q: np.ndarray, sq: float, keys: dict, cfg: Config) -> Quantised:
+    """All fields of Quantised, from integers q with their scale and _quantise_keys."""
+    scale_m, shift = log2_multiplier(sq, keys["sk"], q.shape[-1], cfg)
+    return Quantised(q=q, sq=sq, scale_m=scale_m, scale_shift=shift, **keys)
+
+
 def quantise_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, cfg: Config) -> Quantised:
-    """Quantise float Q, K, V of any leading shape [..., d]."""
-    q16, sq = quantise(q, 16)
-    k16, sk = quantise(k, 16)
-    v16, sv = quantise(v, 16)
-    k8, sk8 = quantise(k, 8)
-    scale_m, shift = log2_multiplier(sq, sk, q16.shape[-1], cfg)
-    return Quantised(q16, k16, v16, k8, sq, sk, sv, sk8, scale_m, shift)
+    """Quantise float Q, K, V of any leading shape [..., d], with one scale for each."""
+    return _with_queries(*quantise(q, 16, "q"), _quantise_keys(k, v), cfg)
+
+
+def quantise_heads(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, cfg: Config, peaks: Peaks | None = None
+) -> list[Quantised]:
+    """A Quantised of each query head, arrays [1, rows, d] and [1, keys, d]; those of a KV head are
+    shared by its group. q [heads, rows, d], k, v [kv_heads, keys, d].
+
+    No head has a part in the integers or scales of another. peaks: None takes them from the
+    tensors, and then every token has a part in the scale of its head, a later one too.
+    """
+    if not len(k) or len(q) % len(k):
+        raise ConfigError(f"heads = {len(q)}, legal: multiple of kv_heads = {len(k)}")
+    if peaks is not None:
+        for name, given, heads in (("q", peaks.q, q), ("k", peaks.k, k), ("v", peaks.v, v)):
+            if len(given) != len(heads):
+                raise ConfigError(f"peaks of {name} has {len(given)} entries, legal: one for each "
+                                  f"of {len(heads)} heads")
+    group, done = len(q) // len(k), []
+    for h in range(len(q)):
+        kv = h // group
+        at_q, at_k, at_v = (peaks.q[h], peaks.k[kv], peaks.v[kv]) if peaks else (None,) * 3
+        if h % group == 0:
+            keys = _quantise_keys(k[kv : kv + 1], v[kv : kv + 1], f"KV head {kv}: ", at_k, at_v)
+        done.append(_with_queries(*quantise(q[h : h + 1], 16, f"query head {h}: q", at_q), keys,
+                                  cfg))
+    return done

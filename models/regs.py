@@ -16,7 +16,7 @@ ERRORS    code -> (name, sentence, meaning of the info field)
 """
 
 ID_VALUE = 0x534F4641
-VERSION_VALUE = 0x00020000
+VERSION_VALUE = 0x00020001
 INC_W = 16
 
 OFFSETS = {
@@ -43,6 +43,7 @@ OFFSETS = {
     "IRQ_ENABLE": 0x04C,
     "IRQ_STATUS": 0x050,
     "JOBS": 0x054,
+    "TIMEOUT": 0x058,
     "MODE": 0x100,
     "HEAD_DIM": 0x104,
     "QUERY_ROWS": 0x108,
@@ -168,6 +169,7 @@ ACCESS = {
     "IRQ_ENABLE": "RW",
     "IRQ_STATUS": "W1C",
     "JOBS": "RO",
+    "TIMEOUT": "RW",
     "MODE": "RW",
     "HEAD_DIM": "RW",
     "QUERY_ROWS": "RW",
@@ -271,13 +273,14 @@ ACCESS = {
 
 RESETS = {
     "ID": 0x534F4641,
-    "VERSION": 0x20000,
+    "VERSION": 0x20001,
     "CTRL": 0x0,
     "STATUS": 0x0,
     "ERROR": 0x0,
     "IRQ_ENABLE": 0x0,
     "IRQ_STATUS": 0x0,
     "JOBS": 0x0,
+    "TIMEOUT": 0x100000,
     "MODE": 0x0,
     "HEAD_DIM": 0x0,
     "QUERY_ROWS": 0x0,
@@ -399,10 +402,11 @@ WIDTHS = {
     "CAP_ROPE_PAIRS": 32,
     "CTRL": 3,
     "STATUS": 3,
-    "ERROR": 16,
+    "ERROR": 18,
     "IRQ_ENABLE": 2,
     "IRQ_STATUS": 2,
     "JOBS": 32,
+    "TIMEOUT": 32,
     "MODE": 10,
     "HEAD_DIM": 32,
     "QUERY_ROWS": 32,
@@ -522,6 +526,8 @@ FIELDS = {
     "ERROR": {
         "CODE": (0, 8),
         "INFO": (8, 8),
+        "READS_LOST": (16, 1),
+        "WRITES_LOST": (17, 1),
     },
     "IRQ_ENABLE": {
         "DONE": (0, 1),
@@ -563,6 +569,10 @@ ERROR_CODE_LSB = 0
 ERROR_CODE_BITS = 8
 ERROR_INFO_LSB = 8
 ERROR_INFO_BITS = 8
+ERROR_READS_LOST_LSB = 16
+ERROR_READS_LOST_BITS = 1
+ERROR_WRITES_LOST_LSB = 17
+ERROR_WRITES_LOST_BITS = 1
 IRQ_ENABLE_DONE_LSB = 0
 IRQ_ENABLE_DONE_BITS = 1
 IRQ_ENABLE_ERROR_LSB = 1
@@ -742,6 +752,10 @@ ERR_READ_SLVERR = 32
 ERR_READ_DECERR = 33
 ERR_WRITE_SLVERR = 34
 ERR_WRITE_DECERR = 35
+ERR_READ_PROTOCOL = 36
+ERR_WRITE_PROTOCOL = 37
+ERR_READ_TIMEOUT = 38
+ERR_WRITE_TIMEOUT = 39
 ERR_ABORTED = 48
 
 ERRORS = {
@@ -925,6 +939,29 @@ ERRORS = {
         "WRITE_DECERR",
         "The memory answered a write with DECERR: no such address.",
         "write stream: 0 O, 1 K8, K, V or VB",
+    ),
+    ERR_READ_PROTOCOL: (
+        "READ_PROTOCOL",
+        "The memory sent read data that nobody had asked for with that RID, or RLAST at a wrong "
+        "beat.",
+        "read stream: 0 Q, 1 K8 or X8, 2 K, 3 V, 4 WC, 5 RT for the prediction, 6 X, W, RT or VB "
+        "for made keys, 7 descriptor (RID)",
+    ),
+    ERR_WRITE_PROTOCOL: (
+        "WRITE_PROTOCOL",
+        "The memory answered a write that nobody had made with that BID, or before it had taken "
+        "all of it.",
+        "write stream: 0 O, 1 K8, K, V or VB; others: BID",
+    ),
+    ERR_READ_TIMEOUT: (
+        "READ_TIMEOUT",
+        "The memory owed something to the read master and did nothing for TIMEOUT cycles.",
+        "bits: 0 AR was not taken, 1 data was missing",
+    ),
+    ERR_WRITE_TIMEOUT: (
+        "WRITE_TIMEOUT",
+        "The memory owed something to the write master and did nothing for TIMEOUT cycles.",
+        "bits: 0 AW was not taken, 1 W was not taken, 2 an answer was missing",
     ),
     ERR_ABORTED: (
         "ABORTED",

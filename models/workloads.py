@@ -372,7 +372,7 @@ def save_case(
 def markdown_tables(data_dir: Path | str = DATA_DIR) -> str:
     """Two tables of docs/workloads.md, made from the files: the cases, then their heads.
 
-    `python -m models.workloads` prints them, for the cases and for the whole layers.
+    `.venv/bin/python -m models.workloads` prints them, for the cases and for the whole layers.
     """
 
     def spread(values: list[float], digits: int) -> str:

@@ -102,7 +102,7 @@ module sofa_core #(
     /*
      * AXI4 master
      */
-    output wire [1:0]                   m_axi_awid,
+    output wire [2:0]                   m_axi_awid,
     output wire [ADDR_W-1:0]            m_axi_awaddr,
     output wire [7:0]                   m_axi_awlen,
     output wire [2:0]                   m_axi_awsize,
@@ -114,7 +114,7 @@ module sofa_core #(
     output wire                         m_axi_wlast,
     output wire                         m_axi_wvalid,
     input  wire                         m_axi_wready,
-    input  wire [1:0]                   m_axi_bid,
+    input  wire [2:0]                   m_axi_bid,
     input  wire [1:0]                   m_axi_bresp,
     input  wire                         m_axi_bvalid,
     output wire                         m_axi_bready,
@@ -219,6 +219,8 @@ wire [`SOFA_BUFFER_NUM*48-1:0] job_base;
 wire [`SOFA_BUFFER_NUM*32-1:0] job_stride, job_hstride;
 wire start, start_chain, soft_reset, busy, done, job_done, err_valid;
 wire [7:0] err_code, err_info;
+wire [1:0] err_lost;
+wire [31:0] timeout;
 // seq to csr: a word of a descriptor
 wire d_wr_valid;
 wire [5:0] d_wr_word;
@@ -231,9 +233,9 @@ wire [31:0] tc_k8inc;
 wire [`TD_W-1:0] tc_td;
 // seq and the bus masters
 wire blk_done, kp_done, kv_done, halt, stage_clear, rd_idle, wr_idle, rd_err_valid, wr_err_valid;
-wire wr_err_id;
-wire [2:0] rd_err_stream;
-wire [1:0] rd_err_resp, wr_err_resp;
+wire rd_err_protocol, wr_err_protocol, rd_move, wr_move;
+wire [2:0] rd_err_stream, wr_err_id, wr_wait;
+wire [1:0] rd_err_resp, wr_err_resp, rd_wait;
 // streams of fetch: w codes for dlzs, r RoPE rows for dlzs, x for kvgen, d descriptors for seq
 wire w_c_valid, w_c_ready, w_d_valid, w_d_ready, r_c_valid, r_c_ready, r_d_valid, r_d_ready;
 wire x_c_valid, x_c_ready, x_d_valid, x_d_ready, d_c_valid, d_c_ready, d_d_valid, d_d_ready;
@@ -423,6 +425,7 @@ csr #(
     .s_axil_rvalid(s_axil_rvalid), .s_axil_rready(s_axil_rready), .start(start),
     .start_chain(start_chain), .soft_reset(soft_reset), .busy(busy), .done(done),
     .job_done(job_done), .err_valid(err_valid), .err_code(err_code), .err_info(err_info),
+    .err_lost(err_lost), .timeout(timeout),
     .d_wr_valid(d_wr_valid), .d_wr_word(d_wr_word), .d_wr_data(d_wr_data), .job_mode(job_mode),
     .job_d(job_d), .job_rows(job_rows), .job_keys(job_keys), .job_heads(job_heads),
     .job_kv_heads(job_kv_heads), .job_offset(job_offset), .job_bc(job_bc), .job_quota(job_quota),
@@ -440,7 +443,8 @@ seq #(
 ) seq_inst (
     .clk(clk), .rst(rst), .start(start), .start_chain(start_chain), .soft_reset(soft_reset),
     .busy(busy), .done(done), .job_done(job_done), .err_valid(err_valid), .err_code(err_code),
-    .err_info(err_info), .d_wr_valid(d_wr_valid), .d_wr_word(d_wr_word), .d_wr_data(d_wr_data),
+    .err_info(err_info), .err_lost(err_lost), .timeout(timeout),
+    .d_wr_valid(d_wr_valid), .d_wr_word(d_wr_word), .d_wr_data(d_wr_data),
     .job_mode(job_mode), .job_d(job_d), .job_rows(job_rows), .job_keys(job_keys),
     .job_heads(job_heads), .job_kv_heads(job_kv_heads), .job_offset(job_offset), .job_bc(job_bc),
     .job_quota(job_quota), .job_radius(job_radius), .job_scale_m(job_scale_m),
@@ -454,8 +458,10 @@ seq #(
     .d_c_ready(d_c_ready), .d_c_addr(d_c_addr), .d_c_beats(d_c_beats), .d_d_valid(d_d_valid),
     .d_d_ready(d_d_ready), .d_d_data(d_d_data), .blk_done(blk_done), .kp_done(kp_done),
     .kv_done(kv_done), .halt(halt), .stage_rst(stage_clear), .rd_idle(rd_idle), .wr_idle(wr_idle),
-    .rd_err_valid(rd_err_valid), .rd_err_stream(rd_err_stream), .rd_err_resp(rd_err_resp),
-    .wr_err_valid(wr_err_valid), .wr_err_id(wr_err_id), .wr_err_resp(wr_err_resp),
+    .rd_wait(rd_wait), .rd_move(rd_move), .wr_wait(wr_wait), .wr_move(wr_move),
+    .rd_err_valid(rd_err_valid), .rd_err_protocol(rd_err_protocol), .rd_err_stream(rd_err_stream),
+    .rd_err_resp(rd_err_resp), .wr_err_valid(wr_err_valid), .wr_err_protocol(wr_err_protocol),
+    .wr_err_id(wr_err_id), .wr_err_resp(wr_err_resp),
     .ev_block(ev_block), .ev_tile(ev_tile)
 );
 
@@ -486,7 +492,8 @@ fetch #(
     .x_c_beats(x_c_beats), .x_d_valid(x_d_valid), .x_d_ready(x_d_ready), .x_d_data(x_d_data),
     .d_c_valid(d_c_valid), .d_c_ready(d_c_ready), .d_c_addr(d_c_addr), .d_c_beats(d_c_beats),
     .d_d_valid(d_d_valid), .d_d_ready(d_d_ready), .d_d_data(d_d_data), .halt(halt), .idle(rd_idle),
-    .err_valid(rd_err_valid), .err_stream(rd_err_stream), .err_resp(rd_err_resp),
+    .err_valid(rd_err_valid), .err_protocol(rd_err_protocol), .err_stream(rd_err_stream),
+    .err_resp(rd_err_resp), .bus_wait(rd_wait), .bus_move(rd_move),
     .ev_beat(ev_beat), .ev_stall(ev_fetch_stall), .m_axi_arid(m_axi_arid),
     .m_axi_araddr(m_axi_araddr), .m_axi_arlen(m_axi_arlen), .m_axi_arsize(m_axi_arsize),
     .m_axi_arburst(m_axi_arburst), .m_axi_arvalid(m_axi_arvalid), .m_axi_arready(m_axi_arready),
@@ -606,8 +613,10 @@ store #(
     .o_addr(o_addr), .o_rows(o_rows), .x_valid(cfg_predict ? kp_valid : wb_valid),
     .x_ready(sx_ready), .x_addr(cfg_predict ? kp_addr : wb_addr),
     .x_data(cfg_predict ? kp_data : wb_data), .x_strb(cfg_predict ? kp_strb : wb_strb),
-    .x_done(sx_done), .halt(halt), .idle(wr_idle), .err_valid(wr_err_valid), .err_id(wr_err_id),
-    .err_resp(wr_err_resp), .blk_done(blk_done), .ev_beat(ev_beat_o), .ev_beat_x(ev_beat_wb),
+    .x_done(sx_done), .halt(halt), .idle(wr_idle), .err_valid(wr_err_valid),
+    .err_protocol(wr_err_protocol), .err_id(wr_err_id), .err_resp(wr_err_resp),
+    .bus_wait(wr_wait), .bus_move(wr_move),
+    .blk_done(blk_done), .ev_beat(ev_beat_o), .ev_beat_x(ev_beat_wb),
     .ev_stall(ev_store_stall), .m_axi_awid(m_axi_awid), .m_axi_awaddr(m_axi_awaddr),
     .m_axi_awlen(m_axi_awlen), .m_axi_awsize(m_axi_awsize), .m_axi_awburst(m_axi_awburst),
     .m_axi_awvalid(m_axi_awvalid), .m_axi_awready(m_axi_awready), .m_axi_wdata(m_axi_wdata),

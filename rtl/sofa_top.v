@@ -7,6 +7,14 @@
  * results (predicted keys; made keys and values; outputs) through one AXI4 master. Memory layout,
  * number formats and the register map: docs/. The core's taps stay open here.
  *
+ * Attributes of the master's transfers, the same in all of them:
+ *   cache 0011  normal, non-cacheable, bufferable: memory, not a device, so the interconnect may
+ *               merge, split and buffer; operands stream through once, so no cache is filled. A
+ *               write may be answered on the way: whoever answers keeps later accesses behind it
+ *   prot  010   unprivileged, non-secure, data: what a system grants a peripheral by default
+ *   lock  0     normal: there are no exclusive accesses
+ *   qos   0000  no scheme: the interconnect sets the priority
+ *
  * Source: H. Wang et al., "SOFA", MICRO 2024, and docs/architecture.md.
  */
 
@@ -86,11 +94,15 @@ module sofa_top #(
     /*
      * AXI4 master
      */
-    output wire [1:0]                   m_axi_awid,
+    output wire [2:0]                   m_axi_awid,
     output wire [ADDR_W-1:0]            m_axi_awaddr,
     output wire [7:0]                   m_axi_awlen,
     output wire [2:0]                   m_axi_awsize,
     output wire [1:0]                   m_axi_awburst,
+    output wire                         m_axi_awlock,
+    output wire [3:0]                   m_axi_awcache,
+    output wire [2:0]                   m_axi_awprot,
+    output wire [3:0]                   m_axi_awqos,
     output wire                         m_axi_awvalid,
     input  wire                         m_axi_awready,
     output wire [BUS_BYTES*8-1:0]       m_axi_wdata,
@@ -98,7 +110,7 @@ module sofa_top #(
     output wire                         m_axi_wlast,
     output wire                         m_axi_wvalid,
     input  wire                         m_axi_wready,
-    input  wire [1:0]                   m_axi_bid,
+    input  wire [2:0]                   m_axi_bid,
     input  wire [1:0]                   m_axi_bresp,
     input  wire                         m_axi_bvalid,
     output wire                         m_axi_bready,
@@ -107,6 +119,10 @@ module sofa_top #(
     output wire [7:0]                   m_axi_arlen,
     output wire [2:0]                   m_axi_arsize,
     output wire [1:0]                   m_axi_arburst,
+    output wire                         m_axi_arlock,
+    output wire [3:0]                   m_axi_arcache,
+    output wire [2:0]                   m_axi_arprot,
+    output wire [3:0]                   m_axi_arqos,
     output wire                         m_axi_arvalid,
     input  wire                         m_axi_arready,
     input  wire [2:0]                   m_axi_rid,
@@ -116,6 +132,15 @@ module sofa_top #(
     input  wire                         m_axi_rvalid,
     output wire                         m_axi_rready
 );
+
+assign m_axi_awlock = 1'b0;
+assign m_axi_awcache = 4'b0011;
+assign m_axi_awprot = 3'b010;
+assign m_axi_awqos = 4'b0000;
+assign m_axi_arlock = 1'b0;
+assign m_axi_arcache = 4'b0011;
+assign m_axi_arprot = 3'b010;
+assign m_axi_arqos = 4'b0000;
 
 /*
  * No such modules exist: elaboration stops at the first illegal parameter with a message that gives

@@ -14,9 +14,13 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
+
+import numpy as np  # noqa: E402
 
 from models import workloads  # noqa: E402
 from models.bounds import job_bound  # noqa: E402

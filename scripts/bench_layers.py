@@ -15,6 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
+
 from models import rass, workloads  # noqa: E402
 from models.bounds import layer_bounds, ordered_bound, published_bound  # noqa: E402
 from models.lab.cycles import job_cycles  # noqa: E402

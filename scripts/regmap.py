@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The register map: the one table from which header, Python constants and document are written.
 
-Usage: regmap.py           write rtl/include/sofa_regs.vh, models/regs.py, docs/registers.md
-       regmap.py --check   exit code 1 when a committed file differs from the table
+    .venv/bin/python scripts/regmap.py [--check]
+
+writes rtl/include/sofa_regs.vh, models/regs.py and docs/registers.md; with --check it only compares
+them, and ends with exit code 1 where a committed file differs from the table.
 
 Access kinds: RO read only; RW read and write; W1C write 1 to clear; W1P write 1 for a pulse,
 reads as 0. Registers of the group "job" are locked while a job runs. rtl/csr/csr.v reads the
@@ -23,7 +25,7 @@ WRITTEN_BY = "Written by scripts/regmap.py: change the table there, not this fil
 ID_VALUE = 0x534F4641
 """ASCII "SOFA"."""
 
-VERSION_VALUE = 0x00020000
+VERSION_VALUE = 0x00020001
 """Major version in bits 31:16, minor in 15:0."""
 
 
@@ -93,7 +95,8 @@ CONTROL = (
      (Field("START", 0, 1, "run the job in the registers, then the chain at NEXT; refused (SLVERR) "
                            "while a job runs and together with another of these bits"),
       Field("SOFT_RESET", 1, 1, "abort the running job and its chain, which then ends with error "
-                                "ABORTED; without a job nothing happens"),
+                                "ABORTED once nothing is outstanding; a second one ends it at "
+                                "once; without a job nothing happens"),
       Field("START_CHAIN", 2, 1, "run the chain of descriptors that begins at NEXT; refused as "
                                  "START is"))),
     ("STATUS", "RO", "state of the latest job or chain",
@@ -103,11 +106,19 @@ CONTROL = (
                            "start"))),
     ("ERROR", "RO", "why the latest job or chain ended; held until the next start",
      (Field("CODE", 0, 8, "error code, see below; 0: none"),
-      Field("INFO", 8, 8, "buffer or stream of the error, see below"))),
+      Field("INFO", 8, 8, "buffer, stream or channel of the error, see below"),
+      Field("READS_LOST", 16, 1, "1: reads were outstanding when the core gave them up, see above"),
+      Field("WRITES_LOST", 17, 1, "1: writes were, likewise"))),
     ("IRQ_ENABLE", "RW", "which bits of IRQ_STATUS drive the interrupt (level)", IRQ_FIELDS),
     ("IRQ_STATUS", "W1C", "what happened since the bit was cleared", IRQ_FIELDS),
     ("JOBS", "RO", "jobs completed without error since the start", ()),
+    ("TIMEOUT", "RW", "cycles that the read or the write master waits at most for the memory to do "
+                      "something; 0: for ever", ()),
 )
+
+TIMEOUT_RESET = 1 << 20
+"""Cycles; a millisecond at 1 GHz. Thousands of times what a memory, its refresh and an interconnect
+with all other masters ahead take for an answer, and little against what a host waits for a job."""
 
 GEN_ONLY = "; only with GENERATE"
 PREDICT_ONLY = "; only with PREDICT"
@@ -223,6 +234,8 @@ BUFFER_INFO = "buffer: " + ", ".join(f"{i} {b[0]}" for i, b in enumerate(BUFFERS
 READ_INFO = ("read stream: 0 Q, 1 K8 or X8, 2 K, 3 V, 4 WC, 5 RT for the prediction, 6 X, W, RT "
              "or VB for made keys, 7 descriptor")
 WRITE_INFO = "write stream: 0 O, 1 K8, K, V or VB"
+READ_WAIT = "bits: 0 AR was not taken, 1 data was missing"
+WRITE_WAIT = "bits: 0 AW was not taken, 1 W was not taken, 2 an answer was missing"
 
 ERRORS = (
     Error("NONE", 0, "No error."),
@@ -269,6 +282,14 @@ ERRORS = (
     Error("WRITE_SLVERR", 34, "The memory answered a write with SLVERR.", WRITE_INFO),
     Error("WRITE_DECERR", 35, "The memory answered a write with DECERR: no such address.",
           WRITE_INFO),
+    Error("READ_PROTOCOL", 36, "The memory sent read data that nobody had asked for with that RID, "
+                               "or RLAST at a wrong beat.", READ_INFO + " (RID)"),
+    Error("WRITE_PROTOCOL", 37, "The memory answered a write that nobody had made with that BID, "
+                                "or before it had taken all of it.", WRITE_INFO + "; others: BID"),
+    Error("READ_TIMEOUT", 38, "The memory owed something to the read master and did nothing for "
+                              "TIMEOUT cycles.", READ_WAIT),
+    Error("WRITE_TIMEOUT", 39, "The memory owed something to the write master and did nothing for "
+                               "TIMEOUT cycles.", WRITE_WAIT),
     Error("ABORTED", 48, "CTRL.SOFT_RESET ended the job."),
 )
 
@@ -292,7 +313,8 @@ def make_registers() -> list[Register]:
         offset = CAP_FIRST + 4 * i if i < CAP_SPLIT else CAP_MORE + 4 * (i - CAP_SPLIT)
         out.append(Register(f"CAP_{name}", offset, "RO", "identity", text, reset=None))
     for i, (name, access, text, fields) in enumerate(CONTROL):
-        out.append(Register(name, CONTROL_FIRST + 4 * i, access, "control", text, fields=fields))
+        out.append(Register(name, CONTROL_FIRST + 4 * i, access, "control", text, fields=fields,
+                            reset=TIMEOUT_RESET if name == "TIMEOUT" else 0))
     for i, (name, text, legal, fields) in enumerate(JOB):
         out.append(Register(name, JOB_FIRST + 4 * i, "RW", "job", text, legal, fields=fields,
                             width=16 if name == "NEXT_HI" else 32))
@@ -346,9 +368,10 @@ def verilog(registers: list[Register]) -> str:
     def define(name, value):
         lines.append(f"`define SOFA_{name:<28} {value}")
 
-    section("Values of ID and VERSION")
+    section("Values of ID and VERSION, of TIMEOUT after reset")
     define("ID_VALUE", f"32'h{ID_VALUE:08x}")
     define("VERSION_VALUE", f"32'h{VERSION_VALUE:08x}")
+    define("TIMEOUT_RESET", f"32'h{TIMEOUT_RESET:08x}")
     section("Byte offsets")
     for r in registers:
         define(f"REG_{r.name}", f"12'h{r.offset:03x}")
@@ -479,6 +502,16 @@ CTRL.START_CHAIN with the descriptor at NEXT. The interrupt comes once, at the e
 at its first error; JOBS tells how many jobs were completed before. Counters add up over a chain.
 After a chain the job registers hold its last descriptor, after an error while a descriptor was read
 a part of it.
+
+A silent memory: while the memory owes something to the read or to the write master (it has to take
+an address or data, to send data or an answer) and does nothing of it for TIMEOUT cycles, the job
+ends with READ_TIMEOUT or WRITE_TIMEOUT. After any fault of the bus and after SOFT_RESET the core
+waits until nothing is outstanding before it reports the end; the time-out ends this wait, too, and
+so does a second SOFT_RESET. READS_LOST or WRITES_LOST of register ERROR then tell that transfers
+were outstanding: addresses and write data that were offered and withdrawn, bursts without all their
+data, data and answers that may still come. Reset the interconnect between core and memory before
+the next job in that case, as with every reset of the core by its pin. TIMEOUT may be written while
+a job runs and holds at once. After reset it is 2^20 cycles, a millisecond at 1 GHz.
 """
 
 
@@ -534,7 +567,7 @@ def main(argv: list[str] | None = None) -> int:
         old = path.read_text() if path.is_file() else ""
         if old != text:
             wrong += 1
-            print(f"{name} differs from the table; run: python scripts/regmap.py")
+            print(f"{name} differs from the table; run: .venv/bin/python scripts/regmap.py")
             diff = difflib.unified_diff(old.splitlines(), text.splitlines(), "committed", "table",
                                         lineterm="", n=0)
             print("\n".join(list(diff)[:20]))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write build/lab/report.html from the results of scripts/evaluate.py; nothing is measured here.
 
-    python scripts/report.py                  page, figures/*.png and figures/*.svg
-    python scripts/report.py --check          also look at it in headless Chromium, if there is one
+    .venv/bin/python scripts/report.py            page, figures/*.png and figures/*.svg
+    .venv/bin/python scripts/report.py --check    also look at it in headless Chromium
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
 
 from models.lab.evaluate import Bench  # noqa: E402
 from models.lab.grid import GRIDS, grids  # noqa: E402
@@ -51,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 1 the page has faults, 2 it cannot be made."""
     options = parse(arguments)
     command = "make evaluate" if options.grid == "default" else \
-        f"python scripts/evaluate.py --grid {options.grid}"
+        f".venv/bin/python scripts/evaluate.py --grid {options.grid}"
     try:
         bench = Bench(options.cache, Store(options.out / "results"))
         got = gather(bench, *grids(GRIDS[options.grid]))

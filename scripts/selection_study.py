@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Selection study: organisations of selection and pair lanes on captured layers of SmolLM2.
 
-    python scripts/selection_study.py                  # S = 1024 and 2048, some layers
-    python scripts/selection_study.py --lengths 1024 --layers 4,12
+    .venv/bin/python scripts/selection_study.py                  # S = 1024 and 2048, some layers
+    .venv/bin/python scripts/selection_study.py --lengths 1024 --layers 4,12
 
 For each length: which keys each rule keeps and what it loses, what every organisation of the lanes
 pays on the same selections, the hardware each needs, and a ranking at equal loss. Tables go to the
@@ -21,6 +21,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
 
 import numpy as np  # noqa: E402
 

@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waves: rerun a test with them, make a GTKWave view, or draw a window of them as a picture.
 
-    waves.py run NODEID --seed K     rerun one pytest test and keep its waves in build/waves
-    waves.py view FILE               write the GTKWave save file of a dump
-    waves.py list FILE [PATTERN]     list the signals of a dump
-    waves.py png FILE -o OUT.png --signals 'valid$,ready$' --start NS --stop NS
+    .venv/bin/python scripts/waves.py COMMAND ...
+
+    run NODEID --seed K     rerun one pytest test and keep its waves in build/waves
+    view FILE [--at NS]     write the GTKWave save file of a dump
+    list FILE [PATTERN]     list the signals of a dump
+    png FILE -o OUT.png --signals 'valid$,ready$' --start NS --stop NS
 
 FILE is FST or VCD. Times are nanoseconds. WAVE_DEPTH=N dumps only N levels of hierarchy.
+
+A view opens at the failure when the test failed (or at NS), else where the first state machine, or
+in a module without one the first handshake, moves after the reset. States stand first, with the
+names that the Verilog gives them; then, stage by stage, all handshakes, and up to MAX_OTHERS other
+signals in a group that opens with a click.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import math
 import re
 import shutil
 import sys
@@ -21,15 +29,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from models.config import Config  # noqa: E402 (needs the repository on the search path)
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
+
+from models.config import Config  # noqa: E402
 from tb import runner  # noqa: E402
+from tb.common.states import module_of, state_names  # noqa: E402
 
 WAVES = runner.BUILD / "waves"
 # Stages in the order of the data flow; other signals come behind them.
 STAGES = ("csr", "seq", "fetch", "dlzs", "rope", "sads", "rass", "kvgen", "sufa", "store", "common")
-# What a reader wants to see first inside a stage.
-FIRST = (r"^(clk|rst)$", r"state", r"(valid|ready|start|busy|done|last)(_reg)?$")
-MAX_PER_GROUP = 60
+# What a reader wants to see first inside a stage: never cut.
+HANDSHAKE = r"(^clk|^rst|^irq|valid|ready|start|busy|done|halt|commit|release)(_reg)?$"
+# Other signals of a stage.
+MAX_OTHERS = 60
+# Cycles that a view shows before and behind the place where it opens, and pixels of its waves.
+BEFORE, BEHIND, PIXELS = 20, 60, 900
 # Numbers with a binary point: full name, signed, fraction bits (models/config.py has the formats).
 FIXED_POINT = (
     (r"cell(_inst)?\.acc_reg$", True, Config.SC_FRAC),
@@ -43,7 +59,8 @@ FIXED_POINT = (
     (r"mac(_inst)?\.(acc_reg|sum_reg)$", True, 0),
 )
 # Bits of GTKWave's display flags.
-DECIMAL, SIGNED, POINT = 0x24, 0x400, 0x40000000
+DECIMAL, SIGNED, POINT, BY_FILE = 0x24, 0x400, 0x40000000, 0x2000
+OPEN_GROUP, CLOSED_GROUP, END_GROUP, END_CLOSED_GROUP = "@800200", "@c00200", "@1000200", "@1401200"
 NS_PER_UNIT = {"fs": 1e-6, "ps": 1e-3, "ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
 
 
@@ -83,9 +100,8 @@ def module_folders() -> dict[str, str]:
 
 
 def _rank(name: str) -> tuple:
-    leaf = name.rsplit(".", 1)[-1]
-    order = next((i for i, pattern in enumerate(FIRST) if re.search(pattern, leaf)), len(FIRST))
-    return name.count("."), name.rsplit(".", 1)[0], order
+    scope, _, leaf = name.rpartition(".")
+    return name.count("."), scope, leaf not in ("clk", "rst"), not re.search(HANDSHAKE, leaf)
 
 
 def fixed_point(name: str) -> tuple[bool, int] | None:
@@ -94,41 +110,116 @@ def fixed_point(name: str) -> tuple[bool, int] | None:
     return next((f[1:] for f in found), None)
 
 
-def write_view(dump: Path, view: Path) -> Path:
-    """Write a GTKWave save file: signals of ``dump`` by stage, fixed-point ones as numbers."""
-    signals, _ = open_dump(dump)
+def states_of(name: str) -> dict[int, str]:
+    """Return the names of the states (value -> name) of a state register, {} for others."""
+    scope, _, leaf = name.rpartition(".")
+    return state_names().get(module_of(f"{scope}.x"), {}).get(leaf, {})
+
+
+def _known(value) -> int | None:
+    """Return a value of a dump as an int; None when it has unknown bits."""
+    if isinstance(value, str):
+        return int(value, 2) if re.fullmatch("[01]+", value) else None
+    return int(value)
+
+
+def _first_change(variable, after: float) -> float | None:
+    """Return when a signal first changes to a known value after ``after`` (time steps)."""
+    before = None
+    for time, value in variable.tv:
+        value = _known(value)
+        if time > after and before is not None and value is not None and value != before:
+            return time
+        before = value
+    return None
+
+
+def opening(signals: dict) -> float:
+    """Return when there is first something to see (time steps): after the reset, the first change
+    of a state, or of a handshake of the top level where no state changes; 0 without any."""
+    top = [n for n in signals if n.count(".") == 1]
+    resets = [t for n in top if n.endswith(".rst") for t, v in signals[n].tv if _known(v) == 0]
+    after = min(resets, default=0)
+    handshakes = [n for n in top if re.search(r"(valid|start|busy)$", n)]
+    for names in ([n for n in signals if states_of(n)], handshakes):
+        found = [t for n in names if (t := _first_change(signals[n], after)) is not None]
+        if found:
+            return min(found)
+    return after
+
+
+def _short(name: str) -> str:
+    """Return a name for the list of signals: without the top level and the marks of instances."""
+    # GTKWave shows what stands behind the last dot only.
+    plain = re.sub(r"_inst(?=\.|$)", "", name.split(".", 1)[1].removeprefix("core_inst."))
+    return plain.replace(".", "/")
+
+
+def _trace(name: str, variable, translations: Path) -> list[str]:
+    """Return the lines of a save file that show one signal."""
+    width = variable.bitwidth or 1
+    shown = name if width == 1 else f"{name}[{width - 1}:0]"
+    states, fixed = states_of(name), fixed_point(name)
+    if states:
+        # GTKWave looks up the number as it would show it.
+        table = translations / f"{module_of(name)}.{name.rsplit('.', 1)[1]}.txt"
+        table.parent.mkdir(parents=True, exist_ok=True)
+        table.write_text("".join(f"{v} {n}\n" for v, n in sorted(states.items())))
+        return [f"@{DECIMAL | BY_FILE:x}", f"^1 {table}", f"+{{{_short(name)}}} {shown}"]
+    if fixed:
+        flags = DECIMAL | (SIGNED if fixed[0] else 0) | (POINT if fixed[1] else 0)
+        count = [f"[fpshift_count] {fixed[1]}"] if fixed[1] else []
+        return [f"@{flags:x}", *count, f"+{{{_short(name)}}} {shown}"]
+    return ["@28" if width == 1 else "@22", f"+{{{_short(name)}}} {shown}"]
+
+
+def write_view(dump: Path, view: Path, at_ns: float | None = None) -> Path:
+    """Write a GTKWave save file of ``dump``; ``at_ns``: where it opens, None: see ``opening``.
+
+    The names of states lie beside it in the folder ``states``.
+    """
+    signals, step_ns = open_dump(dump)
     groups: dict[str, list[str]] = {}
     for name in signals:
         leaf = name.rsplit(".", 1)[-1]
         # Constants and the inputs of registers would only fill the view.
         if not leaf.isupper() and not leaf.endswith("_next"):
             groups.setdefault(stage_of(name), []).append(name)
-    lines = [f'[dumpfile] "{dump}"', f'[savefile] "{view}"', "[timestart] 0"]
-    for stage in ("top", *STAGES, "other"):
-        seen = set()
-        names = []
-        for name in sorted(groups.get(stage, []), key=_rank):
-            # A port and the wire connected to it are one signal.
-            if signals[name].signal_id not in seen:
-                seen.add(signals[name].signal_id)
-                names.append(name)
+    at = opening(signals) if at_ns is None else at_ns / step_ns
+    cycle = runner.CLOCK_PERIOD_NS / step_ns
+    # The power of two time steps that 200 pixels show.
+    zoom = -math.log2((BEFORE + BEHIND) * cycle * 200 / PIXELS)
+    lines = [f'[dumpfile] "{dump}"', f'[savefile] "{view}"',
+             f"[timestart] {max(0, round(at - BEFORE * cycle))}", "[size] 1600 1000",
+             f"*{zoom:.6f} {round(at)}" + 26 * " -1", "[sst_width] 200", "[signals_width] 520"]
+
+    def add(title, names, closed=False):
         if not names:
-            continue
-        lines += ["@800200", f"-{stage}"]
-        # Of the many rows, cells and units, the first shows its numbers.
-        numbers = [n for n in names if fixed_point(n) and not re.search(r"\[0*[1-9]\d*\]", n)]
-        for name in dict.fromkeys(names[:MAX_PER_GROUP] + numbers):
-            width = signals[name].bitwidth or 1
-            shown = name if width == 1 else f"{name}[{width - 1}:0]"
-            fixed = fixed_point(name)
-            if fixed:
-                flags = DECIMAL | (SIGNED if fixed[0] else 0) | (POINT if fixed[1] else 0)
-                lines += [f"@{flags:x}"]
-                lines += [f"[fpshift_count] {fixed[1]}"] if fixed[1] else []
-                lines += [shown]
-            else:
-                lines += ["@28" if width == 1 else "@22", shown]
-        lines += ["@1000200", f"-{stage}"]
+            return
+        lines.extend([CLOSED_GROUP if closed else OPEN_GROUP, f"-{title}"])
+        for name in names:
+            lines.extend(_trace(name, signals[name], view.parent / "states"))
+        lines.extend([END_CLOSED_GROUP if closed else END_GROUP, f"-{title}"])
+
+    add("states", [n for stage in ("top", *STAGES, "other")
+                   for n in sorted(groups.get(stage, []), key=_rank) if states_of(n)])
+    for stage in ("top", *STAGES, "other"):
+        seen, handshakes, others = set(), [], []
+        for name in sorted(groups.get(stage, []), key=_rank):
+            # A port and the wire connected to it are one signal; of the many rows, cells and
+            # units, the first shows its handshakes and numbers.
+            if signals[name].signal_id in seen or states_of(name):
+                continue
+            seen.add(signals[name].signal_id)
+            if name.count(".") > 1 and name.endswith((".clk", ".rst")):
+                continue
+            first = not re.search(r"\[0*[1-9]\d*\]\.", name)
+            if first and re.search(HANDSHAKE, name.rsplit(".", 1)[1]):
+                handshakes.append(name)
+            elif len(others) < MAX_OTHERS or (first and fixed_point(name)):
+                others.append(name)
+        add(stage, handshakes)
+        add(f"{stage}: other signals", others, closed=True)
     view.parent.mkdir(parents=True, exist_ok=True)
     view.write_text("\n".join(lines) + "\n")
     return view
@@ -145,7 +236,7 @@ def run_test(nodeid: str, seed: int) -> int:
             if report.when == "teardown":
                 for key, value in report.user_properties:
                     if key == "simulations":
-                        folders.extend(s["results_dir"] for s in value)
+                        folders.extend((s["results_dir"], s["failed_ns"]) for s in value)
 
     args = [nodeid, "--waves", "--slow", "--seed", str(seed), "-v"]
     if "[" in nodeid:
@@ -153,13 +244,13 @@ def run_test(nodeid: str, seed: int) -> int:
         args += ["--sim", "both", "--config", "all"]
     code = int(pytest.main(args, plugins=[Collector()]))
     WAVES.mkdir(parents=True, exist_ok=True)
-    for folder in folders:
+    for folder, failed_ns in folders:
         for dump in sorted((ROOT / folder).glob("dump.*")):
             if dump.suffix not in (".fst", ".vcd"):
                 continue
             kept = WAVES / f"{Path(folder).name}{dump.suffix}"
             shutil.copy(dump, kept)
-            view = write_view(kept, kept.with_suffix(".gtkw"))
+            view = write_view(kept, kept.with_suffix(".gtkw"), failed_ns)
             print(f"waves: {kept.relative_to(ROOT)}\nview:  gtkwave {view.relative_to(ROOT)}")
     if not folders:
         print(f"no simulation ran: is {nodeid!r} the name of a test? (make list shows them)")
@@ -237,6 +328,7 @@ def main() -> int:
     sub.add_argument("--seed", type=int, default=1)
     sub = commands.add_parser("view", help="write a GTKWave save file")
     sub.add_argument("dump", type=Path)
+    sub.add_argument("--at", type=float, metavar="NS", help="where it opens")
     sub = commands.add_parser("list", help="list signals")
     sub.add_argument("dump", type=Path)
     sub.add_argument("pattern", nargs="?", default="")
@@ -255,7 +347,7 @@ def main() -> int:
         return run_test(args.nodeid, args.seed)
     if args.command == "view":
         dump = args.dump.resolve()
-        print(write_view(dump, dump.with_suffix(".gtkw")))
+        print(write_view(dump, dump.with_suffix(".gtkw"), args.at))
     elif args.command == "list":
         signals, _ = open_dump(args.dump)
         for name in select(signals, args.pattern):

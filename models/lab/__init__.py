@@ -3,7 +3,8 @@
 
 method      what every way to do attention has in common; counts: its operations and bytes
 sofa        this machine, and dense attention; lists: changed selections
-torch_sdpa  any of them behind PyTorch's function; masks: which masks it takes
+torch_sdpa  any of them behind PyTorch's function; masks: which masks it takes; stacks: which layer
+            of a model calls
 rules       predictors and selection rules in any combination
 complexity  the paper's three ideas in counted operations
 cycles      cycle model of the machine; pipeline, generation: its parts

@@ -25,6 +25,7 @@ import functools
 import platform
 import time
 from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,8 @@ from models.nets.common import dense
 
 SAMPLE_ROWS = 16
 MIN_VISIBLE = 32
+LIBRARIES = ("numpy", "numba", "gguf", "safetensors", "tokenizers", "pillow")
+"""Packages whose versions are part of the cache keys: another one may round, or read, otherwise."""
 
 
 @dataclass(frozen=True)
@@ -153,11 +156,11 @@ class Bench:
         """What the dense pass of a case depends on."""
         subject = self.subjects[case.net]
         return {"format": FORMAT, "case": asdict(case), "source": subject.source(case),
-                "code": self.code(*subject.modules)}
+                "code": self.code(*subject.modules), "libraries": libraries()}
 
     def key(self, task: Task | RowTask) -> str:
         """Key of a task: its setting, the code of its method, of the net and of the measuring, the
-        package of the net and the text."""
+        package of the net, the text and the libraries."""
         if isinstance(task, RowTask):
             return digest({**self.case_key(task.case), "rule": self.code(rowtypes.__name__)})
         return digest({**self.case_key(task.case), "method": describe(task.method),
@@ -219,7 +222,7 @@ class Bench:
             "cost": {stage: counts.cost(stage) for stage in counts.ops},
             "seconds": {"fit": round(fitted - began, 2),
                         "run": round(time.process_time() - fitted, 2)},
-            "versions": {"python": platform.python_version(), "numpy": np.__version__},
+            "versions": {"python": platform.python_version(), **libraries()},
         }
 
     def measure_rows(self, task: RowTask) -> dict:
@@ -244,6 +247,18 @@ class Bench:
             known = self.measure_rows(task) if isinstance(task, RowTask) else self.measure(task)
             self.store.put(key, known)
         return known
+
+
+@functools.cache
+def libraries() -> dict[str, str | None]:
+    """Versions of the packages with which results are computed, None where one is missing."""
+    found: dict[str, str | None] = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
 
 
 @functools.cache

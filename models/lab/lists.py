@@ -60,6 +60,9 @@ LOST_OCTAVES = 8
 """Sixteenths of an octave that rounding the distance down adds to the logarithm of a sum: the mean
 of 2**x over 0..1 is 1 / ln 2, an excess of 0.53 octaves."""
 
+MOST_OCTAVE = 1 << 40
+"""An octave that no two scores are apart by."""
+
 KEY_BITS = 17
 """Bits of a key number in a ranking word."""
 
@@ -113,9 +116,11 @@ def log2_sixteenths(x: np.ndarray) -> np.ndarray:
 
 
 def octave_units(sq: float, sk8: float, d: int, snap: int, cfg: Config) -> int:
-    """Predicted score units of a factor 2 in the softmax, 1 or more; sq, sk8: scales of Q and of
-    the 8-bit keys."""
-    return max(round(math.log(2) / score_unit(sq, sk8, d, snap, cfg)), 1)
+    """Predicted score units of a factor 2 in the softmax, 1..MOST_OCTAVE; sq, sk8: scales of Q and
+    of the 8-bit keys."""
+    unit = score_unit(sq, sk8, d, snap, cfg)
+    # No two scores are further apart than MOST_OCTAVE; a unit may be too small for a float.
+    return max(round(min(math.log(2) / unit, MOST_OCTAVE)), 1) if unit else MOST_OCTAVE
 
 
 def above_threshold(
@@ -271,7 +276,8 @@ def _tile_counts(
         index = tile_keys(row, n, keys, job)
         seen = _by_tile(_allowed(row, n, keys, job), index).sum(axis=2)
         for chosen in selected[:, row : row + n]:
-            yield _by_tile(chosen, index).sum(axis=2), seen
+            # A tile has up to 64 keys.
+            yield _by_tile(chosen, index).sum(axis=2, dtype=np.uint8).astype(np.int64), seen
 
 
 def core_comparisons(selected: np.ndarray, job: Job, cfg: Config) -> int:

@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+from models.lab.method import Call
 
 LEGAL = ("none, causal, padding on either side, a visible prefix of any length, packed sequences; "
          "the same for all heads")
 """Kinds of masks that row_sets takes apart."""
+
+MASKED = -1e4
+"""An entry of an additive mask that is this or less hides its pair."""
+
+FINE = 2.0**-7
+"""Error of a score in nats that a sum in float32 may bring."""
 
 
 class MaskError(ValueError):
@@ -24,6 +32,63 @@ class RowSet:
     rows: np.ndarray
     keys: np.ndarray
     causal: bool
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the rows of one sequence see.
+
+    visible bool [R, S]; peak float32 [R]: what a mask adds to the scores of the visible keys, 0 or,
+    in a row whose keys are all hidden by finite numbers, the largest of these. Softmax is the same
+    for every peak, up to the float32 sum of score and peak: from about -1e5 down it loses part of
+    the score, in the end all of it, and the row is the mean of its visible keys.
+    """
+
+    visible: np.ndarray
+    peak: np.ndarray
+
+    @classmethod
+    def boolean(cls, mask: np.ndarray) -> Seen:
+        """Of a mask bool [R, S], True: visible."""
+        return cls(mask, np.zeros(len(mask), np.float32))
+
+    @classmethod
+    def additive(cls, mask: np.ndarray, masked: float = MASKED) -> Seen:
+        """Of a mask float32 [R, S] that is added to scores: the largest entries of a row are
+        visible, the others must lie ``masked`` or more below, -inf included. masked: MASKED as
+        the mask's type rounds it."""
+        peak = mask.max(axis=1)
+        with np.errstate(invalid="ignore"):
+            visible = (mask == peak[:, None]) & (peak > -np.inf)[:, None]
+            hidden = (mask == -np.inf) | (mask - peak[:, None] <= masked)
+        if not ((visible | hidden).all() and ((peak == 0) | (peak <= masked)).all()):
+            raise MaskError(f"attn_mask adds biases to scores, legal entries: 0, and {masked:g} or "
+                            f"less to hide a pair")
+        return cls(visible, peak)
+
+    def sets(self) -> list[RowSet]:
+        """Row sets of the rows with peak 0, then of the others."""
+        plain = (self.peak == 0)[:, None]
+        return row_sets(self.visible & plain) + row_sets(self.visible & ~plain)
+
+    def queries(self, call: Call) -> np.ndarray:
+        """call.q, 0 in rows that are the mean of what they see. MaskError for a row whose scores
+        the sum with its peak would round in part."""
+        rows = np.flatnonzero((self.peak < 0) & (self.peak > -np.inf))
+        unit = np.spacing(np.nextafter(np.abs(self.peak[rows]), np.float32(0)))
+        rows, unit = rows[unit > FINE], unit[unit > FINE]
+        if not len(rows):
+            return call.q
+        score = np.abs(replace(call, q=call.q[:, rows]).logits()).max(axis=0)
+        partly = np.where(self.visible[rows], score, 0).max(axis=1) >= unit / 2
+        if partly.any():
+            row = rows[partly][0]
+            raise MaskError(f"attn_mask hides every key of row {row} by {self.peak[row]:g}, which "
+                            f"rounds its scores, legal: -1e5 or more, -inf (the row gives 0), or "
+                            f"the least number of the type (the mean of the keys)")
+        q = call.q.copy()
+        q[:, rows] = 0
+        return q
 
 
 def row_sets(mask: np.ndarray) -> list[RowSet]:

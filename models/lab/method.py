@@ -51,7 +51,8 @@ class Call:
 
     q [Hq, R, d]; k, v [Hkv, S, d]
     causal      row i sees keys 0 .. S - R + i, else all
-    layer       number of the layer in its model, from 0; layers: how many there are
+    layer       number of the layer in its model, from 0; layers: how many there are; None, both,
+                where they are not known
     projection  None where unknown (cross attention)
     """
 
@@ -59,8 +60,8 @@ class Call:
     k: np.ndarray
     v: np.ndarray
     causal: bool = False
-    layer: int = 0
-    layers: int = 1
+    layer: int | None = 0
+    layers: int | None = 1
     projection: Projection | None = None
 
     @property
@@ -72,6 +73,15 @@ class Call:
     def d(self) -> int:
         """Head dimension."""
         return self.q.shape[-1]
+
+    def place(self) -> tuple[int, int]:
+        """(layer, layers) for a Method that cannot do without; ValueError where not known."""
+        if self.layer is None or self.layers is None:
+            raise ValueError(
+                "the number of this attention's layer is not known and the method needs it, legal: "
+                "layer = 0 .. layers - 1 and layers with the call, or a model whose attentions "
+                "each have a layer_idx or are called once in a forward (models.lab.stacks)")
+        return self.layer, self.layers
 
     def mask(self) -> np.ndarray:
         """bool [R, S], the pairs that may be used."""

@@ -52,13 +52,13 @@ KEY_BYTES = {"exact": 2, "msb4": 0.5, "k-floor": 0.625, "both": 0.625}
 and exponent, 5 bits."""
 
 
-def snapped(x: np.ndarray, bits: int, snap: int) -> tuple[np.ndarray, float]:
+def snapped(x: np.ndarray, bits: int, snap: int) -> np.ndarray:
     """Powers of two in the place of an array's integers, scaled to the array's mean size."""
     integers, scale = quantise(x, bits)
     # encode takes 1 as zero; shifted up, every integer keeps its leading one.
     up = 0 if bits == 16 else 7
     value = dlzs.decode(dlzs.encode(integers.astype(np.int64) << up, snap)) / (1 << up)
-    return (value * (scale / SHRINK[snap])).astype(np.float32), scale
+    return (value * (scale / SHRINK[snap])).astype(np.float32)
 
 
 def upper_bits(x: np.ndarray, bits: int) -> np.ndarray:
@@ -75,18 +75,21 @@ def rounded(x: np.ndarray, bits: int) -> np.ndarray:
 
 
 def predict(predictor: str, call: Call) -> np.ndarray:
-    """Predicted scores in nats, float32 [Hq, R, S]."""
+    """Predicted scores in nats, float32 [Hq, R, S]; scales are those of each head alone."""
+    def heads(change, x, *settings):
+        return np.stack([change(head, *settings) for head in x])
+
     q, k = call.q, call.k
     if predictor == "int8":
-        q, k = rounded(q, 8), rounded(k, 8)
+        q, k = heads(rounded, q, 8), heads(rounded, k, 8)
     elif predictor in SNAPS:
-        q, k = snapped(q, 16, SNAPS[predictor])[0], rounded(k, 8)
+        q, k = heads(snapped, q, 16, SNAPS[predictor]), heads(rounded, k, 8)
     elif predictor == "k-floor":
-        q, k = rounded(q, 16), snapped(k, 8, dlzs.FLOOR)[0]
+        q, k = heads(rounded, q, 16), heads(snapped, k, 8, dlzs.FLOOR)
     elif predictor == "both":
-        q, k = snapped(q, 16, dlzs.FLOOR)[0], snapped(k, 8, dlzs.FLOOR)[0]
+        q, k = heads(snapped, q, 16, dlzs.FLOOR), heads(snapped, k, 8, dlzs.FLOOR)
     elif predictor == "msb4":
-        q, k = upper_bits(q, 4), upper_bits(k, 4)
+        q, k = heads(upper_bits, q, 4), heads(upper_bits, k, 4)
     return np.matmul(q, call.shared(k).swapaxes(1, 2)) / np.float32(math.sqrt(call.d))
 
 

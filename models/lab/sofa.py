@@ -4,16 +4,17 @@
     method = Sofa(quota=16, radius_nats=6.0, dense_layers=(0,))
     done = method.start()(call)
 
-What the machine supports runs bit-exactly: a layer is one job, with one scale for each of Q, K
-and V, through models.fast or, without numba, through models.head; both give the same integers.
-`threshold`, `exchange` and `min_keys` change the selection in ways that the machine cannot yet; the
-formal path over the changed lists is the machine's (models.lab.lists).
+What the machine supports runs bit-exactly: each query head is a job, with a scale of its own for Q
+and those of its KV head for K, K8 and V, through models.fast or, without numba, through
+models.head; both give the same integers. Heads share what they read as in one job. `threshold`,
+`exchange` and `min_keys` change the selection in ways that the machine cannot yet; the formal path
+over the changed lists is the machine's (models.lab.lists).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from models.config import Config, ConfigError, check
 from models.lab import lists
 from models.lab.counts import Counts
 from models.lab.method import Attended, Call, Method, count_formal, softmax_over
-from models.quantise import radius_to_int
+from models.quantise import Peaks, Quantised, check_finite
 from models.tiling import blocks, visible
 
 SNAPS = {name: value for value, name in dlzs.SNAPS.items()}
@@ -43,6 +44,44 @@ class Dense(Method):
 
 
 @dataclass(frozen=True)
+class Calibration(Dense):
+    """Exact attention that notes how large Q, K and V of each layer and head are, for Sofa(peaks).
+
+    percentile: share of a head's absolute values in a Call that its peak covers, above 0 up to 100;
+    a peak is the largest of all Calls of the layer.
+    """
+
+    percentile: float = 100.0
+    seen: dict[int, tuple[np.ndarray, ...]] = field(default_factory=dict, repr=False,
+                                                    compare=False)
+
+    name = "calibration"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.percentile <= 100:
+            raise ConfigError(f"percentile = {self.percentile}, legal: above 0, up to 100")
+
+    def attend(self, call: Call) -> Attended:
+        """One layer."""
+        for name in "qkv":
+            check_finite(name, getattr(call, name))
+        new = tuple(np.percentile(np.abs(x).reshape(len(x), -1), self.percentile, axis=1)
+                    for x in (call.q, call.k, call.v))
+        layer, _ = call.place()
+        old = self.seen.get(layer, new)
+        if [len(x) for x in old] != [len(x) for x in new]:
+            raise ConfigError(f"layer {layer} has {len(new[0])} query and {len(new[1])} KV "
+                              f"heads, legal: {len(old[0])} and {len(old[1])}, as before")
+        self.seen[layer] = tuple(map(np.maximum, old, new))
+        return super().attend(call)
+
+    def peaks(self) -> dict[int, Peaks]:
+        """Peaks of every layer so far."""
+        return {layer: Peaks(*(tuple(map(float, x)) for x in parts))
+                for layer, parts in self.seen.items()}
+
+
+@dataclass(frozen=True)
 class Sofa(Method):
     """This machine.
 
@@ -60,8 +99,19 @@ class Sofa(Method):
                   1; None: none
     threshold, exchange, min_keys   see models.lab.lists; lists longer than a buffer run in one
                   phase then
+    peaks         layer -> Peaks (models.quantise), a mapping; kept as sorted pairs: scales of every
+                  head that do not hang on the data, see below; empty: the data's
 
-    ConfigError, a ValueError, for a value out of range.
+    ConfigError, a ValueError, for a value out of range, and for scores beyond the machine
+    (models.plan.check_scores).
+
+    Scales. The largest element of a head's Q, K or V, whatever its row, becomes 32767, so every
+    element of that head is off by up to peak/65534, and no head moves another. One token with
+    values a thousand times the others' leaves those 6 bits, in the rows before it as well, although
+    they do not see it. With peaks the scales are given beforehand (Calibration finds them): larger
+    values saturate, so an outlier loses and the other tokens do not, and no element has a part in
+    an output whose row does not see it. With phases = 2 the scales of X8 and of its codes are the
+    data's all the same; they decide what is selected.
 
     Counts: masked pairs cost nothing. predict: a leading-one detector for each element of Q; for
     each pair and element one shift of the key (two with two-term codes) and as many additions;
@@ -87,6 +137,7 @@ class Sofa(Method):
     threshold: float | None = None
     min_keys: int = 0
     exchange: int = 0
+    peaks: tuple[tuple[int, Peaks], ...] | Mapping[int, Peaks] = ()
 
     name = "sofa"
 
@@ -95,11 +146,16 @@ class Sofa(Method):
             raise ConfigError(f"snap = {self.snap!r}, legal: {', '.join(SNAPS)}")
         object.__setattr__(self, "widths", tuple(sorted(dict(self.widths).items())))
         object.__setattr__(self, "dense_layers", tuple(self.dense_layers))
+        object.__setattr__(self, "peaks", tuple(sorted(dict(self.peaks).items())))
         check("phases", self.phases, 1, 2)
         check("min_keys", self.min_keys, 0, 65536)
         check("exchange", self.exchange, 0, 64)
         for number in self.dense_layers:
             check("dense_layers", number, 0, 65535)
+        for number, given in self.peaks:
+            check("layer of peaks", number, 0, 65535)
+            if not isinstance(given, Peaks):
+                raise ConfigError(f"peaks of layer {number} = {given!r}, legal: Peaks")
         cfg = self.machine()
         for value in self.bc if isinstance(self.bc, tuple) else (self.bc,):
             cfg.check_bc(value)
@@ -128,10 +184,19 @@ class Sofa(Method):
         value = getattr(self, name)
         if not isinstance(value, tuple):
             return value
-        if len(value) != call.layers or not 0 <= call.layer < len(value):
+        layer, layers = call.place()
+        if len(value) != layers or not 0 <= layer < len(value):
             raise ConfigError(f"{name} has {len(value)} entries, legal: one for each of the "
-                              f"{call.layers} layers of the model (this is layer {call.layer})")
-        return value[call.layer]
+                              f"{layers} layers of the model (this is layer {layer})")
+        return value[layer]
+
+    def scales(self, call: Call) -> Peaks | None:
+        """Peaks of a layer; None: those of the data."""
+        known = dict(self.peaks)
+        if known and call.layer not in known:
+            raise ConfigError(f"peaks has no layer {call.layer}, legal: "
+                              f"{', '.join(map(str, known))}")
+        return known.get(call.layer)
 
     def attend(self, call: Call) -> Attended:
         """One layer."""
@@ -140,36 +205,51 @@ class Sofa(Method):
         if call.causal and rows > keys:
             raise ConfigError(f"{rows} causal query rows over {keys} keys, legal: up to {keys}")
         radius = self.setting("radius_nats", call)
-        numbers, job = plan.plan(
-            call.q, call.k, call.v, cfg, causal=call.causal, bc=self.setting("bc", call),
-            quota=self.setting("quota", call), radius_nats=radius, snap=snap,
-            dense=call.layer in self.dense_layers, interleaved=self.interleaved)
-        k8, sk8 = numbers.k8, numbers.sk8
-        counts = Counts()
+        heads = plan.plan_heads(
+            call.q, call.k, call.v, cfg, peaks=self.scales(call), causal=call.causal,
+            bc=self.setting("bc", call), quota=self.setting("quota", call), radius_nats=radius,
+            snap=snap, interleaved=self.interleaved,
+            dense=bool(self.dense_layers) and call.place()[0] in self.dense_layers)
+        # Jobs of a layer differ in scale and radius alone.
+        job, counts = heads[0][1], Counts()
         if self.phases == 2 and not job.dense:
-            k8, sk8 = predicted_keys(call, cfg, counts)
-            job = head.Job(**{**vars(job), "radius": radius_to_int(
-                radius, numbers.sq, sk8, call.d, snap, cfg)})
-        out, selected, steps, updates = _run(numbers, k8, job, cfg)
+            heads = _predicted(heads, call, radius, cfg, counts)
         changed = not job.dense and (self.threshold or self.exchange or self.min_keys)
-        if changed and self.threshold:
-            octave = lists.octave_units(numbers.sq, sk8, call.d, snap, cfg)
-            selected = lists.thresholded(numbers, k8, job, cfg, selected, octave, self.threshold)
-            lists.count_threshold(counts, selected, job, cfg)
-        compared = 0 if job.dense else lists.core_comparisons(selected, job, cfg)
+        out = np.empty(call.q.shape, np.float32)
+        selected = np.empty((len(heads), rows, keys), bool)
+        before = np.empty_like(selected) if changed else selected
+        steps = updates = 0
+        for h, (numbers, own) in enumerate(heads):
+            own_out, before[h], more, raised = _run(numbers, own, cfg)
+            if changed:
+                own_out, selected[h], more, raised = self._change(numbers, own, cfg, before[h])
+            out[h] = own_out[0] * numbers.sv
+            steps, updates = steps + more, updates + raised
+        compared = 0 if job.dense else lists.core_comparisons(before, job, cfg)
         if changed:
-            compared += self.exchange * lists.exchange_comparisons(selected, job, cfg)
-            out, selected, steps, updates = lists.run(
-                numbers, k8, job, cfg, selected, self.exchange, self.min_keys)
+            compared += self.exchange * lists.exchange_comparisons(before, job, cfg)
+        if changed and self.threshold:
+            lists.count_threshold(counts, before, job, cfg)
         counts.add("select", f"cmp{cfg.SC_W}", compared)
         self._count(counts, call, job, cfg, selected, steps, updates)
-        return Attended((out * numbers.sv).astype(np.float32), selected, counts)
+        return Attended(out, selected, counts)
+
+    def _change(self, numbers: Quantised, job: head.Job, cfg: Config, selected: np.ndarray):
+        """What _run gives for a job of one head after the changes of models.lab.lists; selected
+        bool [rows, keys]: the machine's, which loses the keys below the threshold in place."""
+        chosen = selected[None]
+        if self.threshold:
+            octave = lists.octave_units(numbers.sq, numbers.sk8, job.d, job.snap, cfg)
+            chosen = lists.thresholded(numbers, numbers.k8, job, cfg, chosen, octave,
+                                       self.threshold)
+            selected[:] = chosen[0]
+        return lists.run(numbers, numbers.k8, job, cfg, chosen, self.exchange, self.min_keys)
 
     def _count(self, counts: Counts, call: Call, job: head.Job, cfg: Config,
                selected: np.ndarray, steps: int, updates: int) -> None:
         """Add the scores and the formal path of one attention to the counts; see the class."""
         heads, rows, d = call.q.shape
-        pairs, seen = int(selected.sum()), int(call.mask().sum()) * heads
+        pairs, seen = np.count_nonzero(selected), np.count_nonzero(call.mask()) * heads
         counts.visible += seen
         counts.selected += pairs
         slots = 0
@@ -186,7 +266,8 @@ class Sofa(Method):
         counts.add("compute", "exp16", pairs)
         counts.add("compute", "shift32", updates * (d + 1))
         counts.add("compute", "div32", heads * rows)
-        union = sum(int(selected[:, r : r + n].any(axis=1).sum()) for r, n in blocks(rows, cfg))
+        union = sum(np.count_nonzero(selected[:, r : r + n].any(axis=1))
+                    for r, n in blocks(rows, cfg))
         vector = cfg.beats16(d) * cfg.BUS_BYTES
         for stream, size in (("q", heads * rows * vector), ("k", union * vector),
                              ("v", union * vector), ("o", heads * rows * vector),
@@ -201,9 +282,9 @@ class Sofa(Method):
         return [cls(quota=quota, radius_nats=radius) for quota, radius in pairs]
 
 
-def _run(numbers, k8, job: head.Job, cfg: Config) -> tuple[np.ndarray, np.ndarray, int, int]:
+def _run(numbers: Quantised, job: head.Job, cfg: Config) -> tuple[np.ndarray, np.ndarray, int, int]:
     """(out int16, selected, pair steps that rows used, max updates) of a job."""
-    arrays = (numbers.q, numbers.k, numbers.v, k8, job, cfg)
+    arrays = (numbers.q, numbers.k, numbers.v, numbers.k8, job, cfg)
     if fast.available():
         got = fast.run_job(*arrays)
         return got.out, got.selected, got.row_steps, got.stats.max_updates
@@ -213,8 +294,23 @@ def _run(numbers, k8, job: head.Job, cfg: Config) -> tuple[np.ndarray, np.ndarra
     return got.out, np.stack([h.selected for h in got.heads]), steps, got.stats.max_updates
 
 
-def predicted_keys(call: Call, cfg: Config, counts: Counts) -> tuple[np.ndarray, float]:
-    """K8 int8 [kv_heads, keys, d] of the two-phase prediction and its scale; adds what it costs.
+def _predicted(
+    heads: list[tuple[Quantised, head.Job]], call: Call, radius: float | None, cfg: Config,
+    counts: Counts,
+) -> list[tuple[Quantised, head.Job]]:
+    """The jobs with the keys of the two-phase prediction for K8."""
+    k8, sk8 = predicted_keys(call, cfg, counts)
+    done = []
+    for h, (numbers, job) in enumerate(heads):
+        kv = h // call.group
+        numbers = replace(numbers, k8=k8[kv : kv + 1], sk8=float(sk8[kv]))
+        done.append((numbers, replace(job, radius=numbers.radius(radius, job.snap, cfg))))
+    return done
+
+
+def predicted_keys(call: Call, cfg: Config, counts: Counts) -> tuple[np.ndarray, np.ndarray]:
+    """K8 int8 [kv_heads, keys, d] of the two-phase prediction and its scales, float64 [kv_heads];
+    adds what it costs.
 
     ConfigError where the call does not say what its keys are made of. A bias of K counts only
     with RoPE, where it is one more channel of X (models.layer.with_bias).
@@ -228,14 +324,16 @@ def predicted_keys(call: Call, cfg: Config, counts: Counts) -> tuple[np.ndarray,
     if len(x) != keys or wk.shape != (len(call.k), x.shape[1], d):
         raise ConfigError(f"projection has x {x.shape}, wk {wk.shape}, legal: [{keys}, H], "
                           f"[{len(call.k)}, H, {d}]")
+    for name, array in (("x", x), ("wk", wk)):
+        check_finite(f"projection's {name}", array)
     if p.rope_mode and np.any(p.bk):
         x, wk, _ = layer.with_bias(x, wk, np.zeros_like(wk), p.bk, np.zeros_like(p.bk))
     rt = rope.table(keys, d, p.rope_theta) if p.rope_mode else None
-    made = layer.plan_keys(x, wk, cfg, p.rope_mode, rt)
+    made = layer.plan_heads_keys(x, wk, cfg, p.rope_mode, rt)
     k8 = np.stack([
-        dlzs.predict_keys(made.x8, codes, cfg, made.kp_exp, made.kp_bias, made.kp_shift,
+        dlzs.predict_keys(one.x8, one.codes[0], cfg, one.kp_exp, one.kp_bias, one.kp_shift,
                           p.rope_mode, rt)
-        for codes in made.codes
+        for one in made
     ])
     h = x.shape[1]
     counts.add("predict", f"shift{8 + cfg.SC_FRAC}", k8.size * h)
@@ -246,4 +344,4 @@ def predicted_keys(call: Call, cfg: Config, counts: Counts) -> tuple[np.ndarray,
     stats = layer.prediction_stats(keys, len(k8), h, d, p.rope_mode, cfg)
     for stream, name in (("x8", "k8"), ("codes", "w"), ("rope", "r"), ("k8_write", "wb")):
         counts.move(stream, stats.bytes[name])
-    return k8, made.sk8
+    return k8, np.array([one.sk8 for one in made])

@@ -11,38 +11,43 @@
 
 Every sequence of a batch is a Call of its own, and so is every row set of its mask
 (models.lab.masks). Tensors may be float32, float16 or bfloat16 and on any device; the work is
-done by the processor. There are no gradients. Needs torch (and transformers for `register`), an
-optional extra; written for transformers 5.24.
+done by the processor, in float32 from the first operation on. There are no gradients.
+torch.compile leaves these functions out of its graphs: the result is that of eager mode, and
+fullgraph=True is refused with this reason. torch.export and torch.jit.trace are refused. Needs
+torch (and transformers for `register`), an optional extra; written for transformers 5.24.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from models.lab.counts import Counts
-from models.lab.masks import LEGAL, MaskError, row_sets
+from models.lab.masks import LEGAL, MASKED, MaskError, Seen
 from models.lab.method import Call, Method
 from models.lab.sofa import Sofa
 
-REQUIREMENTS = "scripts/requirements-torch.txt"
+INSTALL = "scripts/setup.sh lab torch"
 
 try:
     import torch
 except ImportError as error:
     raise ImportError(
-        f"models.lab.torch_sdpa needs torch: pip install -r {REQUIREMENTS}"
+        f"models.lab.torch_sdpa needs torch: {INSTALL}"
     ) from error
 
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+from models.lab.stacks import Places, Run  # noqa: E402
 
-MASKED = -1e4
-"""An entry of an additive mask that is this or less hides its pair."""
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+NAMES = ", ".join(str(t).removeprefix("torch.") for t in DTYPES)
 
 UNSUPPORTED = ("softcap", "position_bias", "s_aux", "head_mask")
 """Arguments of transformers' attention functions that change scores or probabilities."""
+
+_outside_of_graphs = torch.compiler.disable(
+    reason="attention by a Method runs in numpy, outside of graphs; legal: fullgraph=False")
 
 
 @dataclass
@@ -50,65 +55,86 @@ class Record:
     """What a Method has done, layer after layer, and the state it keeps within a pass.
 
     counts  sum over all calls so far; `counts.keep` is the share of visible pairs that were used
+    places  where the calls come from (models.lab.stacks)
     """
 
     method: Method
     counts: Counts = field(default_factory=Counts)
-    _sessions: dict = field(default_factory=dict)
-    _layer: int = -1
+    places: Places = field(default_factory=Places)
 
-    def enter(self, layer: int) -> None:
-        """Begin a layer; a number not above the one before begins a new pass."""
-        if layer <= self._layer:
-            self._sessions.clear()
-        self._layer = layer
-
-    def run(self, call: Call, sequence: tuple) -> np.ndarray:
+    def attend(self, call: Call, run: Run, sequence: tuple) -> np.ndarray:
         """One Call; sequence: what it has in common with the Calls of other layers."""
-        if sequence not in self._sessions:
-            self._sessions[sequence] = self.method.start()
-        done = self._sessions[sequence](call)
+        if sequence not in run.sessions:
+            run.sessions[sequence] = self.method.start()
+        done = run.sessions[sequence](call)
         self.counts += done.counts
         return done.out
 
 
+@_outside_of_graphs
 def scaled_dot_product_attention(
     query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None,
-    enable_gqa=False, *, method: Method | Record | None = None, layer: int = 0, layers: int = 1,
+    enable_gqa=False, *, method: Method | Record | None = None, layer: int | None = None,
+    layers: int | None = None,
 ):
     """torch.nn.functional.scaled_dot_product_attention by a Method.
 
-    query [..., Hq, L, d]; key, value [..., Hkv, S, d]; Hkv = Hq unless enable_gqa. attn_mask,
-    boolean (True: visible) or additive (0 and MASKED or less), broadcasts to [..., Hq, L, S]; see
-    models.lab.masks.LEGAL. is_causal: row i sees the keys 0 .. i, as in torch. A row without a
-    visible key gives 0. method: default Sofa(); a Record adds up counts. layer, layers: for
-    settings by layer. ValueError for what is not supported.
+    query [..., Hq, L, d]; key, value [..., Hkv, S, d]; Hkv = Hq unless enable_gqa. attn_mask
+    broadcasts to [..., Hq, L, S]; boolean (True: visible) or additive (0, and MASKED or less to
+    hide a pair); see models.lab.masks.LEGAL. is_causal: row i sees the keys 0 .. i, as in torch.
+
+    As in torch: a row of which a boolean mask or -inf hides every key gives 0 (torch before 2.5:
+    NaN), and so does S = 0; one of which finite numbers hide every key gives the softmax over
+    the keys with its largest number, or their mean where the number swallows the scores in
+    float32 (models.lab.masks.Seen). Empty tensors give an empty one.
+
+    method: default Sofa(); a Record adds up counts. layer, layers: number of the layer, from 0,
+    and how many there are; a Method that goes by layers or keeps state refuses to do without. A
+    number not above that of the Record's call before begins a new pass. ValueError for what is
+    not supported.
     """
+    record = method if isinstance(method, Record) else Record(method or Sofa())
+    if (layer is None) != (layers is None) or layer is not None and not 0 <= layer < layers:
+        raise ValueError(f"layer = {layer}, layers = {layers}, legal: 0 <= layer < layers, or "
+                         f"None for both")
+    return _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa,
+                   record, record.places.loose, layer, layers)
+
+
+def _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa,
+            record: Record, run: Run, layer: int | None, layers: int | None):
+    """scaled_dot_product_attention at a known place."""
     _check(query, key, value, dropout_p, enable_gqa)
     if is_causal and attn_mask is not None:
         raise ValueError("is_causal with an attn_mask, legal: one of them")
-    record = method if isinstance(method, Record) else Record(method or Sofa())
-    record.enter(layer)
+    seen = _seen(attn_mask, query.shape, key.shape, is_causal)
+    run.enter(layer)
+    if 0 in query.shape or 0 in key.shape:
+        return query.new_zeros(query.shape)
     d = query.shape[-1]
-    # A Call divides by sqrt(d).
-    factor = 1.0 if scale is None else scale * math.sqrt(d)
-    q, k, v = (_batches(x) for x in (query * factor if factor != 1.0 else query, key, value))
-    mask = _mask(attn_mask, query.shape, key.shape, is_causal)
+    q, k, v = (_batches(x) for x in (query, key, value))
+    if scale is not None:
+        # A Call divides by sqrt(d).
+        q = q * np.float32(scale * math.sqrt(d))
     out = np.zeros(q.shape, np.float32)
     for item in range(len(q)):
-        for number, part in enumerate(row_sets(mask[item % len(mask)])):
-            call = Call(q[item][:, part.rows], k[item][:, part.keys], v[item][:, part.keys],
-                        causal=part.causal, layer=layer, layers=layers)
-            out[item][:, part.rows] = record.run(call, (item, number))
+        whole = Call(q[item], k[item], v[item], layer=layer, layers=layers)
+        rows = seen[item % len(seen)]
+        whole, sets = replace(whole, q=rows.queries(whole)), rows.sets()
+        for number, part in enumerate(sets):
+            call = replace(whole, q=whole.q[:, part.rows], k=whole.k[:, part.keys],
+                           v=whole.v[:, part.keys], causal=part.causal)
+            out[item][:, part.rows] = record.attend(call, run, (item, number))
     return torch.from_numpy(out).reshape(query.shape).to(query)
 
 
 def _check(query, key, value, dropout_p: float, enable_gqa: bool) -> None:
     """Refuse what no Method does."""
+    if torch.jit.is_tracing() or torch.compiler.is_exporting():
+        raise ValueError("traced by torch.jit or torch.export, legal: eager, or torch.compile")
     for name, x in (("query", query), ("key", key), ("value", value)):
         if x.dtype not in DTYPES:
-            legal = ", ".join(str(t).removeprefix("torch.") for t in DTYPES)
-            raise ValueError(f"{name} has dtype {x.dtype}, legal: {legal}")
+            raise ValueError(f"{name} has dtype {x.dtype}, legal: {NAMES}")
         if x.ndim < 3:
             raise ValueError(f"{name} has shape {tuple(x.shape)}, legal: 3 axes or more")
         if x.requires_grad and torch.is_grad_enabled():
@@ -122,7 +148,7 @@ def _check(query, key, value, dropout_p: float, enable_gqa: bool) -> None:
         raise ValueError(f"query {tuple(query.shape)}, key {tuple(key.shape)}, legal: the same "
                          f"batch axes")
     heads, kv_heads = query.shape[-3], key.shape[-3]
-    if heads != kv_heads and not (enable_gqa and heads % kv_heads == 0):
+    if heads != kv_heads and not (enable_gqa and kv_heads and heads % kv_heads == 0):
         more = f" or a divisor of it with enable_gqa, here {enable_gqa}"
         raise ValueError(f"key has {kv_heads} heads, legal: {heads} as the query{more}")
 
@@ -132,43 +158,47 @@ def _batches(x) -> np.ndarray:
     return x.detach().float().cpu().reshape(-1, *x.shape[-3:]).numpy()
 
 
-def _mask(attn_mask, q_shape, k_shape, is_causal: bool) -> np.ndarray:
-    """bool [batch or 1, L, S], True: visible."""
+def _seen(attn_mask, q_shape, k_shape, is_causal: bool) -> list[Seen]:
+    """What the rows of every sequence see; one for all of them where they see the same. None for
+    empty tensors."""
     rows, keys = q_shape[-2], k_shape[-2]
     if attn_mask is None:
-        full = np.ones((1, rows, keys), bool)
-        return np.tril(full) if is_causal else full
-    mask = attn_mask
-    if mask.dtype != torch.bool:
-        mask = attn_mask == 0
-        if not (mask | (attn_mask <= MASKED)).all():
-            raise MaskError(f"attn_mask adds biases to scores, legal entries: 0, and {MASKED:g} or "
-                            f"less to hide a pair")
+        full = np.ones((rows, keys), bool)
+        return [Seen.boolean(np.tril(full) if is_causal else full)]
+    if attn_mask.dtype not in (torch.bool, *DTYPES):
+        raise MaskError(f"attn_mask has dtype {attn_mask.dtype}, legal: bool, {NAMES}")
     try:
-        mask = mask.expand(*q_shape[:-1], keys)
+        mask = attn_mask.expand(*q_shape[:-1], keys)
     except RuntimeError:
         raise MaskError(f"attn_mask has shape {tuple(attn_mask.shape)}, legal: what broadcasts to "
                         f"{(*q_shape[:-1], keys)}") from None
+    if 0 in mask.shape:
+        return []
     if not (mask == mask[..., :1, :, :]).all():
         raise MaskError(f"attn_mask differs between heads, legal masks: {LEGAL}")
-    return mask[..., 0, :, :].reshape(-1, rows, keys).cpu().numpy()
+    mask = mask[..., 0, :, :].reshape(-1, rows, keys).cpu()
+    if mask.dtype == torch.bool:
+        return [Seen.boolean(item) for item in mask.numpy()]
+    masked = float(torch.tensor(MASKED, dtype=mask.dtype))
+    return [Seen.additive(item, masked) for item in mask.float().numpy()]
 
 
 def register(method: Method | None = None, name: str = "sofa") -> Record:
     """Make a Method (default Sofa()) an attention implementation of transformers, by this name.
 
     Models are then made with attn_implementation=name. The record returned is that of all models
-    that use the name; registering the name again replaces it.
+    that use the name; registering the name again replaces it. Numbers of layers: models.lab.stacks.
     """
     try:
         from transformers import AttentionInterface, AttentionMaskInterface
         from transformers.masking_utils import sdpa_mask
     except ImportError as error:
         raise ImportError(
-            f"register needs transformers: pip install -r {REQUIREMENTS}"
+            f"register needs transformers: {INSTALL}"
         ) from error
     record = Record(method or Sofa())
 
+    @_outside_of_graphs
     def forward(module, query, key, value, attention_mask, dropout=0.0, scaling=None,
                 is_causal=None, **others):
         for argument in UNSUPPORTED:
@@ -178,11 +208,9 @@ def register(method: Method | None = None, name: str = "sofa") -> Record:
             is_causal = getattr(module, "is_causal", True)
         # A single query that decodes sees all keys that there are.
         causal = bool(is_causal) and attention_mask is None and query.shape[2] > 1
-        layer = getattr(module, "layer_idx", None) or 0
-        config = getattr(module, "config", None)
-        out = scaled_dot_product_attention(
-            query, key, value, attention_mask, dropout, causal, scaling, True, method=record,
-            layer=layer, layers=getattr(config, "num_hidden_layers", layer + 1))
+        run, layer, layers = record.places.find(module)
+        out = _attend(query, key, value, attention_mask, dropout, causal, scaling, True, record,
+                      run, layer, layers)
         return out.transpose(1, 2).contiguous(), None
 
     AttentionInterface.register(name, forward)

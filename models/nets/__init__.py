@@ -9,7 +9,7 @@
     sources     packages that carry models, texts, speech and photographs
     checkpoint  PyTorch checkpoints without PyTorch
     common      dense attention, the hook, layers that the models share
-    check       shows that the models are read right: python -m models.nets.check
+    check       shows that the models are read right: .venv/bin/python -m models.nets.check
     smollm2, minilm, whisper, lightglue (with disk): one model each
 
 Only numpy is needed to import the package; a model that needs more says so when it is made.

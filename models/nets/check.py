@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shows that the trained models are read right: what they are known to do, they do here.
 
-    python -m models.nets.check [--net smollm2] [--cache FOLDER]
+    .venv/bin/python -m models.nets.check [--net smollm2] [--cache FOLDER]
 
 The exit code is the verdict.
 """

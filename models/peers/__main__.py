@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A look at the peers on the captured heads and layers: ``python -m models.peers [name ...]``.
+"""A look at the peers on the captured heads and layers.
+
+    .venv/bin/python -m models.peers [name ...]
 
 One table for the cases of models/data and one for its whole layers; a line a peer, with its
 default settings, means over the query heads of all cases:

@@ -125,16 +125,16 @@ class Dota(Method):
         sums: dict[int, list[np.ndarray]] = {}
         split: dict[int, bool] = {}
         for call in calls:
-            parts = []
+            parts, layer = [], call.place()[0]
             for x, target in zip(seen_vectors(call), (call.q, call.k), strict=True):
                 codes, scale = symmetric(self.project(x), self.bits, (0, 1, 2))
                 z = codes.astype(np.float64) * scale
                 parts += [np.matmul(transposed(z), z),
                           np.matmul(transposed(z), rotate(target, call, -1))]
-            before = sums.setdefault(call.layer, parts)
+            before = sums.setdefault(layer, parts)
             if before is not parts:
-                sums[call.layer] = [a + b for a, b in zip(before, parts, strict=True)]
-            split[call.layer] = self.rank < call.d and not rotates(call)
+                sums[layer] = [a + b for a, b in zip(before, parts, strict=True)]
+            split[layer] = self.rank < call.d and not rotates(call)
         return replace(self, detectors={
             layer: self.solve(*sums[layer], split[layer]) for layer in sorted(sums)})
 
@@ -160,7 +160,7 @@ class Dota(Method):
 
     def detect(self, call: Call) -> np.ndarray:
         """S~ of codes, float32 [Hq, R, S]; masked pairs are not marked."""
-        w = self.detector(call.layer)
+        w = self.detector(call.place()[0])
         factors = []
         for x, part in zip(seen_vectors(call), (w.wq, w.wk), strict=True):
             z, _ = symmetric(self.project(x), self.bits, (0, 1, 2))
@@ -183,7 +183,7 @@ class Dota(Method):
 
     def count(self, call: Call, selected: np.ndarray, k: int) -> Counts:
         """Operations and bytes, see the head of this file; k: keys a row."""
-        counts, w, bits = Counts(), self.detector(call.layer), self.bits
+        counts, w, bits = Counts(), self.detector(call.place()[0]), self.bits
         heads, rows, keys = selected.shape
         visible = int(call.mask().sum()) * heads
         if call.projection is None:

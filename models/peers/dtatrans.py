@@ -93,6 +93,7 @@ class _Pass:
         self.shape: tuple[int, int] | None = None
 
     def __call__(self, call: Call) -> Attended:
+        call.place()  # Refuses a call that does not say where in the schedule it is.
         counts, mask = Counts(), call.mask()
         self._assign(call, counts)
         allowed = mask & (self.bits > 0)

@@ -92,7 +92,7 @@ class Elsa(Method):
         """The copy that knows t of every layer among ``calls``."""
         seen: dict[int, list[np.ndarray]] = {}
         for call in calls:
-            seen.setdefault(call.layer, []).append(self.row_thresholds(call))
+            seen.setdefault(call.place()[0], []).append(self.row_thresholds(call))
         return replace(self, thresholds=tuple(
             (layer, float(np.concatenate(seen[layer]).mean())) for layer in sorted(seen)))
 
@@ -131,7 +131,7 @@ class Elsa(Method):
         return np.cos(angle).astype(np.float32)[hamming] * norm
 
     def attend(self, call: Call) -> Attended:
-        t = np.float32(self.threshold(call.layer))
+        t = np.float32(self.threshold(call.place()[0]))
         low, mask = narrowed(call, self.bits), call.mask()
         near = self.similarity(low)
         level = t * low.shared(longest(low.k, call.q.shape[1], call.causal))

@@ -24,10 +24,10 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
 
 def symmetric(x: np.ndarray, bits: int, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Integers -(2**(bits-1)-1) .. 2**(bits-1)-1, held in float32, and the scale to multiply them
-    with; one scale for everything along ``axes``."""
+    with; one scale for everything along ``axes``, 1 where that is zero or too small for a scale."""
     top = (1 << (bits - 1)) - 1
-    peak = np.abs(x).max(axis=axes, keepdims=True)
-    scale = np.where(peak > 0, peak / np.float32(top), np.float32(1))
+    scale = np.abs(x).max(axis=axes, keepdims=True) / np.float32(top)
+    scale = np.where(scale > 0, scale, np.float32(1))
     return np.clip(np.rint(x / scale), -top, top), scale
 
 
@@ -79,10 +79,11 @@ def own_keys(call: Call) -> np.ndarray:
 def ramp(call: Call, front: float, final: float) -> float:
     """Share that a layer keeps: 1 in the first ceil(front * layers), then falling by equal steps
     to ``final`` in the last layer."""
-    free = math.ceil(front * call.layers)
-    if call.layer < free:
+    layer, layers = call.place()
+    free = math.ceil(front * layers)
+    if layer < free:
         return 1.0
-    return 1 - (1 - final) * (call.layer - free + 1) / max(call.layers - free, 1)
+    return 1 - (1 - final) * (layer - free + 1) / max(layers - free, 1)
 
 
 def part(share: float, number: int) -> int:

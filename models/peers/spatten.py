@@ -111,6 +111,7 @@ class _Pass:
         self.shape: tuple[int, int] | None = None
 
     def __call__(self, call: Call) -> Attended:
+        call.place()  # Refuses a call that does not say where in the schedule it is.
         counts = Counts()
         self._prune(call, counts)
         rows, mask = call.q.shape[1], call.mask()

@@ -10,7 +10,7 @@ from models import exp2
 
 
 def test_committed_header_is_what_the_model_writes():
-    assert exp2.HEADER.read_text() == exp2.header(), "run python -m models.exp2"
+    assert exp2.HEADER.read_text() == exp2.header(), "run .venv/bin/python -m models.exp2"
 
 
 def test_header_carries_the_tables():

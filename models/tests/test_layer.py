@@ -143,6 +143,25 @@ def test_bad_plans(sizes, settings, message):
         plan(sizes=sizes, **settings)
 
 
+def test_magnitudes():
+    x, wk, wv, q = make(keys=12, d=8)
+    for factor in (1e-9, 1e-150):
+        z = plan_layer(x * factor, wk, wv * 1e9, q, TINY, bc=8, dense=True)
+        assert z.job.scale_shift == 47 and z.job.scale_m < 1 << 15
+        got, v = run_layer(z, TINY), x @ wv
+        # Every weight is the same.
+        want = v.mean(axis=1, keepdims=True) * factor * 1e9
+        assert np.abs(got.out * z.sv - np.repeat(want, 2, axis=0)).max() < 2e-3 * np.abs(
+            v).max() * factor * 1e9
+    with pytest.raises(ConfigError, match=r"q.k of row \d+ of head \d: scores .* legal: within"):
+        plan_layer(x, wk, wv, q * 1e6, TINY, bc=8)
+    for i, name in enumerate(("x", "wk", "wv", "q")):
+        parts = list(make())
+        parts[i][0, 0] = np.nan
+        with pytest.raises(ConfigError, match=f"^{name} holds infinities or NaN, legal: finite"):
+            plan_layer(*parts, TINY)
+
+
 def test_bad_weights():
     x, wk, wv, q = make()
     with pytest.raises(ConfigError, match="wv has shape"):

@@ -413,5 +413,5 @@ def test_missing_package_is_one_sentence(monkeypatch, tmp_path, net, package):
     for name in ("gguf", "tokenizers", "safetensors", "safetensors.numpy"):
         there = name.split(".")[0] != package
         monkeypatch.setitem(sys.modules, name, sys.modules[__name__] if there else None)
-    with pytest.raises(NetError, match=rf"^{net} needs the package {package}, .*pip install -r"):
+    with pytest.raises(NetError, match=rf"^{net} needs the package {package}, .*setup.sh capture"):
         NETS[net](tmp_path)

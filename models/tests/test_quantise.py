@@ -33,10 +33,28 @@ def test_zeros_and_bad_tensors():
     ints, scale = quantise.quantise(np.zeros((2, 3)), 16)
     assert scale == 1 / 32767 and not ints.any()
     for bad in (np.inf, np.nan):
-        with pytest.raises(ConfigError, match="infinities or NaN"):
-            quantise.quantise([1.0, bad], 8)
+        with pytest.raises(ConfigError, match="^w holds infinities or NaN, legal: finite numbers"):
+            quantise.quantise([1.0, bad], 8, "w")
     with pytest.raises(ConfigError, match="bits = 12"):
         quantise.quantise([1.0], 12)
+
+
+@pytest.mark.parametrize("peak", [1e-320, 1e-307, 1e-45, 1e-3, 3e38, 1.7e308])
+def test_any_magnitude(peak):
+    for bits, top in ((8, 127), (16, 32767)):
+        ints, scale = quantise.quantise([peak, -peak / 4, 0.0], bits)
+        assert np.abs(ints * scale - [peak, -peak / 4, 0]).max() <= max(scale / 1.99, 2.3e-308)
+        assert ints[0] == top or peak < 1e-303
+
+
+def test_given_peak_saturates():
+    ints, scale = quantise.quantise([3.0, -2.0, 1.0, 0.25, -1e300], 8, peak=1.0)
+    assert ints.tolist() == [127, -127, 127, 32, -127] and scale == 1 / 127
+    assert quantise.quantise([-1e300, 0.5], 16, peak=5e-324)[0].tolist() == [-32767, 32767]
+    assert quantise.quantise([7.0, 0.5], 8, peak=0.0)[0].tolist() == [127, 64]
+    for bad in (-1.0, np.nan, np.inf):
+        with pytest.raises(ConfigError, match=f"peak of w = {bad}, legal: finite, 0 and above"):
+            quantise.quantise([1.0], 8, "w", bad)
 
 
 @pytest.mark.parametrize("d", [8, 64, 128])
@@ -61,23 +79,31 @@ def test_multiplier_that_rounds_up_to_a_power_of_two():
 
 
 @pytest.mark.parametrize("sq, sk, text", [
-    (1.0, 1.0, "largest score"), (2e-3, 2e-3, "largest score"), (1e-12, 1e-4, "scale_shift"),
     (0.0, 1.0, "sq = 0"), (1.0, -1.0, "sk = -1"), (math.nan, 1.0, "sq = nan"),
-])
-def test_multiplier_out_of_range(sq, sk, text):
+    (1.0, math.inf, "sk = inf")])
+def test_multiplier_refuses_what_is_no_scale(sq, sk, text):
     with pytest.raises(ConfigError, match=text):
         quantise.log2_multiplier(sq, sk, 64, PAPER)
 
 
-def test_largest_legal_scale_does_not_saturate():
-    d, top = 64, 1 << (PAPER.Z_W - 1)
-    limit = 2.0**15 / (d * 32767.0**2) * math.sqrt(d) / math.log2(math.e)
-    scale_m, shift = quantise.log2_multiplier(limit * 0.999, 1.0, d, PAPER)
-    s = np.array([d * 32767**2, -d * 32767**2])
-    exact = (s >> 8) * scale_m >> shift
-    assert (log2_score(s, scale_m, shift, PAPER) == exact).all() and np.abs(exact).max() < top
-    with pytest.raises(ConfigError, match="largest score"):
-        quantise.log2_multiplier(limit * 1.001, 1.0, d, PAPER)
+def test_multiplier_at_both_ends():
+    unit = math.log2(math.e) / 8 * 2**18
+    for product, want in (
+        (2.0**-32, 32768), (2.0**-33, 16384), (2.0**-45, 4), (2.9 * 2.0**-47, 3), (2.0**-49, 1),
+        (1e-300, 1),
+    ):
+        scale_m, shift = quantise.log2_multiplier(product / unit, 1.0, 64, PAPER)
+        assert shift == 47 and scale_m == want
+        # No score reaches a unit of z.
+        s = np.array([64 * 2**30, -64 * 2**30])
+        assert np.abs(log2_score(s, scale_m, shift, PAPER)).max() <= 1
+    for product in (65535.9, 65536.0, 1e300):
+        assert quantise.log2_multiplier(product / unit, 1.0, 64, PAPER) == (65535, 0)
+    # No product of the scales, only of their fractions, is ever made.
+    assert quantise.log2_multiplier(1e-300, 1e-300, 64, PAPER) == (1, 47)
+    assert quantise.log2_multiplier(1e300, 1e300, 64, PAPER) == (65535, 0)
+    assert quantise.log2_multiplier(1e300, 1e-306, 64, PAPER) == quantise.log2_multiplier(
+        1e-3, 1e-3, 64, PAPER)
 
 
 @pytest.mark.parametrize("snap, digits", [(0, 0.7213), (1, 0.9618), (2, 0.8416)])
@@ -111,6 +137,11 @@ def test_radius_limits():
     assert quantise.radius_to_int(0.0, 1e-4, 1e-2, 64, 0, cfg) == 0
     assert quantise.radius_to_int(1e9, 1e-4, 1e-2, 64, 0, cfg) == inf
     assert quantise.radius_to_int(math.inf, 1e-4, 1e-2, 64, 0, cfg) == inf
+    # Units too small or too large for a float.
+    assert quantise.radius_to_int(6.0, 1e-200, 1e-200, 64, 0, cfg) == inf
+    assert quantise.radius_to_int(0.0, 1e-200, 1e-200, 64, 0, cfg) == 0
+    assert quantise.radius_to_int(6.0, 1e200, 1e200, 64, 0, cfg) == 0
+    assert quantise.radius_to_int(math.inf, 1e200, 1e200, 64, 0, cfg) == inf
     for bad in (-1.0, math.nan):
         with pytest.raises(ConfigError, match="nats = "):
             quantise.radius_to_int(bad, 1e-4, 1e-2, 64, 0, cfg)

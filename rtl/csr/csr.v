@@ -8,7 +8,7 @@
 // scripts/regmap.py writes together with docs/registers.md.
 // Not done here: checks of the job's values (seq), more than one transfer at a time per direction.
 // Latency: a write takes effect 1 cycle after its later half was taken and is answered in the next
-// one; a read is answered 3 cycles after its address was taken. Throughput: a write per 3 cycles, a
+// one; a read is answered 3 cycles after its address was taken. Throughput: a write per 2 cycles, a
 // read per 4 cycles. Events reach their counters 2 cycles late.
 // Source: our decision; behaviour in docs/registers.md.
 
@@ -88,6 +88,8 @@ module csr #(
     input  wire         err_valid,
     input  wire [7:0]   err_code,
     input  wire [7:0]   err_info,
+    input  wire [1:0]   err_lost,
+    output wire [31:0]  timeout,
 
     // Descriptor of a chain: writes job register d_wr_word; only while busy
     input  wire         d_wr_valid,
@@ -158,6 +160,7 @@ module csr #(
     wire w_ctrl = w_addr == `SOFA_REG_CTRL;
     wire w_irq_enable = w_addr == `SOFA_REG_IRQ_ENABLE;
     wire w_irq_status = w_addr == `SOFA_REG_IRQ_STATUS;
+    wire w_timeout = w_addr == `SOFA_REG_TIMEOUT;
     wire want_start = w_bits[`SOFA_CTRL_START_LSB];
     wire want_chain = w_bits[`SOFA_CTRL_START_CHAIN_LSB];
     wire want_reset = w_bits[`SOFA_CTRL_SOFT_RESET_LSB];
@@ -166,7 +169,7 @@ module csr #(
 
     wire w_legal = (w_job && !active_reg)
                 || (w_ctrl && !(want_run && active_reg) && !want_both)
-                || w_irq_enable || w_irq_status;
+                || w_irq_enable || w_irq_status || w_timeout;
     wire w_go = write && w_legal;
     wire w_run = w_go && w_ctrl && want_run;
 
@@ -235,6 +238,8 @@ module csr #(
     reg start_reg, start_chain_reg, soft_reset_reg;
     reg done_reg, error_reg;
     reg [7:0] code_reg, info_reg;
+    reg [1:0] lost_reg;
+    reg [31:0] timeout_reg;
     reg [1:0] irq_enable_reg, irq_status_reg;
     reg irq_reg;
     reg [31:0] jobs_reg;
@@ -243,6 +248,7 @@ module csr #(
     assign start_chain = start_chain_reg;
     assign soft_reset = soft_reset_reg;
     assign irq = irq_reg;
+    assign timeout = timeout_reg;
 
     wire [1:0] irq_set = {err_valid, done};
     wire [1:0] irq_clear = (w_go && w_irq_status) ? w_bits[1:0] : 2'b00;
@@ -344,10 +350,11 @@ module csr #(
                 r_value[`SOFA_STATUS_DONE_LSB] = done_reg;
                 r_value[`SOFA_STATUS_ERROR_LSB] = error_reg;
             end
-            `SOFA_REG_ERROR:         r_value = {16'd0, info_reg, code_reg};
+            `SOFA_REG_ERROR:         r_value = {14'd0, lost_reg, info_reg, code_reg};
             `SOFA_REG_IRQ_ENABLE:    r_value = {30'd0, irq_enable_reg};
             `SOFA_REG_IRQ_STATUS:    r_value = {30'd0, irq_status_reg};
             `SOFA_REG_JOBS:          r_value = jobs_reg;
+            `SOFA_REG_TIMEOUT:       r_value = timeout_reg;
             default:                 r_hit = 1'b0;
         endcase
     end
@@ -373,6 +380,9 @@ module csr #(
         if (w_go && w_irq_enable) begin
             irq_enable_reg <= (irq_enable_reg & ~w_mask[1:0]) | w_bits[1:0];
         end
+        if (w_go && w_timeout) begin
+            timeout_reg <= (timeout_reg & ~w_mask) | w_bits;
+        end
         // An event wins over its clearing in the same cycle.
         irq_status_reg <= (irq_status_reg & ~irq_clear) | irq_set;
         irq_reg <= (irq_status_reg & irq_enable_reg) != 2'b00;
@@ -385,6 +395,7 @@ module csr #(
         if (err_valid) begin
             code_reg <= err_code;
             info_reg <= err_info;
+            lost_reg <= err_lost;
         end
         if (job_done) begin
             jobs_reg <= jobs_reg + 32'd1;
@@ -396,6 +407,7 @@ module csr #(
             error_reg <= 1'b0;
             code_reg <= `SOFA_ERR_NONE;
             info_reg <= 8'd0;
+            lost_reg <= 2'b00;
         end
 
         if (s_axil_arvalid && s_axil_arready) begin
@@ -435,6 +447,8 @@ module csr #(
             error_reg <= 1'b0;
             code_reg <= `SOFA_ERR_NONE;
             info_reg <= 8'd0;
+            lost_reg <= 2'b00;
+            timeout_reg <= `SOFA_TIMEOUT_RESET;
             irq_enable_reg <= 2'b00;
             irq_status_reg <= 2'b00;
             irq_reg <= 1'b0;

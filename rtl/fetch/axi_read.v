@@ -6,6 +6,8 @@
 // wants to know when the data comes (meta) waits in one memory for all four and meets the
 // data in the output register, whatever order the IDs return in. Clients 4..7 ask for single
 // beats, which they know by their order.
+// What memory owes is counted for each ID, so a beat that nobody asked for is dropped before any
+// client sees it; the place of RLAST is compared with where the burst ends.
 // Not done here: back-pressure on data (RREADY is always high: clients reserve the room before they
 // ask), merging of vectors into longer bursts, recovery from an error other than by rst.
 // Latency: two cycles from a request to ARVALID, one from RVALID to wr_valid.
@@ -53,9 +55,15 @@ module axi_read #(
     // Control
     input  wire                   halt,
     output wire                   idle,
+    // Fault of a beat. err_protocol: nobody asked for it, or its RLAST is wrong; else see err_resp
     output wire                   err_valid,
+    output wire                   err_protocol,
     output wire [2:0]             err_stream,
     output wire [1:0]             err_resp,
+
+    // What the memory has to do, bit 0: take AR, 1: send data. It did some of it in this cycle
+    output wire [1:0]             bus_wait,
+    output wire                   bus_move,
 
     // AXI4 read channels
     output wire [2:0]             m_axi_arid,
@@ -83,8 +91,8 @@ module axi_read #(
 
     localparam PTR_W = $clog2(OUTSTANDING);
     localparam SIZE = $clog2(BUS_BYTES);
-    // Bursts on their way: 4 * 256 vectors, which may take two each, and 4 * 256 single beats.
-    localparam COUNT_W = 12;
+    // Bits of a bus word's number within 4 KiB.
+    localparam WORD_W = 12 - SIZE;
 
     // -----------------------------------------------------------------------------------------
     // Choice of a request
@@ -124,7 +132,6 @@ module axi_read #(
     wire              ask_ready;
     wire [2:0]        ask_id;
     wire [ADDR_W-1:0] ask_addr;
-    wire              start;
 
     skid_buffer #(
         .WIDTH (3 + ADDR_W)
@@ -140,6 +147,7 @@ module axi_read #(
     );
 
     wire [7:0] ask_beats = ask_id[2] ? 8'd1 : cfg_beats[ask_id[1:0]*8 +: 8];
+    wire       unused_start;
     wire [7:0] unused_start_len;
     wire       unused_start_end;
 
@@ -161,7 +169,7 @@ module axi_read #(
         .m_addr    (m_axi_araddr),
         .m_len     (m_axi_arlen),
         .m_tag     (m_axi_arid),
-        .start     (start),
+        .start     (unused_start),
         .start_len (unused_start_len),
         .start_end (unused_start_end)
     );
@@ -171,9 +179,42 @@ module axi_read #(
     assign m_axi_rready  = 1'b1;
 
     // -----------------------------------------------------------------------------------------
+    // Beats that memory owes, by ID; a beat that is not owed goes no further than here
+    // -----------------------------------------------------------------------------------------
+    wire [7:0] owed;
+    wire       ar_take = m_axi_arvalid && m_axi_arready;
+    wire       beat_valid = m_axi_rvalid && owed[m_axi_rid];
+
+    genvar c;
+    generate
+        for (c = 0; c < 8; c = c + 1) begin : g_owed
+            localparam [2:0] ID = c;
+            // 256 vectors of up to 255 beats; 256 single beats.
+            localparam COUNT_W = c < 4 ? 16 : 9;
+            wire [15:0] add = ar_take && m_axi_arid == ID ? {8'd0, m_axi_arlen} + 16'd1 : 16'd0;
+
+            owed_count #(
+                .WIDTH (COUNT_W)
+            ) owed_inst (
+                .clk  (clk),
+                .rst  (rst),
+                .add  (add[COUNT_W-1:0]),
+                .take (beat_valid && m_axi_rid == ID),
+                .some (owed[c])
+            );
+            if (COUNT_W < 16) begin : g_unused
+                wire unused_add = &{1'b0, add[15:COUNT_W]};
+            end
+        end
+    endgenerate
+
+    assign idle     = !m_axi_arvalid && owed == 8'd0;
+    assign bus_wait = {owed != 8'd0, m_axi_arvalid};
+    assign bus_move = ar_take || beat_valid;
+
+    // -----------------------------------------------------------------------------------------
     // Outstanding vectors
     // -----------------------------------------------------------------------------------------
-    genvar c;
     generate
         for (c = 0; c < 4; c = c + 1) begin : g_client
             localparam [2:0] ID = c;
@@ -187,7 +228,7 @@ module axi_read #(
                 .push       (grant[c] && pick_ready),
                 .full       (full[c]),
                 .wr_ptr     (wr_ptr[c*PTR_W +: PTR_W]),
-                .beat_valid (m_axi_rvalid && m_axi_rid == ID),
+                .beat_valid (beat_valid && m_axi_rid == ID),
                 .rd_ptr     (rd_ptr[c*PTR_W +: PTR_W]),
                 .beat       (beat[c*8 +: 8]),
                 .last       (beat_last[c])
@@ -195,99 +236,100 @@ module axi_read #(
         end
     endgenerate
 
+    // A vector's burst ends at a page's last word, if it reaches one: beat number rd_cut.
+    wire [WORD_W-1:0] pick_cut = ~pick_addr[11:SIZE];
+    wire [WORD_W-1:0] rd_cut;
+
     ram_1r1w #(
-        .WIDTH (META_W),
+        .WIDTH (META_W + WORD_W),
         .DEPTH (4 * OUTSTANDING)
     ) meta_inst (
         .clk     (clk),
         .wr_en   (pick && pick_ready && !pick_id[2]),
         .wr_addr ({pick_id[1:0], pick_ptr}),
-        .wr_data (pick_meta),
-        .rd_en   (m_axi_rvalid && !m_axi_rid[2]),
+        .wr_data ({pick_cut, pick_meta}),
+        .rd_en   (beat_valid && !m_axi_rid[2]),
         .rd_addr ({m_axi_rid[1:0], rd_ptr[m_axi_rid[1:0]*PTR_W +: PTR_W]}),
-        .rd_data (wr_meta)
+        .rd_data ({rd_cut, wr_meta})
     );
 
     // -----------------------------------------------------------------------------------------
-    // Data out, errors, idle
+    // Data out, errors
     // -----------------------------------------------------------------------------------------
     reg [7:0]             wr_valid_reg, wr_valid_next;
     reg [7:0]             wr_beat_reg, wr_beat_next;
     reg                   wr_end_reg, wr_end_next;
     reg [8*BUS_BYTES-1:0] wr_data_reg;
+    // Of the beat in the output register.
+    reg [2:0]             id_reg;
+    reg                   last_reg;
     reg                   err_valid_reg, err_valid_next;
+    reg                   err_protocol_reg, err_protocol_next;
     reg [2:0]             err_stream_reg, err_stream_next;
     reg [1:0]             err_resp_reg, err_resp_next;
-    // An error was reported; further ones are not.
-    reg                   err_seen_reg, err_seen_next;
-    // Bursts started and not yet answered.
-    reg [COUNT_W-1:0]     count_reg, count_next;
-    reg                   idle_reg, idle_next;
 
-    wire finish = m_axi_rvalid && m_axi_rlast;
+    assign wr_valid     = wr_valid_reg;
+    assign wr_beat      = wr_beat_reg;
+    assign wr_end       = wr_end_reg;
+    assign wr_data      = wr_data_reg;
+    assign err_valid    = err_valid_reg;
+    assign err_protocol = err_protocol_reg;
+    assign err_stream   = err_stream_reg;
+    assign err_resp     = err_resp_reg;
 
-    assign wr_valid   = wr_valid_reg;
-    assign wr_beat    = wr_beat_reg;
-    assign wr_end     = wr_end_reg;
-    assign wr_data    = wr_data_reg;
-    assign err_valid  = err_valid_reg;
-    assign err_stream = err_stream_reg;
-    assign err_resp   = err_resp_reg;
-    assign idle       = idle_reg;
+    // Whether the burst of the beat in the output register ends with it.
+    wire [9:0] cut      = {{(10 - WORD_W){1'b0}}, rd_cut};
+    wire       last_due = id_reg[2] || wr_end_reg || cut == {2'b00, wr_beat_reg};
 
     // Selected outside the clocked block: Icarus cannot select in an always block.
     wire [7:0] beat_now = beat[m_axi_rid[1:0]*8 +: 8];
     wire       last_now = beat_last[m_axi_rid[1:0]];
 
     always @* begin
-        wr_valid_next   = 8'd0;
-        wr_beat_next    = wr_beat_reg;
-        wr_end_next     = wr_end_reg;
-        err_valid_next  = 1'b0;
-        err_stream_next = err_stream_reg;
-        err_resp_next   = err_resp_reg;
-        err_seen_next   = err_seen_reg;
-        count_next      = count_reg;
+        wr_valid_next     = 8'd0;
+        wr_beat_next      = wr_beat_reg;
+        wr_end_next       = wr_end_reg;
+        err_valid_next    = 1'b0;
+        err_protocol_next = err_protocol_reg;
+        err_stream_next   = err_stream_reg;
+        err_resp_next     = err_resp_reg;
 
-        if (m_axi_rvalid) begin
+        if (beat_valid) begin
             wr_valid_next = halt ? 8'd0 : 8'd1 << m_axi_rid;
             wr_beat_next  = beat_now;
             wr_end_next   = last_now;
-            if (m_axi_rresp[1] && !err_seen_reg) begin
-                err_valid_next  = 1'b1;
-                err_stream_next = m_axi_rid;
-                err_resp_next   = m_axi_rresp;
-                err_seen_next   = 1'b1;
-            end
         end
-        if (start && !finish) begin
-            count_next = count_reg + 1'b1;
-        end else if (finish && !start) begin
-            count_next = count_reg - 1'b1;
+        if (m_axi_rvalid && (!beat_valid || m_axi_rresp[1])) begin
+            err_valid_next    = 1'b1;
+            err_protocol_next = !beat_valid;
+            err_stream_next   = m_axi_rid;
+            err_resp_next     = m_axi_rresp;
         end
-        idle_next = count_next == {COUNT_W{1'b0}};
+        // The place of RLAST is known a cycle later: this is the older beat.
+        if (wr_valid_reg != 8'd0 && last_reg != last_due) begin
+            err_valid_next    = 1'b1;
+            err_protocol_next = 1'b1;
+            err_stream_next   = id_reg;
+        end
     end
 
     always @(posedge clk) begin
-        wr_valid_reg   <= wr_valid_next;
-        wr_beat_reg    <= wr_beat_next;
-        wr_end_reg     <= wr_end_next;
-        err_valid_reg  <= err_valid_next;
-        err_stream_reg <= err_stream_next;
-        err_resp_reg   <= err_resp_next;
-        err_seen_reg   <= err_seen_next;
-        count_reg      <= count_next;
-        idle_reg       <= idle_next;
-        if (m_axi_rvalid) begin
+        wr_valid_reg     <= wr_valid_next;
+        wr_beat_reg      <= wr_beat_next;
+        wr_end_reg       <= wr_end_next;
+        err_valid_reg    <= err_valid_next;
+        err_protocol_reg <= err_protocol_next;
+        err_stream_reg   <= err_stream_next;
+        err_resp_reg     <= err_resp_next;
+        if (beat_valid) begin
             wr_data_reg <= m_axi_rdata;
+            id_reg      <= m_axi_rid;
+            last_reg    <= m_axi_rlast;
         end
 
         if (rst) begin
             wr_valid_reg  <= 8'd0;
             err_valid_reg <= 1'b0;
-            err_seen_reg  <= 1'b0;
-            count_reg     <= {COUNT_W{1'b0}};
-            idle_reg      <= 1'b1;
         end
     end
 

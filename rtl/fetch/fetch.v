@@ -161,9 +161,14 @@ module fetch #(
     // Control; err_stream: 0 Q, 1 K8, 2 K, 3 V, 4 W, 5 R, 6 X, 7 D
     input  wire                       halt,
     output wire                       idle,
+    // Fault of a beat. err_protocol: nobody asked for it, or its RLAST is wrong; else see err_resp
     output wire                       err_valid,
+    output wire                       err_protocol,
     output wire [2:0]                 err_stream,
     output wire [1:0]                 err_resp,
+    // What the memory has to do, bit 0: take AR, 1: send data. It did some of it in this cycle
+    output wire [1:0]                 bus_wait,
+    output wire                       bus_move,
 
     // Events: a beat was delivered, bit = ID; a command waits for a free buffer of a ring
     output wire [7:0]                 ev_beat,
@@ -462,8 +467,11 @@ module fetch #(
         .halt          (halt),
         .idle          (idle),
         .err_valid     (err_valid),
+        .err_protocol  (err_protocol),
         .err_stream    (err_stream),
         .err_resp      (err_resp),
+        .bus_wait      (bus_wait),
+        .bus_move      (bus_move),
         .m_axi_arid    (m_axi_arid),
         .m_axi_araddr  (m_axi_araddr),
         .m_axi_arlen   (m_axi_arlen),

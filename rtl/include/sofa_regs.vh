@@ -4,9 +4,10 @@
 `ifndef SOFA_REGS_VH
 `define SOFA_REGS_VH
 
-// Values of ID and VERSION
+// Values of ID and VERSION, of TIMEOUT after reset
 `define SOFA_ID_VALUE                     32'h534f4641
-`define SOFA_VERSION_VALUE                32'h00020000
+`define SOFA_VERSION_VALUE                32'h00020001
+`define SOFA_TIMEOUT_RESET                32'h00100000
 
 // Byte offsets
 `define SOFA_REG_ID                       12'h000
@@ -32,6 +33,7 @@
 `define SOFA_REG_IRQ_ENABLE               12'h04c
 `define SOFA_REG_IRQ_STATUS               12'h050
 `define SOFA_REG_JOBS                     12'h054
+`define SOFA_REG_TIMEOUT                  12'h058
 `define SOFA_REG_MODE                     12'h100
 `define SOFA_REG_HEAD_DIM                 12'h104
 `define SOFA_REG_QUERY_ROWS               12'h108
@@ -156,7 +158,11 @@
 `define SOFA_ERROR_CODE_BITS              8
 `define SOFA_ERROR_INFO_LSB               8
 `define SOFA_ERROR_INFO_BITS              8
-`define SOFA_ERROR_WIDTH                  16
+`define SOFA_ERROR_READS_LOST_LSB         16
+`define SOFA_ERROR_READS_LOST_BITS        1
+`define SOFA_ERROR_WRITES_LOST_LSB        17
+`define SOFA_ERROR_WRITES_LOST_BITS       1
+`define SOFA_ERROR_WIDTH                  18
 `define SOFA_IRQ_ENABLE_DONE_LSB          0
 `define SOFA_IRQ_ENABLE_DONE_BITS         1
 `define SOFA_IRQ_ENABLE_ERROR_LSB         1
@@ -341,6 +347,10 @@
 `define SOFA_ERR_READ_DECERR              8'd33
 `define SOFA_ERR_WRITE_SLVERR             8'd34
 `define SOFA_ERR_WRITE_DECERR             8'd35
+`define SOFA_ERR_READ_PROTOCOL            8'd36
+`define SOFA_ERR_WRITE_PROTOCOL           8'd37
+`define SOFA_ERR_READ_TIMEOUT             8'd38
+`define SOFA_ERR_WRITE_TIMEOUT            8'd39
 `define SOFA_ERR_ABORTED                  8'd48
 
 `endif

@@ -2,13 +2,15 @@
 
 /*
  * seq: runs a chain of jobs. Checks a descriptor, walks the job, waits until everything it writes
- * has been answered, then reads the next descriptor; turns faults (illegal field, bus error, soft
- * reset) into an error code, which ends the chain.
+ * has been answered, then reads the next descriptor; turns faults (illegal field, bus error, a
+ * memory that breaks AXI4 or is silent for too long, soft reset) into an error code, which ends the
+ * chain.
  *
  * A job is attention (heads, blocks and tiles) or the prediction of keys (groups of tokens, chunks
  * and parts). After a fault on the bus or a soft reset the bus masters are halted, outstanding
  * transfers are allowed to finish, then every stage is reset, so that the core is usable for the
- * next job.
+ * next job. A time-out, or a second soft reset, ends that wait as well; err_lost tells that
+ * transfers were left outstanding.
  *
  * Latency from start to the first Q command 29 cycles + 5 a buffer + heads/kv_heads, to the first
  * tile command 8 more; of a predict job see docs/seq.md.
@@ -65,6 +67,10 @@ module seq #(
     output wire         err_valid,
     output wire [7:0]   err_code,
     output wire [7:0]   err_info,
+    // bit 0: reads, 1: writes were outstanding when the masters were reset
+    output wire [1:0]   err_lost,
+    // cycles that a master waits for the memory at most, 0: for ever
+    input  wire [31:0]  timeout,
 
     /*
      * Job registers: their write port, for a descriptor of a chain, and their values, else stable
@@ -126,7 +132,8 @@ module seq #(
 
     /*
      * Bus masters and stages. blk_done: a block of O is in memory; kp_done: a chunk of a group is;
-     * kv_done: the made keys and values of a KV head are
+     * kv_done: the made keys and values of a KV head are. wait: what the memory has to do (rd:
+     * take AR, send data; wr: take AW, take W, answer, from bit 0 on); move: it did some of it
      */
     input  wire         blk_done,
     input  wire         kp_done,
@@ -135,11 +142,17 @@ module seq #(
     output wire         stage_rst,
     input  wire         rd_idle,
     input  wire         wr_idle,
+    input  wire [1:0]   rd_wait,
+    input  wire         rd_move,
+    input  wire [2:0]   wr_wait,
+    input  wire         wr_move,
     input  wire         rd_err_valid,
+    input  wire         rd_err_protocol,
     input  wire [2:0]   rd_err_stream,
     input  wire [1:0]   rd_err_resp,
     input  wire         wr_err_valid,
-    input  wire         wr_err_id,
+    input  wire         wr_err_protocol,
+    input  wire [2:0]   wr_err_id,
     input  wire [1:0]   wr_err_resp,
 
     output wire         ev_block,
@@ -163,7 +176,7 @@ localparam S_LOAD  = 3'd1;
 localparam S_CHECK = 3'd2;
 // job runs
 localparam S_RUN   = 3'd3;
-// bus masters halted, waits until nothing is outstanding
+// bus masters halted, waits until nothing is outstanding, or will be answered any more
 localparam S_HALT  = 3'd4;
 // stages in reset
 localparam S_CLEAR = 3'd5;
@@ -173,7 +186,10 @@ localparam S_ERROR = 3'd6;
 reg [2:0]  state_reg, state_next;
 reg [7:0]  code_reg, code_next;
 reg [7:0]  info_reg, info_next;
+reg [1:0]  lost_reg, lost_next;
 reg [3:0]  wait_reg, wait_next;
+// a soft reset has come since the start
+reg        abort_reg, abort_next;
 // blocks, or chunks of groups, that are not in memory yet; KV heads likewise
 reg [31:0] left_reg, left_next;
 reg [10:0] heads_reg, heads_next;
@@ -198,11 +214,15 @@ wire       blocks_active;
 wire       keys_active;
 wire       codes_active;
 wire       ev_chunk;
+wire       rd_dead;
+wire       wr_dead;
 
 wire predict = job_mode[`SOFA_MODE_PREDICT_LSB];
 wire generating = job_mode[`SOFA_MODE_GENERATE_LSB];
-wire rd_decerr = rd_err_resp == 2'b11;
-wire wr_decerr = wr_err_resp == 2'b11;
+wire [7:0] rd_err_code = rd_err_protocol ? `SOFA_ERR_READ_PROTOCOL
+                       : rd_err_resp == 2'b11 ? `SOFA_ERR_READ_DECERR : `SOFA_ERR_READ_SLVERR;
+wire [7:0] wr_err_code = wr_err_protocol ? `SOFA_ERR_WRITE_PROTOCOL
+                       : wr_err_resp == 2'b11 ? `SOFA_ERR_WRITE_DECERR : `SOFA_ERR_WRITE_SLVERR;
 // the check of a job has seen to the other faults of NEXT
 wire bad_chain = job_next == 48'd0 || job_next[7:0] != 8'd0 || job_next >> ADDR_W != 48'd0;
 wire walking = walk_reg || tiles_active || blocks_active || keys_active || codes_active;
@@ -215,6 +235,7 @@ assign job_done = job_done_reg;
 assign err_valid = state_reg == S_ERROR;
 assign err_code = code_reg;
 assign err_info = info_reg;
+assign err_lost = lost_reg;
 assign halt = state_reg == S_HALT;
 assign stage_rst = state_reg == S_CLEAR;
 
@@ -222,6 +243,8 @@ always @* begin
     state_next = state_reg;
     code_next = code_reg;
     info_next = info_reg;
+    lost_next = lost_reg;
+    abort_next = abort_reg || soft_reset;
     wait_next = wait_reg;
     left_next = left_reg;
     heads_next = heads_reg;
@@ -243,6 +266,8 @@ always @* begin
     case (state_reg)
         S_IDLE: begin
             left_next = 32'd0;
+            lost_next = 2'b00;
+            abort_next = 1'b0;
             wait_next = 4'd0;
             if (start) begin
                 state_next = S_CHECK;
@@ -281,8 +306,14 @@ always @* begin
         end
         S_HALT: begin
             // idle must hold for some cycles: commands may still be on their way to the masters
-            wait_next = rd_idle && wr_idle ? wait_reg + 4'd1 : 4'd0;
-            if (wait_reg == 4'd15) begin
+            if ((rd_idle || rd_dead) && (wr_idle || wr_dead)) begin
+                wait_next = wait_reg + 4'd1;
+            end else begin
+                wait_next = 4'd0;
+            end
+            if (wait_reg == 4'd15 || (soft_reset && abort_reg)) begin
+                lost_next = {!wr_idle, !rd_idle};
+                wait_next = 4'd0;
                 state_next = S_CLEAR;
             end
         end
@@ -298,18 +329,28 @@ always @* begin
     endcase
 
     if (state_reg == S_LOAD || state_reg == S_CHECK || state_reg == S_RUN) begin
+        if (wr_dead) begin
+            code_next = `SOFA_ERR_WRITE_TIMEOUT;
+            info_next = {5'd0, wr_wait};
+            state_next = S_HALT;
+        end
+        if (rd_dead) begin
+            code_next = `SOFA_ERR_READ_TIMEOUT;
+            info_next = {6'd0, rd_wait};
+            state_next = S_HALT;
+        end
         if (soft_reset) begin
             code_next = `SOFA_ERR_ABORTED;
             info_next = 8'd0;
             state_next = S_HALT;
         end
         if (wr_err_valid) begin
-            code_next = wr_decerr ? `SOFA_ERR_WRITE_DECERR : `SOFA_ERR_WRITE_SLVERR;
-            info_next = {7'd0, wr_err_id};
+            code_next = wr_err_code;
+            info_next = {5'd0, wr_err_id};
             state_next = S_HALT;
         end
         if (rd_err_valid) begin
-            code_next = rd_decerr ? `SOFA_ERR_READ_DECERR : `SOFA_ERR_READ_SLVERR;
+            code_next = rd_err_code;
             info_next = {5'd0, rd_err_stream};
             state_next = S_HALT;
         end
@@ -326,6 +367,8 @@ always @(posedge clk) begin
     state_reg <= state_next;
     code_reg <= code_next;
     info_reg <= info_next;
+    lost_reg <= lost_next;
+    abort_reg <= abort_next;
     wait_reg <= wait_next;
     left_reg <= left_next;
     heads_reg <= heads_next;
@@ -343,6 +386,24 @@ always @(posedge clk) begin
         walk_reg <= 1'b0;
     end
 end
+
+seq_timeout rd_timeout_inst (
+    .clk(clk),
+    .rst(rst || stage_rst),
+    .limit(timeout),
+    .waiting(rd_wait != 2'b00),
+    .move(rd_move),
+    .expired(rd_dead)
+);
+
+seq_timeout wr_timeout_inst (
+    .clk(clk),
+    .rst(rst || stage_rst),
+    .limit(timeout),
+    .waiting(wr_wait != 3'b000),
+    .move(wr_move),
+    .expired(wr_dead)
+);
 
 // one of the two walkers is active
 wire [47:0] tiles_k8addr, keys_k8addr;

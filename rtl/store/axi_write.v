@@ -8,6 +8,8 @@
 // Turns: after a vector of O, x may send as many beats as that vector has before O's next turn, so
 // both get half the bus when both want all of it. At most OWED bursts are ahead of their data, so
 // that neither waits long behind what the other has started.
+// Answers are counted: one is owed once AW and the last W beat of its burst were taken. One that is
+// not owed, or has another ID, changes nothing but is reported.
 // Not done here: byte alignment, order between the clients, recovery from an error other than by
 // rst. Within an ID memory answers in order, between IDs in any.
 // Latency: one cycle from s_valid to AWVALID, three to WVALID; one more from x_valid.
@@ -56,12 +58,18 @@ module axi_write #(
     input  wire [8*BUS_BYTES-1:0] x_data,
     input  wire [BUS_BYTES-1:0]   x_strb,
 
-    // Control; err_id: 0 O, 1 x
+    // Control
     input  wire                   halt,
     output wire                   idle,
+    // Fault of an answer, err_id: 0 O, 1 x. err_protocol: nobody waits for it; else see err_resp
     output wire                   err_valid,
-    output wire                   err_id,
+    output wire                   err_protocol,
+    output wire [2:0]             err_id,
     output wire [1:0]             err_resp,
+    // What the memory has to do, bit 0: take AW, 1: take W, 2: answer. It did some of it in this
+    // cycle
+    output wire [2:0]             bus_wait,
+    output wire                   bus_move,
     // Every burst of a block was answered OK; a beat of x was
     output wire                   blk_done,
     output wire                   x_done,
@@ -72,7 +80,7 @@ module axi_write #(
     output wire                   ev_stall,
 
     // AXI4 write channels
-    output wire [1:0]             m_axi_awid,
+    output wire [2:0]             m_axi_awid,
     output wire [ADDR_W-1:0]      m_axi_awaddr,
     output wire [7:0]             m_axi_awlen,
     output wire [2:0]             m_axi_awsize,
@@ -84,7 +92,7 @@ module axi_write #(
     output wire                   m_axi_wlast,
     output wire                   m_axi_wvalid,
     input  wire                   m_axi_wready,
-    input  wire [1:0]             m_axi_bid,
+    input  wire [2:0]             m_axi_bid,
     input  wire [1:0]             m_axi_bresp,
     input  wire                   m_axi_bvalid,
     output wire                   m_axi_bready
@@ -215,7 +223,7 @@ module axi_write #(
         end
     end
 
-    assign m_axi_awid    = {1'b0, aw_x};
+    assign m_axi_awid    = {2'b00, aw_x};
     assign m_axi_awsize  = SIZE[2:0];
     assign m_axi_awburst = 2'b01;
     assign m_axi_bready  = 1'b1;
@@ -232,8 +240,10 @@ module axi_write #(
     wire [7:0]         owe_len;
     wire               open_valid;
     wire               open_last;
-    wire               answer_x = m_axi_bvalid && m_axi_bid == 2'd1;
-    wire               answer_o = m_axi_bvalid && !answer_x;
+    wire               o_owed;
+    wire               x_owed;
+    wire               answer_o = m_axi_bvalid && m_axi_bid == 3'd0 && o_owed;
+    wire               answer_x = m_axi_bvalid && m_axi_bid == 3'd1 && x_owed;
     wire [OWED_W-1:0]  unused_owe_level;
     wire [LEVEL_W-1:0] unused_open_level;
 
@@ -360,66 +370,129 @@ module axi_write #(
     end
 
     // -----------------------------------------------------------------------------------------
+    // Answers that memory owes, by ID. AW and W are taken in the same order, W at most one burst
+    // ahead: a burst is memory's when the later of the two is.
+    // -----------------------------------------------------------------------------------------
+    // Bursts of which AW was taken and the last W beat was not; or the other way round, w_ahead.
+    // No more than OWED and three on their way to W.
+    reg [3:0] aw_ahead_reg, aw_ahead_next;
+    reg       w_ahead_reg, w_ahead_next;
+
+    wire aw_take  = m_axi_awvalid && m_axi_awready;
+    wire w_take   = m_axi_wvalid && m_axi_wready;
+    wire w_finish = w_take && w_last_reg;
+    wire some_aw  = aw_ahead_reg != 4'd0 || aw_take;
+    wire aw_later = aw_take && w_ahead_reg;
+    wire w_later  = w_finish && some_aw;
+    wire whole    = aw_later || w_later;
+    wire whole_x  = aw_later ? aw_x : w_x_reg;
+
+    always @* begin
+        aw_ahead_next = aw_ahead_reg;
+        w_ahead_next  = w_ahead_reg;
+
+        if (aw_later) begin
+            w_ahead_next = 1'b0;
+        end else if (aw_take && !w_finish) begin
+            aw_ahead_next = aw_ahead_reg + 4'd1;
+        end else if (w_later && !aw_take) begin
+            aw_ahead_next = aw_ahead_reg - 4'd1;
+        end else if (w_finish && !some_aw) begin
+            w_ahead_next = 1'b1;
+        end
+    end
+
+    owed_count #(
+        .WIDTH (9)
+    ) o_owed_inst (
+        .clk  (clk),
+        .rst  (rst),
+        .add  ({8'd0, whole && !whole_x}),
+        .take (answer_o),
+        .some (o_owed)
+    );
+
+    owed_count #(
+        .WIDTH (9)
+    ) x_owed_inst (
+        .clk  (clk),
+        .rst  (rst),
+        .add  ({8'd0, whole && whole_x}),
+        .take (answer_x),
+        .some (x_owed)
+    );
+
+    assign bus_wait = {o_owed || x_owed, m_axi_wvalid, m_axi_awvalid};
+    assign bus_move = aw_take || w_take || answer_o || answer_x;
+
+    // -----------------------------------------------------------------------------------------
     // B
     // -----------------------------------------------------------------------------------------
     reg       err_valid_reg, err_valid_next;
-    reg       err_id_reg, err_id_next;
+    reg       err_protocol_reg, err_protocol_next;
+    reg [2:0] err_id_reg, err_id_next;
     reg [1:0] err_resp_reg, err_resp_next;
-    // An error was reported; nothing is reported after it.
-    reg       err_seen_reg, err_seen_next;
+    // An answer was an error; nothing is done after it.
+    reg       failed_reg, failed_next;
     reg       blk_done_reg, blk_done_next;
     reg       x_done_reg, x_done_next;
 
-    assign err_valid = err_valid_reg;
-    assign err_id    = err_id_reg;
-    assign err_resp  = err_resp_reg;
-    assign blk_done  = blk_done_reg;
-    assign x_done    = x_done_reg;
+    wire answer = answer_o || answer_x;
+
+    assign err_valid    = err_valid_reg;
+    assign err_protocol = err_protocol_reg;
+    assign err_id       = err_id_reg;
+    assign err_resp     = err_resp_reg;
+    assign blk_done     = blk_done_reg;
+    assign x_done       = x_done_reg;
 
     always @* begin
-        err_valid_next = 1'b0;
-        err_id_next    = err_id_reg;
-        err_resp_next  = err_resp_reg;
-        err_seen_next  = err_seen_reg;
-        blk_done_next  = 1'b0;
-        x_done_next    = 1'b0;
+        err_valid_next    = 1'b0;
+        err_protocol_next = err_protocol_reg;
+        err_id_next       = err_id_reg;
+        err_resp_next     = err_resp_reg;
+        failed_next       = failed_reg || (answer && m_axi_bresp[1]);
+        blk_done_next     = 1'b0;
+        x_done_next       = 1'b0;
 
-        if (m_axi_bvalid && !err_seen_reg) begin
-            if (m_axi_bresp[1]) begin
-                err_valid_next = 1'b1;
-                err_id_next    = answer_x;
-                err_resp_next  = m_axi_bresp;
-                err_seen_next  = 1'b1;
-            end else begin
-                blk_done_next = answer_o && open_last && !halt;
-                x_done_next   = answer_x && !halt;
-            end
+        if (m_axi_bvalid && (!answer || m_axi_bresp[1])) begin
+            err_valid_next    = 1'b1;
+            err_protocol_next = !answer;
+            err_id_next       = m_axi_bid;
+            err_resp_next     = m_axi_bresp;
+        end
+        if (!failed_next && !halt) begin
+            blk_done_next = answer_o && open_last;
+            x_done_next   = answer_x;
         end
     end
 
     always @(posedge clk) begin
-        x_wr_ptr_reg   <= x_wr_ptr_next;
-        x_rd_ptr_reg   <= x_rd_ptr_next;
-        second_reg     <= second_next;
-        turn_reg       <= turn_next;
-        x_open_reg     <= x_open_next;
-        x_some_reg     <= x_open_next != 9'd0;
-        x_room_reg     <= x_open_next != X_LIMIT[8:0];
-        beat_reg       <= beat_next;
-        have_valid_reg <= have_valid_next;
-        have_last_reg  <= have_last_next;
-        have_part_reg  <= have_part_next;
-        have_x_reg     <= have_x_next;
-        w_valid_reg    <= w_valid_next;
-        w_last_reg     <= w_last_next;
-        w_x_reg        <= w_x_next;
-        w_strb_reg     <= w_strb_next;
-        err_valid_reg  <= err_valid_next;
-        err_id_reg     <= err_id_next;
-        err_resp_reg   <= err_resp_next;
-        err_seen_reg   <= err_seen_next;
-        blk_done_reg   <= blk_done_next;
-        x_done_reg     <= x_done_next;
+        x_wr_ptr_reg     <= x_wr_ptr_next;
+        x_rd_ptr_reg     <= x_rd_ptr_next;
+        second_reg       <= second_next;
+        turn_reg         <= turn_next;
+        x_open_reg       <= x_open_next;
+        x_some_reg       <= x_open_next != 9'd0;
+        x_room_reg       <= x_open_next != X_LIMIT[8:0];
+        beat_reg         <= beat_next;
+        have_valid_reg   <= have_valid_next;
+        have_last_reg    <= have_last_next;
+        have_part_reg    <= have_part_next;
+        have_x_reg       <= have_x_next;
+        w_valid_reg      <= w_valid_next;
+        w_last_reg       <= w_last_next;
+        w_x_reg          <= w_x_next;
+        w_strb_reg       <= w_strb_next;
+        aw_ahead_reg     <= aw_ahead_next;
+        w_ahead_reg      <= w_ahead_next;
+        err_valid_reg    <= err_valid_next;
+        err_protocol_reg <= err_protocol_next;
+        err_id_reg       <= err_id_next;
+        err_resp_reg     <= err_resp_next;
+        failed_reg       <= failed_next;
+        blk_done_reg     <= blk_done_next;
+        x_done_reg       <= x_done_next;
         if (w_load) begin
             w_data_reg <= data;
         end
@@ -435,8 +508,10 @@ module axi_write #(
             beat_reg       <= 8'd0;
             have_valid_reg <= 1'b0;
             w_valid_reg    <= 1'b0;
+            aw_ahead_reg   <= 4'd0;
+            w_ahead_reg    <= 1'b0;
             err_valid_reg  <= 1'b0;
-            err_seen_reg   <= 1'b0;
+            failed_reg     <= 1'b0;
             blk_done_reg   <= 1'b0;
             x_done_reg     <= 1'b0;
         end

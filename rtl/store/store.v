@@ -54,12 +54,18 @@ module store #(
     input  wire [BUS_BYTES-1:0]   x_strb,
     output wire                   x_done,
 
-    // Control; err_id: 0 O, 1 x
+    // Control
     input  wire                   halt,
     output wire                   idle,
+    // Fault of an answer, err_id: 0 O, 1 x. err_protocol: nobody waits for it; else see err_resp
     output wire                   err_valid,
-    output wire                   err_id,
+    output wire                   err_protocol,
+    output wire [2:0]             err_id,
     output wire [1:0]             err_resp,
+    // What the memory has to do, bit 0: take AW, 1: take W, 2: answer. It did some of it in this
+    // cycle
+    output wire [2:0]             bus_wait,
+    output wire                   bus_move,
     output wire                   blk_done,
 
     // Events: a beat of O, or of x, was taken; memory keeps W or AW waiting
@@ -68,7 +74,7 @@ module store #(
     output wire                   ev_stall,
 
     // AXI4 write channels
-    output wire [1:0]             m_axi_awid,
+    output wire [2:0]             m_axi_awid,
     output wire [ADDR_W-1:0]      m_axi_awaddr,
     output wire [7:0]             m_axi_awlen,
     output wire [2:0]             m_axi_awsize,
@@ -80,7 +86,7 @@ module store #(
     output wire                   m_axi_wlast,
     output wire                   m_axi_wvalid,
     input  wire                   m_axi_wready,
-    input  wire [1:0]             m_axi_bid,
+    input  wire [2:0]             m_axi_bid,
     input  wire [1:0]             m_axi_bresp,
     input  wire                   m_axi_bvalid,
     output wire                   m_axi_bready
@@ -175,8 +181,11 @@ module store #(
         .halt          (halt),
         .idle          (idle),
         .err_valid     (err_valid),
+        .err_protocol  (err_protocol),
         .err_id        (err_id),
         .err_resp      (err_resp),
+        .bus_wait      (bus_wait),
+        .bus_move      (bus_move),
         .blk_done      (blk_done),
         .x_done        (x_done),
         .ev_beat       (ev_beat),

@@ -28,7 +28,9 @@ from models.head import Job
 from models.layer import LayerPlan, valid_beats
 from models.plan import plan
 from tb.common.axi_memory import AxiMemory
-from tb.common.axil_master import AxiLiteMaster
+from tb.common.axil_master import AxiLiteError, AxiLiteMaster, AxiLiteTimeout
+from tb.common.limits import Limit, job_limit, layer_limit
+from tb.common.states import state_names
 from tb.runner import CLOCK_PERIOD_NS
 
 FILLER = 0xA5
@@ -36,6 +38,12 @@ FILLER = 0xA5
 
 DESCRIPTOR_BYTES = 256
 """Size and alignment of a descriptor in memory."""
+
+MACHINES = {"seq_inst": "seq", "seq_inst.chain_inst": "seq_chain",
+            "seq_inst.check_inst": "seq_check", "seq_inst.tiles_inst": "seq_tiles",
+            "sads_inst": "sads", "kvgen_inst.front_inst": "kvgen_front",
+            "sufa_inst.sv_ctl_inst": "sufa_sv_ctl"}
+"""State machines that tell where the core stands: instance within the core, module."""
 
 
 def descriptor_image(fields):
@@ -58,15 +66,18 @@ def _buffer_fields(placed):
 
 
 class AcceleratorError(Exception):
-    """The core ended a job with an error. ``code`` and ``info`` are those of register ERROR."""
+    """The core ended a job with an error. ``code`` and ``info`` are those of register ERROR, and so
+    are bits 0 and 1 of ``lost``, reads and writes that the core gave up: the memory's side needs a
+    reset before the next job."""
 
-    def __init__(self, code, info):
-        super().__init__(f"error {code} ({regs.error_text(code)}), info {info}")
-        self.code, self.info = code, info
+    def __init__(self, code, info, lost=0):
+        text = f"error {code} ({regs.error_text(code)}), info {info}"
+        super().__init__(f"{text}, transfers lost {lost}" if lost else text)
+        self.code, self.info, self.lost = code, info, lost
 
 
 class AcceleratorTimeout(AssertionError):
-    """The core did not finish a job in time."""
+    """The core did not finish a job in time; the message says where it stands."""
 
 
 @dataclass
@@ -114,9 +125,9 @@ class Accelerator:
     def __init__(self, dut, *, memory_bytes=1 << 24, memory=None, axil_gap=0, seed=0, padding=0):
         self.dut = dut
         cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
-        options = {"read_latency": 100, "write_latency": 20, **(memory or {})}
+        self.memory_options = {"read_latency": 100, "write_latency": 20, **(memory or {})}
         self.memory = AxiMemory(dut, "m_axi", dut.clk, dut.rst, size=memory_bytes, seed=seed,
-                                **options)
+                                **self.memory_options)
         self.registers = AxiLiteMaster(dut, "s_axil", dut.clk, dut.rst, gap=axil_gap, seed=seed)
         self.padding = padding
         self.cfg: Config | None = None
@@ -304,7 +315,7 @@ class Accelerator:
         await self.write("NEXT_HI", address >> 32)
         await self.write("CTRL", 1 << regs.CTRL_START_CHAIN_LSB)
 
-    async def wait(self, limit=1_000_000):
+    async def wait(self, limit: int | Limit = 1_000_000):
         """Wait for the interrupt, at most ``limit`` cycles, and acknowledge it.
 
         Raises:
@@ -312,23 +323,52 @@ class Accelerator:
             AcceleratorTimeout: there was no interrupt.
         """
         if self.dut.irq.value == 0:
-            timeout = Timer(limit * CLOCK_PERIOD_NS, unit="ns")
+            cycles = limit.cycles if isinstance(limit, Limit) else limit
+            timeout = Timer(cycles * CLOCK_PERIOD_NS, unit="ns")
             if await First(RisingEdge(self.dut.irq), timeout) is timeout:
-                raise AcceleratorTimeout(f"no interrupt within {limit} cycles")
+                await RisingEdge(self.dut.clk)
+                said = limit if isinstance(limit, Limit) else f"{limit} cycles"
+                raise AcceleratorTimeout(f"no interrupt within {said}; {await self.situation()}")
             await RisingEdge(self.dut.clk)
         status = await self.read("STATUS")
         await self.write("IRQ_STATUS", 3)
         if status >> regs.STATUS_ERROR_LSB & 1:
             error = await self.read("ERROR")
-            raise AcceleratorError(error & 0xFF, error >> 8 & 0xFF)
+            raise AcceleratorError(error & 0xFF, error >> regs.ERROR_INFO_LSB & 0xFF,
+                                   error >> regs.ERROR_READS_LOST_LSB & 3)
         if not status >> regs.STATUS_DONE_LSB & 1:
             raise AcceleratorError(0, status)
+
+    async def situation(self):
+        """Where the core stands: bus, state machines, registers and counters, in one line."""
+        states = []
+        for path, module in MACHINES.items():
+            handle = self.dut.core_inst
+            for name in path.split("."):
+                handle = getattr(handle, name)
+            value, names = handle.state_reg.value, state_names()[module]["state_reg"]
+            known = value.is_resolvable and int(value) in names
+            states.append(f"{module} {names[int(value)] if known else value}")
+        waits = [name for name in ("ar", "r", "aw", "w", "b")
+                 if getattr(self.dut, f"m_axi_{name}valid").value
+                 and not getattr(self.dut, f"m_axi_{name}ready").value]
+        parts = [f"bus: {', '.join(waits) or 'nothing'} waits for ready, memory owes "
+                 f"{self.memory.outstanding_reads} reads, {self.memory.outstanding_writes} writes",
+                 f"states: {', '.join(states)}"]
+        try:
+            for name in ("STATUS", "ERROR", "JOBS"):
+                parts.append(f"{name} {await self.read(name):#x}")
+            counts = {name: n for name, n in (await self.counters()).items() if n}
+            parts.append("counters: " + ", ".join(f"{name} {n}" for name, n in counts.items()))
+        except (AxiLiteError, AxiLiteTimeout) as error:
+            parts.append(f"registers cannot be read: {error}")
+        return "; ".join(parts)
 
     async def counters(self):
         """Return all performance counters, name -> value."""
         return {name: await self.read(f"CNT_{name}") for name in regs.COUNTERS}
 
-    async def finish(self, descriptor: Descriptor, limit=1_000_000) -> Done:
+    async def finish(self, descriptor: Descriptor, limit: int | Limit = 1_000_000) -> Done:
         """Wait for a started job and return its output and counters."""
         await self.wait(limit)
         fields = descriptor.fields
@@ -337,13 +377,16 @@ class Accelerator:
                           (descriptor.heads, descriptor.rows, descriptor.d))
         return Done(out, await self.counters())
 
-    async def run(self, q, k, v, k8, job: Job, limit=1_000_000) -> Done:
-        """Run one job on int arrays (see ``describe``) and return int16 [heads, rows, d]."""
+    async def run(self, q, k, v, k8, job: Job, limit: int | Limit | None = None) -> Done:
+        """Run one job on int arrays (see ``describe``) and return int16 [heads, rows, d]; it may
+        take ``limit`` cycles, by default what the model's bound gives."""
         descriptor = self.describe(q, k, v, k8, job)
         await self.start(descriptor)
+        if limit is None:
+            limit = job_limit(q.shape[1], k.shape[1], len(q), job, self.cfg, self.memory_options)
         return await self.finish(descriptor, limit)
 
-    async def run_chain(self, address, jobs, limit=1_000_000):
+    async def run_chain(self, address, jobs, limit: int | Limit = 1_000_000):
         """Run the chain of ``jobs`` descriptors at an address; returns the counters of all."""
         await self.start_chain(address)
         await self.wait(limit)
@@ -352,8 +395,11 @@ class Accelerator:
             raise AssertionError(f"{completed} jobs completed without an error, not {jobs}")
         return await self.counters()
 
-    async def run_layer(self, plan: LayerPlan, there=None, limit=1_000_000) -> LayerDone:
-        """Run a layer as a chain of two jobs; there: see ``place_layer``."""
+    async def run_layer(self, plan: LayerPlan, there=None,
+                        limit: int | Limit | None = None) -> LayerDone:
+        """Run a layer as a chain of two jobs; there: see ``place_layer``, limit: see ``run``."""
+        if limit is None:
+            limit = layer_limit(plan, self.cfg, self.memory_options)
         placed = self.place_layer(plan, there)
         jobs = self.describe_layer(plan, placed, load=there is not None)
         counters = await self.run_chain(self.chain(jobs), len(jobs), limit)
@@ -367,10 +413,15 @@ class Accelerator:
             int(np.array([FILLER, FILLER], np.uint8).view("<i2")[0]))
 
     async def attention(self, q, k, v, **settings) -> Done:
-        """Attention of float arrays q [heads, rows, d], k, v [kv_heads, keys, d].
+        """Attention of float arrays q [heads, rows, d], k, v [kv_heads, keys, d], as one job.
 
         ``settings`` are those of ``models.plan.plan``: causal, offset, bc, quota, radius_nats,
         snap, dense, interleaved.
+
+        A job has one scale for Q of all heads, one for K and one for V, from the largest value of
+        any head. The error of every head is relative to that: where one head's V is 1000 times
+        larger, the others keep 6 of 16 bits, and likewise scores where its Q or K is. Run such
+        heads as jobs of their own (``models.plan.plan_heads``).
         """
         numbers, job = plan(q, k, v, self.cfg, **settings)
         done = await self.run(numbers.q, numbers.k, numbers.v, numbers.k8, job)

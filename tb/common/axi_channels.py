@@ -141,6 +141,15 @@ def span_of(name, value):
     return low, high
 
 
+def check_dead(dead, rlast):
+    """Raise ValueError unless ``dead`` and ``rlast`` have the forms that AxiMemory takes."""
+    for channel, count in dead.items():
+        if channel not in ("ar", "r", "aw", "w", "b") or count < 0:
+            raise ValueError(f"dead {channel!r}: {count} is not ar, r, aw, w or b: 0 or more")
+    if rlast not in ("right", "never", "always"):
+        raise ValueError(f"rlast={rlast!r} is not 'right', 'never' or 'always'")
+
+
 def check_fault(fault):
     """Raise ValueError unless ``fault`` has the form that AxiMemory takes."""
     first, last, direction, response = fault

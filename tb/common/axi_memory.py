@@ -7,7 +7,7 @@ import random
 from collections import deque
 
 import numpy as np
-from cocotb.triggers import First, RisingEdge
+from cocotb.triggers import Event, First, RisingEdge
 from cocotb_bus.monitors import BusMonitor
 
 from tb.common.axi_channels import (
@@ -19,6 +19,7 @@ from tb.common.axi_channels import (
     Burst,
     Channel,
     Response,
+    check_dead,
     check_fault,
     hex_text,
     span_of,
@@ -28,8 +29,10 @@ from tb.common.signals import CycleCounter, brief, reader, signal_name
 # Cycles without any work after which the coroutine sleeps until a valid signal moves. Going to
 # sleep and waking up costs about as much as 15 idle cycles.
 _IDLE_BEFORE_SLEEP = 24
-# Every byte of a read beat which is answered with an error, so that its use shows.
+# Every byte of a read beat which is answered with an error or is not owed, so that its use shows.
 _POISON = 0xE7
+# Stands for the burst of a beat or response which nobody asked for.
+_STRAY = object()
 
 
 class AxiProtocolError(AssertionError):
@@ -66,6 +69,10 @@ class AxiMemory(BusMonitor):
         faults: list of (first address, last address, "read" or "write", "SLVERR" or "DECERR").
             May be changed during the run. Faulty read beats carry 0xE7 bytes, faulty write
             beats change nothing; a write burst answers with its worst beat.
+        dead: channel ("ar", "r", "aw", "w" or "b") -> transfers which it still makes; then its
+            ready or valid stays low. A dict, which may be changed during the run. While it has
+            an entry, the master may drop or change what it offers.
+        rlast: "right", or "never" or "always", how RLAST is driven. May be changed during the run.
         allow_unaligned: accept start addresses inside a bus word.
         record: keep ``reads`` and ``writes``, lists of (address, beats, id) in order of
             acceptance.
@@ -85,8 +92,9 @@ class AxiMemory(BusMonitor):
     def __init__(self, entity, name, clock, reset=None, *, size=1 << 20, base=0, data=None,
                  read_latency=1, write_latency=1, ar_stall=0.0, aw_stall=0.0, w_stall=0.0,
                  r_gap=0.0, b_gap=0.0, reorder=False, interleave=False, early_w=True,
-                 max_reads=256, max_writes=256, faults=(), allow_unaligned=False, record=False,
-                 detect_double_reads=False, seed=0, strict=True, callback=None):
+                 max_reads=256, max_writes=256, faults=(), dead=(), rlast="right",
+                 allow_unaligned=False, record=False, detect_double_reads=False, seed=0,
+                 strict=True, callback=None):
         self._has_read = hasattr(entity, f"{name}_arvalid")
         self._has_write = hasattr(entity, f"{name}_awvalid")
         if not (self._has_read or self._has_write):
@@ -130,6 +138,8 @@ class AxiMemory(BusMonitor):
         self.faults = list(faults)
         for fault in self.faults:
             check_fault(fault)
+        self.dead, self.rlast = dict(dead), rlast
+        check_dead(self.dead, rlast)
         self.allow_unaligned = allow_unaligned
         self.strict, self.errors = strict, []
         self.record, self.reads, self.writes = record, [], []
@@ -145,6 +155,7 @@ class AxiMemory(BusMonitor):
         self._strobe_masks = {"1" * n: None}
         self._data_format = f"0{8 * n}b"
         self._poison = format(int.from_bytes(bytes([_POISON]) * n, "little"), self._data_format)
+        self._wake = Event()
         self._forget()
 
     # -----------------------------------------------------------------------------------------
@@ -190,6 +201,24 @@ class AxiMemory(BusMonitor):
         check_fault((first, last, direction, response))
         self.faults.append((first, last, direction, response))
 
+    def stray_read(self, number, last=True):
+        """Send a read beat which nobody asked for, with RID ``number``, 0xE7 bytes and OKAY,
+        before everything else on R."""
+        self._stray_reads.append((format(number, f"0{len(self.bus.rid)}b"), "01"[last]))
+        self._wake.set()
+
+    def stray_write(self, number):
+        """Send a write response OKAY which nobody asked for, with BID ``number``, before everything
+        else on B."""
+        self._stray_writes.append(format(number, f"0{len(self.bus.bid)}b"))
+        self._wake.set()
+
+    def restart(self):
+        """Forget every burst, as a reset of the interconnect does, and serve all channels rightly
+        again."""
+        self.dead, self.rlast = {}, "right"
+        self._quiet()
+
     def forget_reads(self):
         """Start the search for double reads anew, e.g. at the beginning of a job."""
         if self._seen is not None:
@@ -223,6 +252,16 @@ class AxiMemory(BusMonitor):
         self._to_write = deque()
         self._early = deque()
         self._beat = self._answer = None
+        self._stray_reads, self._stray_writes = deque(), deque()
+
+    def _stopped(self, channel):
+        """Whether ``channel`` has made its last transfer."""
+        return bool(self.dead) and self.dead.get(channel, 1) <= 0
+
+    def _spend(self, channel):
+        """Count a transfer of ``channel`` which ``dead`` may limit."""
+        if channel in self.dead:
+            self.dead[channel] -= 1
 
     def _fail(self, message):
         message = f"{self.name}, cycle {self.cycle}: {message}"
@@ -463,7 +502,8 @@ class AxiMemory(BusMonitor):
             idle_cycles += 1
             if idle_cycles >= _IDLE_BEFORE_SLEEP:
                 idle_cycles = 0
-                await First(*(handle.value_change for handle in self._watch))
+                await First(*(handle.value_change for handle in self._watch), self._wake.wait())
+                self._wake.clear()
                 self.cycle = self._counter.now()
 
     def _quiet(self):
@@ -489,9 +529,12 @@ class AxiMemory(BusMonitor):
         valid = ar.valid()
         if valid == "1":
             if ar.ready:
+                self._spend("ar")
                 self._accept_read()
             else:
                 ar.wait()
+                if self.dead:
+                    ar.held = None
         elif ar.held is not None or valid != "0":
             ar.idle(valid)
 
@@ -501,24 +544,35 @@ class AxiMemory(BusMonitor):
             if taken != "1":
                 if taken != "0":
                     self._fail(f"{signal_name(self.bus.rready)} is unknown, read of "
-                               f"{burst.address:#x}")
+                               f"{getattr(burst, 'address', 0):#x}")
                 stats.read_stalls += 1
-                self._drive_ready(ar, self.ar_stall, self._reads_open < self.max_reads)
+                self._ready_for_read()
                 return True
-            n = self._n
-            stats.read_beats += 1
-            stats.read_bytes += n
-            burst.bytes += n
             self._beat = None
-            if not burst.left:
-                self._finish(burst, "read")
-        self._drive_ready(ar, self.ar_stall, self._reads_open < self.max_reads)
+            if burst is not _STRAY:
+                n = self._n
+                stats.read_beats += 1
+                stats.read_bytes += n
+                burst.bytes += n
+                if not burst.left:
+                    self._finish(burst, "read")
+        self._ready_for_read()
+        if self._stray_reads:
+            self._beat = _STRAY
+            number, last = self._stray_reads.popleft()
+            for field, text in (("id", number), ("last", last), ("data", self._poison),
+                                ("resp", RESPONSE_TEXTS[OKAY])):
+                out.drive(field, text)
+            out.drive_valid(True)
+            return True
         if not self._reads_open:
             out.drive_valid(False)
             return valid == "1"
 
         burst = self._read_now
-        if burst is None or self.interleave:
+        if self._stopped("r"):
+            burst = None
+        elif burst is None or self.interleave:
             burst = self._choose(self._read_order, self._read_ids)
         if burst is None or (self.r_gap and self._rng.random() < self.r_gap):
             out.drive_valid(False)
@@ -544,13 +598,16 @@ class AxiMemory(BusMonitor):
         if burst.id_text is not None:
             out.drive("id", burst.id_text)
         self._beat = burst
-        if burst.left:
-            out.drive("last", "0")
-            self._read_now = burst
-        else:
-            out.drive("last", "1")
+        self._spend("r")
+        last = not burst.left
+        if last:
             self._read_now = None
             self._remove(burst, self._read_order, self._read_ids)
+        else:
+            self._read_now = burst
+        if self.rlast != "right":
+            last = self.rlast == "always"
+        out.drive("last", "01"[last])
         out.drive_valid(True)
 
     def _step_write(self):
@@ -561,9 +618,12 @@ class AxiMemory(BusMonitor):
         if valid == "1":
             active = True
             if aw.ready:
+                self._spend("aw")
                 self._accept_write()
             else:
                 aw.wait()
+                if self.dead:
+                    aw.held = None
         elif aw.held is not None or valid != "0":
             aw.idle(valid)
 
@@ -571,6 +631,7 @@ class AxiMemory(BusMonitor):
         if valid == "1":
             active = True
             if w.ready:
+                self._spend("w")
                 beat = w.take()
                 if self._to_write:
                     self._write_beat(*beat)
@@ -579,6 +640,8 @@ class AxiMemory(BusMonitor):
             else:
                 stats.write_stalls += 1
                 w.wait()
+                if self.dead:
+                    w.held = None
         elif w.held is not None or valid != "0":
             w.idle(valid)
 
@@ -588,24 +651,40 @@ class AxiMemory(BusMonitor):
             taken = out.ready()
             if taken == "1":
                 self._answer = None
-                self._finish(burst, "write")
+                if burst is not _STRAY:
+                    self._finish(burst, "write")
             elif taken != "0":
                 self._fail(f"{signal_name(self.bus.bready)} is unknown, write to "
-                           f"{burst.address:#x}")
-        if self._answer is None:
-            burst = self._choose(self._write_order, self._write_ids)
+                           f"{getattr(burst, 'address', 0):#x}")
+        if self._answer is None and self._stray_writes:
+            active = True
+            self._answer = _STRAY
+            out.drive("id", self._stray_writes.popleft())
+            out.drive("resp", RESPONSE_TEXTS[OKAY])
+            out.drive_valid(True)
+        elif self._answer is None:
+            burst = None
+            if not self._stopped("b"):
+                burst = self._choose(self._write_order, self._write_ids)
             if burst is None or (self.b_gap and self._rng.random() < self.b_gap):
                 out.drive_valid(False)
             else:
                 self._remove(burst, self._write_order, self._write_ids)
                 self._answer = burst
+                self._spend("b")
                 out.drive("resp", RESPONSE_TEXTS[burst.response])
                 if burst.id_text is not None:
                     out.drive("id", burst.id_text)
                 out.drive_valid(True)
-        self._drive_ready(aw, self.aw_stall, self._writes_open < self.max_writes)
-        self._drive_ready(w, self.w_stall, self.early_w or bool(self._to_write))
+        self._drive_ready(aw, self.aw_stall,
+                          self._writes_open < self.max_writes and not self._stopped("aw"))
+        self._drive_ready(w, self.w_stall,
+                          (self.early_w or bool(self._to_write)) and not self._stopped("w"))
         return active or bool(self._writes_open or self._early)
+
+    def _ready_for_read(self):
+        self._drive_ready(self._ar, self.ar_stall,
+                          self._reads_open < self.max_reads and not self._stopped("ar"))
 
     def _drive_ready(self, channel, stall, able):
         channel.drive(able and not (stall and self._rng.random() < stall))

@@ -7,7 +7,7 @@ from collections import deque
 
 import numpy as np
 
-_AXES = {0: (), 1: ("key",), 2: ("row", "key"), 3: ("tile", "row", "key")}
+from tb.common.signals import moment
 
 
 def _container(width):
@@ -98,30 +98,30 @@ class Scoreboard:
         """Number of values compared in all stages."""
         return sum(self.compared.values())
 
-    def compare(self, stage, expected, got, *, axes=None, where=None, width=None):
+    def compare(self, stage, expected, got, *, axes=(), where=None, width=None, when=None):
         """Compare ``got`` with ``expected``.
 
         Args:
             stage: name used for counting and in messages, e.g. "DLZS".
             expected: integer array or scalar.
             got: the same shape.
-            axes: name of each axis, e.g. ("row", "dim"). Default: ("key",), ("row", "key") or
-                ("tile", "row", "key") by the number of axes.
+            axes: name of each axis, e.g. ("row", "key"); none for a scalar.
             where: dict of name -> position. For the name of an axis it is the position of
-                index 0 or a sequence with the position of each index; other names, e.g.
-                "tile", are shown as given.
+                index 0 or a sequence with the position, or the name, of each index; other
+                names, e.g. "tile", are shown as given.
             width: bits of a value, to show both as hexadecimal of that many bits.
+            when: cycle and time of the value, from ``moment()``; default: now.
 
         Raises:
             AssertionError: shapes differ, elements are no integers, or a value differs. The
-                text names stage, tile, row, key, the lowest differing bit, and both values.
+                text is one line: stage, cycle and time, tile, row, key and so on, the lowest
+                differing bit, and both values.
         """
         expected, got = _integers(stage, "expected", expected), _integers(stage, "got", got)
-        where = dict(where or {})
+        where, when = dict(where or {}), moment() if when is None else when
         if expected.shape != got.shape:
-            raise AssertionError(f"{stage}: {_place(where, (), ())}: expected shape "
+            raise AssertionError(f"{stage}: {_place(when, where, (), ())}expected shape "
                                  f"{expected.shape}, got {got.shape}")
-        axes = tuple(_AXES[expected.ndim] if axes is None else axes)
         if len(axes) != expected.ndim:
             raise ValueError(f"{stage}: axes {axes} do not name {expected.ndim} axes")
         differs = expected != got
@@ -130,10 +130,18 @@ class Scoreboard:
             want, have = int(expected[index]), int(got[index])
             bit = ((want ^ have) & -(want ^ have)).bit_length() - 1
             raise AssertionError(
-                f"{stage}: {_place(where, axes, index)}: bit {bit} is the lowest to differ: "
+                f"{stage}: {_place(when, where, axes, index)}bit {bit} is the lowest to differ: "
                 f"expected {_shown(want, width)}, got {_shown(have, width)} "
                 f"({int(differs.sum())} of {differs.size} values differ)")
         self.compared[stage] = self.compared.get(stage, 0) + expected.size
+
+    def compare_fields(self, stage, expected, got, **options):
+        """Compare the fields of ``got``, name -> integer, that ``expected`` has; a message names
+        the field. ``options`` are ``where`` and ``when`` of ``compare()``."""
+        where = {**(options.pop("where", None) or {}), "field": list(expected)}
+        # Fields of 64 bits and signed ones have no common type but Python's.
+        values = [np.array([int(of[name]) for name in expected], object) for of in (expected, got)]
+        self.compare(stage, *values, axes=("field",), where=where, **options)
 
     def expect(self, stage, expected, **options):
         """Queue an expectation for the next ``receive()`` of ``stage``.
@@ -196,8 +204,8 @@ def _integers(stage, name, values):
     return array.astype(object) if array.dtype == np.uint64 else array.astype(np.int64)
 
 
-def _place(where, axes, index):
-    """Return e.g. "tile 3, query row 5, key 70"."""
+def _place(when, where, axes, index):
+    """Return e.g. "cycle 80 (800 ns), tile 3, query row 5, key 70: ", "" when nothing is known."""
     position = {}
     for axis, i in zip(axes, index, strict=True):
         base = where.get(axis, 0)
@@ -205,11 +213,11 @@ def _place(where, axes, index):
     for name in where:
         if name not in position:
             position[name] = where[name]
-    parts = []
-    for name in ("tile", "row", "key"):
-        value = position.pop(name, "-")
-        parts.append(f"{'query row' if name == 'row' else name} {value}")
-    return ", ".join(parts + [f"{name} {value}" for name, value in position.items()])
+    first = [name for name in ("tile", "row", "key") if name in position]
+    parts = [when] if when else []
+    for name in dict.fromkeys([*first, *where, *axes]):
+        parts.append(f"{'query row' if name == 'row' else name} {position[name]}")
+    return ", ".join(parts) + ": " if parts else ""
 
 
 def _shown(value, width):

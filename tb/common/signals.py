@@ -19,7 +19,9 @@ from __future__ import annotations
 import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
-from cocotb.utils import get_sim_time
+from cocotb.utils import get_sim_time, get_time_from_sim_steps
+
+from tb.runner import CLOCK_PERIOD_NS
 
 try:
     from cocotb.handle import _GPISetAction, _schedule_write
@@ -95,6 +97,18 @@ class KnownReader:
 def brief(text, limit=72):
     """Return ``text`` cut to ``limit`` characters for a message."""
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} bits)"
+
+
+def moment(time=None):
+    """Return e.g. "cycle 1234 (12340 ns)" for the simulation time ``time`` (steps) or for now.
+
+    The cycle counts periods of CLOCK_PERIOD_NS from the start of the simulation, as wave viewers
+    do. "" outside a simulation.
+    """
+    if not cocotb.is_simulation:
+        return ""
+    time_ns = get_time_from_sim_steps(get_sim_time("step") if time is None else time, "ns")
+    return f"cycle {int(time_ns / CLOCK_PERIOD_NS)} ({time_ns:.12g} ns)"
 
 
 class CycleCounter:

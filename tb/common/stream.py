@@ -17,7 +17,7 @@ from cocotb.utils import get_sim_time
 from cocotb_bus.drivers import ValidatedBusDriver
 from cocotb_bus.monitors import BusMonitor
 
-from tb.common.signals import CycleCounter, brief, reader, signal_name, to_int, writer
+from tb.common.signals import CycleCounter, brief, moment, reader, signal_name, to_int, writer
 
 # Cycles with valid low after which a coroutine sleeps until valid moves: waking up from a sleep
 # costs as much as a few cycles.
@@ -246,9 +246,9 @@ class _Recorder(BusMonitor):
         self._fields = list(fields)
         # Items in order of capture; stays empty when there are callbacks.
         self.items = []
-        # Number of items captured, also with callbacks.
+        # Number of items captured, also with callbacks, and the simulation time (steps) of each.
         self.count = 0
-        self._times = []
+        self.times = []
         self._counter = CycleCounter(clock)
         self._arrival = Event()
         self._reset_text = reader(reset) if reset is not None else lambda: "0"
@@ -258,7 +258,11 @@ class _Recorder(BusMonitor):
     @property
     def cycles(self):
         """List of the cycle number of each item; 0 is the first edge after construction."""
-        return [self._counter.at(t) for t in self._times]
+        return [self._counter.at(t) for t in self.times]
+
+    def moment(self, number):
+        """Cycle and time at which item ``number`` came, for a message (``signals.moment``)."""
+        return moment(self.times[number])
 
     @property
     def cycle(self):
@@ -297,7 +301,7 @@ class _Recorder(BusMonitor):
                                       f"{brief(text)}") from None
         item = values[0] if len(values) == 1 else dict(zip(self._fields, values, strict=True))
         self.count += 1
-        self._times.append(get_sim_time("step"))
+        self.times.append(get_sim_time("step"))
         if self._callbacks:
             self._recv(item)
         else:

@@ -332,6 +332,78 @@ async def faults_answer_errors(dut):
 
 
 @cocotb.test()
+async def dead_channels(dut):
+    """Each channel makes so many transfers and then none; alive again, all goes on rightly."""
+    tb = TB(dut)
+    beats = StreamMonitor(dut, "tap_r", dut.clk, dut.rst, fields=("last",))
+    await tb.reset()
+    left = {"ar": lambda s: 4 - s.read_bursts, "r": lambda s: 12 - s.read_beats,
+            "aw": lambda s: 4 - s.write_bursts, "w": lambda s: 12 - s.write_beats,
+            "b": lambda s: 4 - s.write_bursts}
+    for channel, count in left.items():
+        stats, side = tb.mem.stats, "read" if channel in ("ar", "r") else "write"
+        for made in (0, 2):
+            stats.reset()
+            tb.mem.dead = {channel: made}
+            await ClockCycles(dut.clk, 2)
+            await tb.start(bursts=4, beats=3, **{side: 4096})
+            await ClockCycles(dut.clk, 60)
+            full = 12 if channel in ("r", "w") else 4
+            assert count(stats) == full - made, (channel, made, count(stats))
+            tb.mem.dead.clear()
+            await tb.done()
+            assert count(stats) == 0
+            tb.check_memory()
+    assert beats.items == [0, 0, 1] * 4 * 4
+    # What a dead memory does not take may be taken back, and restart forgets the rest.
+    tb.mem.dead = {"ar": 1, "b": 0}
+    await ClockCycles(dut.clk, 2)
+    await tb.start(bursts=4, beats=1, read=0, write=4096)
+    await ClockCycles(dut.clk, 40)
+    assert tb.mem.outstanding_writes == 4
+    dut.manual.value = 1
+    await ClockCycles(dut.clk, 3)
+    tb.mem.restart()
+    assert tb.mem.idle and not tb.mem.errors and not tb.mem.dead
+    for wrong in ({"dead": {"x": 0}}, {"dead": {"r": -1}}, {"rlast": "late"}):
+        with pytest.raises(ValueError):
+            AxiMemory(dut, "m_axi", dut.clk, dut.rst, **wrong)
+    tb.board.finish()
+
+
+@cocotb.test()
+async def broken_responses(dut):
+    """RLAST never or always; beats and responses that nobody asked for, also out of sleep."""
+    tb = TB(dut)
+    taps = tb.watch_reads()
+    answers = StreamMonitor(dut, "m_axi_b", dut.clk, dut.rst, fields=("id", "resp"),
+                            bus_separator="")
+    await tb.reset()
+    for rlast, want in (("never", [0] * 6), ("always", [1] * 6), ("right", [0, 0, 1] * 2)):
+        taps.items.clear()
+        tb.mem.rlast = rlast
+        await tb.start(bursts=2, beats=3, read=0)
+        await ClockCycles(dut.clk, 30)
+        assert [item["last"] for item in taps.items] == want, rlast
+        dut.rst.value = 1
+        await ClockCycles(dut.clk, 2)
+        await tb.reset()
+    taps.items.clear()
+    await ClockCycles(dut.clk, 60)
+    tb.mem.stray_read(3)
+    await ClockCycles(dut.clk, 60)
+    tb.mem.stray_read(2, last=False)
+    tb.mem.stray_write(1)
+    tb.mem.stray_write(3)
+    dut.manual.value = dut.t_bready.value = dut.t_rready.value = 1
+    await ClockCycles(dut.clk, 10)
+    poison = int.from_bytes(b"\xe7" * tb.n, "little")
+    assert [tuple(item.values()) for item in taps.items] == [(3, poison, 0, 1), (2, poison, 0, 0)]
+    assert [tuple(item.values()) for item in answers.items] == [(1, 0), (3, 0)]
+    assert tb.mem.stats.write_bursts == 0 and tb.mem.idle
+
+
+@cocotb.test()
 async def double_reads_are_found(dut):
     tb = TB(dut, detect_double_reads=True)
     await tb.reset()

@@ -85,13 +85,17 @@ async def random_traffic(dut):
     assert tb.reads > 1000 and tb.writes > 1000 and tb.holds > 100 and tb.compared > 1000
 
 
+# A build for Verilator takes far longer than the test.
+BUILT_SELDOM = pytest.mark.slow_on("verilator")
+
+
 @pytest.mark.parametrize("lanes,elems,width,beat,bufs,rotate", [
-    (4, 16, 4, 4, 2, 1),
-    (16, 16, 8, 8, 2, 1),
-    (16, 16, 8, 8, 2, 0),
+    pytest.param(4, 16, 4, 4, 2, 1, marks=BUILT_SELDOM),
+    pytest.param(16, 16, 8, 8, 2, 1, marks=BUILT_SELDOM),
+    pytest.param(16, 16, 8, 8, 2, 0, marks=BUILT_SELDOM),
     (8, 13, 5, 2, 3, 1),
-    (16, 5, 3, 1, 1, 1),
-    (2, 20, 16, 2, 4, 0),
+    pytest.param(16, 5, 3, 1, 1, 1, marks=BUILT_SELDOM),
+    pytest.param(2, 20, 16, 2, 4, 0, marks=BUILT_SELDOM),
 ])
 def test_corner_buffer(sim, seed, lanes, elems, width, beat, bufs, rotate):
     run("corner_buffer", __name__, {"LANES": lanes, "ELEMS": elems, "WIDTH": width, "BEAT": beat,

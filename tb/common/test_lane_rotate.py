@@ -26,6 +26,12 @@ async def every_amount(dut):
     assert compared == 3 * lanes * out
 
 
-@pytest.mark.parametrize("lanes,out,width", [(2, 2, 5), (16, 16, 3), (16, 5, 8), (64, 32, 8)])
+# A build for Verilator takes far longer than the test.
+BUILT_SELDOM = pytest.mark.slow_on("verilator")
+
+
+@pytest.mark.parametrize("lanes,out,width", [
+    *(pytest.param(*p, marks=BUILT_SELDOM) for p in ((2, 2, 5), (16, 16, 3), (64, 32, 8))),
+    (16, 5, 8)])
 def test_lane_rotate(sim, seed, lanes, out, width):
     run("lane_rotate", __name__, {"LANES": lanes, "OUT": out, "WIDTH": width}, sim, seed=seed)

@@ -58,7 +58,12 @@ async def random_traffic(dut):
     assert tb.reads > tb.depth + 500 and tb.collisions > 100 and tb.holds > 100
 
 
-@pytest.mark.parametrize("width,depth", [(1, 2), (8, 5), (32, 64), (200, 17)])
+# A build for Verilator takes far longer than the test.
+BUILT_SELDOM = pytest.mark.slow_on("verilator")
+
+
+@pytest.mark.parametrize("width,depth", [
+    *(pytest.param(*p, marks=BUILT_SELDOM) for p in ((1, 2), (8, 5), (32, 64))), (200, 17)])
 def test_ram_1r1w(sim, seed, width, depth):
     run("ram_1r1w", __name__, {"WIDTH": width, "DEPTH": depth}, sim, seed=seed)
 

@@ -78,31 +78,47 @@ def test_message_names_the_place():
     got[1, 2] ^= 8
     got[2, 3] = -1
     with pytest.raises(AssertionError) as caught:
-        board.compare("DLZS", expected, got, where={"tile": 3, "row": 16, "key": [5, 9, 70, 71]},
-                      width=12)
+        board.compare("DLZS", expected, got, axes=("row", "key"), width=12,
+                      where={"tile": 3, "row": 16, "key": [5, 9, 70, 71]})
     text = str(caught.value)
     for part in ("DLZS", "tile 3", "query row 17", "key 70", "bit 3 ", "expected 6 (0x006)",
                  "got 14 (0x00e)", "2 of 12"):
         assert part in text, text
-    with pytest.raises(AssertionError, match="tile -, query row 1, key -, dim 2: bit 0 .*-1"):
+    assert "\n" not in text
+    with pytest.raises(AssertionError, match="^K: query row 1, dim 2: bit 0 .*-1"):
         board.compare("K", [[0, 0, 0], [0, 0, -2]], [[0, 0, 0], [0, 0, -1]], axes=("row", "dim"))
-    with pytest.raises(AssertionError, match="shape"):
-        board.compare("K", [1, 2], [1])
+    with pytest.raises(AssertionError, match=r"^K: cycle 7 \(70 ns\), tile 4: bit 0 "):
+        board.compare("K", 2, 3, where={"tile": 4}, when="cycle 7 (70 ns)")
+    with pytest.raises(AssertionError, match="^K: tile 4: expected shape"):
+        board.compare("K", [1, 2], [1], axes=("key",), where={"tile": 4})
     with pytest.raises(AssertionError, match="not integers"):
         board.compare("K", [1.0], [1])
-    with pytest.raises(ValueError, match="axes"):
-        board.compare("K", [1], [1], axes=("row", "key"))
+    for axes in (("row", "key"), ()):
+        with pytest.raises(ValueError, match="axes"):
+            board.compare("K", [1], [1], axes=axes)
     assert board.total == 0
+
+
+def test_message_names_the_field():
+    board = Scoreboard()
+    want = {"za": -5, "pa": 6, "dm": 3, "mask": (1 << 64) - 1}
+    board.compare_fields("exp", want, {**want, "more": 1})
+    with pytest.raises(AssertionError, match="^exp: query row 2, step 1, field pa: bit 2 .*"
+                                             "expected 6 .*, got 2 .*1 of 4"):
+        board.compare_fields("exp", want, {**want, "pa": 2}, where={"step": 1, "row": 2})
+    with pytest.raises(KeyError, match="dm"):
+        board.compare_fields("exp", want, {"za": -5, "pa": 6})
+    assert board.compared == {"exp": 4}
 
 
 def test_values_beyond_63_bits():
     board = Scoreboard()
-    board.compare("wide", [1 << 80, -(1 << 70)], [1 << 80, -(1 << 70)])
+    board.compare("wide", [1 << 80, -(1 << 70)], [1 << 80, -(1 << 70)], axes=("key",))
     big = np.array([(1 << 64) - 1], np.uint64)
     with pytest.raises(AssertionError, match="bit 0 "):
-        board.compare("wide", big, big - np.uint64(1))
+        board.compare("wide", big, big - np.uint64(1), axes=("key",))
     with pytest.raises(AssertionError, match="bit 64 "):
-        board.compare("wide", big, np.array([-1]))
+        board.compare("wide", big, np.array([-1]), axes=("key",))
     assert board.total == 2
 
 
@@ -110,7 +126,7 @@ def test_finish_wants_comparisons():
     with pytest.raises(AssertionError, match="nothing was compared"):
         Scoreboard().finish()
     board = Scoreboard()
-    board.compare("empty", [], [])
+    board.compare("empty", [], [], axes=("key",))
     with pytest.raises(AssertionError, match="nothing was compared"):
         board.finish()
     board.compare("SADS", 3, 3)
@@ -121,8 +137,8 @@ def test_finish_wants_comparisons():
 
 def test_queue_of_expectations():
     board = Scoreboard()
-    board.expect("SADS", [1, 2], where={"tile": 0})
-    board.expect("SADS", [3, 4], where={"tile": 1})
+    board.expect("SADS", [1, 2], axes=("key",), where={"tile": 0})
+    board.expect("SADS", [3, 4], axes=("key",), where={"tile": 1})
     board.receive("SADS", np.array([1, 2], np.uint8))
     assert board.pending("SADS") == 1
     with pytest.raises(AssertionError, match="never came.*SADS"):

@@ -4,6 +4,7 @@
 import random
 
 import cocotb
+import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 
@@ -42,7 +43,8 @@ class TB:
     async def reset(self):
         dut = self.dut
         dut.rst.value = 1
-        for name in ("busy", "done", "job_done", "err_valid", "err_code", "err_info", "ev_inc",
+        for name in ("busy", "done", "job_done", "err_valid", "err_code", "err_info", "err_lost",
+                     "ev_inc",
                      "d_wr_valid", "d_wr_word", "d_wr_data"):
             getattr(dut, name).value = 0
         for _ in range(3):
@@ -288,6 +290,7 @@ async def status_error_and_interrupt(dut):
     assert enable == 1
     for kind in ("done", "error", "done", "error", "error"):
         code, info = random.choice(sorted(regs.ERRORS)[1:]), random.randint(1, 255)
+        lost = random.randrange(4)
         enables = random.choice([1, 2, 3])
         await tb.write("IRQ_ENABLE", enables)
         await tb.expect("IRQ_ENABLE", enables)
@@ -298,10 +301,10 @@ async def status_error_and_interrupt(dut):
         if kind == "done":
             await tb.finish()
         else:
-            await tb.finish(err_valid=1, err_code=code, err_info=info)
+            await tb.finish(err_valid=1, err_code=code, err_info=info, err_lost=lost)
         for _ in range(2):
             await tb.status(0, kind == "done", kind == "error")
-            await tb.expect("ERROR", 0 if kind == "done" else info << 8 | code)
+            await tb.expect("ERROR", 0 if kind == "done" else lost << 16 | info << 8 | code)
             await tb.expect("IRQ_STATUS", event[kind])
             assert int(dut.irq.value) == (enables & event[kind] != 0), (kind, enables)
         # Zeros, the other bit and a missing strobe clear nothing.
@@ -318,6 +321,27 @@ async def status_error_and_interrupt(dut):
         await tb.expect("IRQ_STATUS", 0)
         await tb.status(0, kind == "done", kind == "error")
     assert tb.checked > 50
+
+
+@cocotb.test()
+async def timeout(dut):
+    """TIMEOUT stands on its port, is written by bytes, also while a job runs, and is kept."""
+    tb = await prepare(dut)
+    value = regs.RESETS["TIMEOUT"]
+    assert value > 0 and int(dut.timeout.value) == value
+    for busy in (0, 1):
+        for _ in range(10):
+            word, strb = random.getrandbits(32), random.getrandbits(4)
+            mask = sum(0xFF << 8 * i for i in range(4) if strb >> i & 1)
+            await tb.write("TIMEOUT", word, strb)
+            value = value & ~mask | word & mask
+            await tb.expect("TIMEOUT", value)
+            assert int(dut.timeout.value) == value
+        if not busy:
+            await tb.start()
+    await tb.finish()
+    await tb.expect("TIMEOUT", value)
+    assert tb.checked == 21
 
 
 @cocotb.test()
@@ -414,8 +438,14 @@ async def reads_and_writes_together(dut):
     assert tb.checked > 20
 
 
-def test_csr(sim, seed, config):
+def build_parameters(config):
+    """Verilog parameters of csr for a named configuration."""
     cfg = Config.from_name(config.name)
     names = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES", "KEYS_MAX", "ADDR_W", "SC_FRAC",
              "TWO_TERM", "SC_W", "KV_SLOTS", "H_MAX", "KG_TOK", "WGT_WORDS", "ROPE_PAIRS")
-    run("csr", __name__, {n: getattr(cfg, n) for n in names}, sim, seed=seed)
+    return {n: getattr(cfg, n) for n in names}
+
+
+@pytest.mark.slow_on("icarus", "small", "paper")
+def test_csr(sim, seed, config):
+    run("csr", __name__, build_parameters(config), sim, seed=seed)

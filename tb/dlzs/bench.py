@@ -203,7 +203,7 @@ class TB:
         await ClockCycles(self.clk, 4)
         assert self.sink.count == start + passes, "words without a tile"
         assert self.released == self.filled, "buffers that were not released"
-        items = iter(self.sink.items[start:])
+        items = iter(range(start, self.sink.count))
         for block in work:
             codes = dlzs.encode(block.q[: block.rows], self.snap)
             for number, tile in enumerate(block.tiles):
@@ -215,11 +215,15 @@ class TB:
         want = dlzs.scores(codes, tile.k8, cfg)
         words = 1 if self.dense else -(-tile.n // cfg.COLS) * self.words
         for w in range(words):
-            item = next(items)
-            assert unpack_td(item["td"]) == unpack_td(tile.td), f"word {w}"
-            assert (item["first"], item["last"]) == (w == 0, w == words - 1), f"word {w}"
+            at = next(items)
+            item, when = self.sink.items[at], self.sink.moment(at)
+            where = {"tile": number, "word": w}
+            self.board.compare_fields("td", unpack_td(tile.td), unpack_td(item["td"]),
+                                      where=where, when=when)
+            self.board.compare_fields("word", {"first": w == 0, "last": w == words - 1}, item,
+                                      where=where, when=when)
             if self.dense:
-                assert item["scores"] == 0
+                self.board.compare("dense word", 0, item["scores"], where=where, when=when)
                 self.checked += 1
                 continue
             got = unpack(item["scores"], cfg.ROWS * LANES, cfg.SC_W, signed=True)
@@ -230,7 +234,8 @@ class TB:
             count = min(LANES, cfg.COLS - group, tile.n - slot)
             if count > 0:
                 self.board.compare("DLZS", want[:, slot : slot + count], got[:rows, :count],
-                                   where={"tile": number, "key": slot}, width=cfg.SC_W)
+                                   axes=("row", "key"), where={"tile": number, "key": slot},
+                                   width=cfg.SC_W, when=when)
 
 
 def dimensions(cfg):

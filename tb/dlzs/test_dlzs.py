@@ -73,7 +73,7 @@ async def latency(dut):
         await tb.sink.wait(start + tb.words, timeout=2000)
         assert tb.sink.cycles[start] - tb.taken[0] == d + 3
         codes = dlzs.encode(work[0].q[: work[0].rows], 0)
-        tb.check_tile(codes, work[0].tiles[0], 0, iter(tb.sink.items[start:]))
+        tb.check_tile(codes, work[0].tiles[0], 0, iter(range(start, tb.sink.count)))
     assert tb.board.finish("DLZS")
 
 
@@ -110,7 +110,7 @@ async def abort(dut):
 NAMES = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES")
 
 
-@pytest.mark.slow_on_icarus("small")
+@pytest.mark.slow_on("icarus", "small")
 @pytest.mark.configs("tiny", "small")
 def test_dlzs(sim, config, seed):
     run("dlzs", __name__, config.pick(*NAMES), sim, seed=seed)
@@ -121,6 +121,7 @@ def test_dlzs_two_term(sim, config, seed):
     run("dlzs", __name__, config.pick(*NAMES, TWO_TERM=1), sim, seed=seed)
 
 
+@pytest.mark.slow
 @pytest.mark.sims("verilator")
 @pytest.mark.configs("small")
 def test_dlzs_two_term_small(sim, config, seed):
@@ -136,9 +137,10 @@ def test_dlzs_paper(sim, config, seed):
 
 @pytest.mark.parametrize("shape", [
     {"ROWS": 4, "COLS": 32, "D_MAX": 16, "BC_MAX": 64, "BUS_BYTES": 8},
-    {"ROWS": 4, "COLS": 64, "D_MAX": 16, "BC_MAX": 64, "BUS_BYTES": 8, "SC_FRAC": 0},
-    {"ROWS": 8, "COLS": 16, "D_MAX": 16, "BC_MAX": 16, "BUS_BYTES": 16, "SC_FRAC": 8,
-     "K8_BUFS": 3},
+    pytest.param({"ROWS": 4, "COLS": 64, "D_MAX": 16, "BC_MAX": 64, "BUS_BYTES": 8, "SC_FRAC": 0},
+                 marks=pytest.mark.slow_on("verilator")),
+    pytest.param({"ROWS": 8, "COLS": 16, "D_MAX": 16, "BC_MAX": 16, "BUS_BYTES": 16, "SC_FRAC": 8,
+                  "K8_BUFS": 3}, marks=pytest.mark.slow_on("icarus")),
 ], ids=["3groups", "6groups", "1pass"])
 def test_dlzs_shapes(sim, seed, shape):
     run("dlzs", __name__, shape, sim, seed=seed)

@@ -91,6 +91,8 @@ async def passes(dut, gap, freeze):
     assert compared == len(work) * cfg.ROWS * cfg.COLS and (frozen > 0) == (freeze > 0)
 
 
-@pytest.mark.parametrize("rows,cols", [(4, 4), (8, 16), (4, 64)])
+@pytest.mark.parametrize("rows,cols", [
+    pytest.param(4, 4, marks=pytest.mark.slow_on("verilator")), (8, 16),
+    pytest.param(4, 64, marks=pytest.mark.slow_on("verilator"))])
 def test_dlzs_array(sim, seed, rows, cols):
     run("dlzs_array", __name__, {"ROWS": rows, "COLS": cols, "SC_W": 15}, sim, seed=seed)

@@ -85,7 +85,9 @@ async def sums(dut):
 
 
 @pytest.mark.parametrize("two_term", [0, 1])
-@pytest.mark.parametrize("frac", [0, 3, 8])
+@pytest.mark.parametrize("frac", [
+    pytest.param(0, marks=pytest.mark.slow_on("verilator")), 3,
+    pytest.param(8, marks=pytest.mark.slow_on("verilator"))])
 def test_dlzs_cell(sim, seed, frac, two_term):
     run("dlzs_cell", __name__, {"SC_FRAC": frac, "TWO_TERM": two_term, "SC_W": 8 + frac + 4}, sim,
         seed=seed)

@@ -421,7 +421,7 @@ def test_predict_tiny(sim, config, seed, pairs):
     run("dlzs", __name__, config.pick(*NAMES, ROPE_PAIRS=pairs), sim, seed=seed)
 
 
-@pytest.mark.slow_on_icarus("small")
+@pytest.mark.slow_on("icarus", "small")
 @pytest.mark.configs("small")
 def test_predict_small(sim, config, seed):
     run("dlzs", __name__, config.pick(*NAMES, ROPE_PAIRS=1), sim, seed=seed)
@@ -442,7 +442,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.slow_on_icarus()
+@pytest.mark.slow_on("icarus")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_predict_shapes(sim, seed, shape):
     run("dlzs", __name__, SHAPES[shape], sim, seed=seed)

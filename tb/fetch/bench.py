@@ -23,6 +23,8 @@ STREAMS = ("w", "r", "x", "d")
 # Index = AXI ID.
 CLIENTS = (*RINGS, *STREAMS)
 BASE = 0x5A_8765_0000 & ~0xFFF
+# Stands for the response of a beat that breaks AXI4.
+PROTOCOL = "protocol"
 # Every client has its own part of the memory.
 SIZE = 1 << 21
 PART = SIZE // len(CLIENTS)
@@ -83,7 +85,8 @@ class Ring:
         assert self.expect, f"{self.name}: commit without a command"
         assert self.committed - self.freed < self.bufs, f"{self.name}: no buffer was free"
         want, buf = self.expect.popleft(), self.committed % self.bufs
-        assert sideband == want.sideband, f"{self.name} tile {self.committed}: {sideband}"
+        assert sideband == want.sideband, (f"{self.name} tile {self.committed}: sideband: "
+                                           f"expected {want.sideband}, got {sideband}")
         if self.check:
             self._compare(want, self.content[buf])
         self.committed += 1
@@ -97,7 +100,7 @@ class Ring:
         tb, width, where = self.tb, self.tb.bus_bytes, f"{self.name} tile {self.committed}"
         keys = {(lane, beat) for lane in want.lanes for beat in range(want.beats)}
         assert set(got) == keys, f"{where}: beats {set(got) ^ keys} missing or too many"
-        for lane, beat in keys:
+        for lane, beat in sorted(keys):
             at = want.lanes[lane] + beat * width - BASE
             data = int.from_bytes(tb.bytes[at : at + width], "little")
             assert got[lane, beat] == data, (f"{where} lane {lane} beat {beat}: expected "
@@ -169,7 +172,7 @@ class Stream:
         if self.check:
             want = int.from_bytes(tb.bytes[at : at + tb.bus_bytes], "little")
             assert int(data, 2) == want, \
-                f"{self.name} word {len(self.taken) - 1}: expected {want:#x}, got {data}"
+                f"{self.name} word {len(self.taken) - 1}: expected {want:#x}, got {int(data, 2):#x}"
             tb.compared += 1
 
     def ask(self, beats, addr=None):
@@ -254,9 +257,15 @@ class TB:
         dut, edge, rings = self.dut, RisingEdge(self.clk), self.rings
         rst = reader(dut.rst)
         q_commit = reader(dut.q_commit)
-        err, err_stream, err_resp = (KnownReader(dut.err_valid), KnownReader(dut.err_stream),
-                                     KnownReader(dut.err_resp))
+        err, err_protocol, err_stream, err_resp = (
+            KnownReader(getattr(dut, f"err_{n}")) for n in ("valid", "protocol", "stream", "resp"))
         events = KnownReader(dut.ev_beat)
+        wait, move = KnownReader(dut.bus_wait), reader(dut.bus_move)
+        ar, ar_ready, ar_id, ar_len = (reader(getattr(dut, f"m_axi_ar{n}"))
+                                       for n in ("valid", "ready", "id", "len"))
+        r, r_id = reader(dut.m_axi_rvalid), reader(dut.m_axi_rid)
+        # Beats that the memory owes, by ID.
+        owed = [0] * len(CLIENTS)
         tiles = {"k8": (dut.k8_t_valid, dut.k8_t_ready, {"td": dut.k8_t_td}),
                  "k": (dut.k_t_valid, dut.k_t_ready,
                        {"td": dut.k_t_td, "nsteps": dut.k_t_nsteps}),
@@ -277,9 +286,19 @@ class TB:
                 for stream in self.streams.values():
                     stream.clear()
                 self.arrived = dict.fromkeys(CLIENTS, 0)
+                owed = [0] * len(CLIENTS)
                 continue
+            assert wait() == (2 * any(owed) | (ar() == "1")), f"bus_wait with {owed} owed"
+            moved = False
+            if r() == "1" and owed[int(r_id(), 2)]:
+                owed[int(r_id(), 2)] -= 1
+                moved = True
+            if ar() == "1" and ar_ready() == "1":
+                owed[int(ar_id(), 2)] += int(ar_len(), 2) + 1
+                moved = True
+            assert move() == str(int(moved)), "bus_move"
             if err():
-                self.errors.append((err_stream(), err_resp()))
+                self.errors.append((err_stream(), PROTOCOL if err_protocol() else err_resp()))
             beat = events()
             assert beat & (beat - 1) == 0, "two beats in one cycle"
             if beat:

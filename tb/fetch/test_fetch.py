@@ -9,7 +9,7 @@ from cocotb.triggers import RisingEdge
 
 from tb.common.signals import reader
 from tb.common.stream import Willing
-from tb.fetch.bench import BASE, CLIENTS, PART, RINGS, STREAMS, TB
+from tb.fetch.bench import BASE, CLIENTS, PART, PROTOCOL, RINGS, STREAMS, TB
 from tb.runner import BuildError, build, run
 
 MEMORIES = {
@@ -86,7 +86,7 @@ async def page_crossings(dut):
 @cocotb.test()
 @cocotb.parametrize(stream=CLIENTS, response=["SLVERR", "DECERR"])
 async def faults(dut, stream, response):
-    """An error is reported once; halt drains; after reset a good job runs."""
+    """Each error is reported; halt drains; after reset a good job runs."""
     tb = TB(dut, **MEMORIES["mixed"])
     await tb.reset()
     tb.config(tb.d_max)
@@ -106,13 +106,13 @@ async def faults(dut, stream, response):
         if tb.errors:
             break
     expected = [(CLIENTS.index(stream), {"SLVERR": 2, "DECERR": 3}[response])]
-    assert tb.errors == expected
+    assert tb.errors[:1] == expected
     dut.halt.value = 1
     await settle(dut, 2)
     bursts, held = len(tb.memory.reads), int(dut.m_axi_arvalid.value)
     await drained(dut, tb)
     assert len(tb.memory.reads) - bursts <= held, "AR started during halt"
-    assert tb.errors == expected, "an error was reported twice"
+    assert set(tb.errors) == set(expected)
 
     tb.memory.faults.clear()
     await tb.reset()
@@ -136,6 +136,89 @@ async def drained(dut, tb):
         assert int(dut.idle.value) == 1 and not int(dut.m_axi_arvalid.value) and tb.memory.idle
         await RisingEdge(dut.clk)
     assert sum(tb.arrived.values()) == before, "data was not dropped"
+
+
+@cocotb.test()
+async def stray_beats(dut):
+    """A beat that nobody asked for is reported and reaches nobody: at rest, before its AR is taken,
+    and on the other IDs while data comes; no reset is needed."""
+    tb = TB(dut, read_latency=20)
+    await tb.reset()
+    tb.config(tb.d_max)
+    for number in range(8):
+        tb.memory.stray_read(number, last=number % 2)
+    await settle(dut, 20)
+    assert tb.errors == [(number, PROTOCOL) for number in range(8)]
+    assert not any(tb.arrived.values()) and int(dut.idle.value) == 1
+
+    tb.errors.clear()
+    tb.memory.dead["ar"] = 0
+    await settle(dut, 3)
+    tb.streams["x"].ask(5)
+    tb.load_q(1)
+    await settle(dut, 10)
+    assert int(dut.m_axi_arvalid.value) == 1
+    for name in ("x", "q"):
+        tb.memory.stray_read(CLIENTS.index(name))
+    await settle(dut, 10)
+    assert sorted(tb.errors) == [(0, PROTOCOL), (6, PROTOCOL)] and not any(tb.arrived.values())
+    tb.memory.dead.clear()
+    tb.errors.clear()
+    await tb.finish()
+
+    tb.load_k8(tb.bc)
+    tb.streams["w"].ask(60)
+    for _ in range(20):
+        await settle(dut, 3)
+        tb.memory.stray_read(random.choice((0, 2, 3, 5, 6, 7)))
+    await settle(dut, 3)
+    assert len(tb.errors) == 20 and {kind for _, kind in tb.errors} == {PROTOCOL}
+    tb.errors.clear()
+    await tb.finish()
+    assert tb.compared == 5 + tb.wide + tb.bc * tb.narrow + 60
+
+
+@cocotb.test()
+@cocotb.parametrize(rlast=["never", "always"], client=["k", "x"])
+async def wrong_last(dut, rlast, client):
+    """RLAST missing, or too early, is reported with its stream; halt drains all the same."""
+    tb = TB(dut, **MEMORIES["mixed"])
+    await tb.reset()
+    tb.config(tb.d_max)
+    tb.memory.rlast = rlast
+    if client == "k":
+        # Also across a page.
+        tb.place = lambda *_: (BASE + 4096 - tb.bus_bytes, 4096)
+        tb.gather(range(3))
+    else:
+        tb.streams["x"].ask(3)
+    await settle(dut, 2)
+    while not (int(dut.idle.value) and tb.memory.idle and sum(tb.arrived.values()) >= 3):
+        await RisingEdge(dut.clk)
+    await settle(dut, 3)
+    ends = 3 if client == "x" else 2 * 6
+    beats = sum(beats for _, beats, _ in tb.memory.reads)
+    assert len(tb.memory.reads) == ends and beats == sum(tb.arrived.values())
+    assert len(tb.errors) == (ends if rlast == "never" else beats - ends)
+    assert {kind for _, kind in tb.errors} <= {PROTOCOL}
+    assert {number for number, _ in tb.errors} <= {6} if client == "x" else {2, 3}
+
+    await tb.reset()
+    tb.config(tb.d_max)
+    for user in (tb.rings | tb.streams).values():
+        user.check = False
+    tb.random_work(blocks=2, tiles=2)
+    await settle(dut, random.randrange(20, 200))
+    dut.halt.value = 1
+    await drained(dut, tb)
+
+    tb.memory.rlast = "right"
+    await tb.reset()
+    for user in (tb.rings | tb.streams).values():
+        user.check = True
+    tb.config(8)
+    tb.random_work(blocks=1, tiles=2)
+    await tb.finish()
 
 
 @cocotb.test()
@@ -464,6 +547,7 @@ async def exact_latency(dut):
 PARAMETERS = ("ROWS", "D_MAX", "BC_MAX", "KV_SLOTS", "BUS_BYTES")
 
 
+@pytest.mark.slow_on("icarus", "small")
 @pytest.mark.configs("tiny", "small")
 def test_fetch(sim, config, seed):
     run("fetch", __name__, config.pick(*PARAMETERS), sim, seed=seed)

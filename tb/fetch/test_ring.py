@@ -91,6 +91,6 @@ def test_tile_commit(sim, seed, depth, width):
 
 def test_illegal_parameters_are_refused(sim):
     for module, bad in (("ring_credit", {"BUFS": 5}), ("tile_commit", {"DEPTH": 9}),
-                        ("axi_read_track", {"OUTSTANDING": 24})):
+                        ("axi_read_track", {"OUTSTANDING": 24}), ("owed_count", {"WIDTH": 0})):
         with pytest.raises(BuildError, match=f"illegal_parameter_{module}"):
             build(module, bad, sim)

@@ -95,7 +95,7 @@ module sofa_tb #(
     /*
      * AXI4 master
      */
-    output wire [1:0]                   m_axi_awid,
+    output wire [2:0]                   m_axi_awid,
     output wire [ADDR_W-1:0]            m_axi_awaddr,
     output wire [7:0]                   m_axi_awlen,
     output wire [2:0]                   m_axi_awsize,
@@ -107,7 +107,7 @@ module sofa_tb #(
     output wire                         m_axi_wlast,
     output wire                         m_axi_wvalid,
     input  wire                         m_axi_wready,
-    input  wire [1:0]                   m_axi_bid,
+    input  wire [2:0]                   m_axi_bid,
     input  wire [1:0]                   m_axi_bresp,
     input  wire                         m_axi_bvalid,
     output wire                         m_axi_bready,

@@ -14,7 +14,8 @@ from cocotb.triggers import RisingEdge
 
 from models import kvgen, rope
 from models.config import Config
-from models.tiling import block_tiles, pack_td
+from models.tiling import block_tiles, pack_td, unpack_td
+from tb.common.scoreboard import Scoreboard
 from tb.common.signals import KnownReader, reader, writer
 from tb.common.stream import StreamSource, pattern
 from tb.runner import CLOCK_PERIOD_NS, parameters
@@ -147,7 +148,10 @@ class Ring:
         assert self.expect, f"{self.name}: commit without a phase"
         phase, buf = self.expect.popleft(), self.committed % tb.bufs
         if self.side:
-            assert [get() for get in self.side] == [phase.td, phase.nsteps]
+            td, nsteps = (get() for get in self.side)
+            tb.board.compare_fields(
+                f"{self.name} ring", {**unpack_td(phase.td), "nsteps": phase.nsteps},
+                {**unpack_td(td), "nsteps": nsteps}, where={"phase": self.committed})
         content = self.content[buf]
         want = {(s, b) for s in phase.slots for b in range(tb.beats)}
         assert set(content) == want, f"{self.name} phase {self.committed}: {set(content) ^ want}"
@@ -155,9 +159,9 @@ class Ring:
         for slot, key in phase.keys.items():
             raw = b"".join(content[slot, b].to_bytes(tb.bus, "little") for b in range(tb.beats))
             got = np.frombuffer(raw, "<i2")[: job.d]
-            assert np.array_equal(got, vectors[key]), (
-                f"{self.name} phase {self.committed} head {phase.head} slot {slot} key {key}: "
-                f"expected {vectors[key]}, got {got}")
+            tb.board.compare(f"{self.name} ring", vectors[key], got, axes=("element",), width=16,
+                             where={"key": key, "phase": self.committed, "head": phase.head,
+                                    "slot": slot})
             tb.compared += 1
         self.committed += 1
 
@@ -208,15 +212,16 @@ class Gather:
     def _take(self, td, slots, mask, nsteps):
         tb = self.tb
         phase = tb.asked.popleft()
-        assert td == phase.td and nsteps == phase.nsteps
-        for s, b in phase.slots.items():
-            assert slots >> s * tb.slot_w & (1 << tb.slot_w) - 1 == b
-        used = sum(1 << s for s in phase.slots)
-        assert mask & ~used == 0
         have = tb.job.have[phase.head]
         made = tb.job.made[phase.head]
         want = {s for s, k in phase.keys.items() if k in have or not tb.job.generate}
-        assert mask == sum(1 << s for s in want), f"u_mask {mask:#x}, expected {want}"
+        tb.board.compare_fields(
+            "gather order", {**unpack_td(phase.td), "nsteps": phase.nsteps,
+                             "mask": sum(1 << s for s in want)},
+            {**unpack_td(td), "nsteps": nsteps, "mask": mask}, where={"head": phase.head})
+        loaded = [slots >> s * tb.slot_w & (1 << tb.slot_w) - 1 for s in phase.slots]
+        tb.board.compare("gather order", list(phase.slots.values()), loaded, axes=("slot",),
+                         where={"head": phase.head, "slot": list(phase.slots)})
         new = set(phase.keys.values()) - have if tb.job.generate else set()
         have |= new
         made |= new
@@ -362,7 +367,7 @@ class TB:
         self.source = StreamSource(dut, "p", dut.clk, dut.rst,
                                    fields=("td", "slots", "mask", "nsteps"),
                                    idle=pattern(idle, random.getrandbits(32)) if idle else None)
-        self.asked = deque()
+        self.asked, self.board = deque(), Scoreboard(dut._log)
         self.cycle = self.compared = 0
         self.gather, self.reads, self.writes = Gather(self), Reads(self), Writes(self)
         self.rings = [Ring(self, "k"), Ring(self, "v")]
@@ -660,12 +665,13 @@ class TB:
 
     def check_head(self, head):
         """At kv_done: everything of this head, and nothing of later ones, is in memory."""
-        wrong = np.flatnonzero(self.mem != self.expected(head + 1))
-        assert not len(wrong), f"kv_done of head {head}: bytes differ at {wrong[:8]}"
+        self.board.compare("memory at kv_done", self.expected(head + 1), self.mem, axes=("byte",),
+                           where={"head": head, "byte": self.base})
 
     def check_memory(self):
         """The whole memory, and every address written once."""
-        assert np.array_equal(self.mem, self.expected(self.job.heads))
+        self.board.compare("memory", self.expected(self.job.heads), self.mem, axes=("byte",),
+                           where={"byte": self.base})
         bits = self.job.heads * -(-self.job.keys // (8 * self.bus))
         made = sum(len(m) for m in self.job.made)
         assert len(self.writes.seen) == bits + 2 * made * self.beats

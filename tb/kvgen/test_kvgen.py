@@ -381,6 +381,7 @@ TESTS = ["jobs", "cached", "mixed", "at_once", "many_keys", "extremes", "transpa
          "rate"]
 
 
+@pytest.mark.slow_on("icarus", "small")
 @pytest.mark.configs("tiny", "small")
 @pytest.mark.parametrize("case", [*TESTS, "wires", "latencies", "starves", "last_beats"])
 def test_kvgen(sim, config, seed, case):

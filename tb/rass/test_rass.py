@@ -13,6 +13,7 @@ from cocotb.triggers import RisingEdge
 
 from models.rass import key_order, needs, schedule
 from models.sads import Selection
+from models.tiling import unpack_td
 from tb.common.scoreboard import Scoreboard, pack, unpack
 from tb.common.signals import KnownReader, writer
 from tb.common.stream import StreamMonitor, StreamSink, StreamSource, pattern
@@ -167,11 +168,12 @@ class TB:
         cfg, board = self.cfg, self.board
         td, phase, selection = self.expected.pop(0)
         where = {"phase": self.taken}
-        board.compare("td", td, item["td"], where=where, width=281)
-        board.compare("nsteps", phase.nsteps, item["nsteps"], where=where)
-        board.compare("mask", phase.mask_word, item["mask"], where=where, width=cfg.KV_SLOTS)
+        board.compare_fields("td", unpack_td(td), unpack_td(item["td"]), where=where)
+        board.compare_fields("phase", {"nsteps": phase.nsteps, "mask": phase.mask_word}, item,
+                             where=where)
         slots = unpack(item["slots"], cfg.KV_SLOTS, cfg.SLOT_W)
-        board.compare("slots", phase.loaded, slots[:len(phase.mask)][phase.mask], where=where)
+        board.compare("slots", phase.loaded, slots[:len(phase.mask)][phase.mask],
+                      axes=("buffer slot",), where=where)
 
         words = self.lists[self.taken]
         used = -(-phase.nsteps // 2)
@@ -324,7 +326,7 @@ def check_cover(selection, phases, cfg):
     return len(phases)
 
 
-STAGES = ("td", "slots", "mask", "nsteps", "valid", "entries")
+STAGES = ("td", "phase", "slots", "valid", "entries")
 TILES = 40
 """Tiles of one random test."""
 

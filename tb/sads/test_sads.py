@@ -138,7 +138,7 @@ class TB:
         cfg, board = self.cfg, self.board
         td, want, words = self.expected.pop(0)
         where = {"tile": self.tiles}
-        assert item["td"] == td, f"{unpack_td(item['td'])} expected {unpack_td(td)}"
+        board.compare_fields("td", unpack_td(td), unpack_td(item["td"]), where=where)
         data = self.taken_words.pop(0)
         got = unpack_words(data, want.n, cfg)
         length = max(got.slots.shape[1], want.slots.shape[1])
@@ -151,9 +151,8 @@ class TB:
         axes = ("row", "position")
         board.compare("valid", pad(want.valid), pad(got.valid), axes=axes, where=where)
         board.compare("slots", pad(want.slots), pad(got.slots), axes=axes, where=where)
-        board.compare("union", want.union_word, item["union"], where=where)
-        board.compare("nsteps", want.nsteps, item["nsteps"], where=where)
-        board.compare("nsel", want.nsel, item["nsel"], where=where)
+        board.compare_fields("tile", {"union": want.union_word, "nsteps": want.nsteps,
+                                      "nsel": want.nsel}, item, where=where)
         assert len(data) == self.passes_of(want)
         self.passes.append((len(data), 1 if self.job.dense else words))
         self.releases.append(max(self.cycle + 1 + random.randint(self.hold // 2, self.hold),
@@ -279,7 +278,7 @@ async def random_jobs(dut, idle, backpressure, hold):
         await run_job(tb, job, [t for _ in range(8) for t in random_block(tb.cfg, job)[:1]])
         assert tb.ev_stall, "list buffers never ran out"
         assert tb.most_held == tb.list_bufs, "not all list buffers were used"
-    tb.board.finish("valid", "slots", "union", "nsteps", "nsel")
+    tb.board.finish("td", "tile", "valid", "slots")
     assert tb.ev_busy
 
 
@@ -290,7 +289,7 @@ async def hostile_descriptors(dut):
     for number in range(5):
         job = random_job(tb.cfg, dense=number == 4)
         await run_job(tb, job, [hostile_tile(tb.cfg, job) for _ in range(12)])
-    tb.board.finish("valid", "slots", "union", "nsteps", "nsel")
+    tb.board.finish("td", "tile", "valid", "slots")
 
 
 @cocotb.test()
@@ -310,7 +309,7 @@ async def nothing_selected(dut):
     tb.send(shown, scores - 1)
     assert tb.expected[1][1].nsteps == 0 and tb.expected[1][1].nsel == 0
     await tb.drain()
-    tb.board.finish("valid", "slots", "union", "nsteps", "nsel")
+    tb.board.finish("td", "tile", "valid", "slots")
 
 
 @cocotb.test()
@@ -332,7 +331,7 @@ async def reset_in_the_middle(dut):
         for tile in random_block(tb.cfg, job)[:6]:
             tb.send(tile, random_scores(tb.cfg))
         await tb.drain()
-    tb.board.finish("valid", "slots", "union", "nsteps", "nsel")
+    tb.board.finish("td", "tile", "valid", "slots")
 
 
 @cocotb.test()
@@ -359,7 +358,7 @@ async def cycles_of_a_tile(dut):
         dut._log.info("quota %d%s: %s cycles per tile", job.quota, " dense" * job.dense, gaps)
         assert gaps == {period}, (gaps, period)
     assert sink.count == 6 * (len(quotas) + 1)
-    tb.board.finish("valid", "slots", "union", "nsteps", "nsel")
+    tb.board.finish("td", "tile", "valid", "slots")
 
 
 @pytest.mark.configs("tiny", "small")

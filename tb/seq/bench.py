@@ -14,6 +14,8 @@ from cocotb.triggers import RisingEdge
 from models import regs
 from models.config import Config
 from models.tiling import block_tiles, blocks, pack_td, unpack_td
+from tb.common.scoreboard import Scoreboard
+from tb.common.signals import moment
 from tb.common.stream import StreamSink, pattern
 from tb.runner import CLOCK_PERIOD_NS, parameters
 
@@ -32,6 +34,8 @@ SCALARS = {"d": "HEAD_DIM", "rows": "QUERY_ROWS", "keys": "KEYS", "heads": "HEAD
 MODE_BITS = ("DENSE", "CAUSAL", "CONTIGUOUS", "SNAP", "GENERATE", "PREDICT", "ROPE", "VB_LOAD")
 INPUTS = ("soft_reset", "start", "start_chain", "blk_done", "kp_done", "kv_done", "rd_err_valid",
           "wr_err_valid", "rd_err_stream", "rd_err_resp", "wr_err_id", "wr_err_resp",
+          "rd_err_protocol", "wr_err_protocol", "rd_wait", "rd_move", "wr_wait", "wr_move",
+          "timeout",
           "d_c_ready", "d_d_valid", "d_d_data")
 WORD = 0xFFFFFFFF
 
@@ -199,6 +203,7 @@ class TB:
                              backpressure=stall(2))
         self.wc = StreamSink(dut, "w_c", dut.clk, dut.rst, fields=("addr", "beats"),
                              backpressure=stall(3))
+        self.board = Scoreboard(dut._log)
         self.words = [0] * len(regs.JOB)
         self.memory, self.loads = {}, []
         self.hold = False
@@ -320,21 +325,35 @@ class TB:
         return self.compare(marks, [job])
 
     def compare(self, marks, jobs):
-        """Compare the commands behind ``marks`` with those of ``jobs``; returns their number."""
+        """Compare the commands behind ``marks`` with those of ``jobs``; returns their number. The
+        earliest wrong command of all kinds is shown."""
         want = [[], [], []]
         for job in jobs:
             for all_commands, commands in zip(want, expected_commands(job, self.cfg),
                                               strict=True):
                 all_commands += commands
-        number = 0
-        for sink, mark, commands in zip((self.qc, self.tc, self.wc), marks, want, strict=True):
-            got = sink.items[mark:]
-            assert len(got) == len(commands), sink
-            for i, (have, wanted) in enumerate(zip(got, commands, strict=True)):
-                assert have == wanted, (i, have, wanted, *(
-                    unpack_td(c["td"]) for c in (have, wanted) if "td" in c))
-            number += len(got)
-        return number
+        kinds = {"Q command": self.qc, "tile command": self.tc, "code command": self.wc}
+        got = [sink.items[mark:] for sink, mark in zip(kinds.values(), marks, strict=True)]
+        wrong = [(sink.times[mark + i], name, i, wanted, have)
+                 for (name, sink), mark, commands, taken
+                 in zip(kinds.items(), marks, want, got, strict=True)
+                 for i, (wanted, have) in enumerate(zip(commands, taken, strict=False))
+                 if wanted != have]
+        if wrong:
+            time, name, i, wanted, have = min(wrong, key=lambda entry: entry[0])
+            self.board.compare_fields(name, flat(wanted), flat(have), where={"number": i},
+                                      when=moment(time))
+        counts = [len(commands) for commands in want]
+        self.board.compare("commands", counts, [len(taken) for taken in got], axes=("kind",),
+                           where={"kind": list(kinds)})
+        return sum(counts)
+
+
+def flat(command):
+    """The fields of a command, those of its tile descriptor one by one."""
+    fields = {name: value for name, value in command.items() if name != "td"}
+    td = unpack_td(command["td"]) if "td" in command else {}
+    return fields | {f"td.{name}": value for name, value in td.items()}
 
 
 def expected_commands(job, cfg):

@@ -398,6 +398,151 @@ async def faults(dut):
     assert tb.jobs == len(cases)
 
 
+@cocotb.test()
+async def protocol_faults(dut):
+    """A beat or an answer that nobody asked for ends the job with its code and ID; at rest it does
+    nothing."""
+    tb = TB(dut)
+    await tb.reset()
+    cases = [("rd", "stream", i, regs.ERR_READ_PROTOCOL) for i in (0, 7)]
+    cases += [("wr", "id", i, regs.ERR_WRITE_PROTOCOL) for i in (0, 1, 7)]
+    for side, field, number, code in cases:
+        getattr(dut, f"{side}_err_protocol").value = 1
+        getattr(dut, f"{side}_err_resp").value = random.randrange(4)
+        getattr(dut, f"{side}_err_{field}").value = number
+        await tb.pulse(f"{side}_err_valid")
+        for _ in range(5):
+            await RisingEdge(dut.clk)
+            assert dut.busy.value == 0 and dut.err_valid.value == 0
+        tb.hold = True
+        tb.load(legal_job(tb.cfg, random))
+        await tb.pulse("start")
+        for _ in range(random.randint(1, 100)):
+            await RisingEdge(dut.clk)
+        await tb.pulse(f"{side}_err_valid")
+        assert await tb.result(100) == (code, number)
+        assert dut.err_lost.value == 0
+        getattr(dut, f"{side}_err_protocol").value = 0
+        tb.hold = False
+        await tb.run(legal_job(tb.cfg, random, small=True))
+    assert tb.jobs == len(cases)
+
+
+async def stuck(tb, **waits):
+    """Start a job and let memory owe something: ``rd`` and ``wr`` give the wait bits."""
+    tb.hold = True
+    tb.load(legal_job(tb.cfg, random, random.choice(KINDS)))
+    await tb.pulse("start")
+    for _ in range(random.randint(1, 60)):
+        await RisingEdge(tb.dut.clk)
+    for side, bits in waits.items():
+        getattr(tb.dut, f"{side}_wait").value = bits
+        getattr(tb.dut, f"{side}_idle").value = 0
+
+
+# Cycles from the last one of a wait that is too long to the edge that sees the masters halted.
+HALT_LATENCY = 3
+
+
+async def until_halt(tb, limit):
+    """Cycles until the masters are seen halted, more than ``limit``: None."""
+    for cycle in range(limit):
+        if tb.dut.halt.value == 1:
+            return cycle
+        await RisingEdge(tb.dut.clk)
+    return None
+
+
+async def freed(tb):
+    """The stages are in reset: the masters wait for nothing any more."""
+    dut = tb.dut
+    while dut.stage_rst.value == 0:
+        await RisingEdge(dut.clk)
+    for side in ("rd", "wr"):
+        getattr(dut, f"{side}_wait").value = getattr(dut, f"{side}_move").value = 0
+        getattr(dut, f"{side}_idle").value = 1
+    tb.hold = False
+
+
+@cocotb.test()
+async def timeouts(dut):
+    """TIMEOUT cycles without a move of a side that waits end the job, whatever the other side does;
+    then the halt waits for the other side alone."""
+    tb = TB(dut)
+    await tb.reset()
+    ran = 0
+    for side, bits in (("rd", 1), ("rd", 2), ("rd", 3), ("wr", 1), ("wr", 2), ("wr", 4), ("wr", 7)):
+        limit = random.choice((1, 2, 40))
+        other = "wr" if side == "rd" else "rd"
+        move = getattr(dut, f"{side}_move")
+        dut.timeout.value = limit
+        # Waits of ``limit`` cycles are allowed; the other side moves in every cycle.
+        getattr(dut, f"{other}_move").value = 1
+        move.value = 1
+        await stuck(tb, **{side: bits, other: 1})
+        for _ in range(4):
+            move.value = 0
+            assert await until_halt(tb, limit) is None
+            await tb.pulse(f"{side}_move")
+        assert await until_halt(tb, limit + 10) == limit + HALT_LATENCY
+        for _ in range(60):
+            await RisingEdge(dut.clk)
+            assert dut.stage_rst.value == 0 and dut.halt.value == 1
+        # The other side comes to rest; in some of the rounds this one wakes up meanwhile.
+        awake = ran % 3 == 2
+        if awake:
+            getattr(dut, f"{side}_wait").value = 0
+            getattr(dut, f"{side}_idle").value = 1
+        getattr(dut, f"{other}_wait").value = 0
+        getattr(dut, f"{other}_idle").value = 1
+        cocotb.start_soon(freed(tb))
+        code = regs.ERR_READ_TIMEOUT if side == "rd" else regs.ERR_WRITE_TIMEOUT
+        assert await tb.result(40) == (code, bits)
+        assert dut.err_lost.value == (0 if awake else 1 if side == "rd" else 2)
+        dut.timeout.value = 0
+        await tb.run(legal_job(tb.cfg, random, small=True))
+        ran += 1
+    assert tb.jobs == ran == 7
+
+
+@cocotb.test()
+async def ways_out_of_the_halt(dut):
+    """Masters that never come to rest after a fault: the time-out or a second soft reset ends the
+    halt; a soft reset is a first one where the fault was another; a limit may come late."""
+    tb = TB(dut)
+    await tb.reset()
+    for first in ("soft_reset", "rd_err_valid"):
+        for way in ("timeout", "soft_reset"):
+            dut.rd_err_resp.value, dut.rd_err_stream.value = 2, 3
+            await stuck(tb, rd=2, wr=5)
+            await tb.pulse(first)
+            if first != "soft_reset":
+                await tb.pulse("soft_reset")
+            for _ in range(100):
+                await RisingEdge(dut.clk)
+                assert dut.halt.value == 1 and dut.stage_rst.value == 0
+            if way == "timeout":
+                dut.timeout.value = 30
+            else:
+                await tb.pulse("soft_reset")
+                await RisingEdge(dut.clk)
+                assert dut.stage_rst.value == 1
+            cocotb.start_soon(freed(tb))
+            want = (regs.ERR_ABORTED, 0) if first == "soft_reset" else (regs.ERR_READ_SLVERR, 3)
+            assert await tb.result(60) == want
+            assert dut.err_lost.value == 3
+            dut.timeout.value = 0
+            await tb.run(legal_job(tb.cfg, random, small=True))
+    # Without a limit a job waits, until there is one.
+    await stuck(tb, wr=4)
+    assert await until_halt(tb, 300) is None
+    dut.timeout.value = 20
+    assert await until_halt(tb, 30) == 20 + HALT_LATENCY
+    cocotb.start_soon(freed(tb))
+    assert await tb.result(40) == (regs.ERR_WRITE_TIMEOUT, 4)
+    assert tb.jobs == 4
+
+
 async def at_rest(tb):
     """Wait until no job runs; returns the number of errors reported meanwhile."""
     errors = 0
@@ -527,6 +672,7 @@ def test_largest_parameters(sim, seed):
     run("seq", __name__, p, sim, seed=seed, testcase="extreme_legal_fields")
 
 
+@pytest.mark.slow_on("icarus", "small", "paper")
 def test_seq(sim, config, seed):
     cfg = Config.from_name(config.name)
     names = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES", "KEYS_MAX", "ADDR_W", "TWO_TERM",

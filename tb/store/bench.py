@@ -21,6 +21,8 @@ BASE = 0x5A_8765_0000 & ~0xFFF
 SIZE = 1 << 19
 HALF = SIZE // 2
 O_ID, X_ID = 0, 1
+# Stands for the code of an answer that breaks AXI4.
+PROTOCOL = "protocol"
 
 
 class TB:
@@ -28,7 +30,8 @@ class TB:
 
     ``want`` is the expected memory: what was there before, with all that was stored so far.
     Completion is checked in every cycle: ``blk_done`` comes one cycle after the last answer of its
-    block, ``x_done`` one cycle after each answer of ID 1, and neither after an error or halt.
+    block, ``x_done`` one cycle after each answer of ID 1, and neither after an error or halt. A
+    response that ``AxiMemory.stray_write`` sent changes nothing.
 
     Args:
         dut: store.
@@ -64,6 +67,8 @@ class TB:
         self.cycle = 0
         # (err_id, err_resp) of each report.
         self.errors = []
+        # BIDs of responses which nobody asked for and which are on their way.
+        self.stray = []
         # Cycles of accepted words and x beats, of W beats by ID, and of those with AWVALID.
         self.word_cycles, self.x_cycles, self.aw_cycles = [], [], []
         self.w_cycles = [[], []]
@@ -99,14 +104,18 @@ class TB:
         dut, edge = self.dut, RisingEdge(self.clk)
         rst, halt, done = reader(dut.rst), reader(dut.halt), reader(dut.blk_done)
         x_done = reader(dut.x_done)
-        err, err_id, resp = (KnownReader(dut.err_valid), KnownReader(dut.err_id),
-                             KnownReader(dut.err_resp))
+        err, protocol, err_id, resp = (
+            KnownReader(getattr(dut, f"err_{n}")) for n in ("valid", "protocol", "id", "resp"))
         valid, ready = reader(dut.m_axi_wvalid), reader(dut.m_axi_wready)
         events = [reader(dut.ev_beat), reader(dut.ev_beat_x)]
         b_valid, b_id, b_resp = (reader(dut.m_axi_bvalid), KnownReader(dut.m_axi_bid),
                                  reader(dut.m_axi_bresp))
         data, strobes = KnownReader(dut.m_axi_wdata), reader(dut.m_axi_wstrb)
         stall = reader(dut.ev_stall)
+        wait, move, last = KnownReader(dut.bus_wait), reader(dut.bus_move), reader(dut.m_axi_wlast)
+        aw_ready = reader(dut.m_axi_awready)
+        # Bursts of which AW, and of which all W, was taken; those answered.
+        addressed = sent = answered = 0
         aw, word = reader(dut.m_axi_awvalid), reader(dut.o_valid)
         x_valid, x_ready = reader(dut.x_valid), reader(dut.x_ready)
         while True:
@@ -114,21 +123,34 @@ class TB:
             self.cycle += 1
             if rst() != "0":
                 self.due, failed = [False, False], False
+                addressed = sent = answered = 0
                 continue
             assert [done(), x_done()] == [str(int(due)) for due in self.due], \
                 f"done: expected {self.due}, answers {self.answered}"
             self.done += self.due[0]
             self.x_done += self.due[1]
             self.due = [False, False]
+            owed = min(addressed, sent) > answered
+            assert wait() == 4 * owed | 2 * (valid() == "1") | (aw() == "1"), "bus_wait"
+            took = aw() == "1" and aw_ready() == "1", valid() == "1" and ready() == "1"
+            addressed += took[0]
+            sent += took[1] and last() == "1"
+            stray = bool(self.stray) and b_valid() == "1" and b_id() == self.stray[0]
+            answers = b_valid() == "1" and not stray
+            answered += answers
+            assert move() == str(int(any(took) or answers)), "bus_move"
             if b_valid() == "1":
                 answer = b_id()
-                assert answer in (O_ID, X_ID)
-                self.answered[answer] += 1
-                failed |= b_resp() != "00"
-                ends = answer == X_ID or self.answered[O_ID] in self.needed
-                self.due[answer] = ends and not failed and halt() == "0"
+                if stray:
+                    self.stray.pop(0)
+                else:
+                    assert answer in (O_ID, X_ID)
+                    self.answered[answer] += 1
+                    failed |= b_resp() != "00"
+                    ends = answer == X_ID or self.answered[O_ID] in self.needed
+                    self.due[answer] = ends and not failed and halt() == "0"
             if err():
-                self.errors.append((err_id(), resp()))
+                self.errors.append((err_id(), PROTOCOL if protocol() else resp()))
             if valid() == "1":
                 open_bits = int("".join("00000000" if s == "1" else "11111111"
                                         for s in strobes()), 2)

@@ -367,8 +367,9 @@ class _Checker:
                    *(np.where(ok, [field_["za"][u], field_["zb"][u]], 0)),
                    *(field_[x][u] for x in ("pa", "pb", "m", "dm"))]
             if want != got:
-                b.board.compare("exp va vb za zb pa pb m dm", want, got,
-                                where={"tile": f"block {block} step {s}", "row": r})
+                b.board.compare("exp", want, got, axes=("field",), where={
+                    "block": block, "step": s, "row": r,
+                    "field": ["va", "vb", "za", "zb", "pa", "pb", "m", "dm"]})
             b.board.compared["exp"] = b.board.compared.get("exp", 0) + len(want)
 
     def _flush(self):
@@ -378,7 +379,7 @@ class _Checker:
         assert self.tap_block < len(self.blocks), "a flush too many"
         trace = self.blocks[self.tap_block].trace
         assert b.known("tap_o_elem") == self.tap_elem
-        where = {"tile": f"block {self.tap_block}", "elem": self.tap_elem}
+        where = {"block": self.tap_block, "element": self.tap_elem}
         b.board.compare("o'", trace.o_final[:, self.tap_elem],
                         unpack(b.known("tap_o"), self.rows, 16, True), axes=("row",), where=where)
         if self.tap_elem == 0:
@@ -403,10 +404,13 @@ class _Checker:
         assert self.out_block < len(self.blocks), "a block too many"
         block = self.blocks[self.out_block]
         elem, data, last, addr, rows = now
-        assert elem == self.out_elem and addr == block.oaddr and rows == len(block.q)
-        assert last == (elem == self.d - 1)
+        b.board.compare_fields(
+            "out word", {"elem": self.out_elem, "addr": block.oaddr, "rows": len(block.q),
+                         "last": self.out_elem == self.d - 1},
+            {"elem": elem, "addr": addr, "rows": rows, "last": last},
+            where={"block": self.out_block})
         b.board.compare("out", block.out[:, elem], unpack(data, self.rows, 16, True),
-                        axes=("row",), where={"tile": f"block {self.out_block}", "elem": elem})
+                        axes=("row",), where={"block": self.out_block, "element": elem})
         b.in_block = not last
         self.out_elem += 1
         if last:

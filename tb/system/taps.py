@@ -127,9 +127,10 @@ class TapScorer:
 
     def _check_td(self, stage, place, word, **changes):
         tile, got = place.block.tiles[place.number], unpack_td(word)
-        for name in ("n", "rows", "first", "last", "causal", "rel", "kstep"):
-            self._sb.compare(stage, [int(changes.get(name, getattr(tile, name)))], [got[name]],
-                             axes=(f"td.{name}",), where=place.where())
+        names = ("n", "rows", "first", "last", "causal", "rel", "kstep")
+        want = {f"td.{n}": int(changes.get(n, getattr(tile, n))) for n in names}
+        self._sb.compare_fields(stage, want, {f"td.{n}": got[n] for n in names},
+                                where=place.where())
 
     def _score_word(self, item):
         if self._job.dense:
@@ -147,7 +148,8 @@ class TapScorer:
             keys = tile.keys[first : first + lanes]
             self._sb.compare(
                 "dlzs scores", place.block.scores[place.number][:, first : first + lanes],
-                got[: tile.rows, :lanes], width=cfg.SC_W, where={**place.where(), "key": keys})
+                got[: tile.rows, :lanes], axes=("row", "key"), width=cfg.SC_W,
+                where={**place.where(), "key": keys})
         self._word += 1
         if self._word == -(-tile.n // cfg.COLS) * groups:
             self._word, self._at_score = 0, self._at_score + 1
@@ -182,10 +184,8 @@ class TapScorer:
         place = self._expected_tile(self._at_tile, "sads tile")
         chosen = place.block.lists[place.number]
         self._check_td("sads tile", place, item["td"])
-        for name, want in (("union", chosen.union_word), ("nsteps", chosen.nsteps),
-                           ("nsel", chosen.nsel)):
-            self._sb.compare("sads tile", [want], [item[name]], axes=(name,),
-                             where=place.where())
+        self._sb.compare_fields("sads tile", {"union": chosen.union_word, "nsteps": chosen.nsteps,
+                                              "nsel": chosen.nsel}, item, where=place.where())
         self._check_words("sads list", chosen, self._words_seen.pop(self._at_tile, set()), place)
         self._at_tile += 1
 
@@ -206,9 +206,8 @@ class TapScorer:
         self._check_td("rass phase", place, item["td"],
                        first=tile.first and place.part == 0,
                        last=tile.last and place.part == count - 1)
-        for name, want in (("mask", phase.mask_word), ("nsteps", phase.nsteps)):
-            self._sb.compare("rass phase", [want], [item[name]], axes=(name,),
-                             where=place.where())
+        self._sb.compare_fields("rass phase", {"mask": phase.mask_word, "nsteps": phase.nsteps},
+                                item, where=place.where())
         slots = unpack(item["slots"], cfg.KV_SLOTS, cfg.SLOT_W)[: len(phase.mask)]
         self._sb.compare("rass phase", phase.loaded, slots[phase.mask], axes=("buffer slot",),
                          where=place.where())
@@ -221,8 +220,8 @@ class TapScorer:
         keys = place.block.tiles[place.number].keys[place.phase.keys]
         read = place.phase.mask & ~np.isin(keys, place.made)
         want = sum(1 << int(s) for s in np.flatnonzero(read))
-        self._sb.compare("kvgen", [want], [mask], axes=("read mask",),
-                         where=place.where())
+        self._sb.compare_fields("kvgen", {"read mask": want}, {"read mask": mask},
+                                where=place.where())
         self._at_gather += 1
 
     def _step(self, item):
@@ -244,7 +243,8 @@ class TapScorer:
             where = {**place.where(), "row": block.row + row, "step": in_tile}
             rows = len(block.out)
             if row >= rows:
-                self._sb.compare("sufa p", [0, 0], ok[unit], axes=("valid",), where=where)
+                self._sb.compare("sufa p", [0, 0], ok[unit], axes=("field",),
+                                 where={**where, "field": ["va", "vb"]})
                 continue
             trace = block.trace
             want = trace.valid[step][row]
@@ -252,7 +252,8 @@ class TapScorer:
             where["key"] = block.tiles[place.number].keys[place.phase.keys[slots]]
             if len(slots) < 2:
                 where["key"] = [*where["key"], -1]
-            self._sb.compare("sufa p", want, ok[unit], axes=("key",), where=where)
+            self._sb.compare("sufa p", want, ok[unit], axes=("key",),
+                             where={**where, "field": "va, vb"})
             self._sb.compare("sufa z", np.where(want, trace.z[step][row], 0),
                              np.where(want, z[unit], 0), axes=("key",), width=cfg.Z_W,
                              where=where)
@@ -260,10 +261,8 @@ class TapScorer:
                              where=where)
             where.pop("key")
             if trace.l[step][row]:
-                self._sb.compare("sufa m", [trace.m[step][row]], [m[unit]], axes=("m",),
-                                 width=17, where=where)
-            self._sb.compare("sufa dm", [min(63, trace.dm[step][row])], [dm[unit]],
-                             axes=("dm",), where=where)
+                self._sb.compare("sufa m", trace.m[step][row], m[unit], width=17, where=where)
+            self._sb.compare("sufa dm", min(63, trace.dm[step][row]), dm[unit], where=where)
 
     def _flush(self, item):
         cfg = self._cfg

@@ -106,7 +106,8 @@ async def layers_and_jobs(dut):
     assert sb.compared["cached"] == 2 * plans[0].q.size
 
 
-@pytest.mark.slow_on_icarus()
+@pytest.mark.slow_on("icarus")
+@pytest.mark.slow_on("verilator", "small")
 @pytest.mark.configs("tiny", "small")
 def test_chains(sim, config, seed):
     few = config.name == "small" and sim == "icarus"

@@ -224,7 +224,7 @@ async def good_layer(acc, rng):
     want, sb = spec.reference(acc.cfg), Scoreboard()
     done = await acc.run_layer(spec.plan, limit=400_000)
     check_memory(sb, done, want, acc.cfg)
-    sb.compare("output", want.out, done.out)
+    sb.compare("output", want.out, done.out, axes=("head", "row", "element"))
     return sb.total
 
 
@@ -363,7 +363,8 @@ async def layer_resets(dut):
     assert await good_job(acc, rng)
 
 
-@pytest.mark.slow_on_icarus()
+@pytest.mark.slow_on("icarus")
+@pytest.mark.slow_on("verilator", "small")
 @pytest.mark.configs("tiny", "small")
 def test_errors(sim, config, seed):
     run("sofa_top", __name__, dict(config), sim, seed=seed)

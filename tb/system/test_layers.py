@@ -12,15 +12,15 @@ from models.bounds import layer_bounds, ordered_bound, published_bound
 from models.config import Config
 from scripts.configs import CONFIGS
 from tb.system.simulate import JobSpec, LayerSpec, Options, simulate
-from tb.system.test_system import ROUGH_MEMORY
+from tb.system.test_system import ROUGH_MEMORY, random_spec
 
 
 def random_layer(cfg: Config, rng, number, size, packed=False):
-    """A random legal layer on random numbers; ``size`` scales rows and keys; packed: one in whose
-    attention job two tokens share a column of KVGEN's array."""
+    """A random legal layer on random numbers with d up to 64; ``size`` scales rows and keys;
+    packed: one in whose attention job two tokens share a column of KVGEN's array."""
     d = h = 0
     while h == 0 or packed and not kvgen.packed(h, d, cfg):
-        d = 8 * int(rng.integers(1, cfg.D_MAX // 8 + 1))
+        d = 8 * int(rng.integers(1, min(cfg.D_MAX, 64) // 8 + 1))
         most = min(cfg.H_MAX, cfg.WGT_WORDS // -(-2 * d // cfg.ROWS), 16 * size)
         if most >= 8:
             h = 8 * int(rng.integers(1, most // 8 + 1))
@@ -51,7 +51,8 @@ def test_random_layers(sim, config, seed):
     cfg = Config.from_name(config.name)
     rng = np.random.default_rng(seed)
     few = config.name == "small" and sim == "icarus"
-    count, size = (2, 1) if few else (20, 3) if config.name == "tiny" else (8, 2)
+    counts = {"verilator": 20, "icarus": 6}
+    count, size = (2, 1) if few else (counts[sim], 3) if config.name == "tiny" else (8, 2)
     specs = [random_layer(cfg, rng, i, size) for i in range(count)]
     outcomes = simulate(specs, config.name, sim, seed=seed,
                         options=Options(memory=ROUGH_MEMORY, padding=1, axil_gap=2))
@@ -60,47 +61,74 @@ def test_random_layers(sim, config, seed):
                for s in ("output", "predicted keys", "generated K", "generated V", "valid bits"))
 
 
+def plain_layer(cfg: Config, rng, keys, h, d, *, kv_heads=2, rows=1, **settings):
+    """A layer on random numbers with one query head for each KV head, quota 1 by default."""
+    return LayerSpec.planned(
+        f"{keys} keys, H {h}, d {d}", rng.normal(size=(keys, h)),
+        *rng.normal(size=(2, kv_heads, h, d)), rng.normal(size=(kv_heads, rows, d)), cfg,
+        **{"quota": 1, **settings})
+
+
+@pytest.mark.slow_on("icarus")
 @pytest.mark.configs("tiny")
 def test_largest_layers(sim, config, seed):
     """As many keys as there can be, in a layer and in a job; the widest vectors, whose weights fill
     their memory."""
     cfg = Config.from_name(config.name)
     rng = np.random.default_rng(seed)
-
-    def layer(name, keys, h, d, **settings):
-        return LayerSpec.planned(name, rng.normal(size=(keys, h)), *rng.normal(size=(2, 2, h, d)),
-                                 rng.normal(size=(2, cfg.ROWS + 1, d)), cfg, **settings)
-
     keys, rows = cfg.KEYS_MAX, cfg.ROWS + 1
     assert cfg.H_MAX * -(-2 * cfg.D_MAX // cfg.ROWS) == cfg.WGT_WORDS
     specs = [
-        layer("all keys", keys, 8, 8, rope_theta=1e3, causal=True, quota=2),
-        layer("widest", cfg.BC_MAX + 1, cfg.H_MAX, cfg.D_MAX, rope_theta=1e3, mode=rope.HALF,
-              quota=4),
+        plain_layer(cfg, rng, keys, 8, 8, rows=rows, rope_theta=1e3, causal=True, quota=2),
+        plain_layer(cfg, rng, cfg.BC_MAX + 1, cfg.H_MAX, cfg.D_MAX, rows=rows, rope_theta=1e3,
+                    mode=rope.HALF, quota=4),
         JobSpec.planned("all keys, all seen", rng.normal(size=(1, rows, 8)),
                         *rng.normal(size=(2, 1, keys, 8)), cfg, causal=True, offset=keys - 1,
                         quota=3)]
     assert simulate(specs, config.name, sim, seed=seed)
 
 
+@pytest.mark.configs("tiny")
+@pytest.mark.sims("verilator")
+def test_write_outages(sim, config, seed):
+    """Layers whose write addresses are taken once in 30 cycles: predicted keys, and K and V that
+    are made, come faster than they leave, so both wait at the store."""
+    cfg = Config.from_name(config.name)
+    rng = np.random.default_rng(seed)
+    specs = [plain_layer(cfg, rng, cfg.BC_MAX + 5, 8, cfg.D_MAX),
+             plain_layer(cfg, rng, 8, 8, cfg.D_MAX, rows=cfg.ROWS, quota=8)]
+    outcomes = simulate(specs, config.name, sim, seed=seed,
+                        options=Options(memory={"aw_stall": 29 / 30}))
+    assert all(o.counters["STORE_STALL"] > o.counters["CYCLES"] // 2 for o in outcomes)
+
+
 # Each set is a build of its own, most of a minute: some are left to `make regress`.
 @pytest.mark.parametrize("changes", [
-    {"ROWS": 32, "COLS": 8, "BC_MAX": 32, "BUS_BYTES": 16, "KG_TOK": 4, "ROPE_PAIRS": 4,
-     "D_MAX": 32, "KV_SLOTS": 32},
-    {"ROWS": 16, "BUS_BYTES": 8, "KG_TOK": 2, "KV_BUFS": 4, "K8_BUFS": 4, "D_MAX": 64,
-     "WGT_WORDS": 1000, "H_MAX": 128, "KEYS_MAX": 1024},
+    {"ROWS": 32, "COLS": 16, "BC_MAX": 64, "BUS_BYTES": 32, "KG_TOK": 4, "ROPE_PAIRS": 4,
+     "D_MAX": 32, "KV_SLOTS": 32, "TWO_TERM": 1, "SC_FRAC": 4},
+    {"ROWS": 16, "BUS_BYTES": 8, "KG_TOK": 2, "KV_BUFS": 4, "K8_BUFS": 4, "D_MAX": 256,
+     "WGT_WORDS": 4100, "H_MAX": 4096, "KEYS_MAX": 1024, "EXP_ROWS": 2, "DIV_ROWS": 2},
+    pytest.param({"COLS": 16, "D_MAX": 32, "KEYS_MAX": 1024, "ADDR_W": 48},
+                 marks=pytest.mark.slow),
     pytest.param({"KG_TOK": 1, "BUS_BYTES": 8, "ROWS": 8, "ROPE_PAIRS": 2, "SC_FRAC": 1},
                  marks=pytest.mark.slow),
     pytest.param({"ROWS": 16, "BUS_BYTES": 16, "KG_TOK": 2, "KV_SLOTS": 8, "BC_MAX": 32,
-                  "ROPE_PAIRS": 8}, marks=pytest.mark.slow)],
+                  "ROPE_PAIRS": 8}, marks=pytest.mark.slow),
+    pytest.param({"ROWS": 32, "COLS": 8, "BC_MAX": 32, "BUS_BYTES": 16, "KG_TOK": 4,
+                  "ROPE_PAIRS": 4, "D_MAX": 32, "KV_SLOTS": 32, "K8_BUFS": 3, "KV_BUFS": 4},
+                 marks=pytest.mark.slow)],
     ids=lambda c: "-".join(f"{k}{v}" for k, v in c.items()))
 @pytest.mark.sims("verilator")
 def test_other_parameters(sim, seed, changes):
-    """Legal parameter sets besides the named configurations, random layers on each."""
+    """Legal parameter sets besides the named configurations: random jobs and layers on each, and
+    where the set allows them the widest heads and the widest models that there are."""
     cfg = Config.from_parameters({**CONFIGS["tiny"], **changes})
     rng = np.random.default_rng(seed)
     packs = kvgen.packed(8, 8, cfg)
     specs = [random_layer(cfg, rng, i, 3, packed=packs and i % 4 == 1) for i in range(8)]
+    specs += [random_spec(cfg, rng, i, 3) for i in range(10)]
+    if cfg.D_MAX == 256 and cfg.H_MAX == 4096:
+        specs += [plain_layer(cfg, rng, 5, 8, 256), plain_layer(cfg, rng, 1, 4096, 8, kv_heads=1)]
     assert simulate(specs, "tiny", sim, seed=seed, changes=changes,
                     options=Options(memory=ROUGH_MEMORY, padding=1))
 

@@ -240,6 +240,18 @@ def test_keys_know_the_setting_the_case_and_the_text(tmp_path):
     assert len(keys) == 8 and b.key(task(4)) == b.key(Task("named otherwise", Nearest(4), CASE))
 
 
+def test_keys_know_the_libraries(monkeypatch, tmp_path):
+    b = bench(tmp_path)
+    assert evaluate.libraries()["numpy"] == np.__version__
+    keys = {b.key(task(4)), store.digest(b.case_key(CASE))}
+    for name in evaluate.LIBRARIES:
+        other = {**evaluate.libraries(), name: "99"}
+        with monkeypatch.context() as patch:
+            patch.setattr(evaluate, "libraries", lambda other=other: other)
+            keys |= {b.key(task(4)), store.digest(b.case_key(CASE))}
+    assert len(keys) == 2 * (1 + len(evaluate.LIBRARIES))
+
+
 @pytest.mark.parametrize("spoil", [
     lambda text: text[: len(text) // 2], lambda text: "", lambda text: "[]",
     lambda text: text.replace('"visible": ', '"visible": 1'),
@@ -412,7 +424,7 @@ def test_missing_packages_give_one_sentence_with_the_pip_line(capsys, tmp_path, 
     assert command.main(["--method", "dense", "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "missing packages: gguf_that_nobody_has" in error and error.count("\n") == 1
-    assert "pip install -r scripts/requirements-lab.txt" in error
+    assert "Install with: scripts/setup.sh lab" in error
     assert (Path(__file__).parents[3] / "scripts" / "requirements-lab.txt").is_file()
 
 

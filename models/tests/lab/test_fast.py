@@ -71,6 +71,54 @@ def test_random_jobs():
     assert sum(r.out.size for r in results) > 100000
 
 
+@pytest.mark.parametrize("path", [head.run_job, pytest.param(fast.run_job, marks=compiled)])
+@pytest.mark.parametrize("dense, interleaved, radius", [
+    (True, True, None), (False, False, None), (False, True, 900)])
+def test_nothing_depends_on_what_a_row_does_not_see(dense, interleaved, radius, path):
+    rng = np.random.default_rng(8)
+    shapes = (4, 13, 8), (2, 29, 8), (2, 29, 8), (2, 29, 8)
+    kinds = (np.int16,) * 3 + (np.int8,)
+
+    def drawn(size):
+        return [rng.integers(-np.iinfo(t).max // size - 1, np.iinfo(t).max // size, s).astype(t)
+                for s, t in zip(shapes, kinds, strict=True)]
+
+    job = Job(d=8, scale_m=40000, scale_shift=22, bc=16, quota=3, radius=radius, dense=dense,
+              causal=True, offset=16, interleaved=interleaved)
+
+    def results(cfg, tensors):
+        got = path(*tensors, job, cfg)
+        return got.out, got.selected if path is fast.run_job else np.stack(
+            [h.selected for h in got.heads])
+
+    base, row, changed = drawn(8), 6, 0
+    # Phases of a tile follow all rows of the block: they change the order of a row's sums.
+    cases = [(cfg, bound, *results(cfg, base))
+             for cfg, bound in ((TINY.replace(KV_SLOTS=16), 0), (TINY, 3))]
+    for part in ("rows", "heads", "keys"):
+        # Extremes as well as more of the same.
+        for other in (drawn(1), drawn(8)):
+            tensors = [x.copy() for x in base]
+            own = np.zeros((4, 13), bool)
+            if part == "rows":
+                tensors[0], own[:, row] = other[0], True
+                tensors[0][:, row] = base[0][:, row]
+            elif part == "heads":
+                own[2:] = True
+                for x, y in zip(tensors, other, strict=True):
+                    x[: len(x) // 2] = y[: len(x) // 2]
+            else:
+                own[:, : row + 1] = True
+                for x, y in zip(tensors[1:], other[1:], strict=True):
+                    x[:, 16 + row + 1 :] = y[:, 16 + row + 1 :]
+            for cfg, bound, want, same in cases:
+                out, used = results(cfg, tensors)
+                assert (used[own] == same[own]).all()
+                assert np.abs(out[own].astype(int) - want[own]).max() <= bound
+                changed += int((out != want).sum())
+    assert changed > 1000
+
+
 @compiled
 def test_partial_blocks_and_masks():
     rng = np.random.default_rng(5)
@@ -185,7 +233,7 @@ def test_without_numba(monkeypatch):
     got = fast.formal(z.q, z.k, z.v, order, z.scale_m, z.scale_shift, TINY)
     assert (got[0] == want[0]).all() and got[1] == want[1]
     job = Job(d=16, scale_m=z.scale_m, scale_shift=z.scale_shift, bc=8)
-    with pytest.raises(ImportError, match="needs numba: pip install -r scripts/requirements-lab"):
+    with pytest.raises(ImportError, match="needs numba: scripts/setup.sh lab"):
         fast.run_job(z.q[None], z.k[None], z.v[None], z.k8[None], job, TINY)
     assert "numba" not in vars(sys.modules["models.fast"])
 

@@ -4,7 +4,8 @@
 import numpy as np
 import pytest
 
-from models.lab.masks import MaskError, row_sets
+from models.lab.masks import MaskError, Seen, row_sets
+from models.lab.method import Call
 
 
 def rebuilt(sets, shape):
@@ -65,3 +66,42 @@ def test_other_masks_are_refused():
     holes[1, 2] = False
     with pytest.raises(MaskError, match="with gaps, legal masks: none, causal"):
         row_sets(holes)
+
+
+LEAST = np.finfo(np.float32).min
+
+
+def test_additive_masks():
+    """Rows: plain, hidden by -inf, by a number, by two numbers, by the least number."""
+    mask = np.array([[0, -1e4, 0], [-np.inf] * 3, [-1e4] * 3, [-1e4, -2e4, -np.inf], [LEAST] * 3],
+                    np.float32)
+    seen = Seen.additive(mask)
+    assert seen.visible.tolist() == [[True, False, True], [False] * 3, [True] * 3,
+                                     [True, False, False], [True] * 3]
+    assert seen.peak.tolist() == [0, -np.inf, -1e4, -1e4, LEAST]
+    assert [part.rows.tolist() for part in seen.sets()] == [[0], [2], [3], [4]]
+    q = np.ones((2, 5, 4), np.float32)
+    queries = seen.queries(Call(q, q[:1, :3], q[:1, :3]))
+    # The scores of row 4 are lost in the sum, its softmax is flat.
+    assert (queries[:, 4] == 0).all() and (queries[:, :4] == 1).all() and (q == 1).all()
+
+
+@pytest.mark.parametrize("row", [[0, -9e3], [0.5, 0.5], [-5e3, -5e3], [-1e4, -1.5e4], [0, np.nan],
+                                 [np.inf, 0]])
+def test_biases_are_refused(row):
+    with pytest.raises(MaskError, match="adds biases to scores, legal entries: 0, and -10000 or l"):
+        Seen.additive(np.array([[0, 0], row], np.float32))
+
+
+def test_the_bound_of_a_row_that_is_a_mean():
+    """At -2**30 float32 has steps of 64 above and 128 below: a score below 32 is lost."""
+    k = np.ones((1, 1, 1), np.float32)
+    for score, lost in ((31.9, True), (-31.9, True), (32, False), (-32, False)):
+        call = Call(np.full((1, 1, 1), score, np.float32), k, k)
+        seen = Seen.additive(np.full((1, 1), -(2.0**30), np.float32))
+        if lost:
+            assert (np.float32(score) + seen.peak == seen.peak).all()
+            assert (seen.queries(call) == 0).all()
+        else:
+            with pytest.raises(MaskError, match="hides every key of row 0 by -1.07374e"):
+                seen.queries(call)

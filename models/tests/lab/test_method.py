@@ -2,7 +2,7 @@
 """Calls, exact attention over a selection, and the counts that all methods share."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -19,6 +19,11 @@ from models.lab.method import (
     softmax_over,
     union_bytes,
 )
+from models.lab.sofa import Sofa
+from models.peers.dota import Dota
+from models.peers.dtatrans import DTATrans
+from models.peers.elsa import Elsa
+from models.peers.spatten import SpAtten
 from models.tests.lab.peer_calls import SHAPES, dense, make, visible
 
 
@@ -125,3 +130,13 @@ def test_a_method_that_defines_attend():
     assert not done.out.any() and done.counts == Counts()
     with pytest.raises(NotImplementedError):
         Method().start()(call)
+
+
+@pytest.mark.parametrize("use", [
+    SpAtten().attend, DTATrans().attend, Sofa(dense_layers=(0,)).attend, Sofa(bc=(64, 32)).attend,
+    lambda call: Dota().fit([call]), lambda call: Elsa().fit([call])],
+    ids=["spatten", "dtatrans", "dense_layers", "bc", "dota", "elsa"])
+def test_methods_that_need_the_number_of_a_layer(use):
+    call = replace(make(0, *SHAPES[0]), layer=None, layers=None)
+    with pytest.raises(ValueError, match="number of this attention's layer is not known and the m"):
+        use(call)

@@ -39,8 +39,9 @@ def test_symmetric():
     got, scale = parts.symmetric(x, 4, (1, 2))
     assert got.tolist() == [[[0, -7, 3], [4, 1, 0]]] and scale.item() == pytest.approx(6 / 7)
     assert got[0].tolist() == whole(x[0], 4)[0]
-    got, scale = parts.symmetric(np.zeros((1, 2, 2), np.float32), 4, (1, 2))
-    assert not got.any() and scale.item() == 1
+    for nearly in (0.0, 1e-45):
+        got, scale = parts.symmetric(np.full((1, 2, 2), nearly, np.float32), 8, (1, 2))
+        assert not got.any() and scale.item() == 1
 
 
 def test_ramp():

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed (requirement
 transformers = pytest.importorskip(
     "transformers", reason="transformers is not installed (requirements-torch.txt)")
 
+from models.lab.masks import MaskError  # noqa: E402
 from models.lab.method import Method  # noqa: E402
 from models.lab.sofa import Dense, Sofa  # noqa: E402
 from models.lab.torch_sdpa import (  # noqa: E402
@@ -64,6 +65,143 @@ def test_shapes_of_torch():
             got = scaled_dot_product_attention(part(q), part(k), part(v), is_causal=causal,
                                                method=Dense())
             assert got.shape == want.shape and torch.allclose(got, want, atol=2e-6)
+
+
+EMPTY = [(2, 3, 0, 4, 8), (2, 3, 4, 0, 8), (2, 0, 4, 4, 8), (0, 3, 4, 4, 8), (2, 3, 4, 4, 0),
+         (2, 3, 0, 0, 8), (0, 0, 0, 0, 0)]
+"""Batch, heads, rows, keys, d."""
+
+
+@pytest.mark.parametrize("shape", EMPTY)
+@pytest.mark.parametrize("arguments", [
+    {}, {"is_causal": True}, {"enable_gqa": True}, {"scale": 0.5}, {"attn_mask": torch.bool},
+    {"attn_mask": torch.float32}])
+def test_empty_tensors(shape, arguments):
+    size, heads, rows, keys, d = shape
+    q, k, v = tensors(size, heads, heads, rows, keys, d, dtype=torch.float16)
+    if "attn_mask" in arguments:
+        arguments = {"attn_mask": torch.zeros(rows, keys, dtype=arguments["attn_mask"])}
+    want = SDPA(q, k, v, **arguments)
+    record = Record(Sofa())
+    got = scaled_dot_product_attention(q, k, v, method=record, **arguments)
+    assert got.shape == want.shape and got.dtype == want.dtype and (got == want).all()
+    assert record.counts.visible == 0
+    with pytest.raises(ValueError, match="legal: what broadcasts to"):
+        scaled_dot_product_attention(q, k, v, torch.ones(2, rows + 2, keys + 2))
+
+
+def test_scale_is_applied_in_float32():
+    q = torch.full((1, 1, 1, 8), 3e4, dtype=torch.float16)
+    k = torch.full((1, 1, 2, 8), 1e-3, dtype=torch.float16)
+    k[0, 0, 1] = -1e-3
+    v = torch.tensor([1.0, 3.0], dtype=torch.float16)[None, None, :, None].expand(k.shape)
+    for scale in (1.0, 1e-3, 0.0, -1.0):
+        want = SDPA(q, k, v, scale=scale)
+        got = scaled_dot_product_attention(q, k, v, scale=scale, method=Dense())
+        assert torch.allclose(got, want, atol=2e-3), scale
+    assert (scaled_dot_product_attention(q, k, v, scale=1.0, method=KEPT) == 1).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_masks_and_values_at_the_ends_of_half_precision(dtype):
+    """Entries as the type rounds them, and outputs as large as its largest number."""
+    q, k, v = tensors(dtype=dtype)
+    most = torch.finfo(dtype).max
+    v = torch.where(v > 0, most, -most).to(dtype)
+    for hidden in (-1e4, torch.finfo(dtype).min, -torch.inf):
+        mask = torch.where(padding(3), 0.0, hidden).to(dtype)
+        mask[1, :, :3, 0] = 0
+        want = SDPA(*(x.double() for x in (q, k, v, mask)), enable_gqa=True)
+        got = scaled_dot_product_attention(q, k, v, mask, enable_gqa=True, method=Dense())
+        assert torch.isfinite(got).all()
+        assert error(got, want) < 8 * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("dtype, hidden", [
+    (torch.float32, -1e4), (torch.float32, -1e5), (torch.float32, -1e9),
+    (torch.float32, torch.finfo(torch.float32).min), (torch.float32, -torch.inf),
+    (torch.float16, -1e4), (torch.float16, torch.finfo(torch.float16).min),
+    (torch.float16, -torch.inf), (torch.bfloat16, -1e4), (torch.bfloat16, -torch.inf),
+    (torch.bfloat16, torch.finfo(torch.bfloat16).min), (torch.bool, False)])
+def test_rows_whose_keys_are_all_hidden(dtype, hidden):
+    """Left padding hides all keys of rows 0 .. 2, row 4 of the other sequence sees none either."""
+    q, k, v = tensors()
+    mask = padding(3)
+    mask[0, :, 4] = False
+    if dtype != torch.bool:
+        mask = torch.where(mask, 0.0, hidden).to(dtype)
+        q, k, v = (x.to(dtype) for x in (q, k, v))
+    float_mask = mask if mask.dtype == torch.bool else mask.float()
+    want = SDPA(q.float(), k.float(), v.float(), float_mask, enable_gqa=True)
+    bound = {torch.float32: 3e-3, torch.float16: 3e-3, torch.bfloat16: 1e-2, torch.bool: 1e-5}
+    for method, more in ((Dense(), 0), (KEPT, ERROR)):
+        got = scaled_dot_product_attention(q, k, v, mask, enable_gqa=True, method=method)
+        for rows in (got[1, :, :3], want[1, :, :3]), (got[0, :, 4], want[0, :, 4]), (got, want):
+            if rows[1].any():
+                assert error(*rows) < bound[dtype] + more
+            else:
+                assert not rows[0].any()
+    mean = v.float().repeat_interleave(2, 1)[1].mean(1)[:, None].expand(-1, 3, -1)
+    assert (error(want[1, :, :3], mean) < 1e-3) == (-torch.inf < hidden < -1e8)
+
+
+def test_rows_between_scores_and_mean_are_refused():
+    q, k, v = tensors()
+    mask = torch.full((20, 20), -1e9)
+    with pytest.raises(MaskError, match=r"hides every key of row 0 by -1e\+09, which rounds its"):
+        scaled_dot_product_attention(q * 100, k, v, mask, enable_gqa=True)
+    with pytest.raises(MaskError, match="dtype torch.float64, legal: bool, float32, float16"):
+        scaled_dot_product_attention(q, k, v, mask.double(), enable_gqa=True)
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("method", [Dense(), Sofa(quota=4), None])
+def test_compiled_functions(method, backend):
+    def double(q, k, v):
+        return 2 * scaled_dot_product_attention(q + 1, k, v, is_causal=True, method=record) - 1
+
+    q, k, v = tensors(kv_heads=4)
+    record = method and Record(method)
+    want = double(q, k, v)
+    for _ in range(2):
+        assert (torch.compile(double, backend=backend)(q, k, v) == want).all()
+    if record:
+        assert record.counts.visible == 3 * 2 * 4 * 20 * 21 // 2
+    torch._dynamo.reset()
+    with pytest.raises(Exception, match="runs in numpy, outside of graphs; legal: fullgraph=Fal"):
+        torch.compile(double, backend=backend, fullgraph=True)(q, k, v)
+    torch._dynamo.reset()
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+def test_traced_functions_are_refused():
+    class Module(torch.nn.Module):
+        def forward(self, *qkv):
+            return scaled_dot_product_attention(*qkv)
+
+    inputs = tuple(tensors(kv_heads=4))
+    for trace in (torch.jit.trace, torch.export.export):
+        with pytest.raises(ValueError, match="traced by torch.jit or torch.export, legal: eager"):
+            trace(Module(), inputs)
+
+
+@pytest.mark.parametrize("place", [(3, 3), (-1, 2), (0, None), (None, 2)])
+def test_refused_places(place):
+    q, k, v = tensors(kv_heads=4)
+    with pytest.raises(ValueError, match="legal: 0 <= layer < layers, or None for both"):
+        scaled_dot_product_attention(q, k, v, layer=place[0], layers=place[1])
+
+
+def test_places_of_single_calls():
+    q, k, v = tensors(kv_heads=4)
+    tally = Tally([])
+    record = Record(tally)
+    for layer in (0, 1, 0, None, None):
+        scaled_dot_product_attention(q[:1], k[:1], v[:1], method=record, layer=layer,
+                                     layers=layer if layer is None else 2)
+    assert tally.seen == [[(0, 2), (1, 2)], [(0, 2)], [(None, None)], [(None, None)]]
+    with pytest.raises(ValueError, match="layer is not known and the method needs it"):
+        scaled_dot_product_attention(q, k, v, method=Sofa(dense_layers=(0,)))
 
 
 @pytest.mark.parametrize("dtype, bound", [(torch.float16, 2e-3), (torch.bfloat16, 1e-2)])
@@ -133,6 +271,15 @@ def bert(attention):
         vocab_size=50, hidden_size=64, intermediate_size=96, num_hidden_layers=2,
         num_attention_heads=4, initializer_range=0.3, attn_implementation=attention)
     return transformers.BertModel(config).eval()
+
+
+def albert(attention):
+    torch.manual_seed(6)
+    config = transformers.AlbertConfig(
+        vocab_size=50, embedding_size=16, hidden_size=64, intermediate_size=96,
+        num_hidden_layers=3, num_attention_heads=4, initializer_range=0.3,
+        attn_implementation=attention)
+    return transformers.AlbertModel(config).eval()
 
 
 def last_state(model, ids, mask=None):
@@ -220,3 +367,20 @@ def test_refusals_of_models():
     q, k, v = tensors()
     with pytest.raises(ValueError, match="dense-test: this model's attention uses softcap"):
         forward(torch.nn.Module(), q, k, v, None, softcap=30.0)
+
+
+def test_compiled_model():
+    """Layers, passes and results as in eager mode."""
+    record = register(Sofa(quota=4, dense_layers=(1,)), "compiled-test")
+    model = albert("compiled-test")
+    want, once = last_state(model, batch()), record.counts.selected
+    compiled = torch.compile(model, backend="eager")
+    for number in range(2, 4):
+        assert torch.allclose(last_state(compiled, batch()), want, atol=1e-6)
+        assert record.counts.selected == number * once
+    tally = Tally([])
+    register(tally, "compiled-test")
+    for _ in range(2):
+        last_state(compiled, batch())
+    assert tally.seen == [[(0, 3), (1, 3), (2, 3)]] * 4
+    torch._dynamo.reset()

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of the states of the design's state machines, and which module an instance is of, taken
+from its Verilog.
+
+A state machine is a register called ``*state_reg``; its states are the module's constants that the
+source assigns to it or compares it with.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from tb.runner import ROOT, find_module, library_dirs
+
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
+_CONSTANT = re.compile(r"\b(\w+)\s*=\s*\d+'d(\d+)\s*[,;]")
+
+
+@functools.cache
+def _source(module: str) -> str:
+    """The Verilog of a module without its comments."""
+    return _COMMENT.sub("", find_module(module).read_text())
+
+
+@functools.cache
+def instances(module: str) -> dict[str, str]:
+    """Instance -> module of what a module is made of, generate blocks included."""
+    names = {path.stem for folder in library_dirs() for path in folder.glob("*.v")}
+    parameters = r"#\s*\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
+    found = re.findall(rf"\b({'|'.join(names)})\s*(?:{parameters})?\s*(\w+)\s*\(",
+                       _source(module))
+    return {instance: name for name, instance in found}
+
+
+def module_of(path: str) -> str:
+    """Module of the innermost instance of a hierarchical name, whose first part is the top level,
+    its last one a signal; generate blocks count as part of the instance they stand in."""
+    module, *scopes = path.split(".")[:-1]
+    for scope in scopes:
+        module = instances(module).get(scope, module)
+    return module
+
+
+@functools.cache
+def state_names() -> dict[str, dict[str, dict[int, str]]]:
+    """Module -> state register -> value -> name, of every module that has a state machine."""
+    found = {}
+    for path in sorted((ROOT / "rtl").rglob("*.v")):
+        text = _source(path.stem)
+        values = {name: int(value) for constants in re.findall(r"\blocalparam\b[^;]*;", text)
+                  for name, value in _CONSTANT.findall(constants)}
+        machines = {}
+        for register in sorted(set(re.findall(r"\breg\b[^;]*?\b(\w*state_reg)\b", text))):
+            stem = register.removesuffix("_reg")
+            uses = re.findall(rf"\b{stem}_(?:next|reg)\s*(?:<?=|==|!=)\s*([^;]*)", text)
+            names = {n for use in uses for n in re.findall(r"\w+", use) if n in values}
+            machines[register] = {values[n]: n for n in names}
+        if machines:
+            found[path.stem] = machines
+    return found

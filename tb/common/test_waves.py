@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The GTKWave view of a dump: where it opens, what stands first, names of states."""
+
+import math
+import re
+
+import pytest
+
+from models.config import Config
+from scripts import waves
+from scripts.configs import CONFIGS
+from tb.common.states import module_of, state_names
+from tb.runner import ROOT, run
+
+
+def vcd(path, signals, changes):
+    """Write a VCD: signals full name -> width, changes {time ps: {name: value}}."""
+    lines, scope, ids = ["$timescale 1ps $end"], [], {}
+    for number, (name, width) in enumerate(signals.items()):
+        ids[name] = f"s{number}"
+        *scopes, leaf = name.split(".")
+        same = len([1 for a, b in zip(scope, scopes, strict=False) if a == b])
+        lines += ["$upscope $end"] * (len(scope) - same)
+        lines += [f"$scope module {s} $end" for s in scopes[same:]]
+        lines.append(f"$var wire {width} {ids[name]} {leaf} $end")
+        scope = scopes
+    lines += ["$upscope $end"] * len(scope) + ["$enddefinitions $end"]
+    for time, values in changes.items():
+        lines.append(f"#{time}")
+        lines += [f"b{v:b} {ids[n]}" if isinstance(v, int) else f"b{v} {ids[n]}"
+                  for n, v in values.items()]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def view_of(dump, **options):
+    """(lines before the signals, [(group, [signals])]) of a dump's view."""
+    lines = waves.write_view(dump, dump.with_suffix(".gtkw"), **options).read_text().split("\n")
+    start = next(i for i, line in enumerate(lines) if line == waves.OPEN_GROUP)
+    groups, depth = [], 0
+    for before, line in zip(lines[start:], lines[start + 1:], strict=False):
+        if before in (waves.OPEN_GROUP, waves.CLOSED_GROUP):
+            groups.append((line[1:], []))
+            depth += 1
+        elif before in (waves.END_GROUP, waves.END_CLOSED_GROUP):
+            depth -= 1
+        elif line.startswith("+{"):
+            groups[-1][1].append(line.rsplit(" ", 1)[1])
+    assert depth == 0 and all(names for _, names in groups)
+    return lines[:start], groups
+
+
+def window(head):
+    """(first, last, marker) of a view in time steps."""
+    at = next(int(line.split()[1]) for line in head if line.startswith("[timestart]"))
+    zoom, marker = next(line for line in head if line[0] == "*").split()[:2]
+    per_pixel = 2 ** -float(zoom[1:]) / 200
+    return at, at + per_pixel * waves.PIXELS, int(marker)
+
+
+@pytest.fixture
+def core(tmp_path):
+    """A dump of the core with many signals above and beside its states."""
+    seq, deep = "sofa_top.core_inst.seq_inst", "sofa_top.core_inst.sufa_inst.sv_ctl_inst"
+    signals = {"sofa_top.clk": 1, "sofa_top.rst": 1, "sofa_top.m_axi_arvalid": 1}
+    signals |= {f"{seq}.a{i}": 8 for i in range(100)}
+    signals |= {f"{seq}.state_reg": 3, f"{seq}.tiles_inst.state_reg": 3, f"{seq}.z_ready": 1}
+    signals |= {f"sofa_top.core_inst.sufa_inst.b{i}": 8 for i in range(100)}
+    signals |= {f"{deep}.state_reg": 3, f"{deep}.o_valid": 1}
+    signals |= {f"{deep}.g[{i}].p_valid": 1 for i in range(3)}
+    return vcd(tmp_path / "dump.vcd", signals, {
+        0: dict.fromkeys(signals, 0) | {f"{seq}.state_reg": "x", "sofa_top.rst": 1},
+        30_000: {f"{seq}.state_reg": 0}, 40_000: {"sofa_top.rst": 0},
+        # A request before the job is no state yet.
+        50_000: {"sofa_top.m_axi_arvalid": 1},
+        2_000_000: {f"{seq}.state_reg": 2}, 2_100_000: {f"{deep}.state_reg": 3},
+        9_000_000: {f"{seq}.state_reg": 0}})
+
+
+def test_a_view_opens_where_the_job_starts(core):
+    first, last, marker = window(view_of(core)[0])
+    assert marker == 2_000_000 and first == marker - waves.BEFORE * 10_000
+    assert math.isclose(last, marker + waves.BEHIND * 10_000, rel_tol=1e-3)
+
+
+def test_a_view_opens_at_the_failure(core):
+    first, last, marker = window(view_of(core, at_ns=5432.0)[0])
+    assert marker == 5_432_000 and first < marker < last and last - first < 1e6
+    assert window(view_of(core, at_ns=3.0)[0])[0] == 0
+
+
+def test_states_and_handshakes_come_first_and_are_never_cut(core):
+    groups = view_of(core)[1]
+    shown = dict(groups)
+    assert [name for name, _ in groups] == [
+        "states", "top", "seq", "seq: other signals", "sufa", "sufa: other signals"]
+    assert [n.removeprefix("sofa_top.core_inst.") for n in shown["states"]] == [
+        "seq_inst.state_reg[2:0]", "seq_inst.tiles_inst.state_reg[2:0]",
+        "sufa_inst.sv_ctl_inst.state_reg[2:0]"]
+    assert shown["top"] == ["sofa_top.clk", "sofa_top.rst", "sofa_top.m_axi_arvalid"]
+    assert shown["seq"] == ["sofa_top.core_inst.seq_inst.z_ready"]
+    assert [n.rsplit("sv_ctl_inst.", 1)[1] for n in shown["sufa"]] == ["o_valid", "g[0].p_valid"]
+    assert len(shown["seq: other signals"]) == waves.MAX_OTHERS
+
+
+def test_states_have_names(core):
+    text = waves.write_view(core, core.with_suffix(".gtkw")).read_text()
+    found = re.findall(r"@2024\n\^1 (\S+)\n\+\{(\S+)\} \S+state_reg\[2:0\]\n", text)
+    assert [name for _, name in found] == ["seq/state_reg", "seq/tiles/state_reg",
+                                           "sufa/sv_ctl/state_reg"]
+    tables = [open(path).read().split("\n") for path, _ in found]
+    assert "3 S_RUN" in tables[0] and "3 S_TILES" in tables[1] and "2 FLUSH" in tables[2]
+
+
+def test_every_state_machine_is_known():
+    """Each has at least three states, numbered from 0; instances are found in generate blocks."""
+    declared = {(path.stem, name) for path in (ROOT / "rtl").rglob("*.v")
+                for name in re.findall(r"^\s*reg\b.*?\b(\w*state_reg),", path.read_text(), re.M)}
+    known = {(m, r): states for m, found in state_names().items() for r, states in found.items()}
+    assert declared == set(known) and len(known) >= 12
+    for place, states in known.items():
+        assert sorted(states) == list(range(len(states))) and len(states) > 2, place
+    assert module_of("sofa_tb.core_inst.rass_inst.g_sched.sched.ctl.x") == "rass_ctl"
+    assert module_of("sofa_top.core_inst.kvgen_inst.front_inst.x") == "kvgen_front"
+
+
+@pytest.mark.configs("tiny")
+@pytest.mark.sims("icarus")
+def test_view_of_a_simulation(sim, config, seed):
+    """An FST of a bench: it opens at the first tile, after the reset, with its only state first."""
+    folder = run("sads", "tb.sads.test_sads",
+                 CONFIGS["tiny"].pick("ROWS", "COLS", "BC_MAX", SC_W=Config.from_name("tiny").SC_W),
+                 sim, testcase="cycles_of_a_tile", seed=seed, waves=True)
+    head, groups = view_of(folder / "dump.fst")
+    first, last, marker = window(head)
+    assert 20_000 < marker < 500_000 and 0 <= first < marker < last < marker + 1e6
+    assert groups[0] == ("states", ["sads.state_reg[1:0]"])
+    assert groups[1][0] == "sads" and groups[1][1][:2] == ["sads.clk", "sads.rst"]
+    assert {"sads.s_valid", "sads.s_ready", "sads.m_valid"} < set(groups[1][1])

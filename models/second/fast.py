@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from models import dlzs
-from models.fast import REQUIREMENTS, _formal_settings, _linear, available
+from models.fast import available, formal_settings, linear_keys
 from models.second import sads, sufa
 from models.second.config import Config
 from models.second.head import DENSE, SUM, Job, JobResult, check_arrays
@@ -26,8 +26,8 @@ __all__ = ["available", "run_job"]
 def _kernel():
     """models.second.kernels.head; ImportError that says what to install."""
     if not available():
-        raise ImportError(f"models.second.fast needs numba: pip install -r {REQUIREMENTS} "
-                          f"(models.second.head gives the same integers with numpy alone)")
+        raise ImportError("models.second.fast needs numba: scripts/setup.sh lab "
+                          "(models.second.head gives the same integers with numpy alone)")
     from models.second import kernels
 
     return kernels.head
@@ -65,7 +65,7 @@ def run_job(
         if job.select != DENSE:
             codes = dlzs.encode(q[h], job.snap)
             if h % group == 0:
-                x, chunk = _linear(k8[kv], job.snap == dlzs.TWO_TERM, cfg)
+                x, chunk = linear_keys(k8[kv], job.snap == dlzs.TWO_TERM, cfg)
         taus = [sads.block_threshold(entry.tau, job.fall, block.length, cfg) for block in parts]
         sums = sads.start(rows)
         state = sufa.start(rows, d)
@@ -74,9 +74,9 @@ def run_job(
             tile_n, job.select, entry.octave, np.array(taus)[block_of], everything, cfg.SUM_FRAC,
             cfg.LOG_FRAC, cfg.RATIO_FRAC, job.quota,
             cfg.RADIUS_INF if entry.radius is None else entry.radius,
-            *_formal_settings(entry.scale_m, entry.scale_shift, cfg), state.o, state.l,
+            *formal_settings(entry.scale_m, entry.scale_shift, cfg), state.o, state.l,
             sums.total, sums.kept, selected[h])
-        whole = everything if job.select == SUM else np.ones(rows, bool)
+        whole = everything if job.select == SUM and job.blend else np.ones(rows, bool)
         f[h] = sads.share(sums, whole, cfg)
         for block in parts:
             part = slice(block.row, block.row + block.n)

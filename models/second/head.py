@@ -48,6 +48,7 @@ class Job:
 
     bc      keys of a tile; band: row blocks of a band
     select  SUM, SORT or DENSE; quota: keys that a row may take from a tile (sort)
+    blend   the mean of V stands in for what is dropped, else f = 1 (sum)
     fall    exponent in 1/256 with which tau falls with the length of the visible prefix (sum)
     offset  position of query row 0 among the keys (causal)
     """
@@ -63,6 +64,7 @@ class Job:
     causal: bool = False
     offset: int = 0
     interleaved: bool = True
+    blend: bool = True
 
     def checked(self, cfg: Config) -> Job:
         """This job when every field is legal for the configuration, else ConfigError."""
@@ -154,7 +156,7 @@ def select(
         sads.count(sums, level[t], seen[t], mask, cfg)
         masks.append(mask)
     masks[0] = sads.keep_last(sums, level[0], seen[0], tau, everything, cfg)
-    return masks, sads.share(sums, everything, cfg)
+    return masks, sads.share(sums, everything, cfg) if job.blend else whole
 
 
 def order(tiles: int, job: Job) -> list[int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from models.fast_kernels import UNROLL, _predict_row, _select
+from models.fast_kernels import UNROLL, predict_row, select_row
 
 _jit = numba.njit(cache=True, nogil=True)
 
@@ -112,8 +112,8 @@ def _sort_row(score, limit, tile_k0, tile_step, tile_n, quota, radius, best, slo
     length = 0
     for t in range(len(tile_k0)):
         k0, step = tile_k0[t], tile_step[t]
-        count, top = _select(score, k0, step, tile_n[t], limit, top, min(quota, tile_n[t]), radius,
-                             best, slots)
+        count, top = select_row(score, k0, step, tile_n[t], limit, top, min(quota, tile_n[t]),
+                                radius, best, slots)
         for p in range(count):
             used[k0 + slots[p] * step] = True
         for b in range(tile_n[t]):
@@ -201,7 +201,7 @@ def head(q, k, v, codes, x, chunk, limits, band_rows, band_tiles, tile_k0, tile_
                             order[length] = key
                             length += 1
             else:
-                _predict_row(codes[r], x, limit, chunk, where, term_shift, flip, part, score)
+                predict_row(codes[r], x, limit, chunk, where, term_shift, flip, part, score)
                 if select == 0:
                     length, total[r], kept[r] = _sum_row(
                         score, limit, k0, step, n, octave, taus[r], everything[r], sum_frac,

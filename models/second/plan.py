@@ -13,11 +13,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models import head as first
 from models.config import ConfigError
 from models.dlzs import FLOOR, TWO_TERM
-from models.quantise import log2_multiplier, quantise, radius_to_int, score_unit
+from models.plan import check_scores
+from models.quantise import (
+    Peaks,
+    Quantised,
+    check_finite,
+    quantise_heads,
+    radius_to_int,
+    score_unit,
+)
 from models.second.config import Config
-from models.second.head import DENSE, SORT, SUM, HeadTable, Job, means_of
+from models.second.head import SORT, SUM, HeadTable, Job, means_of
 
 TAU = {FLOOR: (2.0**-9.25, 0.0), TWO_TERM: (2.0**-8.69, 0.35)}
 """Snap rule -> (threshold, exponent of its fall with the visible length)."""
@@ -44,78 +53,97 @@ class Numbers:
         return np.repeat(self.sv, len(self.q) // len(self.k))[:, None, None]
 
 
-def heads_quantised(x: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """quantise() of each head of x [heads, length, d]: integers, scales [heads]."""
-    done = [quantise(head, bits) for head in x]
-    return np.stack([a for a, _ in done]), np.array([s for _, s in done])
-
-
-def octave_scale(
-    q: np.ndarray, sk8: float, snap: int, cfg: Config
-) -> tuple[np.ndarray, float, int]:
-    """(q in 16 bits, its scale, log2 of the score units of an octave) of a query head; sk8: scale
-    of its 8-bit keys."""
-    d = q.shape[-1]
-    _, sq = quantise(q, 16)
-    units = math.log(2) / score_unit(sq, sk8, d, snap, cfg)
-    # A coarser Q makes an octave smaller: down to the next power of two.
-    octave = min(max(math.floor(math.log2(units)), 0), cfg.SC_W - 1)
-    if units >= 2.0**octave:
-        sq *= units / 2.0**octave
-    return np.rint(np.asarray(q, np.float64) / sq).astype(np.int16), sq, octave
+def octave_of(peak: float, sk8: float, d: int, snap: int, cfg: Config) -> tuple[int, float]:
+    """(log2 of the score units of an octave, the peak of Q with which it is that): ``peak``, or up
+    to twice as much. sk8: scale of the 8-bit keys. Where the units of an octave are below 1 or do
+    not fit a score, the peak stays and the octave is the nearest that there is."""
+    with np.errstate(over="ignore", divide="ignore"):
+        units = math.log(2) / np.float64(
+            score_unit(max(peak or 1.0, 1e-300) / 32767, sk8, d, snap, cfg))
+    if not units >= 1.0:
+        return 0, peak
+    if units >= 2.0**cfg.SC_W:
+        return cfg.SC_W - 1, peak
+    octave = min(math.floor(math.log2(units)), cfg.SC_W - 1)
+    return octave, peak * float(units) / 2.0**octave
 
 
 def plan(
-    q, k, v, cfg: Config, *, causal: bool = False, offset: int | None = None,
-    bc: int | None = None, band: int | None = None, select: int = SUM, tau: float | None = None,
-    fall: float | None = None, quota: int | None = None, radius_nats: float | None = None,
-    snap: int = FLOOR, interleaved: bool = True,
+    q, k, v, cfg: Config, *, peaks: Peaks | None = None,
+    predicted: tuple[np.ndarray, np.ndarray] | None = None, causal: bool = False,
+    offset: int | None = None, bc: int | None = None, band: int | None = None, select: int = SUM,
+    tau: float | None = None, fall: float | None = None, quota: int | None = None,
+    radius_nats: float | None = None, snap: int = FLOOR, interleaved: bool = True,
+    blend: bool = True,
 ) -> tuple[Numbers, Job]:
     """Quantise float q [heads, rows, d], k, v [kv_heads, keys, d] and make the job for them.
 
     Args:
+        peaks: values that become the largest integers (models.quantise); default: the data's.
+        predicted: (K8 int8 [kv_heads, keys, d], its scales [kv_heads]) in place of K rounded.
         offset: position of query row 0; default: the last query sees every key.
         bc: keys in a tile; default BC_MAX.
         band: row blocks of a band; default: as many as the stores hold beside each other with all
             query heads of a group, at least 1, no more than there are.
         tau, fall: threshold and the exponent of its fall; default TAU of the snap rule.
         quota, radius_nats: of a job that sorts; default a quarter of a tile, and no radius.
+        blend: the mean of V stands in for what is dropped.
+
+    ConfigError for what the machine cannot compute; see models.plan.check_scores.
     """
     q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
-    heads, rows, d = q.shape
-    group = heads // len(k)
+    rows, d = q.shape[1:]
+    cfg.check_d(d)
     if tau is None or fall is None:
-        if snap not in TAU and select == SUM:
+        if select == SUM and snap not in TAU:
             raise ConfigError(f"snap = {snap} has no default threshold, legal: tau and fall given")
         default = TAU.get(snap, (1.0, 0.0))
         tau, fall = default[0] if tau is None else tau, default[1] if fall is None else fall
     if not 0 < tau <= 1:
         raise ConfigError(f"tau = {tau}, legal: above 0, up to 1")
-    k16, sk = heads_quantised(k, 16)
-    v16, sv = heads_quantised(v, 16)
-    k8, sk8 = heads_quantised(k, 8)
-    q16, sq, table = [], [], []
-    for h in range(heads):
-        kv = h // group
-        number, scale, octave = octave_scale(q[h], sk8[kv], snap, cfg)
-        scale_m, shift = log2_multiplier(scale, sk[kv], d, cfg)
-        q16.append(number)
-        sq.append(scale)
-        radius = None
-        if select == SORT:
-            radius = radius_to_int(radius_nats, scale, sk8[kv], d, snap, cfg)
-        table.append(HeadTable(scale_m, shift, octave, round(math.log2(tau) * 2**cfg.LOG_FRAC),
-                               radius))
-    bc = cfg.BC_MAX if bc is None else bc
+    if peaks is None:
+        for name, x in (("q", q), ("k", k), ("v", v)):
+            check_finite(name, x)
+        peaks = Peaks(*(tuple(np.abs(x).max(axis=(1, 2), initial=0)) for x in (q, k, v)))
+    group = len(q) // max(len(k), 1)
+    octaves, wider = [], []
+    for h, peak in enumerate(peaks.q):
+        sk8 = (peaks.k[h // group] or 1.0) / 127 if predicted is None else predicted[1][h // group]
+        octave, peak = octave_of(peak, sk8, d, snap, cfg)
+        octaves.append(octave)
+        wider.append(peak)
+    heads = quantise_heads(q, k, v, cfg, Peaks(tuple(wider), peaks.k, peaks.v))
     if offset is None:
         offset = max(k.shape[1] - rows, 0) if causal else 0
+    bc = cfg.BC_MAX if bc is None else bc
     if band is None:
         band = min(max(cfg.places(d) // group, 1), -(-rows // cfg.ROWS))
+    table = []
+    for h, numbers in enumerate(heads):
+        sk8 = numbers.sk8 if predicted is None else predicted[1][h // group]
+        radius = None
+        if select == SORT:
+            radius = radius_to_int(radius_nats, numbers.sq, sk8, d, snap, cfg)
+        table.append(HeadTable(numbers.scale_m, numbers.scale_shift, octaves[h],
+                               round(math.log2(tau) * 2**cfg.LOG_FRAC), radius))
+        check_scores(numbers.q, numbers.k, numbers.sq, numbers.sk,
+                     first.Job(d, numbers.scale_m, numbers.scale_shift, bc, causal=causal,
+                               offset=offset), cfg, f"query head {h}: ")
     job = Job(d=d, bc=bc, table=tuple(table), band=band, select=select,
               quota=max(bc // 4, 1) if quota is None else quota, fall=round(fall * 256),
-              snap=snap, causal=causal, offset=offset, interleaved=interleaved).checked(cfg)
-    means = means_of(v16, rows, job, cfg)
-    return Numbers(np.stack(q16), k16, v16, k8, means, np.array(sq), sk, sv, sk8), job
+              snap=snap, causal=causal, offset=offset, interleaved=interleaved,
+              blend=blend).checked(cfg)
+    return _gathered(heads, group, predicted, rows, job, cfg), job
 
 
-__all__ = ["DENSE", "SORT", "SUM", "Numbers", "plan"]
+def _gathered(
+    heads: list[Quantised], group: int, predicted, rows: int, job: Job, cfg: Config
+) -> Numbers:
+    """The heads' integers as arrays of all heads."""
+    of_kv = heads[::group]
+    k, v, k8 = (np.concatenate([getattr(n, name) for n in of_kv]) for name in ("k", "v", "k8"))
+    sk, sv, sk8 = (np.array([getattr(n, name) for n in of_kv]) for name in ("sk", "sv", "sk8"))
+    if predicted is not None:
+        k8, sk8 = predicted
+    return Numbers(np.concatenate([n.q for n in heads]), k, v, k8, means_of(v, rows, job, cfg),
+                   np.array([n.sq for n in heads]), sk, sv, sk8)

@@ -158,6 +158,18 @@ class Peaks:
     k: tuple[float, ...]
     v: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        for name in "qkv":
+            given = getattr(self, name)
+            try:
+                peaks = tuple(map(float, given))
+            except (TypeError, ValueError):
+                peaks = (math.nan,)
+            if not all(math.isfinite(peak) and peak >= 0 for peak in peaks):
+                raise ConfigError(f"peaks of {name} = {given!r}, legal: a number for each head, "
+                                  f"finite, 0 and above")
+            object.__setattr__(self, name, peaks)
+
 
 def _quantise_keys(
     k: np.ndarray, v: np.ndarray, name: str = "", peak_k: float | None = None,

@@ -151,7 +151,8 @@ def opening(signals: dict) -> float:
 def _short(name: str) -> str:
     """Return a name for the list of signals: without the top level and the marks of instances."""
     # GTKWave shows what stands behind the last dot only.
-    plain = re.sub(r"_inst(?=\.|$)", "", name.split(".", 1)[1].removeprefix("core_inst."))
+    inner = re.sub(r"^(g_core\.)?core_inst\.", "", name.split(".", 1)[1])
+    plain = re.sub(r"_inst(?=\.|$)", "", inner)
     return plain.replace(".", "/")
 
 

@@ -13,7 +13,7 @@ over the changed lists is the machine's (models.lab.lists).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -48,7 +48,8 @@ class Calibration(Dense):
     """Exact attention that notes how large Q, K and V of each layer and head are, for Sofa(peaks).
 
     percentile: share of a head's absolute values in a Call that its peak covers, above 0 up to 100;
-    a peak is the largest of all Calls of the layer.
+    a peak is the largest of all Calls of the layer. Stacks of a model share their numbers
+    (models.lab.stacks) and so these peaks.
     """
 
     percentile: float = 100.0
@@ -71,14 +72,14 @@ class Calibration(Dense):
         old = self.seen.get(layer, new)
         if [len(x) for x in old] != [len(x) for x in new]:
             raise ConfigError(f"layer {layer} has {len(new[0])} query and {len(new[1])} KV "
-                              f"heads, legal: {len(old[0])} and {len(old[1])}, as before")
+                              f"heads, legal: {len(old[0])} and {len(old[1])}, as before; stacks "
+                              f"of unlike heads need a Calibration each")
         self.seen[layer] = tuple(map(np.maximum, old, new))
         return super().attend(call)
 
     def peaks(self) -> dict[int, Peaks]:
         """Peaks of every layer so far."""
-        return {layer: Peaks(*(tuple(map(float, x)) for x in parts))
-                for layer, parts in self.seen.items()}
+        return {layer: Peaks(*parts) for layer, parts in self.seen.items()}
 
 
 @dataclass(frozen=True)
@@ -145,17 +146,22 @@ class Sofa(Method):
         if self.snap not in SNAPS:
             raise ConfigError(f"snap = {self.snap!r}, legal: {', '.join(SNAPS)}")
         object.__setattr__(self, "widths", tuple(sorted(dict(self.widths).items())))
+        if not isinstance(self.dense_layers, Iterable):
+            raise ConfigError(f"dense_layers = {self.dense_layers!r}, legal: numbers of layers, "
+                              f"for instance (0,)")
+        if not isinstance(self.peaks, Mapping | tuple):
+            raise ConfigError(f"peaks = {self.peaks!r}, legal: a mapping, layer -> Peaks")
         object.__setattr__(self, "dense_layers", tuple(self.dense_layers))
-        object.__setattr__(self, "peaks", tuple(sorted(dict(self.peaks).items())))
         check("phases", self.phases, 1, 2)
         check("min_keys", self.min_keys, 0, 65536)
         check("exchange", self.exchange, 0, 64)
         for number in self.dense_layers:
             check("dense_layers", number, 0, 65535)
-        for number, given in self.peaks:
+        for number, given in dict(self.peaks).items():
             check("layer of peaks", number, 0, 65535)
             if not isinstance(given, Peaks):
                 raise ConfigError(f"peaks of layer {number} = {given!r}, legal: Peaks")
+        object.__setattr__(self, "peaks", tuple(sorted(dict(self.peaks).items())))
         cfg = self.machine()
         for value in self.bc if isinstance(self.bc, tuple) else (self.bc,):
             cfg.check_bc(value)
@@ -192,11 +198,12 @@ class Sofa(Method):
 
     def scales(self, call: Call) -> Peaks | None:
         """Peaks of a layer; None: those of the data."""
-        known = dict(self.peaks)
-        if known and call.layer not in known:
-            raise ConfigError(f"peaks has no layer {call.layer}, legal: "
-                              f"{', '.join(map(str, known))}")
-        return known.get(call.layer)
+        if not self.peaks:
+            return None
+        known, (layer, _) = dict(self.peaks), call.place()
+        if layer not in known:
+            raise ConfigError(f"peaks has no layer {layer}, legal: {', '.join(map(str, known))}")
+        return known[layer]
 
     def attend(self, call: Call) -> Attended:
         """One layer."""

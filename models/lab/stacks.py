@@ -15,11 +15,13 @@ index in their paths are one, too.
   One that stands at several places, or that serves several layers by the config of ALBERT, has
   a number each time.
 - Else the number is None, not known: a module that is called more often in a forward than the
-  model holds it, several parts without an index, a module outside of a model.
+  model holds it, several parts without an index, one part without an index outside of a
+  PreTrainedModel (a layer by itself), a module outside of a model.
 
 A *run* is one pass through a stack. It begins with a forward of the model, counted by a pre-hook
 that is set on the model at its first call (by model(...), not by model.forward(...)), and with a
 number that is not above the one before. The model is not changed otherwise, and not kept alive.
+Threads have forwards and runs of their own.
 """
 
 from __future__ import annotations
@@ -27,21 +29,32 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
+from threading import local
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 
 INDEX = re.compile(r"(?<![^.])\d+(?![^.])")
 """A component of a path that is a number."""
 
-_forwards: WeakKeyDictionary = WeakKeyDictionary()
-"""Model -> how often its forward has begun since the hook is there."""
+_hooked: WeakSet = WeakSet()
+"""Models with the pre-hook."""
+
+
+class Forwards(local):
+    """begun, of this thread: model -> how often its forward has begun since the hook is there."""
+
+    def __init__(self) -> None:
+        self.begun: WeakKeyDictionary = WeakKeyDictionary()
+
+
+_forwards = Forwards()
 
 
 @torch.compiler.disable(reason="forwards are counted outside of graphs")
 def count_forward(model, _inputs) -> None:
     """The pre-hook. A function of this module and not a closure: models stay fit for pickle."""
-    _forwards[model] = _forwards.get(model, 0) + 1
+    _forwards.begun[model] = _forwards.begun.get(model, 0) + 1
 
 
 @dataclass
@@ -71,8 +84,9 @@ class Run:
         self.layer = layer
 
 
-class Places:
-    """The runs of all models that share a Method. loose: that of calls from outside a model."""
+class Places(local):
+    """The runs of all models that share a Method, for each thread. loose: that of calls from
+    outside a model."""
 
     def __init__(self) -> None:
         self.loose = Run()
@@ -81,32 +95,33 @@ class Places:
     def find(self, module) -> tuple[Run, int | None, int | None]:
         """(run, layer, layers) of an attention that is being called; layer and layers None where
         not known."""
-        model = running_model(module)
+        model, whole = running_model(module)
         own = own_number(module)
         if model is None:
             held = getattr(getattr(module, "config", None), "num_hidden_layers", 0)
             return self.loose, own, None if own is None else max(held, own + 1)
         stack, parts, depth = stack_of(model, module)
-        if model not in _forwards:
-            _forwards[model] = 0
+        if model not in _hooked:
+            _hooked.add(model)
             model.register_forward_pre_hook(count_forward)
         run = self._runs.setdefault(model, {}).setdefault(stack, Run())
-        if run.forward != _forwards[model]:
+        forward = _forwards.begun.get(model, 0)
+        if run.forward != forward:
             run.begin()
-            run.forward = _forwards[model]
+            run.forward = forward
         numbers = [own_number(part) for part in parts]
         if None not in numbers and len(set(numbers)) == len(parts):
             return run, own, max(len(parts), depth, max(numbers) + 1)
         order = calls_of(parts, getattr(module, "config", None))
         free = [i for i, part in enumerate(order) if part is module and i not in run.used]
-        if not free or len(parts) > 1 and "*" not in stack:
+        if not free or "*" not in stack and (len(parts) > 1 or not whole):
             return run, None, None
         run.used.add(free[0])
         return run, len(run.used) - 1, len(order)
 
 
-def running_model(module):
-    """The model whose forward calls this module, None outside of one."""
+def running_model(module) -> tuple:
+    """(model, is it a PreTrainedModel) whose forward calls this module, (None, False) outside."""
     from transformers import PreTrainedModel
 
     outermost, frame = None, sys._getframe(1)
@@ -116,10 +131,10 @@ def running_model(module):
             if (isinstance(holder, torch.nn.Module) and holder is not module
                     and any(part is module for part in holder.modules())):
                 if isinstance(holder, PreTrainedModel):
-                    return holder
+                    return holder, True
                 outermost = holder
         frame = frame.f_back
-    return outermost
+    return outermost, False
 
 
 def own_number(module) -> int | None:

@@ -21,9 +21,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from threading import Lock
 
 import numpy as np
 
+from models.config import check
 from models.lab.counts import Counts
 from models.lab.masks import LEGAL, MASKED, MaskError, Seen
 from models.lab.method import Call, Method
@@ -56,18 +58,25 @@ class Record:
 
     counts  sum over all calls so far; `counts.keep` is the share of visible pairs that were used
     places  where the calls come from (models.lab.stacks)
+    lock    threads attend one after the other
     """
 
     method: Method
     counts: Counts = field(default_factory=Counts)
     places: Places = field(default_factory=Places)
+    lock: Lock = field(default_factory=Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.method, Method):
+            raise ValueError(f"method = {self.method!r}, legal: a models.lab.method.Method")
 
     def attend(self, call: Call, run: Run, sequence: tuple) -> np.ndarray:
         """One Call; sequence: what it has in common with the Calls of other layers."""
-        if sequence not in run.sessions:
-            run.sessions[sequence] = self.method.start()
-        done = run.sessions[sequence](call)
-        self.counts += done.counts
+        with self.lock:
+            if sequence not in run.sessions:
+                run.sessions[sequence] = self.method.start()
+            done = run.sessions[sequence](call)
+            self.counts += done.counts
         return done.out
 
 
@@ -94,9 +103,10 @@ def scaled_dot_product_attention(
     not supported.
     """
     record = method if isinstance(method, Record) else Record(method or Sofa())
-    if (layer is None) != (layers is None) or layer is not None and not 0 <= layer < layers:
-        raise ValueError(f"layer = {layer}, layers = {layers}, legal: 0 <= layer < layers, or "
-                         f"None for both")
+    if (layer is None) != (layers is None):
+        raise ValueError(f"layer = {layer}, layers = {layers}, legal: both or none")
+    if layer is not None:
+        check("layer", layer, 0, check("layers", layers, 1, 65536) - 1)
     return _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa,
                    record, record.places.loose, layer, layers)
 
@@ -115,7 +125,12 @@ def _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gq
     q, k, v = (_batches(x) for x in (query, key, value))
     if scale is not None:
         # A Call divides by sqrt(d).
-        q = q * np.float32(scale * math.sqrt(d))
+        with np.errstate(over="ignore"):
+            scaled = q * np.float32(scale * math.sqrt(d))
+        if not np.isfinite(scaled[np.isfinite(q)]).all():
+            raise ValueError(f"scale = {scale}, legal: finite, and query * scale * sqrt(d) within "
+                             f"float32")
+        q = scaled
     out = np.zeros(q.shape, np.float32)
     for item in range(len(q)):
         whole = Call(q[item], k[item], v[item], layer=layer, layers=layers)
@@ -174,7 +189,8 @@ def _seen(attn_mask, q_shape, k_shape, is_causal: bool) -> list[Seen]:
                         f"{(*q_shape[:-1], keys)}") from None
     if 0 in mask.shape:
         return []
-    if not (mask == mask[..., :1, :, :]).all():
+    first = mask[..., :1, :, :]
+    if not ((mask == first) | mask.isnan() & first.isnan()).all():
         raise MaskError(f"attn_mask differs between heads, legal masks: {LEGAL}")
     mask = mask[..., 0, :, :].reshape(-1, rows, keys).cpu()
     if mask.dtype == torch.bool:

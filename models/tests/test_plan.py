@@ -183,12 +183,13 @@ def test_given_peaks():
         assert (got == np.rint(np.clip(x, -peak, peak) / peak * top)).all()
         assert np.abs(got.astype(int)).max() == top
     for peaks, message in (
-        (quantise.Peaks((1.0, 1.0), (1.0,), (1.0,)),
+        (((1.0, 1.0), (1.0,), (1.0,)),
          "peaks of q has 2 entries, legal: one for each of 1 heads"),
-        (quantise.Peaks((1.0,), (-1.0,), (1.0,)), "peak of KV head 0: k = -1.0, legal: finite, 0"),
-        (quantise.Peaks((1.0,), (1.0,), (np.nan,)), "peak of KV head 0: v = nan, legal: finite"),
+        (((1.0,), (-1.0,), (1.0,)), "peaks of k = (-1.0,), legal: a number for each head, finite"),
+        (((1.0,), (1.0,), (np.nan,)), "peaks of v = (nan,), legal: a number for each head, finite"),
+        ((2.0, (1.0,), (1.0,)), "peaks of q = 2.0, legal: a number for each head, finite, 0 and"),
     ):
         with pytest.raises(ConfigError, match=re.escape(message)):
-            plan.plan_heads(q, k, v, TINY, peaks=peaks)
+            plan.plan_heads(q, k, v, TINY, peaks=quantise.Peaks(*peaks))
     with pytest.raises(ConfigError, match="heads = 3, legal: multiple of kv_heads = 2"):
         plan.plan_heads(*(np.zeros((n, 4, 8)) for n in (3, 2, 2)), TINY)

@@ -27,7 +27,7 @@ module owed_count #(
 
     generate
         if (WIDTH < 1) begin : g_illegal
-            // No such module exists: elaboration stops here and names this instance.
+            // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_owed_count_needs_WIDTH_1_up stop ();
         end
     endgenerate

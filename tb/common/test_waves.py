@@ -61,11 +61,11 @@ def window(head):
 @pytest.fixture
 def core(tmp_path):
     """A dump of the core with many signals above and beside its states."""
-    seq, deep = "sofa_top.core_inst.seq_inst", "sofa_top.core_inst.sufa_inst.sv_ctl_inst"
+    seq, deep = (f"sofa_top.g_core.core_inst.{n}" for n in ("seq_inst", "sufa_inst.sv_ctl_inst"))
     signals = {"sofa_top.clk": 1, "sofa_top.rst": 1, "sofa_top.m_axi_arvalid": 1}
     signals |= {f"{seq}.a{i}": 8 for i in range(100)}
     signals |= {f"{seq}.state_reg": 3, f"{seq}.tiles_inst.state_reg": 3, f"{seq}.z_ready": 1}
-    signals |= {f"sofa_top.core_inst.sufa_inst.b{i}": 8 for i in range(100)}
+    signals |= {f"sofa_top.g_core.core_inst.sufa_inst.b{i}": 8 for i in range(100)}
     signals |= {f"{deep}.state_reg": 3, f"{deep}.o_valid": 1}
     signals |= {f"{deep}.g[{i}].p_valid": 1 for i in range(3)}
     return vcd(tmp_path / "dump.vcd", signals, {
@@ -94,11 +94,11 @@ def test_states_and_handshakes_come_first_and_are_never_cut(core):
     shown = dict(groups)
     assert [name for name, _ in groups] == [
         "states", "top", "seq", "seq: other signals", "sufa", "sufa: other signals"]
-    assert [n.removeprefix("sofa_top.core_inst.") for n in shown["states"]] == [
+    assert [n.removeprefix("sofa_top.g_core.core_inst.") for n in shown["states"]] == [
         "seq_inst.state_reg[2:0]", "seq_inst.tiles_inst.state_reg[2:0]",
         "sufa_inst.sv_ctl_inst.state_reg[2:0]"]
     assert shown["top"] == ["sofa_top.clk", "sofa_top.rst", "sofa_top.m_axi_arvalid"]
-    assert shown["seq"] == ["sofa_top.core_inst.seq_inst.z_ready"]
+    assert shown["seq"] == ["sofa_top.g_core.core_inst.seq_inst.z_ready"]
     assert [n.rsplit("sv_ctl_inst.", 1)[1] for n in shown["sufa"]] == ["o_valid", "g[0].p_valid"]
     assert len(shown["seq: other signals"]) == waves.MAX_OTHERS
 
@@ -121,7 +121,7 @@ def test_every_state_machine_is_known():
     for place, states in known.items():
         assert sorted(states) == list(range(len(states))) and len(states) > 2, place
     assert module_of("sofa_tb.core_inst.rass_inst.g_sched.sched.ctl.x") == "rass_ctl"
-    assert module_of("sofa_top.core_inst.kvgen_inst.front_inst.x") == "kvgen_front"
+    assert module_of("sofa_top.g_core.core_inst.kvgen_inst.front_inst.x") == "kvgen_front"
 
 
 @pytest.mark.configs("tiny")

@@ -162,6 +162,8 @@ def test_calibration():
     assert (method.attend(calls[0]).out != Sofa(config="tiny", bc=8).attend(calls[0]).out).any()
     with pytest.raises(ConfigError, match="peaks has no layer 2, legal: 0, 1"):
         method.attend(random_call(layer=2))
+    with pytest.raises(ValueError, match="layer is not known and the method needs it"):
+        method.attend(random_call(layer=None))
     with pytest.raises(ConfigError, match="peaks of q has 4 entries, legal: one for each of 2 he"):
         method.attend(random_call(heads=2))
     with pytest.raises(ConfigError, match="layer 1 has 2 query and 2 KV heads, legal: 4 and 2, as"):
@@ -500,6 +502,8 @@ def test_key_biases_count_with_rope():
     (dict(min_keys=-1), "min_keys = -1, legal: integer 0..65536"),
     (dict(peaks={-1: None}), "layer of peaks = -1, legal: integer 0..65535"),
     (dict(peaks={2: 3.5}), "peaks of layer 2 = 3.5, legal: Peaks"),
+    (dict(peaks=None), "peaks = None, legal: a mapping, layer -> Peaks"),
+    (dict(dense_layers=0), "dense_layers = 0, legal: numbers of layers, for instance"),
     (dict(exchange=1.5), "exchange = 1.5, legal: integer 0..64"),
     (dict(dense_layers=(-1,)), "dense_layers = -1, legal: integer 0..65535"),
     (dict(widths={"SC_FRACS": 1}), "widths: no field 'SC_FRACS', legal: ADDR_W, BC_MAX"),

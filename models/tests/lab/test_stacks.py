@@ -3,6 +3,7 @@
 
 import copy
 import pickle
+import threading
 from dataclasses import dataclass
 
 import pytest
@@ -179,6 +180,24 @@ def test_parts_of_a_batch_and_of_a_model():
     assert method.seen == passes(2, 2) + passes(2, 2, 3) + passes(2, 3)
 
 
+def test_threads_keep_apart():
+    """Another thread runs the model between two layers of this one."""
+    method, model = tally(), make("vit")
+    run(model, "vit")
+    other = threading.Thread(target=run, args=(model, "vit"))
+
+    def switch(*_):
+        hook.remove()
+        other.start()
+        other.join()
+
+    first = next(m for n, m in model.named_modules() if n.endswith(".0.attention"))
+    hook = first.register_forward_hook(switch)
+    method.seen.clear()
+    run(model, "vit")
+    assert method.seen == 2 * passes(3)
+
+
 def test_checkpointing_and_one_model_in_another():
     method, model = tally(), make("bert")
     model.activation_checkpointing_enable()
@@ -262,6 +281,11 @@ def test_numbers_of_modules_of_a_users_own():
         for _ in range(2):
             shared(x)
         assert method.seen == 3 * passes(3)
+        # Of a layer by itself nobody knows which it is.
+        method.seen.clear()
+        block = next(m for m in make("vit").modules() if type(m).__name__ == "ViTLayer")
+        block(x)
+        assert method.seen == [[(None, None)]]
         # Outside of a model there is the module's own number, or none.
         method.seen.clear()
         numbered.part1(x)

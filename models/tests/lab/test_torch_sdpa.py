@@ -185,10 +185,13 @@ def test_traced_functions_are_refused():
             trace(Module(), inputs)
 
 
-@pytest.mark.parametrize("place", [(3, 3), (-1, 2), (0, None), (None, 2)])
-def test_refused_places(place):
+@pytest.mark.parametrize("place, message", [
+    ((3, 3), "layer = 3, legal: integer 0..2"), ((-1, 2), "layer = -1, legal: integer 0..1"),
+    ((0.5, 2), "layer = 0.5, legal: integer 0..1"), ((0, 0), "layers = 0, legal: integer 1.."),
+    ((0, None), "layers = None, legal: both or none"), ((None, 2), "layer = None, layers = 2")])
+def test_refused_places(place, message):
     q, k, v = tensors(kv_heads=4)
-    with pytest.raises(ValueError, match="legal: 0 <= layer < layers, or None for both"):
+    with pytest.raises(ValueError, match=message):
         scaled_dot_product_attention(q, k, v, layer=place[0], layers=place[1])
 
 
@@ -226,6 +229,10 @@ def test_default_is_the_machine():
     (dict(dropout_p=0.1), r"dropout_p = 0.1, legal: 0"),
     (dict(enable_gqa=False), "key has 2 heads, legal: 4 as the query or a divisor"),
     (dict(is_causal=True, attn_mask=padding(0)), "is_causal with an attn_mask, legal: one"),
+    (dict(scale=float("nan")), r"scale = nan, legal: finite, and query \* scale"),
+    (dict(scale=1e39), r"scale = 1e\+39, legal: finite, and query \* scale"),
+    (dict(method="sofa"), "method = 'sofa', legal: a models.lab.method.Method"),
+    (dict(attn_mask=torch.full((20, 20), torch.nan)), "adds biases to scores, legal entries: 0"),
     (dict(attn_mask=torch.full((20, 20), 0.5)), "adds biases to scores, legal entries: 0, and -1"),
     (dict(attn_mask=torch.ones(3, 20, dtype=torch.bool)), r"shape \(3, 20\), legal: what broad"),
     (dict(attn_mask=torch.rand(4, 20, 20) < 0.5), "differs between heads, legal masks: none"),

@@ -10,40 +10,29 @@ A layer is one job, bit-exact, through models.second.fast or, without numba, mod
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from models import dlzs
-from models.config import ConfigError, check
+from models.config import ConfigError
 from models.lab.counts import Counts
+from models.lab.machine import SNAPS, Machine
 from models.lab.method import Attended, Call, Method
-from models.lab.sofa import SNAPS, predicted_keys
-from models.quantise import Peaks
+from models.lab.sofa import predicted_keys
 from models.second import fast, head, plan
 from models.second.config import Config
 
 
 @dataclass(frozen=True)
-class SumSofa(Method):
-    """The second machine.
+class SumSofa(Machine):
+    """The second machine; see Machine for the settings that are not told here.
 
-    config        a name of scripts/configs.py; widths: fields of models.second.config.Config to
-                  change, a mapping; kept as sorted pairs
-    snap          how Q is coded: "floor", "nearest" or "two-term" (sets TWO_TERM)
-    phases        1: keys of the prediction are K rounded to 8 bits; 2: they are predicted from
-                  Call.projection with 4-bit weight codes
-    bc            keys in a tile; band: row blocks of a band, None: what the stores hold
+    widths        fields of models.second.config.Config
+    band          row blocks of a band, None: what the stores hold
     tau, fall     threshold at 1024 visible keys, and the exponent with which it falls with their
-                  number; None: those of the snap rule (models.second.plan.TAU)
+                  number; None: those of the snap rule (models.second.plan.TAU); may differ by layer
     blend         the mean of V stands in for what is dropped
-    interleaved   tiles take every Tc-th key instead of neighbours
-    dense_layers  layers that use every visible pair, by number
-    peaks         layer -> models.quantise.Peaks, a mapping: scales that do not hang on the data
-
-    ConfigError, a ValueError, for a value out of range, and for scores beyond the machine
-    (models.plan.check_scores).
 
     Counts: masked pairs cost nothing. predict: a leading-one detector for each element of Q; for
     each pair and element one shift of the key (two with two-term codes) and as many additions,
@@ -55,67 +44,38 @@ class SumSofa(Method):
     union of a band, O, the means.
     """
 
-    config: str = "paper"
-    widths: tuple[tuple[str, int], ...] | Mapping[str, int] = ()
     snap: str = "two-term"
-    phases: int = 1
-    bc: int = 64
     band: int | None = None
-    tau: float | None = None
-    fall: float | None = None
+    tau: float | None | tuple[float | None, ...] = None
+    fall: float | None | tuple[float | None, ...] = None
     blend: bool = True
-    interleaved: bool = True
-    dense_layers: tuple[int, ...] = ()
-    peaks: tuple[tuple[int, Peaks], ...] | Mapping[int, Peaks] = ()
 
     name = "sofa-sum"
+    parameters = Config
 
     def __post_init__(self) -> None:
-        if self.snap not in SNAPS:
-            raise ConfigError(f"snap = {self.snap!r}, legal: {', '.join(SNAPS)}")
-        object.__setattr__(self, "widths", tuple(sorted(dict(self.widths).items())))
-        object.__setattr__(self, "dense_layers", tuple(self.dense_layers))
-        object.__setattr__(self, "peaks", tuple(sorted(dict(self.peaks).items())))
-        check("phases", self.phases, 1, 2)
-        for number in self.dense_layers:
-            check("dense_layers", number, 0, 65535)
-        self.machine().check_bc(self.bc)
-        if self.tau is not None and not 0 < self.tau <= 1:
-            raise ConfigError(f"tau = {self.tau}, legal: above 0, up to 1, or None")
-        if self.fall is not None and not 0 <= self.fall < 1:
-            raise ConfigError(f"fall = {self.fall}, legal: 0 and above, below 1, or None")
-
-    def machine(self) -> Config:
-        """The configuration with the changed widths."""
-        cfg = Config.from_name(self.config)
-        unknown = sorted(set(dict(self.widths)) - (set(vars(cfg)) - {"name"}))
-        if unknown:
-            raise ConfigError(f"widths: no field {unknown[0]!r}, legal: "
-                              f"{', '.join(sorted(set(vars(cfg)) - {'name'}))}")
-        two_term = {"TWO_TERM": 1} if self.snap == "two-term" else {}
-        return cfg.replace(**{**two_term, **dict(self.widths)})
+        super().__post_init__()
+        for value in self.tau if isinstance(self.tau, tuple) else (self.tau,):
+            if value is not None and not 0 < value <= 1:
+                raise ConfigError(f"tau = {value}, legal: above 0, up to 1, or None")
+        for value in self.fall if isinstance(self.fall, tuple) else (self.fall,):
+            if value is not None and not 0 <= value < 1:
+                raise ConfigError(f"fall = {value}, legal: 0 and above, below 1, or None")
 
     def attend(self, call: Call) -> Attended:
         """One layer."""
+        self.check_call(call)
         cfg, counts = self.machine(), Counts()
-        rows, keys = call.q.shape[1], call.k.shape[1]
-        if call.causal and rows > keys:
-            raise ConfigError(f"{rows} causal query rows over {keys} keys, legal: up to {keys}")
-        peaks = None
-        if self.peaks:
-            layer, known = call.place()[0], dict(self.peaks)
-            if layer not in known:
-                raise ConfigError(f"peaks has no layer {layer}, legal: "
-                                  f"{', '.join(map(str, known))}")
-            peaks = known[layer]
-        dense = bool(self.dense_layers) and call.place()[0] in self.dense_layers
+        dense = self.dense(call)
         predicted = None
         if self.phases == 2 and not dense:
             predicted = predicted_keys(call, cfg, counts)
         numbers, job = plan.plan(
-            call.q, call.k, call.v, cfg, peaks=peaks, predicted=predicted, causal=call.causal,
-            bc=self.bc, band=self.band, select=head.DENSE if dense else head.SUM, tau=self.tau,
-            fall=self.fall, snap=SNAPS[self.snap], interleaved=self.interleaved, blend=self.blend)
+            call.q, call.k, call.v, cfg, peaks=self.scales(call), predicted=predicted,
+            causal=call.causal, bc=self.setting("bc", call), band=self.band,
+            select=head.DENSE if dense else head.SUM, tau=self.setting("tau", call),
+            fall=self.setting("fall", call), snap=SNAPS[self.snap], interleaved=self.interleaved,
+            blend=self.blend)
         run = fast.run_job if fast.available() else head.run_job
         done = run(numbers.q, numbers.k, numbers.v, numbers.k8, numbers.means, job, cfg)
         self._count(counts, call, job, cfg, done)

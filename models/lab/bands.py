@@ -17,17 +17,22 @@ read bus of a beat a cycle serves Q, K8 and keys, with latency.
 
 Left out: collisions of a read-modify-write in a unit (1 % or less at 4 cycles), hand-over cycles
 between blocks, made keys, bursts. The compiled loop needs numba.
+
+``.venv/bin/python -m models.lab.bands`` prints a group of three captured heads on several sizes.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 
+from models import workloads
 from models.lab.cycles import Memory
+from models.second import fast, plan
 from models.second.config import Config
-from models.second.head import DENSE, SUM, Job, order
+from models.second.head import DENSE, SORT, SUM, Job, order
 
 FLUSH = 2.5
 """Unit cycles for a beat of output: o and l are read, o is scaled, the mean is blended in."""
@@ -193,3 +198,46 @@ def cycles(
     share = [int(busy[0]), int(busy[1]) // units, int(busy[2]), int(busy[3])]
     return Cycles(int(total), bound_of(work, job, cfg, machine),
                   dict(zip(names, share, strict=True)), int(busy[4]) // units, int(busy[5]))
+
+
+SIZES = {
+    "default": Machine(),
+    "4 places of Q": Machine(q_places=4),
+    "5 places of Q": Machine(q_places=5),
+    "6 places of Q, 6 of O": Machine(o_places=6),
+    "128 keys landing": Machine(landing=128),
+    "32 keys landing": Machine(landing=32),
+    "FIFO of 32 keys": Machine(fifo=32),
+    "FIFO of 8 keys": Machine(fifo=8),
+    "4 K8 buffers": Machine(k8_bufs=4),
+    "32 tiles of masks": Machine(mask_tiles=32),
+    "8 tiles of masks": Machine(mask_tiles=8),
+    "4 units of 64": Machine(unit_mults=64),
+}
+
+
+def main(name: str = "smollm2_novel_s1024_l05") -> int:
+    """Print cycles and bounds of a captured case under three ways to select; 0."""
+    case = workloads.load_case(name)
+    cfg = Config.from_name("paper").replace(TWO_TERM=1)
+    for title, settings in (("sum, two-term", {}),
+                            ("quota 16, radius 6, floor", {
+                                "snap": 0, "select": SORT, "quota": 16, "radius_nats": 6.0}),
+                            ("dense", {"select": DENSE})):
+        numbers, job = plan.plan(case.q, case.k, case.v, cfg, causal=case.causal,
+                                 **{"snap": 2, **settings})
+        got = fast.run_job(numbers.q, numbers.k, numbers.v, numbers.k8, numbers.means, job, cfg)
+        for size, machine in SIZES.items():
+            work = work_of(got.selected, job, cfg, len(numbers.k), machine)
+            done = cycles(work, job, cfg, machine)
+            if size == "default":
+                bounds = ", ".join(f"{key} {n}" for key, n in done.bound.items())
+                print(f"{title}: {work.pairs} pairs, {len(work.want)} keys; bounds {bounds}")
+            print(f"  {size:22} {done.total:7} cycles, {done.ratio:.3f} of the largest bound")
+            if job.select == DENSE:
+                break
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

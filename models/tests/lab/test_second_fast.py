@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from models import workloads
+from models import oracle, workloads
 from models.second import fast, head, plan
 from models.second.config import Config
 
@@ -37,6 +37,24 @@ def test_captured_heads(name, settings):
                                  **{**settings, **more})
         done = agree((numbers.q, numbers.k, numbers.v, numbers.k8, numbers.means), job, cfg)
         assert done.selected.any()
+
+
+@pytest.mark.parametrize("snap", [0, 2])
+def test_every_captured_head_follows_softmax_and_blend(snap):
+    """Relative L2 of a head's integers against float64 over the same keys with the same blend."""
+    heads = 0
+    for name in workloads.list_cases():
+        case = workloads.load_case(name)
+        z, job = plan.plan(case.q, case.k, case.v, PAPER, causal=case.causal, snap=snap)
+        got = fast.run_job(z.q, z.k, z.v, z.k8, z.means, job, PAPER)
+        for h in range(len(z.q)):
+            kv, f = h // case.group, got.f[h][:, None] / 2.0**PAPER.F_FRAC
+            exact = oracle.attention(z.q[h] * z.sq[h], z.k[kv] * z.sk[kv], z.v[kv],
+                                     got.selected[h])
+            mean = np.repeat(z.means[kv], PAPER.ROWS, axis=0)[: len(exact)] * 256.0
+            assert oracle.relative_error(got.out[h], f * exact + (1 - f) * mean) < 2e-3, (name, h)
+            heads += 1
+    assert heads == 49
 
 
 @pytest.mark.parametrize("select", [head.SUM, head.SORT, head.DENSE])

@@ -17,6 +17,7 @@ bounds      least cycles of a block, a job and a layer
 oracle      float64 attention, error and recall measures
 workloads   captured Q, K, V of trained models
 fast        whole heads, jobs and layers compiled, the same integers (optional: numba)
+second      a machine that selects by the row's sum; not in the RTL (docs/second.md)
 
 nets, peers, lab   trained models, the systems that SOFA is compared with, and what all of them do
             to the models (docs/lab.md)

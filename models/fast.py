@@ -86,7 +86,7 @@ def _mantissas(z_frac: int) -> np.ndarray:
     return mantissa(np.arange(1 << z_frac), z_frac)
 
 
-def _linear(k8: np.ndarray, two_term: bool, cfg: Config) -> tuple[np.ndarray, int]:
+def linear_keys(k8: np.ndarray, two_term: bool, cfg: Config) -> tuple[np.ndarray, int]:
     """K8 [keys, d] as the cells see it, one row per element and a row of zeros, and how many terms
     may be added in its width."""
     unroll = _kernels().UNROLL
@@ -103,14 +103,14 @@ def scores(codes: np.ndarray, k8: np.ndarray, cfg: Config, limits=None) -> np.nd
     """models.dlzs.scores as int32 [R, n]; limits: int [R], keys wanted of each row, the others
     get 0."""
     codes = np.ascontiguousarray(codes, np.int64)
-    x, chunk = _linear(np.asarray(k8), True, cfg)
+    x, chunk = linear_keys(np.asarray(k8), True, cfg)
     out = np.zeros((len(codes), len(k8)), np.int32)
     limits = np.full(len(codes), len(k8)) if limits is None else np.asarray(limits)
     _kernels().scores(codes, x, chunk, limits.astype(np.int64), out)
     return out
 
 
-def _formal_settings(scale_m: int, scale_shift: int, cfg: Config) -> tuple:
+def formal_settings(scale_m: int, scale_shift: int, cfg: Config) -> tuple:
     """Arguments of the formal path in the order of the kernels."""
     check("scale_m", scale_m, 0, 65535)
     check("scale_shift", scale_shift, 0, 47)
@@ -145,7 +145,7 @@ def formal(
     o, l = np.empty(q.shape, np.int64), np.empty(len(q), np.int64)
     q, k, v = (np.ascontiguousarray(a) for a in (q, k, v))
     updates = _kernels().formal(q, k, v, np.ascontiguousarray(order, np.int64),
-                                *_formal_settings(scale_m, scale_shift, cfg), o, l)
+                                *formal_settings(scale_m, scale_shift, cfg), o, l)
     return _finish(o, l, cfg), updates
 
 
@@ -186,7 +186,7 @@ class _Heads:
 
     def run(self, q, source: KeySource, linear, selected) -> tuple[np.ndarray, list[np.ndarray]]:
         """One head: (out, keys made, in order); selected bool [rows, keys] is written. linear:
-        what _linear gives, None when dense."""
+        what linear_keys gives, None when dense."""
         job, cfg, shape = self.job, self.cfg, self.shape
         capacity = 0 if cfg.KV_SLOTS == cfg.BC_MAX else cfg.KV_SLOTS
         tiles, width = len(shape.tiles), int(self.tile_n.max())
@@ -203,7 +203,7 @@ class _Heads:
             np.ascontiguousarray(q), source.k, source.v, codes, x, chunk, shape.limits,
             shape.block_rows, shape.block_tiles, self.tile_k0, self.tile_step, self.tile_n,
             job.dense, job.quota, cfg.RADIUS_INF if job.radius is None else job.radius, capacity,
-            max(0, clog2(cfg.ROWS) - 4), *_formal_settings(job.scale_m, job.scale_shift, cfg),
+            max(0, clog2(cfg.ROWS) - 4), *formal_settings(job.scale_m, job.scale_shift, cfg),
             o, l, selected, updates, pairs, union, phases, nsteps, loaded, sizes)
         used = np.arange(most) < phases[:, None]
         loads = sizes[used]
@@ -246,7 +246,9 @@ class _Heads:
         for h in range(len(q)):
             kv = h // group
             if h % group == 0:
-                linear = None if self.job.dense else _linear(k8[kv], self.job.snap == 2, self.cfg)
+                linear = None
+                if not self.job.dense:
+                    linear = linear_keys(k8[kv], self.job.snap == 2, self.cfg)
             done, new = self.run(q[h], sources[kv], linear, selected[h])
             out.append(done)
             made[kv] += new

@@ -65,7 +65,7 @@ def _add_terms(x, limit, where, shift, flip, first, last, part):
 
 
 @_jit
-def _predict_row(codes, x, limit, chunk, where, shift, flip, part, out):
+def predict_row(codes, x, limit, chunk, where, shift, flip, part, out):
     """Predicted scores of a row of codes for the keys 0 .. limit-1 into out int32 [N].
 
     x [d+1, N]: K8 with its fraction bits, the last row 0; part like a row of x: work space; chunk:
@@ -87,11 +87,11 @@ def scores(codes, x, chunk, limits, out):
     shift, flip = np.empty_like(where), np.empty_like(where)
     part = np.empty_like(x[0])
     for r in range(len(codes)):
-        _predict_row(codes[r], x, limits[r], chunk, where, shift, flip, part, out[r])
+        predict_row(codes[r], x, limits[r], chunk, where, shift, flip, part, out[r])
 
 
 @_jit
-def _select(score, k0, step, n, limit, top, quota, radius, best, slots):
+def select_row(score, k0, step, n, limit, top, quota, radius, best, slots):
     """SADS of one row and tile: slots[0..count-1], best first; returns (count, new maximum).
 
     Slot b is key k0 + b*step, of which those below limit may be used."""
@@ -282,7 +282,7 @@ def head(q, k, v, codes, x, chunk, limits, block_rows, block_tiles, tile_k0, til
         for r in range(rows):
             limit = limits[row + r]
             if not dense:
-                _predict_row(codes[row + r], x, limit, chunk, where, term_shift, flip, part, score)
+                predict_row(codes[row + r], x, limit, chunk, where, term_shift, flip, part, score)
             top = -(1 << 62)
             for t in range(tiles):
                 k0, step, n = tile_k0[first + t], tile_step[first + t], tile_n[first + t]
@@ -291,7 +291,7 @@ def head(q, k, v, codes, x, chunk, limits, block_rows, block_tiles, tile_k0, til
                     for b in range(count):
                         slots[t, r, b] = b
                 else:
-                    count, top = _select(score, k0, step, n, limit, top, min(quota, n), radius,
+                    count, top = select_row(score, k0, step, n, limit, top, min(quota, n), radius,
                                          best, slots[t, r])
                 counts[t, r] = count
                 for p in range(count):

@@ -53,7 +53,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
                         help="a field of the method (may be repeated)")
     parser.add_argument("--text", default="novel",
-                        help=f"for --method: {', '.join(TEXTS)} or a file of UTF-8 text")
+                        help=f"for --method: {', '.join(TEXTS)} or a file of UTF-8 text, several "
+                             "with commas between them; :1 behind a name takes its second stretch")
     parser.add_argument("--jobs", type=int, default=2, help="processes, each with one thread")
     parser.add_argument("--list", action="store_true", help="run nothing")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "lab",
@@ -89,6 +90,14 @@ def one_method(name: str, assignments: list[str]) -> Method:
         raise ValueError(f"{name}: {error}") from None
 
 
+def stretch(net: str, text: str, length: int) -> Case:
+    """The case of a text, or of NAME:PART, its PART-th stretch from 0 on."""
+    name, colon, part = text.rpartition(":")
+    if colon and part.isdecimal():
+        return Case(net, name, length, int(part))
+    return Case(net, text, length)
+
+
 def wanted(options: argparse.Namespace) -> tuple[list[Series], list[RowTask]]:
     """Series and row types that the command line asks for."""
     if options.method:
@@ -96,10 +105,10 @@ def wanted(options: argparse.Namespace) -> tuple[list[Series], list[RowTask]]:
         net = options.net or "smollm2"
         if net not in SUBJECTS:
             raise ValueError(f"no net {net!r}, legal: {', '.join(SUBJECTS)}")
-        text = {"whisper": "voice", "lightglue": "photos"}.get(net, options.text)
+        texts = {"whisper": "voice", "lightglue": "photos"}.get(net, options.text)
         length = options.length or {"smollm2": 1024, "minilm": 256}.get(net, 1500)
-        case = Case(net, text, length)
-        return [Series(method.name, "peer", ((label(method), method),), (case,))], []
+        cases = tuple(stretch(net, text, length) for text in texts.split(","))
+        return [Series(method.name, "peer", ((label(method), method),), cases)], []
     series, rows = grids(GRIDS[options.grid])
     nets = options.net.split(",") if options.net else list(SUBJECTS)
     for net in nets:

@@ -19,12 +19,14 @@ from models.lab.method import Method
 from models.lab.rules import PREDICTORS, Rule
 from models.lab.sofa import Dense, Sofa
 from models.lab.subjects import FRAMES, Case
+from models.lab.sums import SumSofa
 from models.lab.tables import Series
 from models.nets.sources import TEXTS
 from models.nets.whisper import SECONDS
 from models.peers import PEERS
 
-METHODS: dict[str, type[Method]] = {"sofa": Sofa, "rule": Rule, "dense": Dense, **PEERS}
+METHODS: dict[str, type[Method]] = {
+    "sofa": Sofa, "sofa-sum": SumSofa, "rule": Rule, "dense": Dense, **PEERS}
 """Name on the command line -> class."""
 
 DENSE = "dense"

@@ -13,7 +13,6 @@ over the changed lists is the machine's (models.lab.lists).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -22,12 +21,11 @@ from models import dlzs, fast, head, layer, plan, rope
 from models.config import Config, ConfigError, check
 from models.lab import lists
 from models.lab.counts import Counts
+from models.lab.machine import SNAPS, Machine
 from models.lab.method import Attended, Call, Method, count_formal, softmax_over
 from models.quantise import Peaks, Quantised, check_finite
 from models.tiling import blocks, visible
 
-SNAPS = {name: value for value, name in dlzs.SNAPS.items()}
-"""Name of a rule that codes Q -> register value."""
 
 @dataclass(frozen=True)
 class Dense(Method):
@@ -83,36 +81,15 @@ class Calibration(Dense):
 
 
 @dataclass(frozen=True)
-class Sofa(Method):
-    """This machine.
+class Sofa(Machine):
+    """This machine; see Machine for the settings that are not told here.
 
-    config        a name of scripts/configs.py; widths: fields of it to change, a mapping, for
-                  instance {"SC_FRAC": 5}; kept as sorted (name, value) pairs
-    snap          how Q is coded: "floor", "nearest" or "two-term" (sets TWO_TERM)
-    phases        1: keys of the prediction are K rounded to 8 bits; 2: they are predicted from
-                  Call.projection with 4-bit weight codes
-    bc            keys in a tile; quota: keys a row may take from it (None: a quarter, bc: all);
-                  radius_nats: keys further below the row's best are dropped (None: none); each
-                  one value, or a tuple with one for every layer
-    interleaved   tiles take every Tc-th key instead of neighbours
-    dense_layers  layers that use every visible pair, by number
+    quota         keys a row may take from a tile (None: a quarter, bc: all); radius_nats: keys
+                  further below the row's best are dropped (None: none); both may differ by layer
     threshold     least share of the row's predicted softmax that a key must have, above 0, below
                   1; None: none
     threshold, exchange, min_keys   see models.lab.lists; lists longer than a buffer run in one
                   phase then
-    peaks         layer -> Peaks (models.quantise), a mapping; kept as sorted pairs: scales of every
-                  head that do not hang on the data, see below; empty: the data's
-
-    ConfigError, a ValueError, for a value out of range, and for scores beyond the machine
-    (models.plan.check_scores).
-
-    Scales. The largest element of a head's Q, K or V, whatever its row, becomes 32767, so every
-    element of that head is off by up to peak/65534, and no head moves another. One token with
-    values a thousand times the others' leaves those 6 bits, in the rows before it as well, although
-    they do not see it. With peaks the scales are given beforehand (Calibration finds them): larger
-    values saturate, so an outlier loses and the other tokens do not, and no element has a part in
-    an output whose row does not see it. With phases = 2 the scales of X8 and of its codes are the
-    data's all the same; they decide what is selected.
 
     Counts: masked pairs cost nothing. predict: a leading-one detector for each element of Q; for
     each pair and element one shift of the key (two with two-term codes) and as many additions;
@@ -126,48 +103,21 @@ class Sofa(Method):
     RoPE table and K8 written.
     """
 
-    config: str = "paper"
-    widths: tuple[tuple[str, int], ...] | Mapping[str, int] = ()
-    snap: str = "floor"
-    phases: int = 1
-    bc: int | tuple[int, ...] = 64
     quota: int | None | tuple[int | None, ...] = 16
     radius_nats: float | None | tuple[float | None, ...] = 6.0
-    interleaved: bool = True
-    dense_layers: tuple[int, ...] = ()
     threshold: float | None = None
     min_keys: int = 0
     exchange: int = 0
-    peaks: tuple[tuple[int, Peaks], ...] | Mapping[int, Peaks] = ()
 
     name = "sofa"
 
     def __post_init__(self) -> None:
-        if self.snap not in SNAPS:
-            raise ConfigError(f"snap = {self.snap!r}, legal: {', '.join(SNAPS)}")
-        object.__setattr__(self, "widths", tuple(sorted(dict(self.widths).items())))
-        if not isinstance(self.dense_layers, Iterable):
-            raise ConfigError(f"dense_layers = {self.dense_layers!r}, legal: numbers of layers, "
-                              f"for instance (0,)")
-        if not isinstance(self.peaks, Mapping | tuple):
-            raise ConfigError(f"peaks = {self.peaks!r}, legal: a mapping, layer -> Peaks")
-        object.__setattr__(self, "dense_layers", tuple(self.dense_layers))
-        check("phases", self.phases, 1, 2)
+        super().__post_init__()
         check("min_keys", self.min_keys, 0, 65536)
         check("exchange", self.exchange, 0, 64)
-        for number in self.dense_layers:
-            check("dense_layers", number, 0, 65535)
-        for number, given in dict(self.peaks).items():
-            check("layer of peaks", number, 0, 65535)
-            if not isinstance(given, Peaks):
-                raise ConfigError(f"peaks of layer {number} = {given!r}, legal: Peaks")
-        object.__setattr__(self, "peaks", tuple(sorted(dict(self.peaks).items())))
-        cfg = self.machine()
-        for value in self.bc if isinstance(self.bc, tuple) else (self.bc,):
-            cfg.check_bc(value)
         for value in self.quota if isinstance(self.quota, tuple) else (self.quota,):
             if value is not None:
-                check("quota", value, 1, cfg.BC_MAX)
+                check("quota", value, 1, self.machine().BC_MAX)
         radii = self.radius_nats if isinstance(self.radius_nats, tuple) else (self.radius_nats,)
         for value in radii:
             if value is not None and not value >= 0:
@@ -175,48 +125,17 @@ class Sofa(Method):
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise ConfigError(f"threshold = {self.threshold}, legal: above 0, below 1, or None")
 
-    def machine(self) -> Config:
-        """The configuration with the changed widths."""
-        cfg = Config.from_name(self.config)
-        fields = set(vars(cfg)) - {"name"}
-        for name, _ in self.widths:
-            if name not in fields:
-                raise ConfigError(f"widths: no field {name!r}, legal: {', '.join(sorted(fields))}")
-        two_term = {"TWO_TERM": 1} if self.snap == "two-term" else {}
-        return cfg.replace(**{**two_term, **dict(self.widths)})
-
-    def setting(self, name: str, call: Call):
-        """A setting of a layer."""
-        value = getattr(self, name)
-        if not isinstance(value, tuple):
-            return value
-        layer, layers = call.place()
-        if len(value) != layers or not 0 <= layer < len(value):
-            raise ConfigError(f"{name} has {len(value)} entries, legal: one for each of the "
-                              f"{layers} layers of the model (this is layer {layer})")
-        return value[layer]
-
-    def scales(self, call: Call) -> Peaks | None:
-        """Peaks of a layer; None: those of the data."""
-        if not self.peaks:
-            return None
-        known, (layer, _) = dict(self.peaks), call.place()
-        if layer not in known:
-            raise ConfigError(f"peaks has no layer {layer}, legal: {', '.join(map(str, known))}")
-        return known[layer]
-
     def attend(self, call: Call) -> Attended:
         """One layer."""
         cfg, snap = self.machine(), SNAPS[self.snap]
         rows, keys = call.q.shape[1], call.k.shape[1]
-        if call.causal and rows > keys:
-            raise ConfigError(f"{rows} causal query rows over {keys} keys, legal: up to {keys}")
+        self.check_call(call)
         radius = self.setting("radius_nats", call)
         heads = plan.plan_heads(
             call.q, call.k, call.v, cfg, peaks=self.scales(call), causal=call.causal,
             bc=self.setting("bc", call), quota=self.setting("quota", call), radius_nats=radius,
             snap=snap, interleaved=self.interleaved,
-            dense=bool(self.dense_layers) and call.place()[0] in self.dense_layers)
+            dense=self.dense(call))
         # Jobs of a layer differ in scale and radius alone.
         job, counts = heads[0][1], Counts()
         if self.phases == 2 and not job.dense:

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the Methods of this project's machines have in common: settings, their ranges, peaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from models import dlzs
+from models.config import Config, ConfigError, check
+from models.lab.method import Call, Method
+from models.quantise import Peaks
+
+SNAPS = {name: value for value, name in dlzs.SNAPS.items()}
+"""Name of a rule that codes Q -> register value."""
+
+
+@dataclass(frozen=True)
+class Machine(Method):
+    """A machine. A setting that may differ by layer is one value, or a tuple with one for every
+    layer.
+
+    config        a name of scripts/configs.py; widths: fields of it to change, a mapping, for
+                  instance {"SC_FRAC": 5}; kept as sorted (name, value) pairs
+    snap          how Q is coded: "floor", "nearest" or "two-term" (sets TWO_TERM)
+    phases        1: keys of the prediction are K rounded to 8 bits; 2: they are predicted from
+                  Call.projection with 4-bit weight codes
+    bc            keys in a tile, may differ by layer
+    interleaved   tiles take every Tc-th key instead of neighbours
+    dense_layers  layers that use every visible pair, by number
+    peaks         layer -> Peaks (models.quantise), a mapping; kept as sorted pairs: scales of every
+                  head that do not hang on the data, see below; empty: the data's
+
+    ConfigError, a ValueError, for a value out of range, and for scores beyond the machine
+    (models.plan.check_scores).
+
+    Scales. The largest element of a head's Q, K or V, whatever its row, becomes 32767, so every
+    element of that head is off by up to peak/65534, and no head moves another. One token with
+    values a thousand times the others' leaves those 6 bits, in the rows before it as well, although
+    they do not see it. With peaks the scales are given beforehand (Calibration finds them): larger
+    values saturate, so an outlier loses and the other tokens do not, and no element has a part in
+    an output whose row does not see it. With phases = 2 the scales of X8 and of its codes are the
+    data's all the same; they decide what is selected.
+    """
+
+    config: str = "paper"
+    widths: tuple[tuple[str, int], ...] | Mapping[str, int] = ()
+    snap: str = "floor"
+    phases: int = 1
+    bc: int | tuple[int, ...] = 64
+    interleaved: bool = True
+    dense_layers: tuple[int, ...] = ()
+    peaks: tuple[tuple[int, Peaks], ...] | Mapping[int, Peaks] = ()
+
+    parameters: ClassVar[type[Config]] = Config
+    """Kind of the configuration."""
+
+    def __post_init__(self) -> None:
+        if self.snap not in SNAPS:
+            raise ConfigError(f"snap = {self.snap!r}, legal: {', '.join(SNAPS)}")
+        object.__setattr__(self, "widths", tuple(sorted(dict(self.widths).items())))
+        if not isinstance(self.dense_layers, Iterable):
+            raise ConfigError(f"dense_layers = {self.dense_layers!r}, legal: numbers of layers, "
+                              f"for instance (0,)")
+        if not isinstance(self.peaks, Mapping | tuple):
+            raise ConfigError(f"peaks = {self.peaks!r}, legal: a mapping, layer -> Peaks")
+        object.__setattr__(self, "dense_layers", tuple(self.dense_layers))
+        check("phases", self.phases, 1, 2)
+        for number in self.dense_layers:
+            check("dense_layers", number, 0, 65535)
+        for number, given in dict(self.peaks).items():
+            check("layer of peaks", number, 0, 65535)
+            if not isinstance(given, Peaks):
+                raise ConfigError(f"peaks of layer {number} = {given!r}, legal: Peaks")
+        object.__setattr__(self, "peaks", tuple(sorted(dict(self.peaks).items())))
+        cfg = self.machine()
+        for value in self.bc if isinstance(self.bc, tuple) else (self.bc,):
+            cfg.check_bc(value)
+
+    def machine(self) -> Config:
+        """The configuration with the changed widths."""
+        cfg = self.parameters.from_name(self.config)
+        fields = set(vars(cfg)) - {"name"}
+        for name, _ in self.widths:
+            if name not in fields:
+                raise ConfigError(f"widths: no field {name!r}, legal: {', '.join(sorted(fields))}")
+        two_term = {"TWO_TERM": 1} if self.snap == "two-term" else {}
+        return cfg.replace(**{**two_term, **dict(self.widths)})
+
+    def setting(self, name: str, call: Call):
+        """A setting of a layer."""
+        value = getattr(self, name)
+        if not isinstance(value, tuple):
+            return value
+        layer, layers = call.place()
+        if len(value) != layers or not 0 <= layer < len(value):
+            raise ConfigError(f"{name} has {len(value)} entries, legal: one for each of the "
+                              f"{layers} layers of the model (this is layer {layer})")
+        return value[layer]
+
+    def scales(self, call: Call) -> Peaks | None:
+        """Peaks of a layer; None: those of the data."""
+        if not self.peaks:
+            return None
+        known, (layer, _) = dict(self.peaks), call.place()
+        if layer not in known:
+            raise ConfigError(f"peaks has no layer {layer}, legal: {', '.join(map(str, known))}")
+        return known[layer]
+
+    def dense(self, call: Call) -> bool:
+        """Whether a layer uses every visible pair."""
+        return bool(self.dense_layers) and call.place()[0] in self.dense_layers
+
+    def check_call(self, call: Call) -> None:
+        """ConfigError for a call that no job of the machine can do."""
+        rows, keys = call.q.shape[1], call.k.shape[1]
+        if call.causal and rows > keys:
+            raise ConfigError(f"{rows} causal query rows over {keys} keys, legal: up to {keys}")

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The second machine as a Method: keys are selected by their share of the row's sum, and the mean
+of V stands in for the rest (models.second, docs/second.md).
+
+    method = SumSofa(snap="two-term")
+    done = method.start()(call)
+
+A layer is one job, bit-exact, through models.second.fast or, without numba, models.second.head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models import dlzs
+from models.config import ConfigError
+from models.lab.counts import Counts
+from models.lab.machine import SNAPS, Machine
+from models.lab.method import Attended, Call, Method
+from models.lab.sofa import predicted_keys
+from models.second import fast, head, plan
+from models.second.config import Config
+
+
+@dataclass(frozen=True)
+class SumSofa(Machine):
+    """The second machine; see Machine for the settings that are not told here.
+
+    widths        fields of models.second.config.Config
+    band          row blocks of a band, None: what the stores hold
+    tau, fall     threshold at 1024 visible keys, and the exponent with which it falls with their
+                  number; None: those of the snap rule (models.second.plan.TAU); may differ by layer
+    blend         the mean of V stands in for what is dropped
+
+    Counts: masked pairs cost nothing. predict: a leading-one detector for each element of Q; for
+    each pair and element one shift of the key (two with two-term codes) and as many additions,
+    for the tile that is scored twice twice. select: for each scored pair a comparison and a decoder
+    (priced as a shift of SUM_FRAC + 1 bits), an addition to P and one to T; for each row and tile
+    the two shifts of the sums, a leading one, and the product of P and the ratio. compute: as
+    models.lab.method.count_formal, with one comparison a pair, and two products for each output
+    element. Bytes are whole beats: Q, K8 of every tile of a band (the first twice), K and V of the
+    union of a band, O, the means.
+    """
+
+    snap: str = "two-term"
+    band: int | None = None
+    tau: float | None | tuple[float | None, ...] = None
+    fall: float | None | tuple[float | None, ...] = None
+    blend: bool = True
+
+    name = "sofa-sum"
+    parameters = Config
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for value in self.tau if isinstance(self.tau, tuple) else (self.tau,):
+            if value is not None and not 0 < value <= 1:
+                raise ConfigError(f"tau = {value}, legal: above 0, up to 1, or None")
+        for value in self.fall if isinstance(self.fall, tuple) else (self.fall,):
+            if value is not None and not 0 <= value < 1:
+                raise ConfigError(f"fall = {value}, legal: 0 and above, below 1, or None")
+
+    def attend(self, call: Call) -> Attended:
+        """One layer."""
+        self.check_call(call)
+        cfg, counts = self.machine(), Counts()
+        dense = self.dense(call)
+        predicted = None
+        if self.phases == 2 and not dense:
+            predicted = predicted_keys(call, cfg, counts)
+        numbers, job = plan.plan(
+            call.q, call.k, call.v, cfg, peaks=self.scales(call), predicted=predicted,
+            causal=call.causal, bc=self.setting("bc", call), band=self.band,
+            select=head.DENSE if dense else head.SUM, tau=self.setting("tau", call),
+            fall=self.setting("fall", call), snap=SNAPS[self.snap], interleaved=self.interleaved,
+            blend=self.blend)
+        run = fast.run_job if fast.available() else head.run_job
+        done = run(numbers.q, numbers.k, numbers.v, numbers.k8, numbers.means, job, cfg)
+        self._count(counts, call, job, cfg, done)
+        out = (done.out * numbers.out_scale).astype(np.float32)
+        return Attended(out, done.selected, counts)
+
+    def _count(self, counts: Counts, call: Call, job: head.Job, cfg: Config,
+               done: head.JobResult) -> None:
+        """Add what the job costs; see the class."""
+        heads, rows, d = call.q.shape
+        kv_heads, keys = call.k.shape[:2]
+        mask, group = call.mask(), heads // kv_heads
+        pairs = np.count_nonzero(done.selected)
+        counts.visible += np.count_nonzero(mask) * heads
+        counts.selected += pairs
+        bands = job.bands(rows, keys, cfg)
+        together = max(1, min(group, cfg.places(d) // job.band))
+        parts = -(-group // together) * kv_heads
+        slots = union = scored = tiles = 0
+        for band in bands:
+            own = slice(band.row, band.row + band.n)
+            first = np.count_nonzero(mask[own][:, band.tiles[0].keys])
+            scored += (np.count_nonzero(mask[own]) + first) * heads
+            tiles += (len(band.tiles) + 1) * band.n * heads
+            slots += (sum(t.n for t in band.tiles) + band.tiles[0].n) * parts
+            for kv in range(kv_heads):
+                for at in range(kv * group, (kv + 1) * group, together):
+                    some = done.selected[at : min(at + together, (kv + 1) * group), own]
+                    union += np.count_nonzero(some.any(axis=(0, 1)))
+        if job.select != head.DENSE:
+            terms = 2 if job.snap == dlzs.TWO_TERM else 1
+            counts.add("predict", "lz16", call.q.size)
+            counts.add("predict", f"shift{8 + cfg.SC_FRAC}", terms * scored * d)
+            counts.add("predict", f"add{cfg.SC_W}", terms * scored * d)
+            counts.add("select", f"cmp{cfg.SC_W}", scored)
+            counts.add("select", f"shift{cfg.SUM_FRAC + 1}", scored)
+            counts.add("select", f"add{cfg.SUM_W}", 2 * scored)
+            counts.add("select", f"shift{cfg.SUM_W}", 2 * tiles)
+            counts.add("select", f"lz{cfg.SUM_W}", tiles)
+            counts.add("select", f"mul{cfg.SUM_W}x{cfg.RATIO_FRAC}", tiles)
+        counts.add("compute", "mul16x16", 2 * pairs * d + 2 * heads * rows * d)
+        counts.add("compute", "add32", 2 * pairs * d + heads * rows * d)
+        counts.add("compute", "cmp16", pairs)
+        counts.add("compute", "exp16", pairs)
+        counts.add("compute", "shift32", done.updates * (d + 1))
+        counts.add("compute", "div32", heads * rows)
+        vector = cfg.beats16(d) * cfg.BUS_BYTES
+        small = cfg.beats8(d) * cfg.BUS_BYTES
+        dense = job.select == head.DENSE
+        for stream, size in (("q", heads * rows * vector), ("k", union * vector),
+                             ("v", union * vector), ("o", heads * rows * vector),
+                             ("k8", 0 if dense else slots * small),
+                             ("mean", 0 if dense else kv_heads * -(-rows // cfg.ROWS) * small)):
+            counts.move(stream, size)
+
+    @classmethod
+    def sweep(cls) -> list[Method]:
+        """From many keys to few: thresholds half an octave apart."""
+        return [cls(tau=2.0 ** -(e / 2)) for e in range(24, 11, -1)]

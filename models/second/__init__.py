@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reference of the machine with bands of resident rows and selection by the row's sum, bit-exact.
+
+config   widths and sizes beside those of models.config
+tiling   bands, blocks and tiles
+sads     which keys a row takes: the share of the row's sum, or quota and radius
+sufa     the formal path, one key at a time, and its flush with the mean of V
+head     heads and jobs
+plan     float tensors to the integers and the table of a job, head by head
+fast     the same integers compiled (needs numba)
+
+Scores are those of models.dlzs. Nothing in rtl/ computes this: the RTL's reference are the modules
+of the same names in models/. Source: our decisions (docs/second.md).
+"""

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters of the second machine beside those of models.config, with their legal ranges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models import config
+from models.config import check, clog2
+
+
+@dataclass(frozen=True)
+class Config(config.Config):
+    """A configuration of models.config with the widths of selection and flush.
+
+    SUM_FRAC    fraction bits of a row's sums of weights: a key further below the row's peak than so
+                many octaves adds nothing
+    LOG_FRAC    fraction bits of a logarithm and of the threshold, in octaves
+    RATIO_FRAC  fraction bits of (tiles of the band) / (tiles counted)
+    F_FRAC      fraction bits of the kept share f
+    VM_W        bits of an element of the mean of V, in V's scale: value * 2**(16 - VM_W)
+    STORE_BEATS beats of Q, and of O sums, that the stores of resident rows hold (0: two blocks of
+                the largest head dimension)
+    """
+
+    SUM_FRAC: int = 12
+    LOG_FRAC: int = 4
+    RATIO_FRAC: int = 8
+    F_FRAC: int = 8
+    VM_W: int = 8
+    STORE_BEATS: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check("SUM_FRAC", self.SUM_FRAC, 6, 16)
+        check("LOG_FRAC", self.LOG_FRAC, 0, 6)
+        check("RATIO_FRAC", self.RATIO_FRAC, 4, 12)
+        check("F_FRAC", self.F_FRAC, 4, 12)
+        check("VM_W", self.VM_W, 4, 16)
+        block = self.ROWS * self.beats16(self.D_MAX)
+        if self.STORE_BEATS == 0:
+            object.__setattr__(self, "STORE_BEATS", 2 * block)
+        check("STORE_BEATS", self.STORE_BEATS, block, 1 << 16)
+
+    @property
+    def SUM_W(self) -> int:
+        """Sum of weights of a row, unsigned: KEYS_MAX weights of up to 1.0 each."""
+        return self.SUM_FRAC + 1 + clog2(self.KEYS_MAX)
+
+    def places(self, d: int) -> int:
+        """Blocks of ROWS rows that the stores hold at head dimension d."""
+        return self.STORE_BEATS // (self.ROWS * self.beats16(d))

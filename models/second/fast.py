@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The integers of models.second.head, compiled: jobs for studies on whole models.
+
+    got = fast.run_job(q, k, v, k8, means, job, cfg)      # arguments of models.second.head.run_job
+    got.out, got.selected, got.f                          # equal to the reference's, bit for bit
+
+The loops need numba, an optional extra; `models.fast.available` says whether it is there. The sums
+l and o fit their widths: no row uses a key twice, keys are at most KEYS_MAX, a weight is below
+2**16 and |v| at most 2**15.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models import dlzs
+from models.fast import available, formal_settings, linear_keys
+from models.second import sads, sufa
+from models.second.config import Config
+from models.second.head import DENSE, SUM, Job, JobResult, check_arrays
+from models.second.tiling import EXACT
+
+__all__ = ["available", "run_job"]
+
+
+def _kernel():
+    """models.second.kernels.head; ImportError that says what to install."""
+    if not available():
+        raise ImportError("models.second.fast needs numba: scripts/setup.sh lab "
+                          "(models.second.head gives the same integers with numpy alone)")
+    from models.second import kernels
+
+    return kernels.head
+
+
+def run_job(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, k8: np.ndarray | None, means: np.ndarray,
+    job: Job, cfg: Config,
+) -> JobResult:
+    """models.second.head.run_job; the result's list of heads stays empty."""
+    check_arrays(q, k, v, k8, means, job.checked(cfg), cfg)
+    kernel = _kernel()
+    heads, rows, d = q.shape
+    group, keys = heads // len(k), k.shape[1]
+    split = job.bands(rows, keys, cfg)
+    tiles = [tile for band in split for tile in band.tiles]
+    tile_k0, tile_step, tile_n = (np.array([getattr(t, name) for t in tiles])
+                                  for name in ("k0", "kstep", "n"))
+    band_rows = np.array([band.row for band in split] + [rows])
+    band_tiles = np.cumsum([0] + [len(band.tiles) for band in split])
+    parts = [block for band in split for block in band.blocks]
+    block_of = np.repeat(np.arange(len(parts)), [block.n for block in parts])
+    position = job.offset + np.arange(rows)
+    limits = np.minimum(keys, position + 1) if job.causal else np.full(rows, keys)
+    everything = position < EXACT if job.causal else np.zeros(rows, bool)
+
+    out, f = np.empty(q.shape, np.int16), np.empty((heads, rows), np.int64)
+    selected = np.zeros((heads, rows, keys), bool)
+    x, chunk = np.zeros((1, 1), np.int16), 0
+    updates = 0
+    q, k, v = (np.ascontiguousarray(a) for a in (q, k, v))
+    for h, entry in enumerate(job.table):
+        kv = h // group
+        codes = np.zeros((1, 1), np.int64)
+        if job.select != DENSE:
+            codes = dlzs.encode(q[h], job.snap)
+            if h % group == 0:
+                x, chunk = linear_keys(k8[kv], job.snap == dlzs.TWO_TERM, cfg)
+        taus = [sads.block_threshold(entry.tau, job.fall, block.length, cfg) for block in parts]
+        sums = sads.start(rows)
+        state = sufa.start(rows, d)
+        updates += kernel(
+            q[h], k[kv], v[kv], codes, x, chunk, limits, band_rows, band_tiles, tile_k0, tile_step,
+            tile_n, job.select, entry.octave, np.array(taus)[block_of], everything, cfg.SUM_FRAC,
+            cfg.LOG_FRAC, cfg.RATIO_FRAC, job.quota,
+            cfg.RADIUS_INF if entry.radius is None else entry.radius,
+            *formal_settings(entry.scale_m, entry.scale_shift, cfg), state.o, state.l,
+            sums.total, sums.kept, selected[h])
+        whole = everything if job.select == SUM and job.blend else np.ones(rows, bool)
+        f[h] = sads.share(sums, whole, cfg)
+        for block in parts:
+            part = slice(block.row, block.row + block.n)
+            done = sufa.State(state.m[part], state.l[part], state.o[part], state.l[part] > 0)
+            out[h, part] = sufa.finish(done, f[h, part], means[kv, block.row // cfg.ROWS], cfg)
+    return JobResult(out, selected, f, updates)

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole heads and jobs: the stage models put together in the order of the machine.
+
+A head is walked band by band. In a job that selects by the row's sum, the tiles of a band come in
+the order 0 (counted), 1, 2 .. (selected and counted), 0 (selected); in the other jobs 0, 1, 2 ..
+Within a tile SU-FA takes the keys in slot order, each by all rows that want it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models import dlzs
+from models import sads as lists
+from models.config import ConfigError, check
+from models.second import sads, sufa
+from models.second.config import Config
+from models.second.tiling import EXACT, Band, Block, allowed, bands, mean_span
+
+SUM, SORT, DENSE = 0, 1, 2
+SELECTIONS = {SUM: "sum", SORT: "sort", DENSE: "dense"}
+"""How a job selects: value of Job.select -> name."""
+
+
+@dataclass(frozen=True)
+class HeadTable:
+    """What a query head has of its own.
+
+    scale_m, scale_shift   from dot products to log2 units (models.sufa.log2_score)
+    octave    log2 of the predicted score units of a factor 2, 0..SC_W-1 (sum)
+    tau       log2 of the threshold with LOG_FRAC fraction bits, 0 or less: the least share of the
+              row's predicted softmax of a key that is kept, at 1024 visible keys (sum)
+    radius    predicted score units below the row's maximum; None: no limit (sort)
+    """
+
+    scale_m: int
+    scale_shift: int
+    octave: int = 0
+    tau: int = 0
+    radius: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """Run-time settings of a job; table: one entry for each query head.
+
+    bc      keys of a tile; band: row blocks of a band
+    select  SUM, SORT or DENSE; quota: keys that a row may take from a tile (sort)
+    blend   the mean of V stands in for what is dropped, else f = 1 (sum)
+    fall    exponent in 1/256 with which tau falls with the length of the visible prefix (sum)
+    offset  position of query row 0 among the keys (causal)
+    """
+
+    d: int
+    bc: int
+    table: tuple[HeadTable, ...]
+    band: int = 1
+    select: int = SUM
+    quota: int = 1
+    fall: int = 0
+    snap: int = dlzs.FLOOR
+    causal: bool = False
+    offset: int = 0
+    interleaved: bool = True
+    blend: bool = True
+
+    def checked(self, cfg: Config) -> Job:
+        """This job when every field is legal for the configuration, else ConfigError."""
+        cfg.check_d(self.d)
+        cfg.check_bc(self.bc)
+        cfg.check_snap(self.snap)
+        check("select", self.select, SUM, DENSE)
+        check("quota", self.quota, 1, cfg.BC_MAX)
+        check("fall", self.fall, 0, 255)
+        check("offset", self.offset, 0, 65535)
+        check("band", self.band, 1, cfg.places(self.d))
+        for entry in self.table:
+            check("scale_m", entry.scale_m, 0, 65535)
+            check("scale_shift", entry.scale_shift, 0, 47)
+            check("octave", entry.octave, 0, cfg.SC_W - 1)
+            check("tau", entry.tau, -(32 << cfg.LOG_FRAC), 0)
+            if entry.radius is not None:
+                check("radius", entry.radius, 0, cfg.RADIUS_INF)
+        return self
+
+    def bands(self, rows: int, keys: int, cfg: Config) -> list[Band]:
+        """The bands of a head of this job."""
+        return bands(rows, keys, self.bc, self.band, cfg, causal=self.causal, offset=self.offset,
+                     interleaved=self.interleaved)
+
+
+@dataclass
+class BlockResult:
+    """One block of a head.
+
+    out     int16 [n, d]; f int64 [n]
+    masks   bool [n, tile.n] per tile of the band, pairs selected
+    scores  int64 [n, tile.n] per tile, predicted; empty when dense
+    trace   intermediates of the formal path, when asked for
+    """
+
+    block: Block
+    out: np.ndarray
+    f: np.ndarray
+    masks: list[np.ndarray]
+    scores: list[np.ndarray]
+    trace: sufa.Trace | None = None
+    updates: int = 0
+
+
+@dataclass
+class HeadResult:
+    """One head. out int16 [rows, d]; selected bool [rows, keys]; f int64 [rows]."""
+
+    out: np.ndarray
+    selected: np.ndarray
+    f: np.ndarray
+    bands: list[Band]
+    blocks: list[BlockResult] = field(default_factory=list)
+
+
+def select(
+    score: list[np.ndarray], seen: list[np.ndarray], block: Block, entry: HeadTable, job: Job,
+    cfg: Config,
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """(masks bool [n, slots] of each tile, f int64 [n]) of a block.
+
+    score int [n, slots] and seen bool of each tile of its band; score is not looked at when dense.
+    """
+    whole = np.full(block.n, 1 << cfg.F_FRAC)
+    if job.select == DENSE:
+        return [tile.copy() for tile in seen], whole
+    if job.select == SORT:
+        run_max, masks = None, []
+        radius = cfg.RADIUS_INF if entry.radius is None else entry.radius
+        for value, tile in zip(score, seen, strict=True):
+            chosen, run_max = lists.select_tile(value, tile, run_max, job.quota, radius, cfg)
+            mask = np.zeros_like(tile)
+            row, position = np.nonzero(chosen.valid)
+            mask[row, chosen.slots[row, position]] = True
+            masks.append(mask)
+        return masks, whole
+    tau = sads.block_threshold(entry.tau, job.fall, block.length, cfg)
+    position = job.offset + block.row + np.arange(block.n)
+    everything = position < EXACT if job.causal else np.zeros(block.n, bool)
+    level = [value >> entry.octave for value in score]
+    sums = sads.start(block.n)
+    sads.count(sums, level[0], seen[0], np.zeros_like(seen[0]), cfg)
+    masks = [seen[0]]
+    for t in range(1, len(score)):
+        ratio = sads.extrapolation(len(score), t, cfg)
+        least = np.where(everything, sads.EVERY, sads.limit(sums, ratio, tau, cfg))
+        mask = seen[t] & (level[t] >= least[:, None])
+        sads.count(sums, level[t], seen[t], mask, cfg)
+        masks.append(mask)
+    masks[0] = sads.keep_last(sums, level[0], seen[0], tau, everything, cfg)
+    return masks, sads.share(sums, everything, cfg) if job.blend else whole
+
+
+def order(tiles: int, job: Job) -> list[int]:
+    """Numbers of a band's tiles in the order in which SU-FA takes them."""
+    return [*range(1, tiles), 0] if job.select == SUM else list(range(tiles))
+
+
+def run_block(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, k8: np.ndarray | None, mean: np.ndarray,
+    band: Band, block: Block, entry: HeadTable, job: Job, cfg: Config, trace: bool = False,
+) -> BlockResult:
+    """One block: q int16 [n, d] its queries; k, v int16, k8 int8 [keys, d]; mean int [d]."""
+    seen = [allowed(tile, band, block) for tile in band.tiles]
+    scores = []
+    if job.select != DENSE:
+        codes = dlzs.encode(q, job.snap)
+        scores = [dlzs.scores(codes, k8[tile.keys], cfg) for tile in band.tiles]
+    masks, f = select(scores, seen, block, entry, job, cfg)
+    state, record = sufa.start(*q.shape), sufa.Trace() if trace else None
+    for t in order(len(masks), job):
+        keys = band.tiles[t].keys
+        sufa.keys(state, q, k[keys], v[keys], masks[t], entry.scale_m, entry.scale_shift, cfg,
+                  record)
+    out = sufa.finish(state, f, mean, cfg, record)
+    return BlockResult(block, out, f, masks, scores, record, state.updates)
+
+
+def run_head(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, k8: np.ndarray | None, means: np.ndarray,
+    entry: HeadTable, job: Job, cfg: Config, trace: bool = False,
+) -> HeadResult:
+    """One head: q int16 [rows, d]; k, v int16, k8 int8 [keys, d] (k8 may be None when dense);
+    means int [blocks, d]."""
+    split = job.bands(len(q), len(k), cfg)
+    selected = np.zeros((len(q), len(k)), bool)
+    done = []
+    for band in split:
+        for block in band.blocks:
+            rows = slice(block.row, block.row + block.n)
+            done.append(run_block(q[rows], k, v, k8, means[block.row // cfg.ROWS], band, block,
+                                  entry, job, cfg, trace))
+            for tile, mask in zip(band.tiles, done[-1].masks, strict=True):
+                selected[rows, tile.keys] = mask
+    return HeadResult(np.concatenate([b.out for b in done]), selected,
+                      np.concatenate([b.f for b in done]), split, done)
+
+
+def check_arrays(q, k, v, k8, means, job: Job, cfg: Config) -> None:
+    """Refuse arrays that do not fit each other, the job or the configuration."""
+    for name, x, dtype in (("q", q, np.int16), ("k", k, np.int16), ("v", v, np.int16),
+                           ("k8", k8, np.int8), ("means", means, np.int16)):
+        if x is None and name == "k8" and job.select == DENSE:
+            continue
+        if not isinstance(x, np.ndarray) or x.ndim != 3 or x.dtype != dtype:
+            found = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
+            raise ConfigError(f"{name} is {found}, legal: {np.dtype(dtype)}, 3 axes")
+        if x.shape[-1] != job.d:
+            raise ConfigError(f"{name} has d = {x.shape[-1]}, the job has d = {job.d}")
+    for name, x in (("v", v), ("k8", k8)):
+        if x is not None and x.shape != k.shape:
+            raise ConfigError(f"{name} has shape {x.shape}, legal: that of k, {k.shape}")
+    check("query rows", q.shape[1], 1, 65536)
+    check("keys", k.shape[1], 1, cfg.KEYS_MAX)
+    if not len(k) or len(q) % len(k):
+        raise ConfigError(f"heads = {len(q)}, legal: multiple of kv_heads = {len(k)}")
+    if len(job.table) != len(q):
+        raise ConfigError(f"table has {len(job.table)} entries, legal: one for each of {len(q)} "
+                          f"heads")
+    blocks = -(-q.shape[1] // cfg.ROWS)
+    if means.shape[:2] != (len(k), blocks):
+        raise ConfigError(f"means has shape {means.shape}, legal: [{len(k)}, {blocks}, {job.d}]")
+    top = 1 << (cfg.VM_W - 1)
+    if means.size and (means.min() < -top or means.max() >= top):
+        raise ConfigError(f"means reach from {means.min()} to {means.max()}, legal: {-top}.."
+                          f"{top - 1}")
+
+
+@dataclass
+class JobResult:
+    """All heads of a job. out int16 [heads, rows, d], selected bool [heads, rows, keys], f int64
+    [heads, rows]; updates: references raised."""
+
+    out: np.ndarray
+    selected: np.ndarray
+    f: np.ndarray
+    updates: int
+    heads: list[HeadResult] = field(default_factory=list)
+
+
+def run_job(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, k8: np.ndarray | None, means: np.ndarray,
+    job: Job, cfg: Config, trace: bool = False,
+) -> JobResult:
+    """All heads: q int16 [heads, rows, d]; k, v int16, k8 int8 [kv_heads, keys, d]; means int16
+    [kv_heads, blocks, d], the mean of V for each block of ROWS rows. Query head h reads KV head
+    h // (heads/kv_heads)."""
+    check_arrays(q, k, v, k8, means, job.checked(cfg), cfg)
+    group = len(q) // len(k)
+    heads = [
+        run_head(q[h], k[h // group], v[h // group], None if k8 is None else k8[h // group],
+                 means[h // group], job.table[h], job, cfg, trace)
+        for h in range(len(q))
+    ]
+    updates = sum(b.updates for h in heads for b in h.blocks)
+    return JobResult(np.stack([h.out for h in heads]), np.stack([h.selected for h in heads]),
+                     np.stack([h.f for h in heads]), updates, heads)
+
+
+def means_of(v: np.ndarray, rows: int, job: Job, cfg: Config) -> np.ndarray:
+    """The mean of V for each block, int16 [kv_heads, blocks, d]: mean of v int16 [kv_heads, keys,
+    d] over tiling.mean_span, in units of 2**(16 - VM_W), halves away from the even rounded up."""
+    total = np.cumsum(np.asarray(v, np.int64), axis=1)
+    top = 1 << (cfg.VM_W - 1)
+    out = []
+    for row in range(0, rows, cfg.ROWS):
+        g = mean_span(row, v.shape[1], job.causal, job.offset)
+        unit = g << (16 - cfg.VM_W)
+        out.append(np.clip((2 * total[:, g - 1] + unit) // (2 * unit), -top, top - 1))
+    return np.stack(out, axis=1).astype(np.int16)

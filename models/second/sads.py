@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SADS: which keys a row takes, one bit for each row and key, bit-exact and vectorised over rows.
+
+Selection by the row's sum. A key is kept when its share of the row's predicted softmax reaches a
+threshold. The level of a key is e = floor(score / 2**octave), in octaves (factors of 2). A row has
+
+    R  peak, the largest level so far
+    P  sum of the weights 2**(e - R) of all visible keys scored so far, SUM_FRAC fraction bits
+    T  sum of those that are kept
+
+and P, T are shifted right when R rises. Tile 0 is scored at first for R and P alone (`count`). When
+one of the tiles 1, 2 .. begins, t tiles having been counted, a limit is fixed for it,
+
+    lim = log2((P - 1) * tiles/t + 1) + log2(tau) + R        (`limit`)
+
+the row's sum extrapolated to all tiles, except for the peak's own weight of 1; the keys with
+e >= lim or e >= R are kept, and the tile's words of 4 slots are counted one after the other. At
+the end tile 0 is scored again and selected with the whole sum. The share T/P that was kept
+is a row's f; (1 - f) of its output is the mean of V.
+
+T <= P, and T > 0 where P > 0: a weight enters both or P alone, at the same R but for tile 0, whose
+keys enter T at the last R; shifts round down, and rounded parts of a sum do not add up to more than
+the rounded sum. The largest level is kept whatever the limit, so its weight is in T.
+P <= keys * 2**SUM_FRAC.
+
+Quota and radius select as the first machine does (models.sads), over the same tiles; f = 1.
+Source: our decision; thresholds on the share of the predicted softmax are known from Sanger (MICRO
+2021) and top-p rules (Twilight, NeurIPS 2025).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.second.config import Config
+
+WORD = 4
+"""Slots that are counted at a time."""
+
+NO_PEAK = -(1 << 40)
+"""R of a row that has seen no key."""
+
+EVERY = -(1 << 41)
+"""A limit that every key reaches."""
+
+
+@dataclass
+class Sums:
+    """State of the rows of a block, int64 [R] each: peak R, total P, kept T."""
+
+    peak: np.ndarray
+    total: np.ndarray
+    kept: np.ndarray
+
+
+def start(rows: int) -> Sums:
+    """No key seen."""
+    return Sums(np.full(rows, NO_PEAK), np.zeros(rows, np.int64), np.zeros(rows, np.int64))
+
+
+def log2_fixed(x, bits: int) -> np.ndarray:
+    """log2 of integers from 1 on with ``bits`` fraction bits, int64: the leading one, and as the
+    fraction the bits after it (Mitchell, IRE Trans. 1962), the rest dropped."""
+    x = np.asarray(x, np.int64)
+    lead = np.frexp(x.astype(np.float64))[1].astype(np.int64) - 1
+    below = (x << bits) >> lead
+    return (lead << bits) + (below & ((1 << bits) - 1))
+
+
+def block_threshold(tau: int, fall: int, length: int, cfg: Config) -> int:
+    """log2(tau * (length / 1024)**-(fall/256)) with LOG_FRAC fraction bits: the threshold of a
+    block whose last row sees ``length`` keys; tau likewise a logarithm with LOG_FRAC bits."""
+    over = int(log2_fixed(length, cfg.LOG_FRAC)) - (10 << cfg.LOG_FRAC)
+    return tau - ((fall * over + 128) >> 8)
+
+
+def extrapolation(tiles: int, counted: int, cfg: Config) -> int:
+    """tiles / counted with RATIO_FRAC fraction bits, rounded down."""
+    return (tiles << cfg.RATIO_FRAC) // counted
+
+
+def limit(sums: Sums, ratio: int, tau: int, cfg: Config) -> np.ndarray:
+    """Least level that is kept in a tile, int64 [R]; ratio: extrapolation, tau: block_threshold.
+
+    The whole number of octaves that reaches lim, R at most; EVERY for a row that has seen no key.
+    """
+    some = sums.peak > NO_PEAK
+    one = 1 << cfg.SUM_FRAC
+    more = np.where(some, sums.total - one, 0) * ratio >> cfg.RATIO_FRAC
+    lim = log2_fixed(more + one, cfg.LOG_FRAC) + tau - (cfg.SUM_FRAC << cfg.LOG_FRAC)
+    level = sums.peak - (-lim >> cfg.LOG_FRAC)
+    return np.where(some, np.minimum(level, sums.peak), EVERY)
+
+
+def weights(level: np.ndarray, seen: np.ndarray, peak: np.ndarray, cfg: Config) -> np.ndarray:
+    """2**(level - peak) with SUM_FRAC fraction bits, rounded down; 0 where not seen."""
+    below = np.where(seen, peak[:, None] - level, 0)
+    weight = (1 << cfg.SUM_FRAC) >> np.minimum(below, cfg.SUM_FRAC + 1)
+    return np.where(seen, weight, 0)
+
+
+def count(
+    sums: Sums, level: np.ndarray, allowed: np.ndarray, kept: np.ndarray, cfg: Config
+) -> None:
+    """Add a tile, [R, n] each, to the sums, word by word; kept: within allowed."""
+    for first in range(0, level.shape[1], WORD):
+        part = slice(first, first + WORD)
+        word, seen = level[:, part], allowed[:, part]
+        risen = np.maximum(sums.peak, np.where(seen, word, NO_PEAK).max(axis=1))
+        # A row without a peak has sums of 0, whatever the shift.
+        shift = np.minimum(risen - sums.peak, 63)
+        sums.peak = risen
+        weight = weights(word, seen, risen, cfg)
+        sums.total = (sums.total >> shift) + weight.sum(axis=1)
+        sums.kept = (sums.kept >> shift) + np.where(kept[:, part], weight, 0).sum(axis=1)
+
+
+def keep_last(
+    sums: Sums, level: np.ndarray, allowed: np.ndarray, tau: int, everything: np.ndarray,
+    cfg: Config,
+) -> np.ndarray:
+    """Select tile 0 at the end, bool [R, n], and add what is kept to T; everything: bool [R], rows
+    that keep all they see."""
+    least = np.where(everything, EVERY, limit(sums, 1 << cfg.RATIO_FRAC, tau, cfg))
+    kept = allowed & (level >= least[:, None])
+    sums.kept = sums.kept + weights(level, kept, sums.peak, cfg).sum(axis=1)
+    return kept
+
+
+def share(sums: Sums, everything: np.ndarray, cfg: Config) -> np.ndarray:
+    """f of each row, int64 [R], F_FRAC fraction bits: floor(T/P); 1 for rows that keep everything
+    and for rows without a key."""
+    whole = everything | (sums.total == 0)
+    f = (sums.kept << cfg.F_FRAC) // np.where(whole, 1, sums.total)
+    return np.where(whole, 1 << cfg.F_FRAC, f)

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SU-FA, the formal path: softmax over the selected keys, one key of a row at a time, and the flush
+that blends in the mean of V.
+
+Bit-exact, vectorised over rows. A row's keys come in the order of issue: tiles as they are
+selected, slots in order. Scores and weights are those of models.sufa (`log2_score`, `weight`).
+Source: the SOFA paper, SU-FA; order of issue, formats and blend are our decision.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models.config import check
+from models.second.config import Config
+from models.sufa import State, log2_score, start, weight
+
+__all__ = ["State", "Trace", "finish", "keys", "start"]
+
+
+@dataclass
+class Trace:
+    """Intermediates of a block in order of issue, one entry per key that some row wants.
+
+    rows  int64 [W], rows that want the key; the rest belongs to them: z score in log2 units,
+          p weight, m reference and dm its rise, l sum of weights after the step
+    o_final, l_final, r_final  o' [R, d], l [R] and the reciprocal times f [R] of the flush
+    """
+
+    rows: list = field(default_factory=list)
+    z: list = field(default_factory=list)
+    p: list = field(default_factory=list)
+    m: list = field(default_factory=list)
+    dm: list = field(default_factory=list)
+    l: list = field(default_factory=list)  # noqa: E741
+    o_final: np.ndarray | None = None
+    l_final: np.ndarray | None = None
+    r_final: np.ndarray | None = None
+
+
+def keys(
+    state: State, q: np.ndarray, k: np.ndarray, v: np.ndarray, wanted: np.ndarray, scale_m: int,
+    scale_shift: int, cfg: Config, trace: Trace | None = None,
+) -> None:
+    """Run the keys of a tile, in their order; updates state in place.
+
+    q int16 [R, d]; k, v int16 [n, d]; wanted bool [R, n]. For each key and row that wants it:
+    z = score; e = floor(z) + 1; no reference yet: m = e; e > m + GUARD: the reference rises to e,
+    by dm; p = 2**(z - m); l = (l >> dm) + p; o = (o >> dm) + p*v, rounded to O_FRAC bits.
+    """
+    check("scale_m", scale_m, 0, 65535)
+    check("scale_shift", scale_shift, 0, 47)
+    # d * 2**30 < 2**53, so the product is exact in float64.
+    exact = (q.astype(np.float64) @ k.astype(np.float64).T).astype(np.int64)
+    score = log2_score(exact, scale_m, scale_shift, cfg)
+    half = 16 - cfg.GUARD - cfg.O_FRAC
+    rounding = (1 << half) >> 1
+    v = v.astype(np.int64)
+    for key in np.flatnonzero(wanted.any(axis=0)):
+        rows = np.flatnonzero(wanted[:, key])
+        z = score[rows, key]
+        e, m, seen = (z >> cfg.Z_FRAC) + 1, state.m[rows], state.seen[rows]
+        rise = seen & (e > m + cfg.GUARD)
+        dm = np.where(rise, e - m, 0)
+        m = np.where(rise | ~seen, e, m)
+        p = weight(z, m, cfg)
+        shift = np.minimum(dm, 63)
+        total = (state.l[rows] >> shift) + p
+        state.o[rows] = (state.o[rows] >> shift[:, None]) + (
+            (p[:, None] * v[key] + rounding) >> half)
+        state.m[rows], state.l[rows], state.seen[rows] = m, total, True
+        state.updates += int(rise.sum())
+        if trace is not None:
+            for name, value in (("rows", rows), ("z", z), ("p", p), ("m", m), ("dm", dm),
+                                ("l", total)):
+                getattr(trace, name).append(value)
+
+
+def finish(
+    state: State, f: np.ndarray, mean: np.ndarray, cfg: Config, trace: Trace | None = None
+) -> np.ndarray:
+    """Normalise and blend: int16 [R, d]; rows that used no key give 0.
+
+    f int64 [R], 0 .. 2**F_FRAC; mean int [d], VM_W bits. E = bit length of l, l16 = l shifted so
+    that its top bit is bit 15, R = min(65535, floor(2**31 / l16)), R' = R*f rounded,
+    o' = sat16(o rounded at bit E - (17 - GUARD - O_FRAC)), and
+
+        out = sat16(round(o' * R' / 2**15) + round((1 - f) * mean * 2**(16 - VM_W)))
+    """
+    some = state.l > 0
+    total = np.where(some, state.l, 1 << 15)
+    # l < 2**53 is exact in float64, so frexp gives its true bit length.
+    bits = np.frexp(total.astype(np.float64))[1].astype(np.int64)
+    l16 = np.where(bits >= 16, total >> np.maximum(bits - 16, 0), total << np.maximum(16 - bits, 0))
+    one = 1 << cfg.F_FRAC
+    r = (np.minimum(65535, (1 << 31) // l16) * f + (one >> 1)) >> cfg.F_FRAC
+    drop = bits - (16 - cfg.GUARD - cfg.O_FRAC) - 1
+    assert (drop >= 0).all(), "O_FRAC + GUARD leave no bit to round away"
+    o = _sat16(((state.o >> drop[:, None]) + 1) >> 1)
+    # One shift for both products: the mean's has fraction bits only where F_FRAC > 16 - VM_W.
+    lift, fine = 16 - cfg.VM_W, cfg.F_FRAC
+    rest = (one - f)[:, None] * np.asarray(mean, np.int64) << 15
+    rest = rest << (lift - fine) if lift >= fine else rest >> (fine - lift)
+    out = _sat16((o * r[:, None] + rest + 16384) >> 15)
+    o, r = np.where(some[:, None], o, 0), np.where(some, r, 0)
+    if trace is not None:
+        trace.o_final, trace.l_final, trace.r_final = o, state.l.copy(), r
+    return np.where(some[:, None], out, 0).astype(np.int16)
+
+
+def _sat16(x: np.ndarray) -> np.ndarray:
+    return np.clip(x, -32768, 32767)

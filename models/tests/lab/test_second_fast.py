@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compiled path of the second machine equals its reference."""
+
+import numpy as np
+import pytest
+
+from models import oracle, workloads
+from models.second import fast, head, plan
+from models.second.config import Config
+
+pytestmark = pytest.mark.skipif(not fast.available(), reason="numba is not installed")
+
+PAPER = Config.from_name("paper").replace(TWO_TERM=1)
+SMALL = Config.from_name("small")
+
+
+def agree(arrays, job, cfg):
+    """Run both paths and compare everything they share; returns the reference's result."""
+    want, got = head.run_job(*arrays, job, cfg), fast.run_job(*arrays, job, cfg)
+    for name in ("out", "selected", "f"):
+        assert (getattr(want, name) == getattr(got, name)).all(), name
+    assert want.updates == got.updates
+    return want
+
+
+@pytest.mark.parametrize("name", ["smollm2_code_s0128_l26", "minilm_novel_s0100_l00"])
+@pytest.mark.parametrize("settings", [
+    {}, {"snap": 2}, {"select": head.SORT, "quota": 8, "radius_nats": 4.0},
+    {"select": head.DENSE}, {"interleaved": False}, {"tau": 0.05, "fall": 0.9},
+], ids=["floor", "two-term", "sort", "dense", "contiguous", "sparse"])
+def test_captured_heads(name, settings):
+    case = workloads.load_case(name)
+    for cfg, more in ((PAPER, {}), (SMALL, {"bc": 16})):
+        if cfg is SMALL and settings.get("snap") == 2:
+            continue
+        numbers, job = plan.plan(case.q, case.k, case.v, cfg, causal=case.causal,
+                                 **{**settings, **more})
+        done = agree((numbers.q, numbers.k, numbers.v, numbers.k8, numbers.means), job, cfg)
+        assert done.selected.any()
+
+
+@pytest.mark.parametrize("snap", [0, 2])
+def test_every_captured_head_follows_softmax_and_blend(snap):
+    """Relative L2 of a head's integers against float64 over the same keys with the same blend."""
+    heads = 0
+    for name in workloads.list_cases():
+        case = workloads.load_case(name)
+        z, job = plan.plan(case.q, case.k, case.v, PAPER, causal=case.causal, snap=snap)
+        got = fast.run_job(z.q, z.k, z.v, z.k8, z.means, job, PAPER)
+        for h in range(len(z.q)):
+            kv, f = h // case.group, got.f[h][:, None] / 2.0**PAPER.F_FRAC
+            exact = oracle.attention(z.q[h] * z.sq[h], z.k[kv] * z.sk[kv], z.v[kv],
+                                     got.selected[h])
+            mean = np.repeat(z.means[kv], PAPER.ROWS, axis=0)[: len(exact)] * 256.0
+            assert oracle.relative_error(got.out[h], f * exact + (1 - f) * mean) < 2e-3, (name, h)
+            heads += 1
+    assert heads == 49
+
+
+@pytest.mark.parametrize("select", [head.SUM, head.SORT, head.DENSE])
+def test_random_integers(select, seed):
+    """Full ranges, ties, rows that see little, bands of every size."""
+    rng = np.random.default_rng([seed, select])
+    for _ in range(12):
+        kv, group, d = int(rng.integers(1, 3)), int(rng.integers(1, 4)), 8 * int(rng.integers(1, 5))
+        rows, keys = int(rng.integers(1, 70)), int(rng.integers(1, 200))
+        top = int(rng.choice([3, 500, 32767]))
+        q = rng.integers(-top, top + 1, (kv * group, rows, d)).astype(np.int16)
+        k, v = rng.integers(-top, top + 1, (2, kv, keys, d)).astype(np.int16)
+        k8 = rng.integers(-127, 128, (kv, keys, d)).astype(np.int8)
+        means = rng.integers(-128, 128, (kv, -(-rows // SMALL.ROWS), d)).astype(np.int16)
+        table = tuple(
+            head.HeadTable(int(rng.integers(1, 65536)), int(rng.integers(16, 40)),
+                           int(rng.integers(0, SMALL.SC_W)), -int(rng.integers(0, 250)),
+                           int(rng.integers(0, 1 << SMALL.SC_W)))
+            for _ in range(kv * group))
+        causal = bool(rng.integers(2))
+        job = head.Job(d, int(rng.choice([8, 16, 32])), table,
+                       band=int(rng.integers(1, min(SMALL.places(d), 4) + 1)), select=select,
+                       quota=int(rng.integers(1, 33)), fall=int(rng.integers(0, 256)),
+                       snap=int(rng.integers(0, 2)), causal=causal,
+                       offset=int(rng.integers(0, 100)) if causal else 0,
+                       interleaved=bool(rng.integers(2)))
+        agree((q, k, v, k8, means), job, SMALL)

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bands, the one-key step, the blend, and what an output may depend on."""
+
+import numpy as np
+import pytest
+
+from models import oracle, workloads
+from models.config import ConfigError
+from models.second import head, plan, sufa
+from models.second.config import Config
+from models.second.tiling import bands, mean_span
+
+TINY = Config.from_name("tiny")
+PAPER = Config.from_name("paper").replace(TWO_TERM=1)
+SMALL = [case for case in workloads.list_cases() if "_s0100_" in case or "_s0128_" in case]
+
+
+def test_the_stores_hold_the_places_of_the_machine():
+    assert [PAPER.places(d) for d in (32, 64, 128)] == [8, 4, 2]
+
+
+def test_tiles_belong_to_the_band():
+    split = bands(10, 18, 16, 2, TINY, causal=True, offset=8)
+    assert [(b.row, b.n, len(b.tiles)) for b in split] == [(0, 8, 1), (8, 2, 2)]
+    assert [(b.row, b.n, b.length) for b in split[0].blocks] == [(0, 4, 12), (4, 4, 16)]
+    assert split[0].tiles[0].n == 16 and split[1].tiles[1].keys.tolist() == list(range(1, 18, 2))
+
+
+@pytest.mark.parametrize("row, keys, causal, offset, span", [
+    (0, 500, True, 0, 32), (0, 20, True, 0, 20), (128, 500, True, 0, 128), (4, 500, True, 60, 64),
+    (4, 500, True, 59, 32), (0, 500, False, 0, 500),
+])
+def test_keys_of_the_mean(row, keys, causal, offset, span):
+    assert mean_span(row, keys, causal, offset) == span
+
+
+def test_means_round_to_the_nearest():
+    v = np.zeros((1, 40, 8), np.int16)
+    v[0, :32, 0], v[0, 32:, 1], v[0, :, 2] = 384, 32000, -32768
+    v[0, 0, 3], v[0, 0, 4], v[0, :, 5] = 256 * 16, 256 * 16 - 1, 32767
+    job = head.Job(8, 16, (), causal=True)
+    got = head.means_of(v, 4, job, TINY)
+    assert got.shape == (1, 1, 8)
+    # 1.5 rounds up; 0.5 and just below; the top saturates
+    assert got[0, 0].tolist() == [2, 0, -128, 1, 0, 127, 0, 0]
+
+
+def test_one_key_and_the_mean_by_hand():
+    """The example of docs/second.md: f = 215/256 of 1000, the rest of a mean of -20 * 256."""
+    state = sufa.start(1, 8)
+    q, k, v = np.zeros((1, 8), np.int16), np.zeros((1, 8), np.int16), np.zeros((1, 8), np.int16)
+    v[0, 0] = 1000
+    sufa.keys(state, q, k, v, np.ones((1, 1), bool), 32768, 20, TINY)
+    # z = 0: the reference is 1, the weight 1/2
+    assert (state.m[0], state.l[0], state.o[0, 0]) == (1, 16384, 64000)
+    mean = np.array([-20, 3, 0, 0, 0, 0, 0, 0])
+    out = sufa.finish(state, np.array([215]), mean, TINY)
+    assert out[0].tolist() == [840 - 820, 123, 0, 0, 0, 0, 0, 0]
+    assert sufa.finish(state, np.array([256]), mean, TINY)[0, 0] == 1000
+    empty = sufa.start(1, 8)
+    assert not sufa.finish(empty, np.array([256]), mean, TINY).any()
+
+
+def captured(name, cfg, flatter=1.0, **settings):
+    """(Numbers, Job, JobResult, case) of a captured head, its scores divided by ``flatter``."""
+    case = workloads.load_case(name)
+    numbers, job = plan.plan(case.q / flatter, case.k, case.v, cfg, causal=case.causal, **settings)
+    arrays = numbers.q, numbers.k, numbers.v, numbers.k8, numbers.means
+    return numbers, job, head.run_job(*arrays, job, cfg), case
+
+
+def oracle_error(numbers, job, result, cfg, h):
+    """Relative L2 error of a head's integers against float64 softmax over the same keys with the
+    same blend."""
+    kv = h // (len(numbers.q) // len(numbers.k))
+    exact = oracle.attention(numbers.q[h] * numbers.sq[h], numbers.k[kv] * numbers.sk[kv],
+                             numbers.v[kv], result.selected[h])
+    f = result.f[h][:, None] / 2.0**cfg.F_FRAC
+    mean = np.repeat(numbers.means[kv], cfg.ROWS, axis=0)[: len(exact)] * 2.0 ** (16 - cfg.VM_W)
+    return oracle.relative_error(result.out[h], f * exact + (1 - f) * mean)
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("snap", [0, 2])
+def test_the_integers_follow_softmax_and_blend(name, snap):
+    numbers, job, result, _ = captured(name, PAPER, snap=snap)
+    assert max(oracle_error(numbers, job, result, PAPER, h) for h in range(len(numbers.q))) < 2e-3
+    assert 0 < result.selected.mean() < 0.8
+
+
+def test_a_threshold_of_nothing_is_dense():
+    """tau far below every share keeps all, f is 1 or next to it (P has lost less to its shifts)."""
+    numbers, job, low, case = captured(SMALL[0], PAPER, 4.0, tau=2.0**-30)
+    everything = np.broadcast_to(oracle.causal_mask(100, 100, case.causal), low.selected.shape)
+    assert (low.selected == everything).all()
+    _, _, dense, _ = captured(SMALL[0], PAPER, 4.0, select=head.DENSE)
+    assert (dense.selected == everything).all() and (dense.f == 256).all()
+    assert (low.f >= 254).all() and oracle.relative_error(low.out, dense.out) < 5e-3
+
+
+def test_first_positions_keep_everything():
+    _, _, result, case = captured(SMALL[-1], PAPER, tau=0.5)
+    assert case.causal
+    assert (result.selected[:, :32, :32] == np.tril(np.ones((32, 32), bool))).all()
+    assert (result.f[:, :32] == 256).all() and (result.f[:, 32:] < 256).any()
+
+
+def test_quota_and_radius_take_what_the_first_machine_takes():
+    """A band of one block has the tiles of models.head."""
+    from models import head as first
+
+    numbers, job, result, case = captured(
+        "smollm2_novel_s0257_l00", PAPER.replace(TWO_TERM=0), select=head.SORT, quota=8,
+        radius_nats=3.0, band=1)
+    entry = job.table[0]
+    old = first.Job(d=job.d, scale_m=entry.scale_m, scale_shift=entry.scale_shift, bc=job.bc,
+                    quota=8, radius=entry.radius, causal=True)
+    got = first.run_head(numbers.q[0], numbers.k[0], numbers.v[0], numbers.k8[0], old, PAPER)
+    assert (result.selected[0] == got.selected).all() and (result.f == 256).all()
+    assert oracle.relative_error(result.out[0], got.out) < 1e-3
+
+
+@pytest.mark.parametrize("select", [head.SUM, head.SORT, head.DENSE])
+def test_an_output_depends_on_what_its_row_sees_only(select, seed):
+    """For given integers: other rows, other heads and hidden keys change nothing."""
+    rng = np.random.default_rng(seed)
+    rows, keys, d = 11, 37, 8
+    q = rng.integers(-3000, 3000, (2, rows, d)).astype(np.int16)
+    k, v = rng.integers(-3000, 3000, (2, 2, keys, d)).astype(np.int16)
+    k8 = (k >> 5).astype(np.int8)
+    means = rng.integers(-99, 99, (2, 3, d)).astype(np.int16)
+    entry = head.HeadTable(40000, 30, octave=1, tau=-70, radius=9)
+    job = head.Job(d, 16, (entry, entry), band=2, select=select, quota=3, causal=True,
+                   offset=keys - rows)
+    want = head.run_job(q, k, v, k8, means, job, TINY)
+    row, seen = 5, keys - rows + 6
+    for x in (q[:, :row], q[:, row + 1 :], q[1], k[:, seen:], v[:, seen:], k8[:, seen:], k[1],
+              v[1], k8[1], means[1]):
+        x[...] = rng.integers(-127, 127, x.shape)
+    got = head.run_job(q, k, v, k8, means, job, TINY)
+    assert (got.out[0, row] == want.out[0, row]).all() and got.f[0, row] == want.f[0, row]
+    assert (got.selected[0, row] == want.selected[0, row]).all()
+    assert (got.out[0, row + 1 :] != want.out[0, row + 1 :]).any()
+
+
+def test_heads_have_scales_of_their_own():
+    case = workloads.load_case(SMALL[-1])
+    q, k, v = (np.concatenate([x, x[::-1]]).astype(np.float64) for x in (case.q, case.k, case.v))
+    numbers, job = plan.plan(q, k, v, PAPER, causal=True, snap=2)
+    v[-1] *= 1000
+    other, _ = plan.plan(q, k, v, PAPER, causal=True, snap=2)
+    assert (other.v[0] == numbers.v[0]).all() and other.sv[0] == numbers.sv[0]
+    # An octave is 2**octave predicted units, up to the rounding of Q.
+    for h, entry in enumerate(job.table):
+        kv = h // (len(numbers.q) // len(numbers.k))
+        unit = plan.score_unit(numbers.sq[h], numbers.sk8[kv], job.d, 2, PAPER)
+        assert np.log(2) / unit == pytest.approx(2.0**entry.octave)
+
+
+@pytest.mark.parametrize("changes, words", [
+    ({"select": 3}, "select = 3, legal: "), ({"band": 9}, "band = 9, legal: integer 1..4"),
+    ({"fall": 256}, "fall = 256"), ({"quota": 0}, "quota = 0"),
+    ({"table": (head.HeadTable(1, 0, tau=1),)}, "tau = 1, legal: "),
+    ({"table": (head.HeadTable(1, 0, octave=99),)}, "octave = 99, legal: "),
+])
+def test_illegal_jobs_are_refused(changes, words):
+    job = head.Job(**{"d": 8, "bc": 16, "table": (head.HeadTable(1, 0),), **changes})
+    with pytest.raises(ConfigError, match=words):
+        job.checked(TINY)

@@ -154,8 +154,9 @@ def _check_ranges(state: State, cfg: Config) -> None:
         )
 
 
-def finish(state: State, cfg: Config, trace: Trace | None = None) -> np.ndarray:
-    """Normalise: int16 [R, d] output of the block; rows that used no key give 0."""
+def normalised(state: State, cfg: Config) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(bool [R] rows that used a key, o' int64 [R, d], reciprocal R int64 [R]): o'*R / 2**15 is the
+    output. o' and R of a row without a key have no meaning."""
     some = state.l > 0
     total = np.where(some, state.l, 1 << 15)
     # l < 2**53 is exact in float64, so frexp gives its true bit length.
@@ -165,13 +166,19 @@ def finish(state: State, cfg: Config, trace: Trace | None = None) -> np.ndarray:
     drop = bits - (16 - cfg.GUARD - cfg.O_FRAC) - 1
     # The constants of the RTL leave drop >= 5; swept ones could go below 0.
     assert (drop >= 0).all(), "O_FRAC + GUARD leave no bit to round away"
-    o = _sat16(((state.o >> drop[:, None]) + 1) >> 1)
-    out = _sat16((o * r[:, None] + 16384) >> 15)
+    return some, sat16(((state.o >> drop[:, None]) + 1) >> 1), r
+
+
+def finish(state: State, cfg: Config, trace: Trace | None = None) -> np.ndarray:
+    """Normalise: int16 [R, d] output of the block; rows that used no key give 0."""
+    some, o, r = normalised(state, cfg)
+    out = sat16((o * r[:, None] + 16384) >> 15)
     o, r = np.where(some[:, None], o, 0), np.where(some, r, 0)
     if trace is not None:
         trace.o_final, trace.l_final, trace.r_final = o, state.l.copy(), r
     return np.where(some[:, None], out, 0).astype(np.int16)
 
 
-def _sat16(x: np.ndarray) -> np.ndarray:
+def sat16(x: np.ndarray) -> np.ndarray:
+    """x within -32768..32767."""
     return np.clip(x, -32768, 32767)

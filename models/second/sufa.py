@@ -15,7 +15,7 @@ import numpy as np
 
 from models.config import check
 from models.second.config import Config
-from models.sufa import State, log2_score, start, weight
+from models.sufa import State, log2_score, normalised, sat16, start, weight
 
 __all__ = ["State", "Trace", "finish", "keys", "start"]
 
@@ -83,32 +83,20 @@ def finish(
 ) -> np.ndarray:
     """Normalise and blend: int16 [R, d]; rows that used no key give 0.
 
-    f int64 [R], 0 .. 2**F_FRAC; mean int [d], VM_W bits. E = bit length of l, l16 = l shifted so
-    that its top bit is bit 15, R = min(65535, floor(2**31 / l16)), R' = R*f rounded,
-    o' = sat16(o rounded at bit E - (17 - GUARD - O_FRAC)), and
+    f int64 [R], 0 .. 2**F_FRAC; mean int [d], VM_W bits. o' and R are those of
+    models.sufa.normalised, R' = R*f rounded, and
 
         out = sat16(round(o' * R' / 2**15) + round((1 - f) * mean * 2**(16 - VM_W)))
     """
-    some = state.l > 0
-    total = np.where(some, state.l, 1 << 15)
-    # l < 2**53 is exact in float64, so frexp gives its true bit length.
-    bits = np.frexp(total.astype(np.float64))[1].astype(np.int64)
-    l16 = np.where(bits >= 16, total >> np.maximum(bits - 16, 0), total << np.maximum(16 - bits, 0))
+    some, o, r = normalised(state, cfg)
     one = 1 << cfg.F_FRAC
-    r = (np.minimum(65535, (1 << 31) // l16) * f + (one >> 1)) >> cfg.F_FRAC
-    drop = bits - (16 - cfg.GUARD - cfg.O_FRAC) - 1
-    assert (drop >= 0).all(), "O_FRAC + GUARD leave no bit to round away"
-    o = _sat16(((state.o >> drop[:, None]) + 1) >> 1)
+    r = (r * f + (one >> 1)) >> cfg.F_FRAC
     # One shift for both products: the mean's has fraction bits only where F_FRAC > 16 - VM_W.
     lift, fine = 16 - cfg.VM_W, cfg.F_FRAC
     rest = (one - f)[:, None] * np.asarray(mean, np.int64) << 15
     rest = rest << (lift - fine) if lift >= fine else rest >> (fine - lift)
-    out = _sat16((o * r[:, None] + rest + 16384) >> 15)
+    out = sat16((o * r[:, None] + rest + 16384) >> 15)
     o, r = np.where(some[:, None], o, 0), np.where(some, r, 0)
     if trace is not None:
         trace.o_final, trace.l_final, trace.r_final = o, state.l.copy(), r
     return np.where(some[:, None], out, 0).astype(np.int16)
-
-
-def _sat16(x: np.ndarray) -> np.ndarray:
-    return np.clip(x, -32768, 32767)

@@ -15,10 +15,11 @@ No key within alpha * radius of the row's largest 8-bit score can be dropped, so
 that of a radius over exact 8-bit scores; the planes only save work.
 
 Assumptions (second-hand or ours): the formula of the threshold and the radius, which is in nats,
-are quoted from the publication by others; alpha is 0.6 by default (the publication tunes it to
-a loss of 0 or 1 %); symmetric words with one scale a head, values of 8 bits too; all keys of a row
-read a plane before the next one, so that the threshold knows the whole row, where the publication
-goes by tiles, first and last ones in turn, and reads some planes more; softmax in full precision.
+are quoted from the publication by others; alpha is 1 by default, the most careful of its range,
+where the publication tunes it to a loss of 0 or 1 %; symmetric words with one scale a head, values
+of 8 bits too; all keys of a row read a plane before the next one, so that the threshold knows the
+whole row, where the publication goes by tiles, first and last ones in turn, and reads some planes
+more; softmax in full precision.
 
 Causal masks and grouped-query attention: masked pairs read nothing and do not count for the
 threshold; every query head reads its KV head by itself.
@@ -52,7 +53,7 @@ PLANES = 8
 class Pade(Method):
     """alpha: share of the radius, above 0 (the publication: up to 1); radius: in nats, above 0."""
 
-    alpha: float = 0.6
+    alpha: float = 1.0
     radius: float = 5.0
 
     name = "pade"

@@ -44,11 +44,14 @@ NEXT = "SOFA, threshold"
 """SOFA with a rule that the RTL does not have: a threshold relative to the row's predicted sum in
 the place of radius and quota (models/lab/lists.py)."""
 
+SUM = "SOFA, sum"
+"""The second machine, two-term codes; neither is it in the RTL (docs/second.md)."""
+
 DENSE_PEERS = ("flash", "ibert")
 """Systems that use every visible pair."""
 
-LONG = (OURS, NEXT, "SOFA, two phases", "SOFA, two-term", "threshold, DLZS", "threshold, exact",
-        "radius, exact")
+LONG = (OURS, NEXT, SUM, "SOFA, two phases", "SOFA, two-term", "threshold, DLZS",
+        "threshold, exact", "radius, exact")
 """Rules that the default grid also runs on the longest inputs."""
 
 BLIND = ("lightglue",)
@@ -118,6 +121,10 @@ SHARES = (1e-4, 2e-4, 3e-4, 5e-4, 7e-4, 1e-3, 1.4e-3, 2e-3, 3e-3)
 """Least share of the row's softmax, from dense to sparse."""
 
 
+OCTAVES = (-10.5, -10.0, -9.5, -9.0, -8.5, -8.0, -7.5, -7.0)
+"""The same at 1024 keys, as powers of two, for the second machine."""
+
+
 def rules() -> dict[str, list[Method]]:
     """Selection rules: SOFA, SOFA with another rule, and rules on whole rows."""
     first = {"dense_layers": (0,)}
@@ -130,6 +137,8 @@ def rules() -> dict[str, list[Method]]:
         "SOFA, quota only": sofas(((q, None) for q in (32, 24, 20, 16, 12, 8, 6)),
                                   **first),
         NEXT: [Sofa(quota=64, radius_nats=None, threshold=t) for t in SHARES],
+        SUM: [SumSofa(tau=2.0**t) for t in OCTAVES],
+        f"{SUM}, floor": [SumSofa(snap="floor", tau=2.0**t) for t in OCTAVES],
         "threshold, DLZS": [Rule(predictor="floor", threshold=t) for t in SHARES],
         "threshold, exact": [Rule(threshold=t) for t in SHARES],
         "top-p, exact": [replace(method, bits=EXACT) for method in Twilight.sweep()],
@@ -157,6 +166,8 @@ def options() -> dict[str, list[Method]]:
 
     return {
         "SOFA, nearest": sofas(FEW, snap="nearest", **first),
+        f"{SUM}, no mean": [SumSofa(tau=2.0**t, blend=False) for t in (-12, -11, -10, -9)],
+        f"{SUM}, two phases": [SumSofa(tau=2.0**t, phases=2) for t in (-10, -9, -8)],
         f"{NEXT}, two-term": [Sofa(quota=64, radius_nats=None, threshold=t, snap="two-term")
                               for t in SHARES],
         "SOFA, tiles of 32": tiles(32),

@@ -107,4 +107,5 @@ class Twilight(Method):
 
     @classmethod
     def sweep(cls) -> list[Method]:
-        return [cls(p) for p in (0.995, 0.99, 0.98, 0.97, 0.95, 0.92, 0.9, 0.85, 0.8, 0.7, 0.5)]
+        return [cls(p) for p in (
+            0.999, 0.995, 0.99, 0.98, 0.97, 0.95, 0.92, 0.9, 0.85, 0.8, 0.7, 0.5)]

@@ -12,7 +12,7 @@ full      all sweeps whole, four texts, S = 512 to 2048
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from models.lab.evaluate import RowTask
 from models.lab.method import Method
@@ -24,6 +24,7 @@ from models.lab.tables import Series
 from models.nets.sources import TEXTS
 from models.nets.whisper import SECONDS
 from models.peers import PEERS
+from models.peers.twilight import EXACT, Twilight
 
 METHODS: dict[str, type[Method]] = {
     "sofa": Sofa, "sofa-sum": SumSofa, "rule": Rule, "dense": Dense, **PEERS}
@@ -140,6 +141,7 @@ def rules() -> dict[str, list[Method]]:
         f"{SUM}, floor": [SumSofa(snap="floor", tau=2.0**t) for t in OCTAVES],
         "threshold, DLZS": [Rule(predictor="floor", threshold=t) for t in SHARES],
         "threshold, exact": [Rule(threshold=t) for t in SHARES],
+        "top-p, exact": [replace(method, bits=EXACT) for method in Twilight.sweep()],
         "top-k, exact": [Rule(share=s) for s in (0.6, 0.5, 0.4, 0.3, 0.2, 0.1)],
         "top-k, exact, 32+ keys": [
             Rule(share=s, min_keys=32) for s in (0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.02)],

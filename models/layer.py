@@ -53,7 +53,7 @@ class LayerPlan:
              natural order
     rt       int16 [keys, d], RoPE table in pair order, None without RoPE
     mode     rope.OFF, INTERLEAVED or HALF
-    kp_exp, kp_bias, kp_shift, kg_shift_k, kg_shift_v   registers
+    kp_exp, kp_bias, kp_shift, kg_shift_k, kg_shift_v   registers, one for all KV heads
     job      the other settings of the attention job
     smooth8  float [H], x8 holds channel h of X times smooth8[h] and the codes hold Wk over it;
              smooth: likewise for x, wk and wv
@@ -163,6 +163,12 @@ def smooth(x: np.ndarray, w: np.ndarray, share: float) -> np.ndarray:
     return np.where(used, a, 1.0)
 
 
+def smooth_heads(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """smooth, in which every head of w counts alike, however large its weights are."""
+    peak = np.abs(w).max(axis=(1, 2), keepdims=True)
+    return smooth(x, w / np.where(peak > 0, peak, 1.0), SMOOTHING)
+
+
 def largest_sums(x8: np.ndarray, codes: np.ndarray, cfg: Config, exp: int) -> int:
     """Bound of |accumulator| over all orders of signs: for each output the sum over h of the
     largest term that a token with |x8[:, h]| up to the channel's peak can add; the most of all
@@ -230,10 +236,8 @@ def plan_heads_keys(
     x: np.ndarray, wk: np.ndarray, cfg: Config, mode: int, rt: np.ndarray | None
 ) -> list[KeyPlan]:
     """plan_keys with codes, scale and registers for each KV head by itself, all of them over one
-    X8. Each head counts alike in its smoothing, however large its weights are; that is all that
-    heads have in common."""
-    peak = np.abs(wk).max(axis=(1, 2), keepdims=True)
-    a = smooth(x, wk / np.where(peak > 0, peak, 1.0), SMOOTHING)
+    X8 (smooth_heads): that is all that heads have in common."""
+    a = smooth_heads(x, wk)
     x8, sx8 = quantise(x * a, 8, "x")
     return [_plan_keys(x8, sx8, a, wk[h : h + 1], cfg, mode, rt, dlzs.NEAREST, True)
             for h in range(len(wk))]
@@ -327,7 +331,7 @@ def plan_layer(
     x, wk, wv, q = (np.asarray(a, np.float64) for a in (x, wk, wv, q))
     if mode is None:
         mode = rope.INTERLEAVED if rope_theta else rope.OFF
-    _check_shapes(x, wk, wv, q, rope_theta, mode, cfg)
+    check_layer(x, wk, wv, q, rope_theta, mode, cfg)
     keys, d = len(x), q.shape[-1]
     rt = rope.table(keys, d, rope_theta) if mode else None
     key_plan = plan_keys(x, wk, cfg, mode, rt, code_snap=code_snap, smoothing=smoothing)
@@ -357,7 +361,7 @@ def plan_layer(
                      sv=swv * sx * 2.0**shift_v, **vars(key_plan))
 
 
-def _check_shapes(x, wk, wv, q, theta: float, mode: int, cfg: Config) -> None:
+def check_layer(x, wk, wv, q, theta: float, mode: int, cfg: Config) -> None:
     """Refuse arrays that do not fit each other or the configuration."""
     for name, array, axes in (("x", x, 2), ("wk", wk, 3), ("wv", wv, 3), ("q", q, 3)):
         if array.ndim != axes:
@@ -386,12 +390,17 @@ def _check_shapes(x, wk, wv, q, theta: float, mode: int, cfg: Config) -> None:
 # ---- running ----------------------------------------------------------------------------------
 
 
+def of_each(register, plan: LayerPlan) -> list[int]:
+    """A register for each KV head; the plan has one for all, or an array of one for each."""
+    return np.broadcast_to(register, plan.kv_heads).tolist()
+
+
 def predict_layer(plan: LayerPlan, cfg: Config) -> tuple[np.ndarray, Stats]:
     """The first job: K8 int8 [kv_heads, keys, d] and its counts."""
+    registers = (of_each(r, plan) for r in (plan.kp_exp, plan.kp_bias, plan.kp_shift))
     k8 = np.stack([
-        dlzs.predict_keys(plan.x8, codes, cfg, plan.kp_exp, plan.kp_bias, plan.kp_shift,
-                          plan.mode, plan.rt)
-        for codes in plan.codes
+        dlzs.predict_keys(plan.x8, codes, cfg, exp, bias, shift, plan.mode, plan.rt)
+        for codes, exp, bias, shift in zip(plan.codes, *registers, strict=True)
     ])
     return k8, prediction_stats(plan.keys, plan.kv_heads, plan.h, plan.d, plan.mode, cfg)
 
@@ -412,9 +421,10 @@ def prediction_stats(
 
 def project_layer(plan: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
     """K and V of every key, int16 [kv_heads, keys, d] each."""
+    shifts = (of_each(shift, plan) for shift in (plan.kg_shift_k, plan.kg_shift_v))
     both = [
-        kvgen.project(plan.x, wk, wv, plan.kg_shift_k, plan.kg_shift_v, plan.mode, plan.rt)
-        for wk, wv in zip(plan.wk, plan.wv, strict=True)
+        kvgen.project(plan.x, wk, wv, shift_k, shift_v, plan.mode, plan.rt)
+        for wk, wv, shift_k, shift_v in zip(plan.wk, plan.wv, *shifts, strict=True)
     ]
     k, v = (np.stack(parts) for parts in zip(*both, strict=True))
     return k, v

@@ -32,7 +32,7 @@ from models import workloads
 from models.lab.cycles import Memory
 from models.second import fast, plan
 from models.second.config import Config
-from models.second.head import DENSE, SORT, SUM, Job, order
+from models.second.head import DENSE, SORT, Job, parts, turns
 
 FLUSH = 2.5
 """Unit cycles for a beat of output: o and l are read, o is scaled, the mean is blended in."""
@@ -119,37 +119,29 @@ def work_of(
     machine = machine or Machine()
     units = machine.units(cfg)
     heads, rows, keys = selected.shape
-    group = heads // kv_heads
-    together = max(1, min(group, cfg.places(job.d) // job.band))
     work = Work([0], [0], [0], [], [], [], np.zeros((0, units), np.int64))
-    parts = []
-    for kv in range(kv_heads):
-        for band in job.bands(rows, keys, cfg):
-            some = slice(band.row, band.row + band.n)
-            unit = np.arange(band.row, band.row + band.n) % units
-            for first in range(kv * group, (kv + 1) * group, together):
-                own = range(first, min(first + together, (kv + 1) * group))
-                # Rows of a unit that want each key.
-                hits = np.zeros((units, keys), np.int64)
-                for u in range(units):
-                    hits[u] = selected[own.start : own.stop, some][:, unit == u].sum(axis=(0, 1))
-                turns = order(len(band.tiles), job)
-                if job.select == SUM:
-                    turns = [0, *turns]
-                for i, t in enumerate(turns):
-                    selects = job.select != SUM or i > 0
-                    slots = band.tiles[t].keys
-                    if selects:
-                        union = slots[hits[:, slots].any(axis=0)]
-                        parts.append(hits[:, union].T)
-                    work.turn_slots.append(len(slots))
-                    work.turn_selects.append(selects)
-                    work.turn_key.append(work.turn_key[-1] + (len(union) if selects else 0))
-                work.band_turn.append(len(work.turn_slots))
-                work.block_rows += [block.n for _ in own for block in band.blocks]
-                work.band_block.append(len(work.block_rows))
-    if parts:
-        work.want = np.concatenate(parts)
+    wanted = []
+    for part in parts(heads, kv_heads, rows, keys, job, cfg):
+        band, own = part.band, selected[part.heads.start : part.heads.stop]
+        some = slice(band.row, band.row + band.n)
+        unit = np.arange(band.row, band.row + band.n) % units
+        # Rows of a unit that want each key.
+        hits = np.zeros((units, keys), np.int64)
+        for u in range(units):
+            hits[u] = own[:, some][:, unit == u].sum(axis=(0, 1))
+        for t, selects in turns(len(band.tiles), job):
+            slots = band.tiles[t].keys
+            if selects:
+                union = slots[hits[:, slots].any(axis=0)]
+                wanted.append(hits[:, union].T)
+            work.turn_slots.append(len(slots))
+            work.turn_selects.append(selects)
+            work.turn_key.append(work.turn_key[-1] + (len(union) if selects else 0))
+        work.band_turn.append(len(work.turn_slots))
+        work.block_rows += [block.n for _ in part.heads for block in band.blocks]
+        work.band_block.append(len(work.block_rows))
+    if wanted:
+        work.want = np.concatenate(wanted)
     return work
 
 

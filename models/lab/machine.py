@@ -41,7 +41,8 @@ class Machine(Method):
     they do not see it. With peaks the scales are given beforehand (Calibration finds them): larger
     values saturate, so an outlier loses and the other tokens do not, and no element has a part in
     an output whose row does not see it. With phases = 2 the scales of X8 and of its codes are the
-    data's all the same; they decide what is selected.
+    data's all the same; they decide what is selected. The second machine then makes K and V of X,
+    whose scales and theirs are the data's too.
     """
 
     config: str = "paper"

@@ -234,9 +234,9 @@ def _predicted(
     return done
 
 
-def predicted_keys(call: Call, cfg: Config, counts: Counts) -> tuple[np.ndarray, np.ndarray]:
-    """K8 int8 [kv_heads, keys, d] of the two-phase prediction and its scales, float64 [kv_heads];
-    adds what it costs.
+def layer_inputs(call: Call) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Float64 x [keys, H], wk and wv [kv_heads, H, d] that make K of a call before RoPE, and V but
+    for its bias.
 
     ConfigError where the call does not say what its keys are made of. A bias of K counts only
     with RoPE, where it is one more channel of X (models.layer.with_bias).
@@ -246,14 +246,36 @@ def predicted_keys(call: Call, cfg: Config, counts: Counts) -> tuple[np.ndarray,
         raise ConfigError(f"phases = 2 needs what keys are made of, and layer {call.layer} has no "
                           f"projection, legal: phases = 1")
     keys, d = call.k.shape[1:]
-    x, wk = (np.asarray(a, np.float64) for a in (p.x, p.wk))
-    if len(x) != keys or wk.shape != (len(call.k), x.shape[1], d):
-        raise ConfigError(f"projection has x {x.shape}, wk {wk.shape}, legal: [{keys}, H], "
-                          f"[{len(call.k)}, H, {d}]")
-    for name, array in (("x", x), ("wk", wk)):
+    x, wk, wv = (np.asarray(a, np.float64) for a in (p.x, p.wk, p.wv))
+    if len(x) != keys or not wk.shape == wv.shape == (len(call.k), x.shape[1], d):
+        raise ConfigError(f"projection has x {x.shape}, wk {wk.shape}, wv {wv.shape}, legal: "
+                          f"[{keys}, H], [{len(call.k)}, H, {d}] twice")
+    for name, array in (("x", x), ("wk", wk), ("wv", wv)):
         check_finite(f"projection's {name}", array)
     if p.rope_mode and np.any(p.bk):
-        x, wk, _ = layer.with_bias(x, wk, np.zeros_like(wk), p.bk, np.zeros_like(p.bk))
+        return layer.with_bias(x, wk, wv, p.bk, np.zeros_like(p.bk))
+    return x, wk, wv
+
+
+def count_prediction(counts: Counts, call: Call, h: int, cfg: Config) -> None:
+    """Add what the prediction of the keys of a call from h channels of X costs."""
+    mode = call.projection.rope_mode
+    counts.add("predict", f"shift{8 + cfg.SC_FRAC}", call.k.size * h)
+    counts.add("predict", f"add{cfg.SC_W}", call.k.size * h)
+    if mode:
+        counts.add("predict", "mul16x16", 2 * call.k.size)
+        counts.add("predict", "add32", call.k.size)
+    kv_heads, keys, d = call.k.shape
+    stats = layer.prediction_stats(keys, kv_heads, h, d, mode, cfg)
+    for stream, name in (("x8", "k8"), ("codes", "w"), ("rope", "r"), ("k8_write", "wb")):
+        counts.move(stream, stats.bytes[name])
+
+
+def predicted_keys(call: Call, cfg: Config, counts: Counts) -> tuple[np.ndarray, np.ndarray]:
+    """K8 int8 [kv_heads, keys, d] of the two-phase prediction and its scales, float64 [kv_heads];
+    adds what it costs. ConfigError as layer_inputs."""
+    x, wk, _ = layer_inputs(call)
+    p, (keys, d) = call.projection, call.k.shape[1:]
     rt = rope.table(keys, d, p.rope_theta) if p.rope_mode else None
     made = layer.plan_heads_keys(x, wk, cfg, p.rope_mode, rt)
     k8 = np.stack([
@@ -261,13 +283,5 @@ def predicted_keys(call: Call, cfg: Config, counts: Counts) -> tuple[np.ndarray,
                           p.rope_mode, rt)
         for one in made
     ])
-    h = x.shape[1]
-    counts.add("predict", f"shift{8 + cfg.SC_FRAC}", k8.size * h)
-    counts.add("predict", f"add{cfg.SC_W}", k8.size * h)
-    if p.rope_mode:
-        counts.add("predict", "mul16x16", 2 * k8.size)
-        counts.add("predict", "add32", k8.size)
-    stats = layer.prediction_stats(keys, len(k8), h, d, p.rope_mode, cfg)
-    for stream, name in (("x8", "k8"), ("codes", "w"), ("rope", "r"), ("k8_write", "wb")):
-        counts.move(stream, stats.bytes[name])
+    count_prediction(counts, call, x.shape[1], cfg)
     return k8, np.array([one.sk8 for one in made])

@@ -5,7 +5,8 @@ of V stands in for the rest (models.second, docs/second.md).
     method = SumSofa(snap="two-term")
     done = method.start()(call)
 
-A layer is one job, bit-exact, through models.second.fast or, without numba, models.second.head.
+A layer is one job, bit-exact, through models.second.fast or, without numba, models.second.head;
+with phases = 2 models.second.layer makes K, V and the means from X as well.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from models.config import ConfigError
 from models.lab.counts import Counts
 from models.lab.machine import SNAPS, Machine
 from models.lab.method import Attended, Call, Method
-from models.lab.sofa import predicted_keys
-from models.second import fast, head, plan
+from models.lab.sofa import count_prediction, layer_inputs
+from models.second import fast, head, layer, plan
 from models.second.config import Config
 
 
@@ -40,8 +41,9 @@ class SumSofa(Machine):
     (priced as a shift of SUM_FRAC + 1 bits), an addition to P and one to T; for each row and tile
     the two shifts of the sums, a leading one, and the product of P and the ratio. compute: as
     models.lab.method.count_formal, with one comparison a pair, and two products for each output
-    element. Bytes are whole beats: Q, K8 of every tile of a band (the first twice), K and V of the
-    union of a band, O, the means.
+    element; with two phases the projection of the means. Bytes are whole beats: Q, K8 of every
+    tile of a band (the first twice), K and V of the union of a band, O, the means or, with two
+    phases, mean rows of X. How K and V of keys are made is not counted, as with every Method.
     """
 
     snap: str = "two-term"
@@ -67,44 +69,49 @@ class SumSofa(Machine):
         self.check_call(call)
         cfg, counts = self.machine(), Counts()
         dense = self.dense(call)
-        predicted = None
-        if self.phases == 2 and not dense:
-            predicted = predicted_keys(call, cfg, counts)
-        numbers, job = plan.plan(
-            call.q, call.k, call.v, cfg, peaks=self.scales(call), predicted=predicted,
+        settings = dict(
             causal=call.causal, bc=self.setting("bc", call), band=self.band,
             select=head.DENSE if dense else head.SUM, tau=self.setting("tau", call),
             fall=self.setting("fall", call), snap=SNAPS[self.snap], interleaved=self.interleaved,
             blend=self.blend)
-        run = fast.run_job if fast.available() else head.run_job
-        done = run(numbers.q, numbers.k, numbers.v, numbers.k8, numbers.means, job, cfg)
-        self._count(counts, call, job, cfg, done)
-        out = (done.out * numbers.out_scale).astype(np.float32)
-        return Attended(out, done.selected, counts)
+        run, peaks = fast.run_job if fast.available() else head.run_job, self.scales(call)
+        if self.phases == 2 and not dense:
+            x, wk, wv = layer_inputs(call)
+            p = call.projection
+            made = layer.plan_layer(
+                x, wk, wv, call.q, cfg, rope_theta=p.rope_theta, mode=p.rope_mode,
+                q_peaks=None if peaks is None else peaks.q, **settings)
+            done, job = layer.run_layer(made, cfg, run=run), made.job
+            # The host adds the bias of V.
+            out = done.out * made.out_scale + call.shared(p.bv)[:, None]
+            count_prediction(counts, call, made.h, cfg)
+            self._count(counts, call, job, cfg, done, made.h)
+        else:
+            numbers, job = plan.plan(call.q, call.k, call.v, cfg, peaks=peaks, **settings)
+            done = run(numbers.q, numbers.k, numbers.v, numbers.k8, numbers.means, job, cfg)
+            out = done.out * numbers.out_scale
+            self._count(counts, call, job, cfg, done)
+        return Attended(out.astype(np.float32), done.selected, counts)
 
     def _count(self, counts: Counts, call: Call, job: head.Job, cfg: Config,
-               done: head.JobResult) -> None:
-        """Add what the job costs; see the class."""
+               done: head.JobResult | layer.LayerResult, h: int | None = None) -> None:
+        """Add what the job costs; see the class. h: channels of X that the means are made of."""
         heads, rows, d = call.q.shape
         kv_heads, keys = call.k.shape[:2]
-        mask, group = call.mask(), heads // kv_heads
+        mask = call.mask()
         pairs = np.count_nonzero(done.selected)
         counts.visible += np.count_nonzero(mask) * heads
         counts.selected += pairs
-        bands = job.bands(rows, keys, cfg)
-        together = max(1, min(group, cfg.places(d) // job.band))
-        parts = -(-group // together) * kv_heads
-        slots = union = scored = tiles = 0
-        for band in bands:
-            own = slice(band.row, band.row + band.n)
-            first = np.count_nonzero(mask[own][:, band.tiles[0].keys])
-            scored += (np.count_nonzero(mask[own]) + first) * heads
-            tiles += (len(band.tiles) + 1) * band.n * heads
-            slots += (sum(t.n for t in band.tiles) + band.tiles[0].n) * parts
-            for kv in range(kv_heads):
-                for at in range(kv * group, (kv + 1) * group, together):
-                    some = done.selected[at : min(at + together, (kv + 1) * group), own]
-                    union += np.count_nonzero(some.any(axis=(0, 1)))
+        scored = tiles = slots = union = means = 0
+        for part in head.parts(heads, kv_heads, rows, keys, job, cfg):
+            band, n = part.band, len(part.heads)
+            seen = mask[band.row : band.row + band.n]
+            first = np.count_nonzero(seen[:, band.tiles[0].keys])
+            scored += (np.count_nonzero(seen) + first) * n
+            tiles += (len(band.tiles) + 1) * band.n * n
+            slots += sum(tile.n for tile in band.tiles) + band.tiles[0].n
+            union += np.count_nonzero(part.wanted(done.selected))
+            means += len(band.blocks)
         if job.select != head.DENSE:
             terms = 2 if job.snap == dlzs.TWO_TERM else 1
             counts.add("predict", "lz16", call.q.size)
@@ -125,10 +132,14 @@ class SumSofa(Machine):
         vector = cfg.beats16(d) * cfg.BUS_BYTES
         small = cfg.beats8(d) * cfg.BUS_BYTES
         dense = job.select == head.DENSE
+        mean = small if h is None else cfg.beats16(h) * cfg.BUS_BYTES
+        if h is not None and self.blend:
+            counts.add("compute", "mul16x16", means * h * d)
+            counts.add("compute", "add32", means * h * d)
         for stream, size in (("q", heads * rows * vector), ("k", union * vector),
                              ("v", union * vector), ("o", heads * rows * vector),
                              ("k8", 0 if dense else slots * small),
-                             ("mean", 0 if dense else kv_heads * -(-rows // cfg.ROWS) * small)):
+                             ("mean", 0 if dense or not self.blend else means * mean)):
             counts.move(stream, size)
 
     @classmethod

@@ -7,6 +7,7 @@ sads     which keys a row takes: the share of the row's sum, or quota and radius
 sufa     the formal path, one key at a time, and its flush with the mean of V
 head     heads and jobs
 plan     float tensors to the integers and the table of a job, head by head
+layer    whole layers from X: K8 predicted, K, V and the means of V made
 fast     the same integers compiled (needs numba)
 
 Scores are those of models.dlzs. Nothing in rtl/ computes this: the RTL's reference are the modules

@@ -164,6 +164,40 @@ def order(tiles: int, job: Job) -> list[int]:
     return [*range(1, tiles), 0] if job.select == SUM else list(range(tiles))
 
 
+def turns(tiles: int, job: Job) -> list[tuple[int, bool]]:
+    """(number of a tile, whether it is selected from) of a band, in the order of scoring."""
+    counted = [(0, False)] if job.select == SUM else []
+    return counted + [(t, True) for t in order(tiles, job)]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A band of those query heads of KV head ``kv`` that walk its tiles together."""
+
+    kv: int
+    band: Band
+    heads: range
+
+    def wanted(self, selected: np.ndarray) -> np.ndarray:
+        """bool [keys]: keys that some row of the part takes; selected bool [heads, rows, keys]."""
+        rows = slice(self.band.row, self.band.row + self.band.n)
+        return selected[self.heads.start : self.heads.stop, rows].any(axis=(0, 1))
+
+
+def parts(heads: int, kv_heads: int, rows: int, keys: int, job: Job, cfg: Config) -> list[Part]:
+    """What a job works on, in its order: KV head after KV head; of each the bands; of each the
+    query heads of the group, as many together as the stores have places for."""
+    group = heads // kv_heads
+    together = max(1, min(group, cfg.places(job.d) // job.band))
+    split = job.bands(rows, keys, cfg)
+    return [
+        Part(kv, band, range(at, min(at + together, (kv + 1) * group)))
+        for kv in range(kv_heads)
+        for band in split
+        for at in range(kv * group, (kv + 1) * group, together)
+    ]
+
+
 def run_block(
     q: np.ndarray, k: np.ndarray, v: np.ndarray, k8: np.ndarray | None, mean: np.ndarray,
     band: Band, block: Block, entry: HeadTable, job: Job, cfg: Config, trace: bool = False,
@@ -265,14 +299,17 @@ def run_job(
                      np.stack([h.f for h in heads]), updates, heads)
 
 
-def means_of(v: np.ndarray, rows: int, job: Job, cfg: Config) -> np.ndarray:
-    """The mean of V for each block, int16 [kv_heads, blocks, d]: mean of v int16 [kv_heads, keys,
-    d] over tiling.mean_span, in units of 2**(16 - VM_W), halves away from the even rounded up."""
-    total = np.cumsum(np.asarray(v, np.int64), axis=1)
-    top = 1 << (cfg.VM_W - 1)
+def means_of(
+    x: np.ndarray, rows: int, job: Job, cfg: Config, bits: int | None = None
+) -> np.ndarray:
+    """Means for each block, int16 [n, blocks, d], of x int16 [n, keys, d] over tiling.mean_span, in
+    units of 2**(16 - bits), halves rounded up. V and VM_W bits, the default: what blends in."""
+    bits = cfg.VM_W if bits is None else bits
+    total = np.cumsum(np.asarray(x, np.int64), axis=1)
+    top = 1 << (bits - 1)
     out = []
     for row in range(0, rows, cfg.ROWS):
-        g = mean_span(row, v.shape[1], job.causal, job.offset)
-        unit = g << (16 - cfg.VM_W)
+        g = mean_span(row, x.shape[1], job.causal, job.offset)
+        unit = g << (16 - bits)
         out.append(np.clip((2 * total[:, g - 1] + unit) // (2 * unit), -top, top - 1))
     return np.stack(out, axis=1).astype(np.int16)

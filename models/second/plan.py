@@ -19,8 +19,8 @@ from models.dlzs import FLOOR, TWO_TERM
 from models.plan import check_scores
 from models.quantise import (
     Peaks,
-    Quantised,
     check_finite,
+    log2_multiplier,
     quantise_heads,
     radius_to_int,
     score_unit,
@@ -69,18 +69,52 @@ def octave_of(peak: float, sk8: float, d: int, snap: int, cfg: Config) -> tuple[
 
 
 def plan(
-    q, k, v, cfg: Config, *, peaks: Peaks | None = None,
-    predicted: tuple[np.ndarray, np.ndarray] | None = None, causal: bool = False,
-    offset: int | None = None, bc: int | None = None, band: int | None = None, select: int = SUM,
-    tau: float | None = None, fall: float | None = None, quota: int | None = None,
-    radius_nats: float | None = None, snap: int = FLOOR, interleaved: bool = True,
-    blend: bool = True,
+    q, k, v, cfg: Config, *, peaks: Peaks | None = None, snap: int = FLOOR, **settings
 ) -> tuple[Numbers, Job]:
     """Quantise float q [heads, rows, d], k, v [kv_heads, keys, d] and make the job for them.
 
     Args:
         peaks: values that become the largest integers (models.quantise); default: the data's.
-        predicted: (K8 int8 [kv_heads, keys, d], its scales [kv_heads]) in place of K rounded.
+        snap, settings: those of job_of.
+
+    ConfigError for what the machine cannot compute; see models.plan.check_scores.
+    """
+    q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
+    rows, d = q.shape[1:]
+    cfg.check_d(d)
+    if peaks is None:
+        for name, x in (("q", q), ("k", k), ("v", v)):
+            check_finite(name, x)
+        peaks = Peaks(*(tuple(np.abs(x).max(axis=(1, 2), initial=0)) for x in (q, k, v)))
+    group = len(q) // max(len(k), 1)
+    octaves, wider = [], []
+    for h, peak in enumerate(peaks.q):
+        octave, peak = octave_of(peak, (peaks.k[h // group] or 1.0) / 127, d, snap, cfg)
+        octaves.append(octave)
+        wider.append(peak)
+    heads = quantise_heads(q, k, v, cfg, Peaks(tuple(wider), peaks.k, peaks.v))
+    of_kv = heads[::group]
+    q, k, v, k8 = (np.concatenate([getattr(n, name) for n in of])
+                   for name, of in (("q", heads), ("k", of_kv), ("v", of_kv), ("k8", of_kv)))
+    sq, sk, sv, sk8 = (np.array([getattr(n, name) for n in of]) for name, of in
+                       (("sq", heads), ("sk", of_kv), ("sv", of_kv), ("sk8", of_kv)))
+    job = job_of(q, k, sq, sk, sk8, octaves, cfg, snap=snap, **settings)
+    return Numbers(q, k, v, k8, means_of(v, rows, job, cfg), sq, sk, sv, sk8), job
+
+
+def job_of(
+    q: np.ndarray, k: np.ndarray, sq, sk, sk8, octaves, cfg: Config, *, causal: bool = False,
+    offset: int | None = None, bc: int | None = None, band: int | None = None, select: int = SUM,
+    tau: float | None = None, fall: float | None = None, quota: int | None = None,
+    radius_nats: float | None = None, snap: int = FLOOR, interleaved: bool = True,
+    blend: bool = True,
+) -> Job:
+    """The checked job of q int16 [heads, rows, d] and k int16 [kv_heads, keys, d].
+
+    sq [heads], sk [kv_heads]: their scales; sk8: those of the keys of the prediction; octaves: of
+    each query head (octave_of).
+
+    Args:
         offset: position of query row 0; default: the last query sees every key.
         bc: keys in a tile; default BC_MAX.
         band: row blocks of a band; default: as many as the stores hold beside each other with all
@@ -91,9 +125,8 @@ def plan(
 
     ConfigError for what the machine cannot compute; see models.plan.check_scores.
     """
-    q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
-    rows, d = q.shape[1:]
-    cfg.check_d(d)
+    heads, rows, d = q.shape
+    group = heads // len(k)
     if tau is None or fall is None:
         if select == SUM and snap not in TAU:
             raise ConfigError(f"snap = {snap} has no default threshold, legal: tau and fall given")
@@ -101,49 +134,24 @@ def plan(
         tau, fall = default[0] if tau is None else tau, default[1] if fall is None else fall
     if not 0 < tau <= 1:
         raise ConfigError(f"tau = {tau}, legal: above 0, up to 1")
-    if peaks is None:
-        for name, x in (("q", q), ("k", k), ("v", v)):
-            check_finite(name, x)
-        peaks = Peaks(*(tuple(np.abs(x).max(axis=(1, 2), initial=0)) for x in (q, k, v)))
-    group = len(q) // max(len(k), 1)
-    octaves, wider = [], []
-    for h, peak in enumerate(peaks.q):
-        sk8 = (peaks.k[h // group] or 1.0) / 127 if predicted is None else predicted[1][h // group]
-        octave, peak = octave_of(peak, sk8, d, snap, cfg)
-        octaves.append(octave)
-        wider.append(peak)
-    heads = quantise_heads(q, k, v, cfg, Peaks(tuple(wider), peaks.k, peaks.v))
     if offset is None:
         offset = max(k.shape[1] - rows, 0) if causal else 0
     bc = cfg.BC_MAX if bc is None else bc
     if band is None:
         band = min(max(cfg.places(d) // group, 1), -(-rows // cfg.ROWS))
     table = []
-    for h, numbers in enumerate(heads):
-        sk8 = numbers.sk8 if predicted is None else predicted[1][h // group]
+    for h in range(heads):
+        kv = h // group
+        scale_m, scale_shift = log2_multiplier(sq[h], sk[kv], d, cfg)
         radius = None
         if select == SORT:
-            radius = radius_to_int(radius_nats, numbers.sq, sk8, d, snap, cfg)
-        table.append(HeadTable(numbers.scale_m, numbers.scale_shift, octaves[h],
+            radius = radius_to_int(radius_nats, sq[h], sk8[kv], d, snap, cfg)
+        table.append(HeadTable(scale_m, scale_shift, octaves[h],
                                round(math.log2(tau) * 2**cfg.LOG_FRAC), radius))
-        check_scores(numbers.q, numbers.k, numbers.sq, numbers.sk,
-                     first.Job(d, numbers.scale_m, numbers.scale_shift, bc, causal=causal,
-                               offset=offset), cfg, f"query head {h}: ")
-    job = Job(d=d, bc=bc, table=tuple(table), band=band, select=select,
-              quota=max(bc // 4, 1) if quota is None else quota, fall=round(fall * 256),
-              snap=snap, causal=causal, offset=offset, interleaved=interleaved,
-              blend=blend).checked(cfg)
-    return _gathered(heads, group, predicted, rows, job, cfg), job
-
-
-def _gathered(
-    heads: list[Quantised], group: int, predicted, rows: int, job: Job, cfg: Config
-) -> Numbers:
-    """The heads' integers as arrays of all heads."""
-    of_kv = heads[::group]
-    k, v, k8 = (np.concatenate([getattr(n, name) for n in of_kv]) for name in ("k", "v", "k8"))
-    sk, sv, sk8 = (np.array([getattr(n, name) for n in of_kv]) for name in ("sk", "sv", "sk8"))
-    if predicted is not None:
-        k8, sk8 = predicted
-    return Numbers(np.concatenate([n.q for n in heads]), k, v, k8, means_of(v, rows, job, cfg),
-                   np.array([n.sq for n in heads]), sk, sv, sk8)
+        check_scores(q[h : h + 1], k[kv : kv + 1], sq[h], sk[kv],
+                     first.Job(d, scale_m, scale_shift, bc, causal=causal, offset=offset), cfg,
+                     f"query head {h}: ")
+    return Job(d=d, bc=bc, table=tuple(table), band=band, select=select,
+               quota=max(bc // 4, 1) if quota is None else quota, fall=round(fall * 256),
+               snap=snap, causal=causal, offset=offset, interleaved=interleaved,
+               blend=blend).checked(cfg)

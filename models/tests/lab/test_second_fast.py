@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models import oracle, workloads
-from models.second import fast, head, plan
+from models.second import fast, head, layer, plan
 from models.second.config import Config
 
 pytestmark = pytest.mark.skipif(not fast.available(), reason="numba is not installed")
@@ -82,3 +82,17 @@ def test_random_integers(select, seed):
                        offset=int(rng.integers(0, 100)) if causal else 0,
                        interleaved=bool(rng.integers(2)))
         agree((q, k, v, k8, means), job, SMALL)
+
+
+@pytest.mark.parametrize("name", workloads.list_layers())
+def test_a_layer_from_x(name):
+    """128 tokens; what is made follows from the selections, which are the reference's."""
+    case, n = workloads.load_layer(name), 128
+    p = case.projection
+    z = layer.plan_layer(p.x[:n], p.wk, p.wv, case.q[:, :n], SMALL, rope_theta=case.rope_theta,
+                         causal=case.causal)
+    want, got = layer.run_layer(z, SMALL), layer.run_layer(z, SMALL, run=fast.run_job)
+    assert (want.out == got.out).all() and (want.valid == got.valid).all()
+    assert want.stats == got.stats and not got.heads and got.updates == want.updates
+    for a, b in zip(want.order, got.order, strict=True):
+        assert a.tolist() == b.tolist()

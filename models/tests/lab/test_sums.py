@@ -11,7 +11,8 @@ from models.lab.method import Call, Projection
 from models.lab.sofa import Calibration, Dense
 from models.lab.sums import SumSofa
 from models.oracle import relative_error
-from models.second import head, plan
+from models.quantise import Peaks
+from models.second import head, layer, plan
 from models.second.config import Config
 
 
@@ -75,13 +76,27 @@ def test_keys_predicted_from_x():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 48)).astype(np.float32)
     wq, wk, wv = rng.normal(size=(3, 1, 48, 16)).astype(np.float32) / 5
-    none = np.zeros((1, 16), np.float32)
+    none, bv = np.zeros((1, 16), np.float32), np.full((1, 16), 3, np.float32)
     q, k, v = (np.einsum("sh,nhd->nsd", x, w) for w in (wq, wk, wv))
-    call = Call(q, k, v, causal=True, projection=Projection(x, wq, wk, wv, none, none, none))
+    call = Call(q, k, v + bv[:, None], causal=True,
+                projection=Projection(x, wq, wk, wv, none, none, bv))
     two, one = (SumSofa(phases=p).attend(call) for p in (2, 1))
     assert (two.selected != one.selected).any() and two.counts.bytes["x8"] > 0
     dense = Dense().attend(call).out
     assert relative_error(two.out, dense) < 0.5
+    # K, V and means are made from X; the bias of V is added at the end.
+    cfg = Config.from_name("paper").replace(TWO_TERM=1)
+    made = layer.plan_layer(x, wk, wv, q, cfg, causal=True, snap=2)
+    want = layer.run_layer(made, cfg)
+    assert (two.selected == want.selected).all()
+    assert np.array_equal(two.out, (want.out * made.out_scale + bv).astype(np.float32))
+    # One block: a mean row of 48 channels is 2 beats of 64 bytes, and 48 x 16 products.
+    assert two.counts.bytes["mean"] == 128 and one.counts.bytes["mean"] == 64
+    same = SumSofa(phases=2, blend=False).attend(call).counts
+    assert two.counts.ops["compute"]["mul16x16"] == same.ops["compute"]["mul16x16"] + 48 * 16
+    peaks = Peaks((2 * float(np.abs(q).max()),), (1.0,), (1.0,))
+    wider = SumSofa(phases=2, peaks={0: peaks}).attend(call)
+    assert relative_error(wider.out, two.out) < 1e-2
     with pytest.raises(ConfigError, match="phases = 2 needs what keys are made of"):
         SumSofa(phases=2).attend(Call(q, k, v))
 

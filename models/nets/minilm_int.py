@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""all-MiniLM-L6-v2 in integers, with one of three attentions inside, and what that costs it.
+"""all-MiniLM-L6-v2 in integers, with one of four attentions inside, and what that costs it.
 
     .venv/bin/python -m models.nets.minilm_int [--text novel] [--length 512] [--cache FOLDER]
 
@@ -12,7 +12,8 @@ Attentions take integers with a scale a head and give such:
 
     Exact         softmax in float64 over the values of the integers, rounded to 16 bits
     Sofa          the second machine (models.lab.sums), 16 bits
-    IBertSoftmax  I-BERT's integer softmax, 8 bits, one scale a tensor
+    IBertSoftmax  I-BERT's integer softmax, 8 bits, one scale a tensor, probabilities of 8 bits;
+    IBertWide     with probabilities of 16 bits
 """
 
 from __future__ import annotations
@@ -223,7 +224,13 @@ class IBertSoftmax(Exact):
         return np.stack(out)
 
 
-ATTENTIONS = {"exact": Exact, "sofa": Sofa, "ibert": IBertSoftmax}
+class IBertWide(IBertSoftmax):
+    """I-BERT with probabilities of 16 bits, which lose 256 times less to its floor."""
+
+    out_bits = 16
+
+
+ATTENTIONS = {"exact": Exact, "sofa": Sofa, "ibert": IBertSoftmax, "ibert p16": IBertWide}
 """Name in the table -> class."""
 
 
@@ -361,7 +368,8 @@ def measure(subject: Embedding, case: Case) -> Iterator[tuple[str, dict]]:
     inputs = subject.inputs(case)
     float_out = subject.run(inputs, None)
     yield "float, exact", subject.compare(float_out, float_out)
-    for name, method in (("sofa", SumSofa()), ("ibert", IBert())):
+    methods = {"sofa": SumSofa(), "ibert": IBert(), "ibert p16": IBert(IBertWide.out_bits)}
+    for name, method in methods.items():
         got = subject.run(inputs, lambda method=method: lambda call: method.attend(call).out)
         yield f"float, {name}", subject.compare(float_out, got)
     peaks = calibrate(subject.net, subject.calibration(case))

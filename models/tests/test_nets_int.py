@@ -15,6 +15,7 @@ from models.nets.minilm_int import (
     ATTENTIONS,
     Exact,
     IBertSoftmax,
+    IBertWide,
     IntMiniLM,
     Linear,
     Norm,
@@ -135,14 +136,15 @@ def test_every_integer_survives_the_boundary(peak):
     assert np.array_equal(quantise(values, 8, peak=peak)[0], (2 * 127 * x + 32767) // (2 * 32767))
 
 
-def test_ibert_equals_its_method():
+@pytest.mark.parametrize("kind", [IBertSoftmax, IBertWide])
+def test_ibert_equals_its_method(kind):
     rng = np.random.default_rng(4)
     q, k, v = rng.integers(-127, 128, (3, 2, 9, 8))
     q[0, 0, 0] = k[1, 2, 3] = v[1, 8, 7] = 127
     given = Peaks(*(((127 / 32, 1.0),) * 3))
-    inside = IBertSoftmax([given], 8)
+    inside = kind([given], 8)
     assert [s.tolist() for s in inside.scales[0]] == [[1 / 32, 1 / 32]] * 3
-    want = IBert().attend(Call(*((x / 32).astype(np.float32) for x in (q, k, v)))).out
+    want = IBert(kind.out_bits).attend(Call(*((x / 32).astype(np.float32) for x in (q, k, v)))).out
     out = inside(0, q, k, v)
     assert np.array_equal(out * inside.out_scale(0)[:, None, None], want) and np.abs(out).max() > 99
 
@@ -193,10 +195,10 @@ def test_table_has_a_row_for_every_way(net, monkeypatch, capsys):
     monkeypatch.setattr(minilm_int, "SumSofa", lambda: SMALL.keywords["method"])
     rows = dict(minilm_int.measure(Small(None), Case("minilm", "novel", 11)))
     assert list(rows) == [f"{layers}, {name}" for layers in ("float", "16-bit", "8-bit")
-                          for name in ("exact", "sofa", "ibert")]
+                          for name in ("exact", "sofa", "ibert", "ibert p16")]
     assert abs(rows["float, exact"]["loss"]) < 1e-6
     for row in rows.values():
         assert -1e-6 < row["loss"] < 0.1 and len(row["samples"]) == 3
     monkeypatch.setattr(minilm_int, "Embedding", Small)
     assert minilm_int.main([]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 11
+    assert len(capsys.readouterr().out.splitlines()) == 14

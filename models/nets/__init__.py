@@ -11,6 +11,7 @@
     common      dense attention, the hook, layers that the models share
     check       shows that the models are read right: .venv/bin/python -m models.nets.check
     smollm2, minilm, whisper, lightglue (with disk): one model each
+    minilm_int  MiniLM in integers: .venv/bin/python -m models.nets.minilm_int
 
 Only numpy is needed to import the package; a model that needs more says so when it is made.
 """

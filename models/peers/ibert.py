@@ -33,6 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.config import check
+from models.integer import multiplier
 from models.lab.counts import Counts
 from models.lab.method import Attended, Call, Method, union_bytes
 from models.peers.parts import check_range, symmetric
@@ -68,8 +69,7 @@ def int_softmax(x: np.ndarray, allowed: np.ndarray, scale: float, out_bits: int)
     x = np.where(allowed, x, np.iinfo(np.int32).min).astype(np.int64)
     z, halvings = int_exp(x - x.max(axis=-1, keepdims=True), scale)
     # m / 2**e takes the value of exp to 16 bits of the range 0..1.
-    fraction, exponent = math.frexp(A * scale**2 * 32767)
-    m, e = round(fraction * (1 << 31)), 31 - exponent
+    m, e = multiplier(A * scale**2 * 32767)
     # Above 62 places nothing is left of a product below 2**61.
     shift = np.minimum(e + halvings, 62)
     e16 = np.minimum((z * m + (np.int64(1) << (shift - 1))) >> shift, 32766)

@@ -50,21 +50,21 @@ def tiny_smollm2():
     return SmolLM2(parts=(Config(2, 6, 2, 100.0, 1e-5), w.by_name, None))
 
 
-def tiny_minilm():
-    """Two layers, width 8, two heads of d = 4, 20 tokens, 16 positions."""
+def tiny_minilm(width=8):
+    """Two layers, two heads, 20 tokens, 16 positions."""
     w = Weights(2)
-    w.add("embeddings.word_embeddings.weight", 20, 8)
-    w.add("embeddings.position_embeddings.weight", 16, 8)
-    w.add("embeddings.token_type_embeddings.weight", 2, 8)
-    w.norm("embeddings.LayerNorm", 8)
+    w.add("embeddings.word_embeddings.weight", 20, width)
+    w.add("embeddings.position_embeddings.weight", 16, width)
+    w.add("embeddings.token_type_embeddings.weight", 2, width)
+    w.norm("embeddings.LayerNorm", width)
     for i in range(2):
         base = f"encoder.layer.{i}"
         for part in ("self.query", "self.key", "self.value", "output.dense"):
-            w.linear(f"{base}.attention.{part}", 8, 8)
-        w.norm(f"{base}.attention.output.LayerNorm", 8)
-        w.linear(f"{base}.intermediate.dense", 10, 8)
-        w.linear(f"{base}.output.dense", 8, 10)
-        w.norm(f"{base}.output.LayerNorm", 8)
+            w.linear(f"{base}.attention.{part}", width, width)
+        w.norm(f"{base}.attention.output.LayerNorm", width)
+        w.linear(f"{base}.intermediate.dense", 10, width)
+        w.linear(f"{base}.output.dense", width, 10)
+        w.norm(f"{base}.output.LayerNorm", width)
     config = {"num_hidden_layers": 2, "num_attention_heads": 2, "layer_norm_eps": 1e-12}
     return MiniLM(parts=(config, w.by_name, None))
 

@@ -177,13 +177,31 @@ def _schedule(slots, counts, rows, n, capacity, level_shift, need, phase_of, loa
 
 
 @_jit
+def log2_score(q, k, multiplier, shift, drop, top):
+    """Score of a key in log2 units, -top .. top-1; q, k int16 [d]."""
+    s = 0
+    for e in range(len(q)):
+        s += np.int64(np.int32(q[e]) * np.int32(k[e]))
+    return min(max(((s >> drop) * multiplier) >> shift, -top), top - 1)
+
+
+@_jit
+def weight(diff, guard, z_frac, mantissa):
+    """2**diff for diff = z - m with z_frac fraction bits: models.sufa.weight."""
+    mant = mantissa[diff & ((1 << z_frac) - 1)]
+    right = guard - 1 - (diff >> z_frac)
+    if right == 0:
+        return mant
+    return (mant + (1 << (right - 1))) >> right if right < 17 else 0
+
+
+@_jit
 def _formal_row(q, k, v, pairs, length, multiplier, shift, drop, guard, z_frac, half, mantissa, o):
     """SU-FA of one row: pairs int64 [length], keys two by two, -1 for none. o int64 [d] is added
     to from 0; returns (m, l, seen, max updates)."""
     d = len(q)
     top = 1 << (15 + z_frac)
     rounding = (1 << half) >> 1
-    fraction = (1 << z_frac) - 1
     m, l, updates = 0, 0, 0
     seen = False
     o[:] = 0
@@ -195,11 +213,7 @@ def _formal_row(q, k, v, pairs, length, multiplier, shift, drop, guard, z_frac, 
             key = pairs[i + side]
             if key < 0:
                 continue
-            kk = k[key]
-            s = 0
-            for e in range(d):
-                s += np.int64(np.int32(q[e]) * np.int32(kk[e]))
-            z[side] = min(max(((s >> drop) * multiplier) >> shift, -top), top - 1)
+            z[side] = log2_score(q, k[key], multiplier, shift, drop, top)
             highest = max(highest, z[side])
         if highest == -(1 << 62):
             continue
@@ -217,13 +231,7 @@ def _formal_row(q, k, v, pairs, length, multiplier, shift, drop, guard, z_frac, 
             p[side] = 0
             if pairs[i + side] < 0:
                 continue
-            diff = z[side] - (m << z_frac)
-            mant = mantissa[diff & fraction]
-            right = guard - 1 - (diff >> z_frac)
-            if right == 0:
-                p[side] = mant
-            elif right < 17:
-                p[side] = (mant + (1 << (right - 1))) >> right
+            p[side] = weight(z[side] - (m << z_frac), guard, z_frac, mantissa)
         a, b = p[0], p[1]
         l += a + b
         # An absent key has weight 0 and may be any vector.

@@ -237,17 +237,23 @@ def run_block(
     return result
 
 
+def check_array(name: str, x, dtype, axes: int, d: int) -> None:
+    """ConfigError unless x is an array of so many axes and this type, whose last axis has length
+    d, that of the job."""
+    if not isinstance(x, np.ndarray) or x.ndim != axes or x.dtype != dtype:
+        found = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
+        raise ConfigError(f"{name} is {found}, legal: {np.dtype(dtype)}, {axes} axes")
+    if x.shape[-1] != d:
+        raise ConfigError(f"{name} has d = {x.shape[-1]}, the job has d = {d}")
+
+
 def check_shapes(q, k, v, k8, job: Job, cfg: Config, leading: int) -> None:
     """Refuse arrays that do not fit each other, the job or the configuration."""
     for name, x, dtype in (("q", q, np.int16), ("k", k, np.int16), ("v", v, np.int16),
                            ("k8", k8, np.int8)):
         if x is None and name == "k8" and job.dense:
             continue
-        if not isinstance(x, np.ndarray) or x.ndim != leading + 2 or x.dtype != dtype:
-            found = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
-            raise ConfigError(f"{name} is {found}, legal: {np.dtype(dtype)}, {leading + 2} axes")
-        if x.shape[-1] != job.d:
-            raise ConfigError(f"{name} has d = {x.shape[-1]}, the job has d = {job.d}")
+        check_array(name, x, dtype, leading + 2, job.d)
     for name, x in (("v", v), ("k8", k8)):
         if x is not None and x.shape != k.shape:
             raise ConfigError(f"{name} has shape {x.shape}, legal: that of k, {k.shape}")

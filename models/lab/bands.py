@@ -150,7 +150,7 @@ def bound_of(work: Work, job: Job, cfg: Config, machine: Machine | None = None) 
     machine = machine or Machine()
     units = machine.units(cfg)
     c = -(-job.d // (machine.unit_mults or cfg.QE))
-    dense = job.select == DENSE
+    dense = job.dense
     blocks = np.repeat(np.diff(work.band_block), np.diff(work.band_turn))
     score = -(-np.array(work.turn_slots) // cfg.COLS) * job.d
     rows = sum(work.block_rows)
@@ -170,7 +170,7 @@ def cycles(
     from models.lab.band_kernel import simulate
 
     machine, memory = machine or Machine(), memory or Memory()
-    dense = job.select == DENSE
+    dense = job.dense
     score = -(-np.array(work.turn_slots) // cfg.COLS) * job.d
     band = int(np.diff(work.band_block).max())
     busy = np.zeros(6, np.int64)
@@ -226,7 +226,7 @@ def main(name: str = "smollm2_novel_s1024_l05") -> int:
                 bounds = ", ".join(f"{key} {n}" for key, n in done.bound.items())
                 print(f"{title}: {work.pairs} pairs, {len(work.want)} keys; bounds {bounds}")
             print(f"  {size:22} {done.total:7} cycles, {done.ratio:.3f} of the largest bound")
-            if job.select == DENSE:
+            if job.dense:
                 break
     return 0
 

@@ -112,7 +112,7 @@ class SumSofa(Machine):
             slots += sum(tile.n for tile in band.tiles) + band.tiles[0].n
             union += np.count_nonzero(part.wanted(done.selected))
             means += len(band.blocks)
-        if job.select != head.DENSE:
+        if not job.dense:
             terms = 2 if job.snap == dlzs.TWO_TERM else 1
             counts.add("predict", "lz16", call.q.size)
             counts.add("predict", f"shift{8 + cfg.SC_FRAC}", terms * scored * d)
@@ -131,7 +131,7 @@ class SumSofa(Machine):
         counts.add("compute", "div32", heads * rows)
         vector = cfg.beats16(d) * cfg.BUS_BYTES
         small = cfg.beats8(d) * cfg.BUS_BYTES
-        dense = job.select == head.DENSE
+        dense = job.dense
         mean = small if h is None else cfg.beats16(h) * cfg.BUS_BYTES
         if h is not None and self.blend:
             counts.add("compute", "mul16x16", means * h * d)

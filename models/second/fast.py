@@ -17,7 +17,7 @@ from models import dlzs
 from models.fast import available, formal_settings, linear_keys
 from models.second import sads, sufa
 from models.second.config import Config
-from models.second.head import DENSE, SUM, Job, JobResult, check_arrays
+from models.second.head import SUM, Job, JobResult, check_arrays
 from models.second.tiling import EXACT
 
 __all__ = ["available", "run_job"]
@@ -62,7 +62,7 @@ def run_job(
     for h, entry in enumerate(job.table):
         kv = h // group
         codes = np.zeros((1, 1), np.int64)
-        if job.select != DENSE:
+        if not job.dense:
             codes = dlzs.encode(q[h], job.snap)
             if h % group == 0:
                 x, chunk = linear_keys(k8[kv], job.snap == dlzs.TWO_TERM, cfg)

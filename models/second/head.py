@@ -15,6 +15,7 @@ import numpy as np
 from models import dlzs
 from models import sads as lists
 from models.config import ConfigError, check
+from models.head import check_array, check_shapes
 from models.second import sads, sufa
 from models.second.config import Config
 from models.second.tiling import EXACT, Band, Block, allowed, bands, mean_span
@@ -85,6 +86,11 @@ class Job:
                 check("radius", entry.radius, 0, cfg.RADIUS_INF)
         return self
 
+    @property
+    def dense(self) -> bool:
+        """Whether every visible key is used."""
+        return self.select == DENSE
+
     def bands(self, rows: int, keys: int, cfg: Config) -> list[Band]:
         """The bands of a head of this job."""
         return bands(rows, keys, self.bc, self.band, cfg, causal=self.causal, offset=self.offset,
@@ -130,7 +136,7 @@ def select(
     score int [n, slots] and seen bool of each tile of its band; score is not looked at when dense.
     """
     whole = np.full(block.n, 1 << cfg.F_FRAC)
-    if job.select == DENSE:
+    if job.dense:
         return [tile.copy() for tile in seen], whole
     if job.select == SORT:
         run_max, masks = None, []
@@ -205,7 +211,7 @@ def run_block(
     """One block: q int16 [n, d] its queries; k, v int16, k8 int8 [keys, d]; mean int [d]."""
     seen = [allowed(tile, band, block) for tile in band.tiles]
     scores = []
-    if job.select != DENSE:
+    if not job.dense:
         codes = dlzs.encode(q, job.snap)
         scores = [dlzs.scores(codes, k8[tile.keys], cfg) for tile in band.tiles]
     masks, f = select(scores, seen, block, entry, job, cfg)
@@ -240,20 +246,8 @@ def run_head(
 
 def check_arrays(q, k, v, k8, means, job: Job, cfg: Config) -> None:
     """Refuse arrays that do not fit each other, the job or the configuration."""
-    for name, x, dtype in (("q", q, np.int16), ("k", k, np.int16), ("v", v, np.int16),
-                           ("k8", k8, np.int8), ("means", means, np.int16)):
-        if x is None and name == "k8" and job.select == DENSE:
-            continue
-        if not isinstance(x, np.ndarray) or x.ndim != 3 or x.dtype != dtype:
-            found = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
-            raise ConfigError(f"{name} is {found}, legal: {np.dtype(dtype)}, 3 axes")
-        if x.shape[-1] != job.d:
-            raise ConfigError(f"{name} has d = {x.shape[-1]}, the job has d = {job.d}")
-    for name, x in (("v", v), ("k8", k8)):
-        if x is not None and x.shape != k.shape:
-            raise ConfigError(f"{name} has shape {x.shape}, legal: that of k, {k.shape}")
-    check("query rows", q.shape[1], 1, 65536)
-    check("keys", k.shape[1], 1, cfg.KEYS_MAX)
+    check_shapes(q, k, v, k8, job, cfg, 1)
+    check_array("means", means, np.int16, 3, job.d)
     if not len(k) or len(q) % len(k):
         raise ConfigError(f"heads = {len(q)}, legal: multiple of kv_heads = {len(k)}")
     if len(job.table) != len(q):

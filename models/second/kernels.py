@@ -10,7 +10,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from models.fast_kernels import UNROLL, predict_row, select_row
+from models.fast_kernels import UNROLL, log2_score, predict_row, select_row, weight
 
 _jit = numba.njit(cache=True, nogil=True)
 
@@ -130,15 +130,11 @@ def _formal_row(q, k, v, order, length, multiplier, shift, drop, guard, z_frac, 
     d = len(q)
     top = 1 << (15 + z_frac)
     rounding = (1 << half) >> 1
-    fraction = (1 << z_frac) - 1
     m, l, updates = 0, 0, 0
     o[:] = 0
     for i in range(length):
-        kk, vv = k[order[i]], v[order[i]]
-        s = 0
-        for e in range(d):
-            s += np.int64(np.int32(q[e]) * np.int32(kk[e]))
-        z = min(max(((s >> drop) * multiplier) >> shift, -top), top - 1)
+        vv = v[order[i]]
+        z = log2_score(q, k[order[i]], multiplier, shift, drop, top)
         e_new = (z >> z_frac) + 1
         if i == 0:
             m = e_new
@@ -149,13 +145,9 @@ def _formal_row(q, k, v, order, length, multiplier, shift, drop, guard, z_frac, 
             l >>= rise
             for e in range(d):
                 o[e] >>= rise
-        diff = z - (m << z_frac)
-        right = guard - 1 - (diff >> z_frac)
-        if right >= 17:
+        p = weight(z - (m << z_frac), guard, z_frac, mantissa)
+        if p == 0:
             continue
-        p = mantissa[diff & fraction]
-        if right > 0:
-            p = (p + (1 << (right - 1))) >> right
         l += p
         for e in range(d):
             o[e] += (p * vv[e] + rounding) >> half

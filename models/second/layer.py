@@ -207,7 +207,7 @@ def count(
         generated=[len(turn.made) for turn in issued],
         reused=[len(turn.read) for turn in issued])
     vector = cfg.beats16(plan.d)
-    dense = job.select == head.DENSE
+    dense = job.dense
     stats.move("q", plan.heads * rows, vector, cfg)
     stats.move("k8", 0 if dense else sum(stats.slots), cfg.beats8(plan.d), cfg)
     stats.move("k", sum(stats.reused), vector, cfg)

@@ -68,12 +68,12 @@ def available() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
-def _kernels():
+def kernels():
     """models.fast_kernels; ImportError that says what to install."""
     if not available():
         raise ImportError(
-            "models.fast needs numba: scripts/setup.sh lab (models.head gives the same integers "
-            "with numpy alone)"
+            "the compiled path needs numba: scripts/setup.sh lab (models.head and "
+            "models.second.head give the same integers with numpy alone)"
         )
     from models import fast_kernels
 
@@ -89,7 +89,7 @@ def _mantissas(z_frac: int) -> np.ndarray:
 def linear_keys(k8: np.ndarray, two_term: bool, cfg: Config) -> tuple[np.ndarray, int]:
     """K8 [keys, d] as the cells see it, one row per element and a row of zeros, and how many terms
     may be added in its width."""
-    unroll = _kernels().UNROLL
+    unroll = kernels().UNROLL
     x = np.zeros((k8.shape[1] + 1, len(k8)), np.int32)
     x[:-1] = k8.T.astype(np.int32) << cfg.SC_FRAC
     # A complement is one more than the value.
@@ -106,7 +106,7 @@ def scores(codes: np.ndarray, k8: np.ndarray, cfg: Config, limits=None) -> np.nd
     x, chunk = linear_keys(np.asarray(k8), True, cfg)
     out = np.zeros((len(codes), len(k8)), np.int32)
     limits = np.full(len(codes), len(k8)) if limits is None else np.asarray(limits)
-    _kernels().scores(codes, x, chunk, limits.astype(np.int64), out)
+    kernels().scores(codes, x, chunk, limits.astype(np.int64), out)
     return out
 
 
@@ -144,7 +144,7 @@ def formal(
         return sufa.finish(state, cfg), state.updates
     o, l = np.empty(q.shape, np.int64), np.empty(len(q), np.int64)
     q, k, v = (np.ascontiguousarray(a) for a in (q, k, v))
-    updates = _kernels().formal(q, k, v, np.ascontiguousarray(order, np.int64),
+    updates = kernels().formal(q, k, v, np.ascontiguousarray(order, np.int64),
                                 *formal_settings(scale_m, scale_shift, cfg), o, l)
     return _finish(o, l, cfg), updates
 
@@ -199,7 +199,7 @@ class _Heads:
         loaded = np.zeros((tiles, width), np.int16)
         x, chunk = linear or (np.zeros((1, 1), np.int16), 0)
         codes = np.zeros((1, 1), np.int64) if job.dense else dlzs.encode(q, job.snap)
-        _kernels().head(
+        kernels().head(
             np.ascontiguousarray(q), source.k, source.v, codes, x, chunk, shape.limits,
             shape.block_rows, shape.block_tiles, self.tile_k0, self.tile_step, self.tile_n,
             job.dense, job.quota, cfg.RADIUS_INF if job.radius is None else job.radius, capacity,

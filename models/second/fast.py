@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from models import dlzs
-from models.fast import available, formal_settings, linear_keys
+from models.fast import available, formal_settings, kernels, linear_keys
 from models.second import sads, sufa
 from models.second.config import Config
 from models.second.head import SUM, Job, JobResult, check_arrays
@@ -23,23 +23,13 @@ from models.second.tiling import EXACT
 __all__ = ["available", "run_job"]
 
 
-def _kernel():
-    """models.second.kernels.head; ImportError that says what to install."""
-    if not available():
-        raise ImportError("models.second.fast needs numba: scripts/setup.sh lab "
-                          "(models.second.head gives the same integers with numpy alone)")
-    from models.second import kernels
-
-    return kernels.head
-
-
 def run_job(
     q: np.ndarray, k: np.ndarray, v: np.ndarray, k8: np.ndarray | None, means: np.ndarray,
     job: Job, cfg: Config,
 ) -> JobResult:
     """models.second.head.run_job; the result's list of heads stays empty."""
     check_arrays(q, k, v, k8, means, job.checked(cfg), cfg)
-    kernel = _kernel()
+    kernel = kernels().head_of_bands
     heads, rows, d = q.shape
     group, keys = heads // len(k), k.shape[1]
     split = job.bands(rows, keys, cfg)

@@ -108,9 +108,6 @@ report: ## build/lab/report.html from the results that are there: GRID=
 	@scripts/setup.sh lab
 	@$(PY) scripts/report.py --grid "$$GRID"
 
-study: ## organisations of rows, lanes and tiles on real selections of SmolLM2
-	@scripts/setup.sh lab
-	@$(PY) scripts/selection_study.py
 
 dse: ## search tile, quota and radius of every layer of SmolLM2: TRIALS=, JOBS=
 	@scripts/setup.sh lab torch dse

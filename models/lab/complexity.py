@@ -35,13 +35,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import dlzs, oracle
+from models import dlzs, head, oracle, plan
 from models.config import Config, clog2
 from models.lab import counts
 from models.lab.counts import Counts
 from models.lab.method import Call
-from models.lab.organisations import Organisation, choose, layout_tiles, predict
-from models.quantise import radius_to_int
 
 PUBLISHED = {"DLZS": 0.18, "SADS": 0.25, "SU-FA": 0.28}
 """Saved against the baseline, each step with those before it (SOFA, MICRO 2024)."""
@@ -107,29 +105,29 @@ def facts_of_call(
 ) -> Facts:
     """Counted on the selection that DLZS and SADS make of a captured layer. radius: nats."""
     cfg = cfg or Config.from_name("paper")
-    org = Organisation(quota=quota, radius=radius, bc=bc, snap=snap)
-    guess = predict(call, snap, cfg)
-    picked = choose(guess, org, cfg)
-    limit = radius_to_int(radius, guess.sq, guess.sk8, call.d, snap, cfg)
-    heads, rows, _ = guess.scores.shape
-    row_tiles = rises = survivors = 0
-    for row in range(0, rows, cfg.ROWS):
-        n = min(cfg.ROWS, rows - row)
-        best = None
-        for tile in layout_tiles(org, row, n, guess.mask):
-            score = guess.scores[:, row : row + n, tile].reshape(heads * n, -1).astype(np.int64)
-            seen = np.tile(guess.mask[row : row + n, tile], (heads, 1))
-            used = picked.selected[:, row : row + n, tile].reshape(heads * n, -1).any(axis=1)
-            survivors += count_survivors(score, seen, best, quota, limit)
-            peak = np.where(seen, score, np.iinfo(np.int64).min).max(axis=1)
-            row_tiles += int(used.sum())
-            if best is not None:
-                rises += int((used & (peak > best) & (best > np.iinfo(np.int64).min)).sum())
-            best = peak if best is None else np.maximum(best, peak)
-    merge, bitonic = sort_comparisons(guess.mask.sum(axis=1))
-    return Facts(heads * rows, len(call.k) * call.k.shape[1], call.d,
-                 int(guess.mask.sum()) * heads, int(picked.selected.sum()), heads * merge,
-                 heads * bitonic, row_tiles, rises, survivors, h)
+    low = np.iinfo(np.int64).min
+    row_tiles = rises = survivors = selected = 0
+    for numbers, job in plan.plan_heads(call.q, call.k, call.v, cfg, causal=call.causal, bc=bc,
+                                        quota=quota, radius_nats=radius, snap=snap):
+        done = head.run_job(numbers.q, numbers.k, numbers.v, numbers.k8, job, cfg)
+        selected += done.stats.selected
+        limit = cfg.RADIUS_INF if job.radius is None else job.radius
+        for block in done.heads[0].blocks:
+            best = None
+            for tile, score, chosen in zip(block.tiles, block.scores, block.lists, strict=True):
+                n = len(score)
+                seen = tile.allowed(n) if tile.causal else np.ones(score.shape, bool)
+                used = chosen.valid.any(axis=1)
+                survivors += count_survivors(score, seen, best, quota, limit)
+                peak = np.where(seen, score, low).max(axis=1)
+                row_tiles += int(used.sum())
+                if best is not None:
+                    rises += int((used & (peak > best) & (best > low)).sum())
+                best = peak if best is None else np.maximum(best, peak)
+    heads, mask = len(call.q), call.mask()
+    merge, bitonic = sort_comparisons(mask.sum(axis=1))
+    return Facts(heads * len(mask), len(call.k) * call.k.shape[1], call.d, int(mask.sum()) * heads,
+                 selected, heads * merge, heads * bitonic, row_tiles, rises, survivors, h)
 
 
 def count_survivors(
@@ -314,14 +312,16 @@ def predictor_recall(call: Call, keep: float = 0.1, cfg: Config | None = None) -
     """Share of the true best ``keep`` of each row's visible keys that each predictor finds, mean
     over rows and heads: Q and K rounded to 4 bits with one scale a head, and DLZS."""
     cfg = cfg or Config.from_name("paper")
-    guess, mask = predict(call, dlzs.FLOOR, cfg), call.mask()
+    mask = call.mask()
     number = oracle.row_topk(mask, keep)
     found = {"4-bit": [], "DLZS": []}
-    for h, q in enumerate(call.q):
+    planned = plan.plan_heads(call.q, call.k, call.v, cfg, causal=call.causal)
+    for h, (q, (numbers, _)) in enumerate(zip(call.q, planned, strict=True)):
         k = call.k[h // call.group]
         truth = oracle.topk(oracle.logits(q, k), mask, number)
+        guess = dlzs.scores(dlzs.encode(numbers.q[0], dlzs.FLOOR), numbers.k8[0], cfg)
         q4, k4 = (np.rint(x / np.abs(x).max() * 7) for x in (q, k))
-        for name, scores in (("4-bit", q4 @ k4.T), ("DLZS", guess.scores[h])):
+        for name, scores in (("4-bit", q4 @ k4.T), ("DLZS", guess)):
             found[name].append(oracle.recall(oracle.topk(scores, mask, number), truth))
     return {name: float(np.mean(values)) for name, values in found.items()}
 

@@ -3,7 +3,7 @@
 
     case = Case("smollm2", "novel", 1024)
     bench = Bench(cache=Path("build/capture"), store=Store(Path("build/lab/results")))
-    result = bench.result(Task("quota", Sofa(quota=16), case))
+    result = bench.result(Task("quota", FirstSofa(quota=16), case))
 
 Definitions
     dense     the same model with exact float32 attention over all visible pairs

@@ -29,8 +29,8 @@ from pathlib import Path
 from models.head import Job
 from models.lab.cycles import layer_cycles, work_of
 from models.lab.evaluate import Bench, Meter
+from models.lab.first import FirstSofa
 from models.lab.method import Call
-from models.lab.sofa import Sofa
 from models.lab.store import Store, StoreError, code_digest, describe, digest
 from models.lab.subjects import Case
 
@@ -73,7 +73,7 @@ class Goal:
         """Largest quota in percent of a tile: 50 in the paper, ours may keep all."""
         return 100 if self.kind == "ours" else 50
 
-    def values(self, result: dict, setting: Sofa, keys: int) -> list[float]:
+    def values(self, result: dict, setting: FirstSofa, keys: int) -> list[float]:
         """The values of a trial from its result (see measure)."""
         if self.kind == "ours":
             return [result["loss"], float(result["cycles"])]
@@ -114,7 +114,7 @@ class Space:
         one = {"tile": tile, "share": share, "radius": radius}
         return {f"{k}{g}": v for g in range(len(self.groups)) for k, v in one.items()}
 
-    def setting(self, params: dict) -> Sofa:
+    def setting(self, params: dict) -> FirstSofa:
         """The method of these parameters. share: quota in percent of the tile."""
         layers = sum(map(len, self.groups))
         bc, quota, radius = [0] * layers, [0] * layers, [0.0] * layers
@@ -123,7 +123,7 @@ class Space:
                 bc[layer] = params[f"tile{g}"]
                 quota[layer] = max(round(params[f"share{g}"] * bc[layer] / 100), 1)
                 radius[layer] = params[f"radius{g}"]
-        return Sofa(bc=tuple(bc), quota=tuple(quota), radius_nats=tuple(radius))
+        return FirstSofa(bc=tuple(bc), quota=tuple(quota), radius_nats=tuple(radius))
 
 
 STARTS = ((64, 50, 8.0), (64, 25, 6.0), (64, 20, 5.0), (64, 10, 5.0), (32, 25, 6.0))
@@ -136,7 +136,7 @@ STARTS = ((64, 50, 8.0), (64, 25, 6.0), (64, 20, 5.0), (64, 10, 5.0), (32, 25, 6
 class CycleMeter(Meter):
     """A Meter that adds up what the machine takes for each layer, sparse and dense."""
 
-    def __init__(self, method: Sofa):
+    def __init__(self, method: FirstSofa):
         super().__init__(method)
         self.method, self.cycles, self.dense = method, 0, 0
         inner = self.session
@@ -150,7 +150,7 @@ class CycleMeter(Meter):
         self.session = session
 
 
-def call_cycles(call: Call, selected, method: Sofa, dense: bool) -> int:
+def call_cycles(call: Call, selected, method: FirstSofa, dense: bool) -> int:
     """Cycles of the attention job of a layer (models/lab/cycles.py), K and V in memory."""
     cfg = method.machine()
     bc = cfg.BC_MAX if dense else method.setting("bc", call)
@@ -169,7 +169,7 @@ def dense_cycles(q: tuple, k: tuple, causal: bool, config: str) -> int:
 
     call = Call(np.empty(q, np.float32), np.empty(k, np.float32), np.empty(k, np.float32), causal)
     everything = np.broadcast_to(call.mask(), (q[0], q[1], k[1]))
-    return call_cycles(call, everything, Sofa(config=config), True)
+    return call_cycles(call, everything, FirstSofa(config=config), True)
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def prepare(lab: Lab) -> None:
     lab_bench(lab.cache, lab.results).reference(lab.case)
 
 
-def measure(setting: Sofa, lab: Lab) -> dict:
+def measure(setting: FirstSofa, lab: Lab) -> dict:
     """A whole pass of the model: {"loss" (rise, nats), "dense" (loss of the dense model), "keep",
     "cycles", "dense_cycles", "seconds"}; stored by content, so it is measured once."""
     bench = lab_bench(lab.cache, lab.results)
@@ -284,7 +284,7 @@ def complete(study) -> list:
 
 
 def run(
-    study, space: Space, goal: Goal, client, measure: Callable[[Sofa, object], dict],
+    study, space: Space, goal: Goal, client, measure: Callable[[FirstSofa, object], dict],
     lab: object, keys: int, trials: int, progress: Callable[[int], None] = lambda n: None,
 ) -> list[str]:
     """Go on until the study has ``trials`` finished trials; returns why some failed.

@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 
+from models.lab.dense import Dense
 from models.lab.evaluate import RowTask
+from models.lab.first import FirstSofa
 from models.lab.method import Method
 from models.lab.rules import PREDICTORS, Rule
-from models.lab.sofa import Dense, Sofa
+from models.lab.sofa import Sofa
 from models.lab.subjects import FRAMES, Case
-from models.lab.sums import SumSofa
 from models.lab.tables import Series
 from models.nets.sources import TEXTS
 from models.nets.whisper import SECONDS
@@ -27,7 +28,7 @@ from models.peers import PEERS
 from models.peers.twilight import EXACT, Twilight
 
 METHODS: dict[str, type[Method]] = {
-    "sofa": Sofa, "sofa-sum": SumSofa, "rule": Rule, "dense": Dense, **PEERS}
+    "sofa": Sofa, "sofa-first": FirstSofa, "rule": Rule, "dense": Dense, **PEERS}
 """Name on the command line -> class."""
 
 DENSE = "dense"
@@ -40,17 +41,13 @@ tiles of 64 keys, radius and quota, layer 0 dense."""
 FRAMED = Case("whisper", "voice", FRAMES * SECONDS)
 """The case of whisper."""
 
-NEXT = "SOFA, threshold"
-"""SOFA with a rule that the RTL does not have: a threshold relative to the row's predicted sum in
-the place of radius and quota (models/lab/lists.py)."""
-
 SUM = "SOFA, sum"
 """The second machine, two-term codes; neither is it in the RTL (docs/second.md)."""
 
 DENSE_PEERS = ("flash", "ibert")
 """Systems that use every visible pair."""
 
-LONG = (OURS, NEXT, SUM, "SOFA, two phases", "SOFA, two-term", "threshold, DLZS",
+LONG = (OURS, SUM, "SOFA, two phases", "SOFA, two-term", "threshold, DLZS",
         "threshold, exact", "radius, exact")
 """Rules that the default grid also runs on the longest inputs."""
 
@@ -108,8 +105,8 @@ def label(method: Method) -> str:
 
 
 def sofas(pairs, **others) -> list[Method]:
-    """Sofa with (quota, radius) pairs and other settings alike."""
-    return [Sofa(quota=quota, radius_nats=radius, **others) for quota, radius in pairs]
+    """FirstSofa with (quota, radius) pairs and other settings alike."""
+    return [FirstSofa(quota=quota, radius_nats=radius, **others) for quota, radius in pairs]
 
 
 BOTH = ((32, 8.0), (24, 7.0), (20, 7.0), (16, 7.0), (16, 6.0), (12, 6.0), (12, 5.0), (8, 5.0),
@@ -136,9 +133,8 @@ def rules() -> dict[str, list[Method]]:
                                    **first),
         "SOFA, quota only": sofas(((q, None) for q in (32, 24, 20, 16, 12, 8, 6)),
                                   **first),
-        NEXT: [Sofa(quota=64, radius_nats=None, threshold=t) for t in SHARES],
-        SUM: [SumSofa(tau=2.0**t) for t in OCTAVES],
-        f"{SUM}, floor": [SumSofa(snap="floor", tau=2.0**t) for t in OCTAVES],
+        SUM: [Sofa(tau=2.0**t) for t in OCTAVES],
+        f"{SUM}, floor": [Sofa(snap="floor", tau=2.0**t) for t in OCTAVES],
         "threshold, DLZS": [Rule(predictor="floor", threshold=t) for t in SHARES],
         "threshold, exact": [Rule(threshold=t) for t in SHARES],
         "top-p, exact": [replace(method, bits=EXACT) for method in Twilight.sweep()],
@@ -166,16 +162,11 @@ def options() -> dict[str, list[Method]]:
 
     return {
         "SOFA, nearest": sofas(FEW, snap="nearest", **first),
-        f"{SUM}, no mean": [SumSofa(tau=2.0**t, blend=False) for t in (-12, -11, -10, -9)],
-        f"{SUM}, two phases": [SumSofa(tau=2.0**t, phases=2) for t in (-10, -9, -8)],
-        f"{NEXT}, two-term": [Sofa(quota=64, radius_nats=None, threshold=t, snap="two-term")
-                              for t in SHARES],
+        f"{SUM}, no mean": [Sofa(tau=2.0**t, blend=False) for t in (-12, -11, -10, -9)],
+        f"{SUM}, two phases": [Sofa(tau=2.0**t, phases=2) for t in (-10, -9, -8)],
         "SOFA, tiles of 32": tiles(32),
         "SOFA, tiles of 16": tiles(16),
         "SOFA, contiguous": sofas(FEW, interleaved=False, **first),
-        "SOFA, contig., exchange": sofas(FEW, interleaved=False, exchange=1, **first),
-        "SOFA, exchange": sofas(FEW, exchange=1, **first),
-        "SOFA, 16+ keys": sofas(FEW, min_keys=16, **first),
         "SOFA, layer 0 sparse": sofas(FEW),
         "SOFA, layer 1 dense too": sofas(FEW, dense_layers=(0, 1)),
     }
@@ -184,7 +175,7 @@ def options() -> dict[str, list[Method]]:
 def widths() -> dict[str, list[tuple[str, Method]]]:
     """Fraction bits of a prediction term; the label is the width."""
     return {f"SC_FRAC, {snap}": [
-        (str(bits), Sofa(snap=snap, dense_layers=(0,), widths={"SC_FRAC": bits}))
+        (str(bits), FirstSofa(snap=snap, dense_layers=(0,), widths={"SC_FRAC": bits}))
         for bits in (0, 1, 2, 3, 5, 8)] for snap in ("floor", "two-term")}
 
 

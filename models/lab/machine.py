@@ -7,10 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from models import dlzs
+import numpy as np
+
+from models import dlzs, layer
 from models.config import Config, ConfigError, check
+from models.lab.counts import Counts
 from models.lab.method import Call, Method
-from models.quantise import Peaks
+from models.quantise import Peaks, check_finite
 
 SNAPS = {name: value for value, name in dlzs.SNAPS.items()}
 """Name of a rule that codes Q -> register value."""
@@ -41,7 +44,7 @@ class Machine(Method):
     they do not see it. With peaks the scales are given beforehand (Calibration finds them): larger
     values saturate, so an outlier loses and the other tokens do not, and no element has a part in
     an output whose row does not see it. With phases = 2 the scales of X8 and of its codes are the
-    data's all the same; they decide what is selected. The second machine then makes K and V of X,
+    data's all the same; they decide what is selected. Sofa then makes K and V of X,
     whose scales and theirs are the data's too.
     """
 
@@ -118,3 +121,40 @@ class Machine(Method):
         rows, keys = call.q.shape[1], call.k.shape[1]
         if call.causal and rows > keys:
             raise ConfigError(f"{rows} causal query rows over {keys} keys, legal: up to {keys}")
+
+
+def layer_inputs(call: Call) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Float64 x [keys, H], wk and wv [kv_heads, H, d] that make K of a call before RoPE, and V but
+    for its bias.
+
+    ConfigError where the call does not say what its keys are made of. A bias of K counts only
+    with RoPE, where it is one more channel of X (models.layer.with_bias).
+    """
+    p = call.projection
+    if p is None:
+        raise ConfigError(f"phases = 2 needs what keys are made of, and layer {call.layer} has no "
+                          f"projection, legal: phases = 1")
+    keys, d = call.k.shape[1:]
+    x, wk, wv = (np.asarray(a, np.float64) for a in (p.x, p.wk, p.wv))
+    if len(x) != keys or not wk.shape == wv.shape == (len(call.k), x.shape[1], d):
+        raise ConfigError(f"projection has x {x.shape}, wk {wk.shape}, wv {wv.shape}, legal: "
+                          f"[{keys}, H], [{len(call.k)}, H, {d}] twice")
+    for name, array in (("x", x), ("wk", wk), ("wv", wv)):
+        check_finite(f"projection's {name}", array)
+    if p.rope_mode and np.any(p.bk):
+        return layer.with_bias(x, wk, wv, p.bk, np.zeros_like(p.bk))
+    return x, wk, wv
+
+
+def count_prediction(counts: Counts, call: Call, h: int, cfg: Config) -> None:
+    """Add what the prediction of the keys of a call from h channels of X costs."""
+    mode = call.projection.rope_mode
+    counts.add("predict", f"shift{8 + cfg.SC_FRAC}", call.k.size * h)
+    counts.add("predict", f"add{cfg.SC_W}", call.k.size * h)
+    if mode:
+        counts.add("predict", "mul16x16", 2 * call.k.size)
+        counts.add("predict", "add32", call.k.size)
+    kv_heads, keys, d = call.k.shape
+    stats = layer.prediction_stats(keys, kv_heads, h, d, mode, cfg)
+    for stream, name in (("x8", "k8"), ("codes", "w"), ("rope", "r"), ("k8_write", "wb")):
+        counts.move(stream, stats.bytes[name])

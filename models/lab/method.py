@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every way to do attention has in common: ours, dense, and the systems it is compared with.
 
-    session = Sofa(quota=16).start()           # state of one pass through a model
+    session = FirstSofa(quota=16).start()           # state of one pass through a model
     done = session(call)                       # one Call a layer, in the order of the layers
     done.out, done.selected, done.counts
 

@@ -11,7 +11,7 @@ models.integer's. The embedding leaves as a sum of integers; only its length is 
 Attentions take integers with a scale a head and give such:
 
     Exact         softmax in float64 over the values of the integers, rounded to 16 bits
-    Sofa          the second machine (models.lab.sums), 16 bits
+    SofaAttention the machine (models.lab.sofa), 16 bits
     IBertSoftmax  I-BERT's integer softmax, 8 bits, one scale a tensor, probabilities of 8 bits;
     IBertWide     with probabilities of 16 bits
 """
@@ -30,8 +30,8 @@ import numpy as np
 from models.config import ConfigError
 from models.integer import int_gelu, int_normalise, multiplier, norm_unit, requantise, top
 from models.lab.method import Call
+from models.lab.sofa import SNAPS, Sofa
 from models.lab.subjects import PARAGRAPHS, Case, Embedding
-from models.lab.sums import SNAPS, SumSofa
 from models.nets.common import check_length, split_heads
 from models.nets.minilm import PARTS, MiniLM
 from models.nets.sources import CACHE, TEXTS, NetError
@@ -180,13 +180,13 @@ class Exact:
         return np.rint(out / self.out_scale(layer)[:, None, None]).astype(np.int64)
 
 
-class Sofa(Exact):
-    """The second machine, bit-exact. Its Method takes and gives float32 values of integers; with
+class SofaAttention(Exact):
+    """The machine, bit-exact. Its Method takes and gives float32 values of integers; with
     these scales and peaks its quantisation finds the same integers again, so the boundary changes
     nothing. Q has the scale that models.second.plan gives it for its octave."""
 
-    def __init__(self, peaks: list[Peaks], d: int, method: SumSofa | None = None):
-        self.method = replace(method or SumSofa(), peaks=dict(enumerate(peaks)))
+    def __init__(self, peaks: list[Peaks], d: int, method: Sofa | None = None):
+        self.method = replace(method or Sofa(), peaks=dict(enumerate(peaks)))
         super().__init__(peaks, d)
 
     def layer_scales(self, peaks: Peaks, d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -230,7 +230,7 @@ class IBertWide(IBertSoftmax):
     out_bits = 16
 
 
-ATTENTIONS = {"exact": Exact, "sofa": Sofa, "ibert": IBertSoftmax, "ibert p16": IBertWide}
+ATTENTIONS = {"exact": Exact, "sofa": SofaAttention, "ibert": IBertSoftmax, "ibert p16": IBertWide}
 """Name in the table -> class."""
 
 
@@ -368,7 +368,7 @@ def measure(subject: Embedding, case: Case) -> Iterator[tuple[str, dict]]:
     inputs = subject.inputs(case)
     float_out = subject.run(inputs, None)
     yield "float, exact", subject.compare(float_out, float_out)
-    methods = {"sofa": SumSofa(), "ibert": IBert(), "ibert p16": IBert(IBertWide.out_bits)}
+    methods = {"sofa": Sofa(), "ibert": IBert(), "ibert p16": IBert(IBertWide.out_bits)}
     for name, method in methods.items():
         got = subject.run(inputs, lambda method=method: lambda call: method.attend(call).out)
         yield f"float, {name}", subject.compare(float_out, got)

@@ -6,10 +6,10 @@ import functools
 import numpy as np
 import pytest
 
-from models.lab import sums
+from models.lab import sofa
 from models.lab.method import Call
+from models.lab.sofa import Sofa
 from models.lab.subjects import Case, Embedding
-from models.lab.sums import SumSofa
 from models.nets import minilm_int
 from models.nets.minilm_int import (
     ATTENTIONS,
@@ -20,7 +20,7 @@ from models.nets.minilm_int import (
     Linear,
     Norm,
     Rescale,
-    Sofa,
+    SofaAttention,
     Watch,
     calibrate,
 )
@@ -29,7 +29,7 @@ from models.quantise import Peaks, quantise
 from models.tests.test_nets import TOKENS, tiny_minilm
 
 OTHER = (TOKENS * 7 + 2) % 20
-SMALL = functools.partial(Sofa, method=SumSofa(config="tiny", bc=4))
+SMALL = functools.partial(SofaAttention, method=Sofa(config="tiny", bc=4))
 """The machine in the size of these nets."""
 
 
@@ -101,7 +101,7 @@ def test_sofa_finds_the_same_integers_again(net, peaks, monkeypatch):
     comes back are its outputs."""
     seen, jobs = [], []
 
-    class Spy(Sofa):
+    class Spy(SofaAttention):
         def __call__(self, layer, *integers):
             out = super().__call__(layer, *integers)
             seen.append((*integers, out))
@@ -112,9 +112,9 @@ def test_sofa_finds_the_same_integers_again(net, peaks, monkeypatch):
         jobs.append((q, k, v, done.out))
         return done
 
-    reference = sums.head.run_job
-    monkeypatch.setattr(sums.head, "run_job", run_job)
-    monkeypatch.setattr(sums.fast, "available", lambda: False)
+    reference = sofa.head.run_job
+    monkeypatch.setattr(sofa.head, "run_job", run_job)
+    monkeypatch.setattr(sofa.fast, "available", lambda: False)
     whole = IntMiniLM(net, peaks, functools.partial(Spy, method=SMALL.keywords["method"]))
     whole.forward(OTHER)
     assert len(seen) == len(jobs) == 2
@@ -192,7 +192,7 @@ def test_table_has_a_row_for_every_way(net, monkeypatch, capsys):
             return [TOKENS, OTHER]
 
     monkeypatch.setitem(ATTENTIONS, "sofa", SMALL)
-    monkeypatch.setattr(minilm_int, "SumSofa", lambda: SMALL.keywords["method"])
+    monkeypatch.setattr(minilm_int, "Sofa", lambda: SMALL.keywords["method"])
     rows = dict(minilm_int.measure(Small(None), Case("minilm", "novel", 11)))
     assert list(rows) == [f"{layers}, {name}" for layers in ("float", "16-bit", "8-bit")
                           for name in ("exact", "sofa", "ibert", "ibert p16")]

@@ -146,4 +146,4 @@ def test_summary_and_fastest(tmp_path):
 
 def test_bad_settings_are_named():
     with pytest.raises(ConfigError, match="quota = 0"):
-        explore.Sofa(quota=(0, 1))
+        explore.FirstSofa(quota=(0, 1))

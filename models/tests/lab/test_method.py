@@ -9,6 +9,7 @@ import pytest
 
 from models import oracle
 from models.lab.counts import Counts
+from models.lab.first import FirstSofa
 from models.lab.method import (
     BLOCK,
     Attended,
@@ -19,7 +20,6 @@ from models.lab.method import (
     softmax_over,
     union_bytes,
 )
-from models.lab.sofa import Sofa
 from models.peers.dota import Dota
 from models.peers.dtatrans import DTATrans
 from models.peers.elsa import Elsa
@@ -133,7 +133,8 @@ def test_a_method_that_defines_attend():
 
 
 @pytest.mark.parametrize("use", [
-    SpAtten().attend, DTATrans().attend, Sofa(dense_layers=(0,)).attend, Sofa(bc=(64, 32)).attend,
+    SpAtten().attend, DTATrans().attend, FirstSofa(dense_layers=(0,)).attend,
+    FirstSofa(bc=(64, 32)).attend,
     lambda call: Dota().fit([call]), lambda call: Elsa().fit([call])],
     ids=["spatten", "dtatrans", "dense_layers", "bc", "dota", "elsa"])
 def test_methods_that_need_the_number_of_a_layer(use):

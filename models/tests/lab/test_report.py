@@ -10,9 +10,9 @@ import pytest
 from models.lab import figures, report
 from models.lab.counts import Counts
 from models.lab.curves import Point
+from models.lab.first import FirstSofa
 from models.lab.grid import DENSE, GRIDS, METHODS, OURS, grids, label
 from models.lab.page import Page, table_html
-from models.lab.sofa import Sofa
 from models.lab.store import StoreError
 from models.lab.tables import (
     Gathered,
@@ -210,8 +210,8 @@ def test_between_halves_the_gaps_in_which_a_loss_is_passed():
 
 
 def test_labels_name_what_differs():
-    assert label(Sofa()) == "defaults"
-    assert label(Sofa(quota=8, dense_layers=(0,))) == "dense_layers=(0,), quota=8"
+    assert label(FirstSofa()) == "defaults"
+    assert label(FirstSofa(quota=8, dense_layers=(0,))) == "dense_layers=(0,), quota=8"
 
 
 @pytest.mark.parametrize("name", list(GRIDS))
@@ -219,7 +219,7 @@ def test_grids_hold_everything_that_must_be_shown(name):
     series, rows = grids(GRIDS[name])
     names = [s.name for s in series]
     assert len(names) == len(set(names)) and {OURS, DENSE} <= set(names) and rows
-    assert set(METHODS) - {"sofa", "sofa-sum", "rule"} <= set(names)
+    assert set(METHODS) - {"sofa", "rule"} <= set(names)
     assert {s.group for s in series} == {
         "rule", "reference", "peer", "predictor", "option", "width"}
     for s in series:

@@ -1,532 +1,132 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SOFA as a Method: the machine's integers, changed selections, settings by layer, counts."""
-
-import dataclasses
-import math
+"""The second machine as a Method."""
 
 import numpy as np
 import pytest
 
-from models import dlzs, fast, head, layer, oracle, plan, workloads
-from models.config import Config, ConfigError
-from models.lab import lists
+from models import workloads
+from models.config import ConfigError
+from models.lab.dense import Calibration, Dense
+from models.lab.grid import METHODS
 from models.lab.method import Call, Projection
-from models.lab.sofa import Calibration, Dense, Sofa, predicted_keys
-from models.quantise import quantise, radius_to_int
-
-TINY = Config.from_name("tiny")
-PAPER = Config.from_name("paper")
-
-
-def random_call(seed=1, heads=4, kv_heads=2, rows=21, keys=30, d=16, spread=2.0, **fields):
-    """A Call of normal random numbers, causal unless said otherwise."""
-    rng = np.random.default_rng(seed)
-    shapes = ((heads, rows, d), (kv_heads, keys, d), (kv_heads, keys, d))
-    q, k, v = (rng.normal(size=s).astype(np.float32) for s in shapes)
-    return Call(q * spread, k, v, **{"causal": True, **fields})
+from models.lab.sofa import Sofa
+from models.oracle import relative_error
+from models.quantise import Peaks
+from models.second import head, layer, plan
+from models.second.config import Config
 
 
-def captured(name):
-    """A captured layer as a Call with its projection."""
-    case = workloads.load_layer(name)
-    p = case.projection
-    none = np.zeros((0, 0, 0), np.float32)
-    mode = 1 if case.rope_theta else 0
-    return Call(case.q, case.k, case.v, case.causal, case.layer, 30, Projection(
-        p.x, none, p.wk, p.wv, none, p.bk, p.bv, case.rope_theta, mode))
+def call_of(name="smollm2_novel_s0100_l04", **others):
+    """A captured layer as a Call."""
+    case = workloads.load_case(name)
+    arrays = (np.asarray(x, np.float32) for x in (case.q, case.k, case.v))
+    return Call(*arrays, causal=case.causal, **others)
 
 
-@pytest.mark.parametrize("compiled", [True, False])
-@pytest.mark.parametrize("settings", [
-    dict(quota=3, radius_nats=2.0, bc=8), dict(quota=None, radius_nats=None, bc=16, snap="nearest"),
-    dict(quota=5, bc=8, interleaved=False, snap="two-term"),
-    dict(quota=2, bc=4, widths={"SC_FRAC": 0, "KV_SLOTS": 16}), dict(dense_layers=(0, 3), bc=8)])
-def test_integers_are_the_machine_s(settings, compiled, monkeypatch):
-    if compiled and not fast.available():
-        pytest.skip("numba is not installed")
-    monkeypatch.setattr(fast, "available", lambda: compiled)
-    method = Sofa(config="tiny", **settings)
-    for call in (random_call(), random_call(2, causal=False, rows=9)):
-        cfg = TINY.replace(TWO_TERM=int(method.snap == "two-term"), **settings.get("widths", {}))
-        got = method.start()(call)
-        stats, steps = head.Stats(), 0
-        for h in range(len(call.q)):
-            own, kv = slice(h, h + 1), slice(h // 2, h // 2 + 1)
-            numbers, job = plan.plan(
-                call.q[own], call.k[kv], call.v[kv], cfg, causal=call.causal, bc=method.bc,
-                quota=method.quota, radius_nats=method.radius_nats,
-                snap={"floor": 0, "nearest": 1, "two-term": 2}[method.snap],
-                dense="dense_layers" in settings, interleaved=method.interleaved)
-            want = head.run_job(numbers.q, numbers.k, numbers.v, numbers.k8, job, cfg)
-            assert (got.out[own] == (want.out * numbers.sv).astype(np.float32)).all()
-            assert (got.selected[h] == want.heads[0].selected).all()
-            stats += want.stats
-            steps += sum(-(-int(c) // 2) for b in want.heads[0].blocks
-                         for phases in b.phases for p in phases for c in p.counts)
-        assert got.counts.selected == stats.selected
-        assert got.counts.visible == stats.visible
-        for stream in ("q", "k8", "k", "v", "o"):
-            assert got.counts.bytes[stream] == stats.bytes[stream], stream
-        assert got.counts.ops["compute"]["cmp16"] == 2 * steps
-        assert got.counts.ops["compute"]["shift32"] == stats.max_updates * (call.d + 1)
+def test_integers_are_those_of_the_reference():
+    call = call_of()
+    done = Sofa().attend(call)
+    cfg = Config.from_name("paper").replace(TWO_TERM=1)
+    numbers, job = plan.plan(call.q, call.k, call.v, cfg, causal=True, snap=2)
+    want = head.run_job(numbers.q, numbers.k, numbers.v, numbers.k8, numbers.means, job, cfg)
+    assert (done.selected == want.selected).all()
+    assert np.array_equal(done.out, (want.out * numbers.out_scale).astype(np.float32))
+    assert done.counts.selected == want.selected.sum()
+    assert done.counts.visible == len(call.q) * 5050
 
 
-VARIANTS = [dict(), dict(radius_nats=2.0, quota=3), dict(dense_layers=(0,)),
-            dict(threshold=0.05, quota=16), dict(exchange=1, min_keys=7), dict(phases=2)]
+def test_the_mean_of_v_halves_the_error():
+    call = call_of()
+    dense = Dense().attend(call).out
+    blend, bare = (relative_error(Sofa(tau=2.0**-6, blend=b).attend(call).out, dense)
+                   for b in (True, False))
+    assert 0 < blend < 0.7 * bare
 
 
-def projected(call, seed=9):
-    """A call whose keys are made of a random X of 32 channels."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(call.k.shape[1], 32)).astype(np.float32)
-    wk = rng.normal(size=(len(call.k), 32, call.d)).astype(np.float32)
-    none = np.zeros((0, 0, 0), np.float32)
-    return dataclasses.replace(call, k=x @ wk, projection=Projection(x, none, wk, wk, none, none,
-                                                                     none))
-
-
-@pytest.mark.parametrize("compiled", [True, False])
-@pytest.mark.parametrize("settings", VARIANTS)
-def test_no_head_moves_another(settings, compiled, monkeypatch):
-    if compiled and not fast.available():
-        pytest.skip("numba is not installed")
-    monkeypatch.setattr(fast, "available", lambda: compiled)
-    method = Sofa(config="tiny", bc=16, **settings)
-    call = projected(random_call(rows=9, keys=20, spread=0.5))
-    want = method.attend(call)
-    # Query heads 0 and 1 share KV head 0, whose keys follow its weights.
-    for factors, others in (((100, 1, 1), [1, 2, 3]), ((1, 512, 1), [2, 3]), ((1, 1, 1e3), [2, 3]),
-                            ((1e-6, 1e-6, 1e-6), [2, 3])):
-        q, k, v, wk = (x.copy() for x in (call.q, call.k, call.v, call.projection.wk))
-        for x, factor in zip((q, k, v, wk), (*factors, factors[1]), strict=True):
-            x[0] *= factor
-        got = method.attend(dataclasses.replace(
-            call, q=q, k=k, v=v, projection=dataclasses.replace(call.projection, wk=wk)))
-        assert (got.out[others] == want.out[others]).all()
-        assert (got.selected[others] == want.selected[others]).all()
-        assert (got.out[0] != want.out[0]).any()
-
-
-def outlier(call, first, factor):
-    """The call with all tokens from ``first`` on that much larger."""
-    parts = {name: getattr(call, name).copy() for name in "qkv"}
-    for x in parts.values():
-        x[:, first:] *= factor
-    return dataclasses.replace(call, **parts)
-
-
-@pytest.mark.parametrize("settings", VARIANTS[:-1])
-def test_outlier_tokens(settings):
-    call = random_call(rows=30, keys=30, spread=0.5)
-    watch = Calibration()
-    session = watch.start()
-    session(outlier(call, 3, 0.25))
-    session(call)
-    peaks = watch.peaks()[0]
-    assert peaks.q == tuple(np.abs(call.q).max(axis=(1, 2)).tolist()) and len(peaks.v) == 2
-    plain = Sofa(config="tiny", bc=16, widths={"KV_SLOTS": 16}, **settings)
-    method = dataclasses.replace(plain, peaks=watch.peaks())
-    assert hash(method) == hash(dataclasses.replace(method))
-    # Nothing saturates: the peaks are those of the data.
-    want = method.attend(call)
-    assert (want.out == plain.attend(call).out).all()
-    # Row 18 is not the last of its block; the rows before do not see the tokens from it on.
-    huge = outlier(call, 18, 1e4)
-    got = method.attend(huge)
-    assert (got.out[:, :18] == want.out[:, :18]).all()
-    assert (got.selected[:, :18] == want.selected[:, :18]).all()
-    # Values saturate: no output is beyond the largest value that was expected.
-    assert np.abs(got.out).max() <= max(peaks.v) * 32768 / 32767
-    # With scales of the data the same tokens take up all bits, of V alone already.
-    values = dataclasses.replace(call, v=huge.v)
-    exact = np.where(np.arange(30)[:, None] < 18, want.out, 0)
-    errors = [oracle.relative_error(m.attend(values).out[:, :18], exact[:, :18])
-              for m in (plain, method)]
-    assert errors[1] == 0 and errors[0] > 0.05
-    step = np.abs(values.v).max(axis=(1, 2)) / 32767
-    off = np.abs(plain.attend(values).out[:, :18] - exact[:, :18]).max(axis=(1, 2))
-    assert (off <= 2 * np.repeat(step, 2)).all()
-
-
-def test_calibration():
-    watch = Calibration(percentile=50)
-    calls = [random_call(seed, layer=seed % 2, layers=2) for seed in range(4)]
-    for call in calls:
-        assert (watch.attend(call).out == Dense().attend(call).out).all()
-    for number, peaks in watch.peaks().items():
-        for name in "qkv":
-            want = np.max([np.median(np.abs(getattr(call, name)), axis=(1, 2))
-                           for call in calls[number::2]], axis=0)
-            assert getattr(peaks, name) == pytest.approx(want, rel=1e-6)
-    method = Sofa(config="tiny", bc=8, peaks=watch.peaks())
-    assert (method.attend(calls[0]).out != Sofa(config="tiny", bc=8).attend(calls[0]).out).any()
-    with pytest.raises(ConfigError, match="peaks has no layer 2, legal: 0, 1"):
-        method.attend(random_call(layer=2))
-    with pytest.raises(ValueError, match="layer is not known and the method needs it"):
-        method.attend(random_call(layer=None))
-    with pytest.raises(ConfigError, match="peaks of q has 4 entries, legal: one for each of 2 he"):
-        method.attend(random_call(heads=2))
-    with pytest.raises(ConfigError, match="layer 1 has 2 query and 2 KV heads, legal: 4 and 2, as"):
-        watch.attend(random_call(heads=2, layer=1))
-    calls[0].k[0, 0, 0] = np.nan
-    with pytest.raises(ConfigError, match="^k holds infinities or NaN"):
-        watch.attend(calls[0])
-
-
-@pytest.mark.parametrize("factor", [1e-30, 1e-3, 30.0])
-def test_thresholds_at_any_magnitude(factor):
-    # Scores that are all alike keep every key, scores that are far apart only the best.
-    call = random_call(rows=20, keys=20)
-    call = dataclasses.replace(call, q=call.q * np.float32(factor), k=call.k * np.float32(factor))
-    got = Sofa(config="tiny", bc=16, quota=16, radius_nats=None, threshold=1e-3).attend(call)
-    seen = np.broadcast_to(call.mask(), got.selected.shape)
-    assert (got.selected == seen).all() if factor < 1 else got.counts.keep < 0.3
+def test_dense_layers_keep_all():
+    call = call_of(layer=3, layers=4)
+    done = Sofa(dense_layers=(3,)).attend(call)
+    assert done.counts.keep == 1.0 and "k8" not in {k for k, n in done.counts.bytes.items() if n}
+    assert relative_error(done.out, Dense().attend(call).out) < 1e-3
+    assert Sofa(dense_layers=(2,)).attend(call).counts.keep < 0.5
 
 
 def test_counts_by_hand():
-    # Two heads on one KV head, 4 rows over 4 keys, causal: 10 visible pairs a head. There
-    # is one tile, of which every row takes its best key: 4 pairs a head.
-    call = random_call(heads=2, kv_heads=1, rows=4, keys=4, d=8)
-    got = Sofa(config="tiny", bc=4, quota=1, radius_nats=None).attend(call).counts
-    assert got.visible == 20 and got.selected == 8
-    assert got.ops["predict"] == {"lz16": 64, "shift11": 160, "add15": 160}
-    # A pass of one row: one run of 42 comparators, 5 beside it.
-    assert got.ops["select"] == {"cmp15": 8 * 47}
-    updates = got.ops["compute"].pop("shift32")
-    assert updates == 0
-    assert got.ops["compute"] == {"mul16x16": 2 * 8 * 8 + 8 * 8, "add32": 2 * 8 * 8,
-                                  "cmp16": 16, "exp16": 8, "div32": 8}
-    used = Sofa(config="tiny", bc=4, quota=1, radius_nats=None).attend(call).selected
-    union = int(used.any(axis=1).sum())
-    assert got.bytes == {"q": 128, "o": 128, "k": union * 16, "v": union * 16, "k8": 64}
+    """Two query heads of one KV head, 2 rows, 3 keys, not causal; every key of a flat row is
+    kept. tiny: 8 bytes a beat, vectors of d = 8 are 2 beats, of 8 bits 1."""
+    q, k = np.ones((2, 2, 8), np.float32), np.ones((1, 3, 8), np.float32)
+    counts = Sofa(config="tiny", snap="floor", bc=4).attend(Call(q, k, k)).counts
+    assert counts.visible == counts.selected == 12
+    # One tile, scored twice.
+    assert counts.ops["predict"] == {"lz16": 32, "shift11": 2 * 12 * 8, "add15": 2 * 12 * 8}
+    assert counts.ops["select"]["shift13"] == 24 and counts.ops["select"]["mul21x8"] == 8
+    assert counts.ops["compute"]["mul16x16"] == 2 * 12 * 8 + 2 * 4 * 8
+    assert counts.ops["compute"]["exp16"] == 12
+    assert counts.bytes == {"q": 64, "k": 48, "v": 48, "o": 64, "k8": 48, "mean": 8}
 
 
-def test_core_passes_by_hand():
-    job = head.Job(d=8, scale_m=1, scale_shift=1, bc=16, quota=6)
-    selected = np.zeros((1, 4, 32), bool)
-    selected[0, 0, 0:12:2] = True  # tile 0 of two: 6 keys, the quota: two passes; tile 1: one
-    selected[0, 1, 1:9:2] = True  # tile 1: 4 keys: a second pass to find no more; tile 0: one
-    # Rows 2 and 3: one pass a tile. A pass over 16 scores is two runs of the core.
-    passes = (2 + 1) + (1 + 2) + 2 + 2
-    cfg = TINY.replace(BC_MAX=16)
-    assert lists.core_comparisons(selected, job, cfg) == passes * (2 * 42 + 5)
+def test_thresholds_and_sweep_go_from_dense_to_sparse():
+    call = call_of()
+    keep = [method.attend(call).counts.keep for method in Sofa.sweep()]
+    assert keep == sorted(keep, reverse=True) and keep[0] > 2 * keep[-1]
+    assert METHODS["sofa"] is Sofa
 
 
-def test_nearly_everything_kept_is_close_to_dense():
-    call = random_call(5, rows=40, keys=40)
-    want = Dense().attend(call).out
-    assert want.shape == (4, 40, 16)
-    for h in range(4):
-        exact = oracle.dense_attention(call.q[h], call.k[h // 2], call.v[h // 2], causal=True)
-        assert np.allclose(want[h], exact, atol=1e-5)
-    got = Sofa(config="tiny", bc=8, quota=8, radius_nats=None).attend(call)
-    assert got.counts.keep == 1.0
-    assert oracle.relative_error(got.out, want) < 2e-3
-    errors = [oracle.relative_error(m.attend(call).out, want) for m in (
-        Sofa(config="tiny", bc=8, quota=4), Sofa(config="tiny", bc=8, quota=1, radius_nats=1.0))]
-    assert 2e-3 < errors[0] < errors[1] < 1
+def test_keys_predicted_from_x():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 48)).astype(np.float32)
+    wq, wk, wv = rng.normal(size=(3, 1, 48, 16)).astype(np.float32) / 5
+    none, bv = np.zeros((1, 16), np.float32), np.full((1, 16), 3, np.float32)
+    q, k, v = (np.einsum("sh,nhd->nsd", x, w) for w in (wq, wk, wv))
+    call = Call(q, k, v + bv[:, None], causal=True,
+                projection=Projection(x, wq, wk, wv, none, none, bv))
+    two, one = (Sofa(phases=p).attend(call) for p in (2, 1))
+    assert (two.selected != one.selected).any() and two.counts.bytes["x8"] > 0
+    dense = Dense().attend(call).out
+    assert relative_error(two.out, dense) < 0.5
+    # K, V and means are made from X; the bias of V is added at the end.
+    cfg = Config.from_name("paper").replace(TWO_TERM=1)
+    made = layer.plan_layer(x, wk, wv, q, cfg, causal=True, snap=2)
+    want = layer.run_layer(made, cfg)
+    assert (two.selected == want.selected).all()
+    assert np.array_equal(two.out, (want.out * made.out_scale + bv).astype(np.float32))
+    # One block: a mean row of 48 channels is 2 beats of 64 bytes, and 48 x 16 products.
+    assert two.counts.bytes["mean"] == 128 and one.counts.bytes["mean"] == 64
+    same = Sofa(phases=2, blend=False).attend(call).counts
+    assert two.counts.ops["compute"]["mul16x16"] == same.ops["compute"]["mul16x16"] + 48 * 16
+    peaks = Peaks((2 * float(np.abs(q).max()),), (1.0,), (1.0,))
+    wider = Sofa(phases=2, peaks={0: peaks}).attend(call)
+    assert relative_error(wider.out, two.out) < 1e-2
+    with pytest.raises(ConfigError, match="phases = 2 needs what keys are made of"):
+        Sofa(phases=2).attend(Call(q, k, v))
 
 
-def test_settings_by_layer():
-    base = dict(config="tiny", bc=8, radius_nats=None)
-    method = Sofa(**{**base, "bc": (8, 16)}, quota=(1, 4), dense_layers=[2])
-    for number, quota, bc in ((0, 1, 8), (1, 4, 16)):
-        call = random_call(7, layer=number, layers=2)
-        want = Sofa(**{**base, "bc": bc}, quota=quota).attend(call)
-        assert (method.attend(call).selected == want.selected).all()
-    with pytest.raises(ConfigError, match=r"bc has 2 entries, legal: one for each of the 3 layers "
-                                          r"of the model \(this is layer 0\)"):
-        method.attend(random_call(layer=0, layers=3))
-    assert hash(method) == hash(dataclasses.replace(method))
+def test_peaks_keep_heads_and_tokens_apart():
+    call = call_of(layer=0, layers=1)
+    learn = Calibration()
+    learn.attend(call)
+    method = Sofa(peaks=learn.peaks())
+    v = call.v.copy()
+    v[:, -1] *= 1e4
+    later = Call(call.q, call.k, v, causal=True, layer=0, layers=1)
+    assert np.array_equal(method.attend(later).out[:, :-1], method.attend(call).out[:, :-1])
+    with pytest.raises(ConfigError, match="peaks has no layer 1, legal: 0"):
+        method.attend(call_of(layer=1, layers=2))
 
 
-# ---- exchange and least number of keys ----------------------------------------------------------
-
-
-def plain_exchange(score, tiles, chosen, visible, radius, passes):
-    """A row by the rule of models.lab.lists: score of each key, tiles as lists of keys."""
-    best = lambda keys: sorted(keys, key=lambda key: (-score[key], key))  # noqa: E731
-    bound = max(score[key] for key in visible) - radius
-    for _ in range(passes):
-        offers, places = [], []
-        for tile in tiles:
-            there = [key for key in tile if key in visible]
-            offers += best(k for k in there if k not in chosen and score[k] >= bound)[:4]
-            places += best(k for k in there if k in chosen)[-4:]
-        chosen = (chosen - set(places)) | set(best(offers + places)[:len(places)])
-    return chosen
-
-
-@pytest.mark.parametrize("interleaved", [True, False])
-def test_exchange_and_least_keys_by_the_rule(interleaved):
-    rng = np.random.default_rng(4)
-    changed = 0
-    for passes, least in ((1, 0), (3, 0), (0, 9), (2, 14)):
-        for causal in (True, False):
-            n, keys, row = 13, 37, 11
-            job = head.Job(d=8, scale_m=1, scale_shift=1, bc=16, quota=3, causal=causal, offset=13,
-                           interleaved=interleaved)
-            score = rng.integers(-9, 9, (n, keys))  # many equal scores
-            seen = [set(range(min(keys, 13 + row + r + 1))) if causal else set(range(keys))
-                    for r in range(n)]
-            length = len(seen[-1])
-            count = -(-length // 16)
-            tiles = [list(range(t, length, count)) if interleaved
-                     else list(range(16 * t, min(16 * t + 16, length))) for t in range(count)]
-            assert [[int(k) for k in line if k >= 0]
-                    for line in lists.tile_keys(row, n, keys, job)] == tiles
-            chosen = np.zeros((n, keys), bool)
-            for r in range(n):
-                for tile in tiles:
-                    there = [key for key in tile if key in seen[r]]
-                    chosen[r, sorted(there, key=lambda key: (-score[r, key], key))[:3]] = True
-            got = lists.change(score, chosen, row, job, 6, passes, least)
-            for r in range(n):
-                want = plain_exchange(score[r], tiles, set(np.flatnonzero(chosen[r]).tolist()),
-                                      seen[r], 6, passes)
-                rest = sorted(seen[r] - want, key=lambda key: (-score[r, key], key))
-                want |= set(rest[: max(0, least - len(want))])
-                assert set(np.flatnonzero(got[r]).tolist()) == want
-            changed += int((got != chosen).sum())
-    assert changed > 200
-
-
-def test_exchange_by_hand():
-    # Tile 0 holds keys 0..3, tile 1 keys 4..7; two keys each are selected.
-    score = np.array([[9, 8, 7, 6, 1, 2, 3, 4]])
-    job = head.Job(d=8, scale_m=1, scale_shift=1, bc=4, quota=2, interleaved=False)
-    chosen = np.array([[1, 1, 0, 0, 0, 0, 1, 1]], bool)
-    got = lists.change(score, chosen, 0, job, 99, 1, 0)
-    assert np.flatnonzero(got[0]).tolist() == [0, 1, 2, 3]
-    near = lists.change(score, chosen, 0, job, 2, 1, 0)
-    # Key 3 is more than 2 below the maximum and makes no offer; key 7 keeps its place.
-    assert np.flatnonzero(near[0]).tolist() == [0, 1, 2, 7]
-    more = lists.change(score, chosen, 0, job, 2, 0, 5)
-    assert np.flatnonzero(more[0]).tolist() == [0, 1, 2, 6, 7]
-
-
-def sixteenths(x):
-    """Mitchell's logarithm: between powers of two a straight line, cut to sixteenths."""
-    lead = x.bit_length() - 1
-    return 16 * lead + math.floor(16 * (x / 2**lead - 1))
-
-
-def plain_threshold(score, tiles, visible, octave, threshold):
-    """Keys of a row that the threshold rule of models.lab.lists keeps."""
-    peak, total, chosen = None, 0, set()
-    for number, tile in enumerate(tiles, 1):
-        there = [key for key in tile if key in visible]
-        if not there:
-            continue
-        risen = max([score[key] for key in there] + ([] if peak is None else [peak]))
-        if peak is not None:
-            total //= 2 ** ((risen - peak) // octave)
-        peak = risen
-        total += sum(4096 // 2 ** ((peak - score[key]) // octave) for key in there)
-        limit = (round(-16 * math.log2(threshold)) + 16 * 12 + 8 + sixteenths(number)
-                 - sixteenths(total) - sixteenths(len(tiles)))
-        chosen |= {key for key in there
-                   if peak - score[key] <= max(math.floor(octave * limit / 16), 0)}
-    return chosen
-
-
-@pytest.mark.parametrize("interleaved", [True, False])
-def test_threshold_by_the_rule(interleaved):
-    rng = np.random.default_rng(7)
-    kept = 0
-    for threshold in (0.3, 0.02, 0.001):
-        for octave, causal in ((40, True), (7, False)):
-            n, keys, row = 9, 61, 20
-            job = head.Job(d=8, scale_m=1, scale_shift=1, bc=16, quota=16, causal=causal,
-                           offset=24, interleaved=interleaved)
-            score = rng.integers(-200, 200, (n, keys))
-            seen = [set(range(min(keys, 24 + row + r + 1))) if causal else set(range(keys))
-                    for r in range(n)]
-            index = lists.tile_keys(row, n, keys, job)
-            tiles = [[int(k) for k in line if k >= 0] for line in index]
-            allowed = np.array([[k in s for k in range(keys)] for s in seen])
-            got = lists.above_threshold(score, allowed, index, octave, threshold)
-            for r in range(n):
-                want = plain_threshold(score[r].tolist(), tiles, seen[r], octave, threshold)
-                assert set(np.flatnonzero(got[r]).tolist()) == want
-                kept += len(want)
-    assert 300 < kept < 6 * 9 * 61 / 2
-
-
-def test_threshold_by_hand():
-    # One tile of four keys, an octave is 10: weights 1, 1/2, 1/4 and 2**-10 of 4096, together
-    # 7172, in sixteenths of an octave 16 * 12 + 12. A quarter of that is 1.28 octaves below the
-    # maximum after 0.53 are taken off: 12 score units, and not 20.
-    score = np.array([[50, 40, 30, -50]])
-    index = np.array([[0, 1, 2, 3]])
-    allowed = np.ones((1, 4), bool)
-    got = lists.above_threshold(score, allowed, index, 10, 0.25)
-    assert got.tolist() == [[True, True, False, False]]
-    assert lists.above_threshold(score, allowed, index, 10, 0.9).tolist() == [
-        [True, False, False, False]]
-    assert lists.log2_sixteenths(np.array([1, 2, 3, 7172])).tolist() == [0, 16, 24, 204]
-
-
-def test_threshold_thins_the_machine_s_selection():
-    call = random_call(13, rows=30, spread=4.0)
-    plain = Sofa(config="tiny", bc=16, quota=8, radius_nats=None, widths={"KV_SLOTS": 16})
-    want = plain.attend(call)
-    keep = []
-    for threshold in (1e-6, 1e-2, 0.2):
-        got = dataclasses.replace(plain, threshold=threshold).attend(call)
-        assert not (got.selected & ~want.selected).any()
-        assert got.selected.any(axis=2).all()
-        assert got.counts.selected == got.selected.sum()
-        keep.append(got.counts.keep)
-    assert want.counts.keep > keep[0] > keep[1] > keep[2]
-    counts = got.counts.ops["select"]
-    seen = 4 * int(call.mask().sum())
-    # Blocks of 4 rows: the last of row i sees i + 4 keys, in two tiles from 17 on; of the last
-    # block, rows 28 and 29, it sees all 30.
-    tiles = 4 * (4 * sum(1 + (i + 4 > 16) for i in range(0, 28, 4)) + 2 * 2)
-    assert call.k.shape[1] == 30 and counts["shift13"] == seen == counts["add21"]
-    assert counts["lz21"] == tiles and counts["shift21"] == tiles
-
-
-def test_lists_are_in_the_machine_s_order():
-    score = np.array([[5, 9, 7, 9, 1, 2], [0, 1, 2, 3, 4, 5]])
-    chosen = np.array([[1, 1, 1, 1, 0, 1], [0, 0, 0, 0, 0, 1]], bool)
-    index = np.array([[0, 2, 4], [1, 3, 5]])
-    got, steps = lists.order(lists.ranking(score), chosen, index)
-    # Tile 0: keys 2, 0; tile 1: keys 1 and 3 (equal: the lower first), then 5.
-    assert got.tolist() == [[2, 0, 1, 3, 5, -1], [5, -1, -1, -1, -1, -1]] and steps == 4
-
-
-def test_changed_selections_use_the_machine_s_formal_path(monkeypatch):
-    call = random_call(11, rows=30)
-    plain = Sofa(config="tiny", bc=16, quota=4, radius_nats=None, widths={"KV_SLOTS": 16})
-    # A least number that every row has already: same selection, same order, so the same bits.
-    same = dataclasses.replace(plain, min_keys=1)
-    want = plain.attend(call)
-    got = same.attend(call)
-    assert (got.out == want.out).all() and got.counts == want.counts
-    both = dataclasses.replace(plain, min_keys=12, exchange=2)
-    more = both.attend(call)
-    number = more.selected.sum(axis=2)
-    assert (number >= np.minimum(12, call.mask().sum(axis=1))).all()
-    assert (number > want.selected.sum(axis=2)).any()
-    cost = more.counts.cost("select") - want.counts.cost("select")
-    assert cost > 0
-    monkeypatch.setattr(fast, "available", lambda: False)
-    slow = both.attend(call)
-    assert (slow.out == more.out).all() and (slow.selected == more.selected).all()
-    assert slow.counts == more.counts
-
-
-def test_exchange_finds_what_contiguous_tiles_lose():
-    case = workloads.load_case("smollm2_code_s0512_l23")
-    call = Call(case.q[:1, 300:428], case.k[:1, :428], case.v[:1, :428], causal=True)
-    recall = []
-    for passes in (0, 1, 4):
-        got = Sofa(quota=8, radius_nats=None, interleaved=False, exchange=passes).attend(call)
-        truth = oracle.topk(call.logits()[0], call.mask(), got.selected[0].sum(axis=1))
-        recall.append(oracle.recall(got.selected[0], truth))
-    assert recall[0] + 0.03 < recall[1] <= recall[2] + 0.005
-
-
-# ---- two phases ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", workloads.list_layers())
-def test_predicted_keys_are_those_of_a_layer(name):
-    call = captured(name)
-    p, few = call.projection, 96
-    short = dataclasses.replace(
-        call, q=call.q[:, :few], k=call.k[:, :few], v=call.v[:, :few],
-        projection=dataclasses.replace(p, x=p.x[:few]))
-    method = Sofa(phases=2, quota=8, radius_nats=6.0)
-    got = method.attend(short)
-    planned = layer.plan_layer(p.x[:few], p.wk, p.wv, short.q, PAPER, rope_theta=p.rope_theta,
-                               causal=call.causal, quota=8, radius_nats=6.0)
-    _, predict = layer.predict_layer(planned, PAPER)
-    k8, sk8 = predicted_keys(short, PAPER, got.counts)
-    # Two KV heads as layers of their own, with this X8 and these codes and registers.
-    for kv, made in enumerate(layer.plan_heads_keys(
-            p.x[:few].astype(float), p.wk.astype(float), PAPER, planned.mode, planned.rt)):
-        own = dataclasses.replace(planned, **vars(made))
-        assert (layer.predict_layer(own, PAPER)[0][0] == k8[kv]).all() and made.sk8 == sk8[kv]
-        if kv < 2:
-            for h in range(call.group * kv, call.group * (kv + 1)):
-                q, sq = quantise(short.q[h], 16)
-                job = dataclasses.replace(planned.job, radius=radius_to_int(
-                    6.0, sq, sk8[kv], call.d, 0, PAPER))
-                done = layer.run_layer(dataclasses.replace(
-                    own, q=q[None], wk=own.wk[:1], wv=own.wv[:1], job=job), PAPER)
-                # The selection depends on Q and K8 alone; K and V come from elsewhere here.
-                assert (got.selected[h] == done.heads[0].selected).all()
-    ops, h, kv = got.counts.ops["predict"], p.x.shape[1], len(call.k)
-    one = Sofa(quota=8).attend(short).counts.ops["predict"]
-    # predicted_keys above has counted once more.
-    assert ops["shift11"] - one["shift11"] == 2 * few * h * kv * call.d
-    for stream, counted in (("x8", "k8"), ("codes", "w"), ("rope", "r"), ("k8_write", "wb")):
-        assert got.counts.bytes[stream] == 2 * predict.bytes[counted]
-
-
-def test_key_biases_count_with_rope():
-    call = captured("smollm2_novel_s0512_l19")
-    p, few = call.projection, 64
-    bias = np.random.default_rng(3).normal(size=p.bk.shape).astype(np.float32) * 4
-    with_bias = dataclasses.replace(
-        call, q=call.q[:, :few], k=call.k[:, :few], v=call.v[:, :few],
-        projection=dataclasses.replace(p, x=p.x[:few], bk=bias))
-    k8, sk8 = predicted_keys(with_bias, PAPER, Dense().attend(with_bias).counts)
-    x, wk = p.x[:few].astype(float), p.wk.astype(float)
-    flat = x @ wk + bias[:, None]
-    angle = np.outer(np.arange(few), p.rope_theta ** (-np.arange(0, call.d, 2) / call.d))
-    exact = np.empty_like(flat)
-    exact[..., 0::2] = flat[..., 0::2] * np.cos(angle) - flat[..., 1::2] * np.sin(angle)
-    exact[..., 1::2] = flat[..., 0::2] * np.sin(angle) + flat[..., 1::2] * np.cos(angle)
-    assert oracle.relative_error(k8 * sk8[:, None, None], exact) < 0.25
-    none = predicted_keys(dataclasses.replace(with_bias, projection=dataclasses.replace(
-        p, x=p.x[:few])), PAPER, Dense().attend(with_bias).counts)
-    assert oracle.relative_error(none[0] * none[1][:, None, None], exact) > 0.5
-
-
-# ---- errors -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("settings, message", [
-    (dict(config="huge"), "no configuration 'huge'; know tiny, small, paper"),
-    (dict(snap="round"), "snap = 'round', legal: floor, nearest, two-term"),
-    (dict(phases=3), "phases = 3, legal: integer 1..2"),
-    (dict(bc=48), "bc = 48, legal: power of two 32..64"),
-    (dict(quota=(4, 65)), "quota = 65, legal: integer 1..64"),
-    (dict(radius_nats=-1.0), "radius_nats = -1.0, legal: 0 and above, or None"),
-    (dict(threshold=0.0), "threshold = 0.0, legal: above 0, below 1, or None"),
-    (dict(threshold=1.0), "threshold = 1.0, legal: above 0, below 1, or None"),
-    (dict(min_keys=-1), "min_keys = -1, legal: integer 0..65536"),
-    (dict(peaks={-1: None}), "layer of peaks = -1, legal: integer 0..65535"),
-    (dict(peaks={2: 3.5}), "peaks of layer 2 = 3.5, legal: Peaks"),
-    (dict(peaks=None), "peaks = None, legal: a mapping, layer -> Peaks"),
-    (dict(dense_layers=0), "dense_layers = 0, legal: numbers of layers, for instance"),
-    (dict(exchange=1.5), "exchange = 1.5, legal: integer 0..64"),
-    (dict(dense_layers=(-1,)), "dense_layers = -1, legal: integer 0..65535"),
-    (dict(widths={"SC_FRACS": 1}), "widths: no field 'SC_FRACS', legal: ADDR_W, BC_MAX"),
-    (dict(widths={"SC_FRAC": 9}), "SC_FRAC = 9, legal: integer 0..8")])
-def test_bad_settings(settings, message):
-    with pytest.raises(ConfigError, match=message):
+@pytest.mark.parametrize("settings, words", [
+    ({"snap": "ceil"}, "snap = 'ceil', legal: "), ({"tau": 0.0}, "tau = 0.0, legal: above 0"),
+    ({"tau": 2.0}, "tau = 2.0, legal: "), ({"fall": 1.0}, "fall = 1.0, legal: "),
+    ({"bc": 48}, "bc = 48, legal: "), ({"phases": 3}, "phases = 3"),
+    ({"widths": {"SUM": 1}}, "widths: no field 'SUM', legal: .*SUM_FRAC"),
+    ({"dense_layers": (-1,)}, "dense_layers = -1"),
+])
+def test_settings_out_of_range_are_refused(settings, words):
+    with pytest.raises(ConfigError, match=words):
         Sofa(**settings)
 
 
-def test_bad_calls():
-    call = random_call()
-    with pytest.raises(ConfigError, match="layer 0 has no projection, legal: phases = 1"):
-        Sofa(config="tiny", bc=8, phases=2).attend(call)
-    with pytest.raises(ConfigError, match="31 causal query rows over 30 keys, legal: up to 30"):
-        Sofa(config="tiny", bc=8).attend(random_call(rows=31))
-    wrong = Projection(*(np.zeros((2, 4, 16), np.float32),) * 7)
-    with pytest.raises(ConfigError, match=r"projection has x .*, legal: \[30, H\], \[2, H, 16\]"):
-        Sofa(config="tiny", bc=8, phases=2).attend(dataclasses.replace(call, projection=wrong))
-
-
-def test_sweep_goes_from_dense_to_sparse():
-    case = workloads.load_case("minilm_novel_s0512_l03")
-    call = Call(case.q[:1], case.k[:1], case.v[:1])
-    keep = [method.attend(call).counts.keep for method in Sofa.sweep()]
-    assert keep == sorted(keep, reverse=True) and keep[0] > 0.7 and keep[-1] < 0.06
-    assert dlzs.SNAPS[0] == Sofa().snap
+def test_a_snap_rule_without_a_default_wants_a_threshold():
+    with pytest.raises(ConfigError, match="snap = 1 has no default threshold"):
+        Sofa(snap="nearest").attend(call_of())
+    assert Sofa(snap="nearest", tau=0.01, fall=0.0).attend(call_of()).selected.any()

@@ -12,8 +12,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed (requirement
 T = pytest.importorskip(
     "transformers", reason="transformers is not installed (requirements-torch.txt)")
 
+from models.lab.dense import Dense  # noqa: E402
+from models.lab.first import FirstSofa  # noqa: E402
 from models.lab.method import Method  # noqa: E402
-from models.lab.sofa import Dense, Sofa  # noqa: E402
 from models.lab.stacks import pattern  # noqa: E402
 from models.lab.torch_sdpa import register  # noqa: E402
 from models.peers.spatten import SpAtten  # noqa: E402
@@ -132,7 +133,7 @@ def test_methods_that_go_by_layers(name):
     assert 0.1 < record.counts.keep < 0.8
     counts = []
     for layers in ((), (0,)):
-        record = register(Sofa(quota=1, radius_nats=0.5, dense_layers=layers), NAME)
+        record = register(FirstSofa(quota=1, radius_nats=0.5, dense_layers=layers), NAME)
         run(make(name), name)
         counts.append(record.counts)
     sparse, dense = counts
@@ -259,10 +260,10 @@ UNKNOWN = {
 def test_numbers_that_nobody_knows_are_asked_for(name):
     x, plain = torch.randn(1, 5, 32), UNKNOWN[name]().eval()
     with torch.no_grad():
-        record = register(Sofa(quota=1, radius_nats=0.5), NAME)
+        record = register(FirstSofa(quota=1, radius_nats=0.5), NAME)
         plain(x)
         assert record.counts.keep < 0.7
-        for method in (Sofa(dense_layers=(0,)), SpAtten()):
+        for method in (FirstSofa(dense_layers=(0,)), SpAtten()):
             register(method, NAME)
             with pytest.raises(ValueError, match="layer is not known and the method needs it, leg"):
                 plain(x)

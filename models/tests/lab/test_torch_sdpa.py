@@ -10,9 +10,10 @@ torch = pytest.importorskip("torch", reason="torch is not installed (requirement
 transformers = pytest.importorskip(
     "transformers", reason="transformers is not installed (requirements-torch.txt)")
 
+from models.lab.dense import Dense  # noqa: E402
+from models.lab.first import FirstSofa  # noqa: E402
 from models.lab.masks import MaskError  # noqa: E402
 from models.lab.method import Method  # noqa: E402
-from models.lab.sofa import Dense, Sofa  # noqa: E402
 from models.lab.torch_sdpa import (  # noqa: E402
     Record,
     register,
@@ -20,7 +21,7 @@ from models.lab.torch_sdpa import (  # noqa: E402
 )
 
 SDPA = torch.nn.functional.scaled_dot_product_attention
-KEPT = Sofa(quota=64, radius_nats=None)
+KEPT = FirstSofa(quota=64, radius_nats=None)
 """Every pair is selected, in the machine's arithmetic."""
 ERROR = 2e-3
 """Relative error of the machine with every pair kept."""
@@ -82,7 +83,7 @@ def test_empty_tensors(shape, arguments):
     if "attn_mask" in arguments:
         arguments = {"attn_mask": torch.zeros(rows, keys, dtype=arguments["attn_mask"])}
     want = SDPA(q, k, v, **arguments)
-    record = Record(Sofa())
+    record = Record(FirstSofa())
     got = scaled_dot_product_attention(q, k, v, method=record, **arguments)
     assert got.shape == want.shape and got.dtype == want.dtype and (got == want).all()
     assert record.counts.visible == 0
@@ -155,7 +156,7 @@ def test_rows_between_scores_and_mean_are_refused():
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-@pytest.mark.parametrize("method", [Dense(), Sofa(quota=4), None])
+@pytest.mark.parametrize("method", [Dense(), FirstSofa(quota=4), None])
 def test_compiled_functions(method, backend):
     def double(q, k, v):
         return 2 * scaled_dot_product_attention(q + 1, k, v, is_causal=True, method=record) - 1
@@ -204,7 +205,7 @@ def test_places_of_single_calls():
                                      layers=layer if layer is None else 2)
     assert tally.seen == [[(0, 2), (1, 2)], [(0, 2)], [(None, None)], [(None, None)]]
     with pytest.raises(ValueError, match="layer is not known and the method needs it"):
-        scaled_dot_product_attention(q, k, v, method=Sofa(dense_layers=(0,)))
+        scaled_dot_product_attention(q, k, v, method=FirstSofa(dense_layers=(0,)))
 
 
 @pytest.mark.parametrize("dtype, bound", [(torch.float16, 2e-3), (torch.bfloat16, 1e-2)])
@@ -218,7 +219,7 @@ def test_half_precision(dtype, bound):
 def test_default_is_the_machine():
     q, k, v = tensors(rows=90, keys=90, kv_heads=4)
     got = scaled_dot_product_attention(3 * q, k, v, is_causal=True)
-    record = Record(Sofa())
+    record = Record(FirstSofa())
     again = scaled_dot_product_attention(3 * q, k, v, is_causal=True, method=record)
     assert (got == again).all()
     assert 0.05 < record.counts.keep < 0.6
@@ -315,7 +316,7 @@ def test_models_equal_their_own_attention(make, side):
     assert 0 < error(kept, want) < 5 * ERROR
     assert record.counts.keep == 1.0
     # Without its masks the result would be far off, and sparse attention is not dense.
-    register(Sofa(quota=1, radius_nats=0.5), "sparse-test")
+    register(FirstSofa(quota=1, radius_nats=0.5), "sparse-test")
     assert error(last_state(make("sparse-test"), ids, mask)[used], want) > 10 * error(kept, want)
 
 
@@ -357,7 +358,8 @@ def test_a_session_is_a_pass_of_a_sequence():
 
 
 def test_settings_by_layer_reach_the_layers():
-    record = register(Sofa(quota=(64, 1, 1), radius_nats=None, dense_layers=(2,)), "layers-test")
+    method = FirstSofa(quota=(64, 1, 1), radius_nats=None, dense_layers=(2,))
+    record = register(method, "layers-test")
     last_state(llama("layers-test"), batch())
     pairs, rows = 2 * 4 * 40 * 41 // 2, 2 * 4 * 40
     # Layers 0 and 2 use every pair, layer 1 one key a row (there is one tile).
@@ -378,7 +380,7 @@ def test_refusals_of_models():
 
 def test_compiled_model():
     """Layers, passes and results as in eager mode."""
-    record = register(Sofa(quota=4, dense_layers=(1,)), "compiled-test")
+    record = register(FirstSofa(quota=4, dense_layers=(1,)), "compiled-test")
     model = albert("compiled-test")
     want, once = last_state(model, batch()), record.counts.selected
     compiled = torch.compile(model, backend="eager")

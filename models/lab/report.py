@@ -18,7 +18,7 @@ import numpy as np
 from models.lab import figures, rowtypes
 from models.lab.curves import LOSSES, Point
 from models.lab.evaluate import MIN_VISIBLE, SAMPLE_ROWS
-from models.lab.grid import DENSE, NEXT, OURS
+from models.lab.grid import DENSE, OURS, SUM
 from models.lab.page import Page, Plot
 from models.lab.store import StoreError, write_whole
 from models.lab.subjects import SE_TOKENS, SUBJECTS
@@ -80,7 +80,7 @@ class Report:
                 for name, title, first, group in (
                     ("rules", "Selection rules", (OURS,), "rule"),
                     ("predictors", "Predictors", (OURS,), "predictor"),
-                    ("systems", "SOFA and its peers", (OURS, NEXT), "peer"),
+                    ("systems", "SOFA and its peers", (OURS, SUM), "peer"),
                     ("options", "Tiles, layout and other settings", (OURS,), "option"),
                 ):
                     ours = {n: p for n in first if (p := curves.get(n))}
@@ -147,7 +147,7 @@ class Report:
         """Operations and bytes of every system at about PEERS_AT percent."""
         ops, moved = {}, {}
         curves = self.got.curves[where]
-        for name in (OURS, NEXT, *self.got.group(where, "peer", "reference")):
+        for name in (OURS, SUM, *self.got.group(where, "peer", "reference")):
             points = curves.get(name)
             if not points:
                 continue
@@ -216,9 +216,9 @@ def definitions() -> str:
         (OURS, "one phase, Q coded by floor, interleaved tiles of 64 keys, radius and quota, layer "
          "0 dense, bit-exact; \"SOFA, x\" differs from it in x only. Other rules are computed in "
          "float32 on whole rows and are no machine"),
-        (NEXT, "the machine's prediction, tiles and formal path, every layer sparse; a key stays "
+        (SUM, "the second machine, bit-exact (docs/second.md), every layer sparse: a key stays "
          "when its share of the row's predicted softmax, as far as the row is known when its tile "
-         "comes, reaches a threshold (models/lab/lists.py). The RTL does not have this rule"),
+         "comes, reaches a threshold, and the mean of V stands in for the rest. Not in the RTL"),
         ("dense", "the same model with exact float32 attention over all visible pairs"),
         ("keep ratio", "selected pairs / visible pairs, each summed over all layers, query heads "
          "and texts; selected: the exact score was used; visible: the mask allows the pair"),
@@ -263,7 +263,7 @@ def build(got: Gathered, folder: Path, command: str) -> Path:
     def systems() -> list:
         parts: list = []
         for where in got.wheres("smollm2"):
-            names = [OURS, NEXT, *got.group(where, "peer", "reference")]
+            names = [OURS, SUM, *got.group(where, "peer", "reference")]
             table = same_tensors(got, where, names, DENSE, PEERS_AT)
             if table[1]:
                 parts += [paragraphs(

@@ -29,7 +29,7 @@ import numpy as np
 
 from models import dlzs
 from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, count_formal, softmax_over, union_bytes
+from models.lab.method import Attended, Call, Method, attended, count_formal, union_bytes
 from models.quantise import SHRINK, quantise
 
 SNAPS = {"floor": dlzs.FLOOR, "nearest": dlzs.NEAREST, "two-term": dlzs.TWO_TERM}
@@ -179,8 +179,7 @@ class Rule(Method):
     def attend(self, call: Call) -> Attended:
         """One layer."""
         selected = self.select(call)
-        out = softmax_over(call.logits(), selected, call.shared(call.v))
-        return Attended(out, selected, self.count(call, selected))
+        return attended(call, selected, self.count(call, selected))
 
     def count(self, call: Call, selected: np.ndarray) -> Counts:
         """Prediction as in COSTS; a share costs the comparisons of a full sort of each segment, a

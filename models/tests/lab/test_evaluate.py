@@ -405,7 +405,7 @@ def test_a_grid_goes_on_where_the_loss_is_passed(tmp_path):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["--method", "nothing"], "no method 'nothing', legal: sofa, sofa-sum, rule"),
+    (["--method", "nothing"], "no method 'nothing', legal: sofa, sofa-first, rule"),
     (["--method", "sofa", "--set", "quota=65"], "quota = 65, legal: integer 1..64"),
     (["--method", "sofa", "--set", "depth=3"], "sofa has the fields config, widths, snap"),
     (["--method", "rule", "--set", "share=2"], "share = 2, legal: above 0, up to 1"),

@@ -219,7 +219,7 @@ def test_grids_hold_everything_that_must_be_shown(name):
     series, rows = grids(GRIDS[name])
     names = [s.name for s in series]
     assert len(names) == len(set(names)) and {OURS, DENSE} <= set(names) and rows
-    assert set(METHODS) - {"sofa", "rule"} <= set(names)
+    assert set(METHODS) - {"sofa", "sofa-first", "rule"} <= set(names)
     assert {s.group for s in series} == {
         "rule", "reference", "peer", "predictor", "option", "width"}
     for s in series:

@@ -14,6 +14,7 @@ from models.lab.dense import Dense  # noqa: E402
 from models.lab.first import FirstSofa  # noqa: E402
 from models.lab.masks import MaskError  # noqa: E402
 from models.lab.method import Method  # noqa: E402
+from models.lab.sofa import Sofa  # noqa: E402
 from models.lab.torch_sdpa import (  # noqa: E402
     Record,
     register,
@@ -219,7 +220,7 @@ def test_half_precision(dtype, bound):
 def test_default_is_the_machine():
     q, k, v = tensors(rows=90, keys=90, kv_heads=4)
     got = scaled_dot_product_attention(3 * q, k, v, is_causal=True)
-    record = Record(FirstSofa())
+    record = Record(Sofa())
     again = scaled_dot_product_attention(3 * q, k, v, is_causal=True, method=record)
     assert (got == again).all()
     assert 0.05 < record.counts.keep < 0.6

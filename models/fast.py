@@ -112,6 +112,11 @@ def _finish(o: np.ndarray, l: np.ndarray, cfg: Config) -> np.ndarray:
     return sufa.finish(sufa.State(np.zeros_like(l), l, o, l > 0), cfg)
 
 
+def tile_arrays(tiles: list[Tile]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(k0, kstep, n) of every tile, as the kernels take them."""
+    return tuple(np.array([getattr(t, name) for t in tiles]) for name in ("k0", "kstep", "n"))
+
+
 @dataclass
 class _Shape:
     """Tiles of a head, the same for all heads of a job."""
@@ -140,9 +145,7 @@ class _Heads:
     def __init__(self, rows: int, keys: int, job: Job, cfg: Config):
         self.job, self.cfg = job, cfg
         self.shape = _tiles(rows, keys, job, cfg)
-        self.tile_k0, self.tile_step, self.tile_n = (
-            np.array([getattr(t, name) for t in self.shape.tiles]) for name in ("k0", "kstep", "n")
-        )
+        self.tile_k0, self.tile_step, self.tile_n = tile_arrays(self.shape.tiles)
         self.stats, self.row_steps = Stats(), 0
 
     def run(self, q, source: KeySource, linear, selected) -> tuple[np.ndarray, list[np.ndarray]]:

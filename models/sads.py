@@ -40,9 +40,7 @@ class Selection:
     @property
     def union(self) -> np.ndarray:
         """bool [n]: slot selected by some row."""
-        hit = np.zeros(self.n, bool)
-        hit[self.slots[self.valid]] = True
-        return hit
+        return self.mask.any(axis=0)
 
     @property
     def union_word(self) -> int:

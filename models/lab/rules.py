@@ -5,7 +5,7 @@
 
 They part what a predictor costs from what a rule costs. Scores are computed in float32 from the
 rounded operands, without the widths of the machine, and attention over the selected pairs is exact;
-models.lab.first.FirstSofa is the machine.
+models.lab.sofa and models.lab.first are the machines.
 
 Predictors, from Q in 16 bits and K in 8 bits unless said otherwise (zero stays zero):
     exact       the true scores

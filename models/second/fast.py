@@ -15,7 +15,7 @@ import numpy as np
 
 from models import dlzs
 from models import sads as lists
-from models.fast import available, formal_settings, kernels, linear_keys
+from models.fast import available, formal_settings, kernels, linear_keys, tile_arrays
 from models.second import sads, sufa
 from models.second.config import Config
 from models.second.head import SUM, Job, JobResult, check_arrays
@@ -35,9 +35,7 @@ def run_job(
     heads, rows, d = q.shape
     group, keys = heads // len(k), k.shape[1]
     split = job.bands(rows, keys, cfg)
-    tiles = [tile for band in split for tile in band.tiles]
-    tile_k0, tile_step, tile_n = (np.array([getattr(t, name) for t in tiles])
-                                  for name in ("k0", "kstep", "n"))
+    tile_k0, tile_step, tile_n = tile_arrays([tile for band in split for tile in band.tiles])
     band_rows = np.array([band.row for band in split] + [rows])
     band_tiles = np.cumsum([0] + [len(band.tiles) for band in split])
     parts = [block for band in split for block in band.blocks]

@@ -40,7 +40,9 @@ class Selection:
     @property
     def union(self) -> np.ndarray:
         """bool [n]: slot selected by some row."""
-        return self.mask.any(axis=0)
+        hit = np.zeros(self.n, bool)
+        hit[self.slots[self.valid]] = True
+        return hit
 
     @property
     def union_word(self) -> int:

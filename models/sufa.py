@@ -130,9 +130,9 @@ def tile(
         z, ok = z_all[:, 2 * i : 2 * i + 2], valid[:, 2 * i : 2 * i + 2]
         some = ok.any(axis=1)
         e = (np.where(ok, z, lowest).max(axis=1) >> cfg.Z_FRAC) + 1
-        m, dm, rise = reference(state.m, state.seen, e, cfg)
-        dm, rise = np.where(some, dm, 0), rise & some
-        state.m = np.where(some, m, state.m)
+        # A row without a key in this step keeps its reference.
+        e = np.where(some, e, state.m)
+        state.m, dm, rise = reference(state.m, state.seen, e, cfg)
         state.seen |= some
         updates += int(rise.sum())
         p = np.where(ok, weight(z, state.m[:, None], cfg), 0)

@@ -46,7 +46,7 @@ PEERS_AT = 1.0
 """Perplexity increase, in percent, at which systems are compared on the same tensors."""
 
 
-STREAMS = {"q": "Q and O", "o": "Q and O", "k": "K and V", "v": "K and V"}
+STREAMS = {"q": "Q and O", "o": "Q and O", "k": "K and V", "v": "K and V", "mean": "K and V"}
 PREDICTION = "for the prediction"
 """Parts of the DRAM bytes; streams of other names serve the prediction."""
 

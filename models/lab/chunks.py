@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from models.config import check
+from models.lab.curves import percent, standard_error
 from models.lab.dense import Calibration
 from models.lab.method import Attended, Call, Method
 from models.lab.sofa import Sofa
@@ -109,11 +110,14 @@ def decode(call: Call, peaks: Peaks, sizes: tuple[int, ...], cfg: Config, **sett
 
     peaks: the fixed scales; settings: those of models.second.cache.KVCache.job.
     """
+    sizes = check_sizes(sizes)
+    if not call.causal:
+        raise ValueError("a call that is not causal, legal: causal, as the keys of a cache are")
     cache = KVCache(cfg, peaks, call.d)
     run = fast.run_job if fast.available() else head.run_job
     done = Attended(np.zeros(call.q.shape, np.float32),
                     np.zeros((len(call.q), *call.mask().shape), bool))
-    for chunk in pieces(call.q.shape[1], check_sizes(sizes)):
+    for chunk in pieces(call.q.shape[1], sizes):
         own = part(call, chunk)
         cache.append(own.k[:, cache.keys :], own.v[:, cache.keys :])
         numbers, job = cache.job(own.q, **settings)
@@ -161,11 +165,11 @@ def measure(subject: Language, text: str, part_: int, prompt: int, tokens: int) 
     return done
 
 
-def percent(rise: np.ndarray) -> str:
+def increase(rise: np.ndarray) -> str:
     """Increase of the perplexity by the mean of a rise in nats, with its standard error."""
-    low = rise.std(ddof=1) / math.sqrt(len(rise))
-    factor = math.exp(rise.mean())
-    return f"{100 * (factor - 1):+.2f} ± {100 * factor * low:.2f} %"
+    mean = rise.mean()
+    return (f"{percent(mean):+.2f} ± "
+            f"{100 * math.exp(mean) * standard_error(rise):.2f} %")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -196,9 +200,9 @@ def main(arguments: list[str] | None = None) -> int:
         kept, seen = sum(pairs for _, pairs in of)
         fixed = ", fixed scales" if way.endswith("fixed scales") else ""
         row = [way, f"{100 * kept / seen:.2f} %", f"{math.exp(losses[way].mean()):.3f}"]
-        row.append("" if way == "dense" else percent(losses[way] - losses["dense"]))
+        row.append("" if way == "dense" else increase(losses[way] - losses["dense"]))
         row.append("" if not way.startswith("decoding")
-                   else percent(losses[way] - losses[f"a pass{fixed}"]))
+                   else increase(losses[way] - losses[f"a pass{fixed}"]))
         print(f"| {' | '.join(row)} |")
     return 0
 

@@ -2,6 +2,8 @@
 """generate() of transformers on the machine: a KV cache, chunks and drafts against passes whose
 blocks have the same boundaries."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,8 @@ from transformers.masking_utils import sdpa_mask  # noqa: E402
 
 from models.dlzs import TWO_TERM  # noqa: E402
 from models.lab.chunks import Chunks, decode  # noqa: E402
-from models.lab.dense import Calibration  # noqa: E402
+from models.lab.dense import Calibration, Dense  # noqa: E402
+from models.lab.masks import MaskError  # noqa: E402
 from models.lab.method import Call, Method  # noqa: E402
 from models.lab.sofa import Sofa  # noqa: E402
 from models.lab.torch_sdpa import decodes, register  # noqa: E402
@@ -201,7 +204,7 @@ def test_chunked_prefill(machine):
         outs = [chunked.layer(number)[1] for number in range(LAYERS)]
         for number in range(LAYERS):
             assert np.array_equal(outs[number], whole.layer(number)[1])
-        assert np.array_equal(outs[0], at_once[0]) == same
+        assert all(map(np.array_equal, outs, at_once)) == same
         assert (again == ids).all() or not same
 
 
@@ -240,16 +243,41 @@ def test_other_ways_to_generate(machine, settings):
     assert set(rows) == {1} if static else max(rows) > 1
 
 
+@dataclass(frozen=True)
+class Notes(Method):
+    """Exact attention that notes (rows, keys, causal) of each call."""
+
+    seen: list
+
+    def attend(self, call):
+        self.seen.append((call.q.shape[1], call.k.shape[1], call.causal))
+        return Dense().attend(call)
+
+
+def test_steps_in_a_sliding_window():
+    """A window is the whole prefix of its last row."""
+    def generate(name, length=10):
+        torch.manual_seed(1)
+        config = transformers.MistralConfig(
+            vocab_size=60, hidden_size=32, intermediate_size=32, num_hidden_layers=1,
+            num_attention_heads=2, num_key_value_heads=1, sliding_window=16, pad_token_id=0,
+            eos_token_id=None, bos_token_id=None, initializer_range=0.3, attn_implementation=name)
+        model = transformers.MistralForCausalLM(config).eval()
+        with torch.no_grad():
+            return model.generate(tokens(length=length), max_new_tokens=14, do_sample=False)
+
+    notes = Notes([])
+    register(notes, "notes-test")
+    assert (generate("notes-test") == generate("sdpa")).all()
+    assert notes.seen == [(10, 10, True)] + [(1, min(n, 16), True) for n in range(11, 24)]
+    with pytest.raises(MaskError, match="overlapping windows, legal masks: none, causal, padding"):
+        generate("notes-test", length=30)
+
+
 def test_cross_attention_is_not_causal():
     """Steps of a decoder over an encoder's keys see a sequence that is not theirs."""
-    seen = {}
-
-    class Notes(Method):
-        def attend(self, call):
-            seen.setdefault(call.q.shape[1:2] + call.k.shape[1:2], set()).add(call.causal)
-            return Calibration().attend(call)
-
-    register(Notes(), "notes-test")
+    notes = Notes([])
+    register(notes, "notes-test")
     torch.manual_seed(1)
     config = transformers.BartConfig(
         vocab_size=60, d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
@@ -258,9 +286,9 @@ def test_cross_attention_is_not_causal():
     model = transformers.BartForConditionalGeneration(config).eval()
     with torch.no_grad():
         model.generate(tokens(length=20), max_new_tokens=4, num_beams=1, do_sample=False)
-    # Rows, keys: the encoder, cross-attention, the decoder.
-    assert seen[20, 20] == {False} and seen[1, 20] == {False}
-    assert {seen[1, n] == {True} for n in (2, 3)} == {True}
+    # The encoder, then self- and cross-attention of each step.
+    assert notes.seen == [(20, 20, False)] + [
+        call for n in range(1, 5) for call in ((1, n, True), (1, 20, False))]
 
 
 def test_which_modules_decode():

@@ -144,10 +144,10 @@ class Tally:
         return done.out
 
 
-def measure(subject: Language, text: str, part_: int, prompt: int, tokens: int) -> dict:
+def measure(subject: Language, text: str, stretch: int, prompt: int, tokens: int) -> dict:
     """Of a stretch of a text: way -> (losses of the tokens after the prompt, float64 [tokens], in
     nats; pairs as in Tally)."""
-    case = Case("smollm2", text, prompt + tokens, part_)
+    case = Case("smollm2", text, prompt + tokens, stretch)
     [ids], [other] = subject.inputs(case), subject.calibration(case)
     watch = Calibration()
     session = watch.start()

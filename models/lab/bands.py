@@ -414,6 +414,8 @@ SIZES = {
     "K8 ring of 4 tiles": Machine(k8_bufs=4),
     "masks of 16 tiles": Machine(mask_tiles=16),
     "masks of 4 tiles": Machine(mask_tiles=4),
+    "all of them large": Machine(q_stores=6, o_stores=6, landing=512, fifo=128, k8_bufs=8,
+                                 mask_tiles=96),
     "4 units of 64": Machine(unit_mults=64),
     "no hazard": Machine(hazard=1),
     "a key in a cycle": Machine(least=1),

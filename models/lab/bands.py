@@ -26,7 +26,8 @@ none; that the front is blocked, on a landing place or on a vector that is not w
 and write-back waits for neither landing buffer nor units, so no group waits for itself. Before all
 that comes the job that predicts K8, as long as in models.lab.cycles.
 
-Left out: bursts, hand-over cycles between stages. The compiled loop needs numba.
+Left out: bursts, and hand-over cycles between stages (between tiles and blocks DLZS has none,
+docs/dlzs.md). The compiled loop needs numba.
 
 ``.venv/bin/python -m models.lab.bands --all`` prints all captured heads and layers, ``--sizes``
 what other sizes change. models.lab.explore has whole nets.

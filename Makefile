@@ -109,7 +109,7 @@ report: ## build/lab/report.html from the results that are there: GRID=
 	@$(PY) scripts/report.py --grid "$$GRID"
 
 
-dse: ## search tile, quota and radius of every layer of SmolLM2: TRIALS=, JOBS=
+dse: ## search threshold, tile and codes of every layer of SmolLM2: TRIALS=, JOBS=
 	@scripts/setup.sh lab torch dse
 	@$(PY) scripts/dse.py --trials "$$TRIALS" --workers "$$JOBS"
 

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Search tile, quota and radius of every layer of SmolLM2 (``make dse``).
+"""Search threshold, its fall, tile and codes of every layer of SmolLM2 (``make dse``).
 
     .venv/bin/python scripts/dse.py                               200 trials on this machine
     .venv/bin/python scripts/dse.py --goal paper --study paper    the paper's single figure of merit
     .venv/bin/python scripts/dse.py --scheduler tcp://10.0.0.5:8786    on a Dask scheduler's workers
+    .venv/bin/python scripts/dse.py --carry code,speech           what it found, on other texts
 
 Without --scheduler a Dask cluster of --workers local processes does the work. Any scheduler
 will do, also one that a job queue (dask-jobqueue) has started; its workers need this repository
 on their path, its optional packages and the same --out and --cache folders, for instance on a
 network drive. A search that was stopped or killed goes on where it was when it is started again.
 Trials are in build/lab/dse/<study>, what they found in build/lab/dse/<study>.json;
-scripts/report.py draws the study `front`.
+scripts/report.py draws the study `front`. --carry runs no trial: it measures the fastest settings
+of the study and some that are the same in all layers on other texts, of --carry-length tokens.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ LAYERS = 30
 """Layers of SmolLM2."""
 BOUNDS = (0.5, 1.0, 2.0)
 """Perplexity increases, in percent, at which the fastest settings are shown."""
+ONE = (("two-term", 0.35, (-9.19, -8.69, -8.19, -7.69)), ("floor", 0.0, (-9.25,)))
+"""(codes, fall, log2 of thresholds) that all layers share, beside what is carried."""
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -55,6 +59,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                         help="groups of layers that share settings")
     parser.add_argument("--text", default="novel")
     parser.add_argument("--length", type=int, default=512, help="tokens")
+    parser.add_argument("--carry", help="texts, with commas between them")
+    parser.add_argument("--carry-length", type=int, default=1024, help="tokens of these")
     parser.add_argument("--study", default="front", help="name of the study")
     parser.add_argument("--workers", type=int, default=2, help="local processes")
     parser.add_argument("--scheduler", help="address of a Dask scheduler, or its scheduler file")
@@ -62,9 +68,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "lab")
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "capture")
     args = parser.parse_args(argv)
-    for name, least in (("trials", 1), ("groups", 1), ("length", 64), ("workers", 1)):
+    for name, least in (("trials", 1), ("groups", 1), ("length", 64), ("carry_length", 64),
+                        ("workers", 1)):
         if getattr(args, name) < least:
-            parser.error(f"--{name} {getattr(args, name)}: give {least} or more")
+            parser.error(f"--{name.replace('_', '-')} {getattr(args, name)}: give {least} or more")
     if not args.study.replace("-", "").replace("_", "").isalnum():
         parser.error(f"--study {args.study!r}: letters, digits, - and _ only")
     return args
@@ -121,12 +128,43 @@ def search(args: argparse.Namespace) -> int:
         print(f"perplexity + {bound:g} %: keep {found['keep']:.3f}, {found['cycles']} cycles, "
               f"{found['dense_cycles'] / found['cycles']:.2f} times as fast as dense "
               f"(trial {trial.number})")
-        for g, group in enumerate(space.groups):
-            tile, share, radius = (trial.params[f"{n}{g}"] for n in ("tile", "share", "radius"))
-            quota = max(round(share * tile / 100), 1)
-            print(f"    layers {group[0]}..{group[-1]}: tile {tile}, quota {quota}, radius "
-                  f"{radius:g} nats")
+        print(settings_of(space, trial.params))
     return 0 if done >= args.trials else 1
+
+
+def settings_of(space: explore.Space, params: dict) -> str:
+    """The settings of a trial, a line for each group."""
+    lines = []
+    for g, group in enumerate(space.groups):
+        tile, tau, fall, snap = (params[f"{name}{g}"] for name in ("tile", "tau", "fall", "snap"))
+        lines.append(f"    layers {group[0]}..{group[-1]}: {snap}, tile {tile}, tau 2^{tau:.2f}, "
+                     f"fall {fall:.2f}")
+    return "\n".join(lines)
+
+
+def carry(args: argparse.Namespace) -> int:
+    """Measure the fastest settings of a study at BOUNDS, and settings that are the same in all
+    layers, on its own and on other texts."""
+    space, goal = explore.Space.of(LAYERS, args.groups), explore.Goal(args.goal)
+    cases = [Case("smollm2", args.text, args.length)]
+    cases += [Case("smollm2", text, args.carry_length) for text in args.carry.split(",")]
+    labs = [explore.Lab(case, str(args.cache.resolve()), str((args.out / "results").resolve()))
+            for case in cases]
+    folder = args.out / "dse" / args.study
+    with explore.locked(folder):
+        study = explore.open_study(folder, goal, space, labs[0].about(), args.seed)
+    fastest = {t.number: t for t in explore.fastest(study, BOUNDS).values() if t is not None}
+    settings = []
+    for number, trial in fastest.items():
+        settings.append((f"trial {number}", space.setting(trial.params)))
+        print(f"trial {number}:\n{settings_of(space, trial.params)}")
+    settings += [(f"all layers, {snap}, 2^{tau:.2f}, fall {fall}", space.setting(
+        space.same(64, tau, fall, snap))) for snap, fall, taus in ONE for tau in taus]
+    for title, setting in settings:
+        for lab in labs:
+            print(f"{title}: {lab.case.text} S = {lab.case.length}: "
+                  f"{explore.row(explore.measure(setting, lab))}", flush=True)
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int | str:
@@ -138,7 +176,7 @@ def main(argv: list[str] | None = None) -> int | str:
               "torch dse", file=sys.stderr)
         return 2
     try:
-        return search(args)
+        return carry(args) if args.carry else search(args)
     except (StoreError, NetError, ConfigError, ValueError) as error:
         print(f"dse: {error}", file=sys.stderr)
         return 2

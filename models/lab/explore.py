@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Design-space exploration: tile, quota and radius of every layer, by Bayesian optimisation.
+"""Design-space exploration: threshold, its fall, tile and codes of every layer, by Bayesian
+optimisation.
 
     space = Space.of(layers=30, groups=6)
     study = open_study(folder, Goal("ours"), space, about, seed=1)
@@ -7,41 +8,77 @@
 
 Source: SOFA paper, section on exploration (Gaussian process, 200 trials, a tile count and a keep
 ratio for every layer); our decisions: layers form groups that share their settings, since 200
-trials cannot tell 90 numbers apart; tiles are powers of two, as the machine has them.
+trials cannot tell 120 numbers apart; tiles are powers of two, as the machine has them; the keep
+ratio is what the threshold leaves.
 
 Trials live in an Optuna journal file, results in a Store by content. Each trial is one task of a
 Dask cluster. A worker that dies gives its task to another one. A driver that dies leaves the
 finished trials in the journal; the next one puts the unfinished back into the queue.
+
+``.venv/bin/python -m models.lab.explore`` prints the cycles of a whole SmolLM2 on both machines.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import fcntl
 import functools
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from models.head import Job
+from models.lab import bands
 from models.lab.cycles import layer_cycles, work_of
 from models.lab.evaluate import Bench, Meter
 from models.lab.first import FirstSofa
-from models.lab.method import Call
+from models.lab.machine import Machine
+from models.lab.method import Attended, Call, Method
+from models.lab.sofa import Sofa
 from models.lab.store import Store, StoreError, code_digest, describe, digest
 from models.lab.subjects import Case
 
 TILES = (32, 64)
 """Keys in a tile; the least and the largest that the configuration `paper` can do."""
 
-RADII = (2.0, 9.0, 0.5)
-"""Radius in nats: least, largest, step."""
+TAUS = (-12.0, -5.0)
+"""log2 of the threshold at 1024 visible keys: least, largest."""
+
+FALLS = (0.0, 0.7)
+"""Exponent with which it falls with the visible length: least, largest."""
+
+SNAPS = ("two-term", "floor")
+"""How Q is coded."""
 
 MOST_TILES = 32
 """Largest tile count of the paper's search, Tc in 2..32."""
+
+
+@dataclass(frozen=True)
+class Layered(Method):
+    """A method for every layer; layers: one for each layer of the model."""
+
+    layers: tuple[Sofa, ...]
+
+    name = "layered"
+
+    def attend(self, call: Call) -> Attended:
+        """One layer."""
+        return self.of(call).attend(call)
+
+    def of(self, call: Call) -> Sofa:
+        """The method of the layer of a call."""
+        layer, layers = call.place()
+        if layers != len(self.layers):
+            raise ValueError(f"{len(self.layers)} methods, legal: one for each of {layers} layers")
+        return self.layers[layer]
 
 
 @dataclass(frozen=True)
@@ -50,8 +87,9 @@ class Goal:
 
     kind     "ours": (rise of the loss in nats, cycles of all layers), a Pareto front
              "paper": L + alpha * sum(Bc_i k_i) / sum(S k_i) + beta * mean(Tc_i) / MOST_TILES, L the
-             loss itself. The paper prints the last sum without a divisor; as printed it is a
-             hundred times the loss, so it is taken relative to its largest value.
+             loss itself, k_i the share of its visible pairs that layer i kept. The paper prints the
+             last sum without a divisor; as printed it is a hundred times the loss, so it is taken
+             relative to its largest value.
     alpha, beta   the paper's weights; it gives none for SmolLM2, these are its GPT-2's
     """
 
@@ -68,20 +106,15 @@ class Goal:
         """One "minimize" for each value."""
         return ["minimize"] * (2 if self.kind == "ours" else 1)
 
-    @property
-    def largest_share(self) -> int:
-        """Largest quota in percent of a tile: 50 in the paper, ours may keep all."""
-        return 100 if self.kind == "ours" else 50
-
-    def values(self, result: dict, setting: FirstSofa, keys: int) -> list[float]:
+    def values(self, result: dict, setting: Layered, keys: int) -> list[float]:
         """The values of a trial from its result (see measure)."""
         if self.kind == "ours":
             return [result["loss"], float(result["cycles"])]
-        shares = [q / b for q, b in zip(setting.quota, setting.bc, strict=True)]
-        tiles = sum(b * s for b, s in zip(setting.bc, shares, strict=True)) / (keys * sum(shares))
-        count = sum(math.ceil(keys / b) for b in setting.bc) / len(setting.bc)
+        tile = [one.bc for one in setting.layers]
+        tiles = sum(b * k for b, k in zip(tile, result["keeps"], strict=True))
+        count = sum(math.ceil(keys / b) for b in tile) / len(tile)
         return [result["dense"] + result["loss"] + self.alpha * tiles
-                + self.beta * count / MOST_TILES]
+                / (keys * sum(result["keeps"])) + self.beta * count / MOST_TILES]
 
 
 @dataclass(frozen=True)
@@ -102,57 +135,65 @@ class Space:
         parts = zip(edges, edges[1:], strict=False)
         return cls(((0,), *(tuple(range(a, b)) for a, b in parts)))
 
-    def suggest(self, trial, goal: Goal) -> None:
+    def suggest(self, trial) -> None:
         """Let an Optuna trial choose all parameters; they are in trial.params then."""
         for g in range(len(self.groups)):
             trial.suggest_categorical(f"tile{g}", TILES)
-            trial.suggest_int(f"share{g}", 5, goal.largest_share, step=5)
-            trial.suggest_float(f"radius{g}", RADII[0], RADII[1], step=RADII[2])
+            trial.suggest_float(f"tau{g}", *TAUS)
+            trial.suggest_float(f"fall{g}", *FALLS)
+            trial.suggest_categorical(f"snap{g}", SNAPS)
 
-    def same(self, tile: int, share: int, radius: float) -> dict:
+    def same(self, tile: int, tau: float, fall: float, snap: str) -> dict:
         """Parameters with the same settings in every group."""
-        one = {"tile": tile, "share": share, "radius": radius}
+        one = {"tile": tile, "tau": tau, "fall": fall, "snap": snap}
         return {f"{k}{g}": v for g in range(len(self.groups)) for k, v in one.items()}
 
-    def setting(self, params: dict) -> FirstSofa:
-        """The method of these parameters. share: quota in percent of the tile."""
-        layers = sum(map(len, self.groups))
-        bc, quota, radius = [0] * layers, [0] * layers, [0.0] * layers
+    def setting(self, params: dict) -> Layered:
+        """The method of these parameters."""
+        layers: list[Sofa | None] = [None] * sum(map(len, self.groups))
         for g, group in enumerate(self.groups):
+            one = Sofa(bc=params[f"tile{g}"], tau=2.0 ** params[f"tau{g}"],
+                       fall=params[f"fall{g}"], snap=params[f"snap{g}"])
             for layer in group:
-                bc[layer] = params[f"tile{g}"]
-                quota[layer] = max(round(params[f"share{g}"] * bc[layer] / 100), 1)
-                radius[layer] = params[f"radius{g}"]
-        return FirstSofa(bc=tuple(bc), quota=tuple(quota), radius_nats=tuple(radius))
+                layers[layer] = one
+        return Layered(tuple(layers))
 
 
-STARTS = ((64, 50, 8.0), (64, 25, 6.0), (64, 20, 5.0), (64, 10, 5.0), (32, 25, 6.0))
-"""(tile, share, radius) of the first trials, the same in every group."""
+STARTS = (
+    (64, -8.69, 0.35, "two-term"), (64, -9.25, 0.0, "floor"), (64, -9.69, 0.35, "two-term"),
+    (64, -7.69, 0.35, "two-term"), (32, -8.69, 0.35, "two-term"), (64, -10.5, 0.35, "two-term"))
+"""(tile, log2 of the threshold, fall, codes) of the first trials, the same in every group; the
+first two are the defaults of the machine."""
 
 
 # ---- one trial ----------------------------------------------------------------------------------
 
 
 class CycleMeter(Meter):
-    """A Meter that adds up what the machine takes for each layer, sparse and dense."""
+    """A Meter that adds up what a machine takes for each layer, sparse and dense."""
 
-    def __init__(self, method: FirstSofa):
+    def __init__(self, method: Layered | Machine):
         super().__init__(method)
-        self.method, self.cycles, self.dense = method, 0, 0
+        self.cycles, self.dense = 0, 0
         inner = self.session
 
         def session(call: Call):
             done = inner(call)
-            self.cycles += call_cycles(call, done.selected, method, False)
-            self.dense += dense_cycles(call.q.shape, call.k.shape, call.causal, method.config)
+            own = method.of(call) if isinstance(method, Layered) else method
+            self.cycles += call_cycles(call, done.selected, own, own.dense(call))
+            self.dense += dense_cycles(type(own), call.q.shape, call.k.shape, call.causal,
+                                       own.config)
             return done
 
         self.session = session
 
 
-def call_cycles(call: Call, selected, method: FirstSofa, dense: bool) -> int:
-    """Cycles of the attention job of a layer (models/lab/cycles.py), K and V in memory."""
+def call_cycles(call: Call, selected: np.ndarray, method: Machine, dense: bool) -> int:
+    """Cycles of the attention job of a layer, K and V in memory."""
     cfg = method.machine()
+    if isinstance(method, Sofa):
+        job = bands.job_of(call, method, dense)
+        return bands.cycles(bands.work_of(selected, job, cfg, len(call.k)), job, cfg).total
     bc = cfg.BC_MAX if dense else method.setting("bc", call)
     quota = bc if dense else method.setting("quota", call)
     job = Job(d=call.d, scale_m=0, scale_shift=0, bc=bc,
@@ -163,13 +204,11 @@ def call_cycles(call: Call, selected, method: FirstSofa, dense: bool) -> int:
 
 
 @functools.lru_cache(4)
-def dense_cycles(q: tuple, k: tuple, causal: bool, config: str) -> int:
+def dense_cycles(kind: type[Machine], q: tuple, k: tuple, causal: bool, config: str) -> int:
     """Cycles of a layer of these shapes when every pair is kept."""
-    import numpy as np
-
     call = Call(np.empty(q, np.float32), np.empty(k, np.float32), np.empty(k, np.float32), causal)
     everything = np.broadcast_to(call.mask(), (q[0], q[1], k[1]))
-    return call_cycles(call, everything, FirstSofa(config=config), True)
+    return call_cycles(call, everything, kind(config=config), True)
 
 
 @dataclass(frozen=True)
@@ -197,9 +236,10 @@ def prepare(lab: Lab) -> None:
     lab_bench(lab.cache, lab.results).reference(lab.case)
 
 
-def measure(setting: FirstSofa, lab: Lab) -> dict:
-    """A whole pass of the model: {"loss" (rise, nats), "dense" (loss of the dense model), "keep",
-    "cycles", "dense_cycles", "seconds"}; stored by content, so it is measured once."""
+def measure(setting: Layered | Machine, lab: Lab) -> dict:
+    """A whole pass of the model: {"loss" (rise, nats), "error" (its standard error), "dense" (loss
+    of the dense model), "keep", "keeps" (of each layer), "cycles", "dense_cycles", "seconds"};
+    stored by content, so it is measured once."""
     bench = lab_bench(lab.cache, lab.results)
     key = digest({**lab.about(), "method": describe(setting)})
     known = bench.store.get(key)
@@ -214,10 +254,16 @@ def measure(setting: FirstSofa, lab: Lab) -> dict:
         return meters[-1]
 
     compared = subject.compare(reference, subject.run(bench.inputs(lab.case), start))
+    samples = np.array(compared["samples"])
+    layers = sorted(meters[0].visible)
+    selected = [sum(m.selected[i] for m in meters) for i in layers]
+    visible = [sum(m.visible[i] for m in meters) for i in layers]
     result = {
-        "loss": compared["loss"], "dense": compared["extra"].get("dense", 0.0),
-        "keep": sum(sum(m.selected.values()) for m in meters)
-        / sum(sum(m.visible.values()) for m in meters),
+        "loss": compared["loss"],
+        "error": float(samples.std(ddof=1) / math.sqrt(len(samples))) if len(samples) > 1 else 0.0,
+        "dense": compared["extra"].get("dense", 0.0),
+        "keep": sum(selected) / sum(visible),
+        "keeps": [s / v for s, v in zip(selected, visible, strict=True)],
         "cycles": sum(m.cycles for m in meters),
         "dense_cycles": sum(m.dense for m in meters),
         "seconds": round(time.perf_counter() - began, 2),
@@ -284,7 +330,7 @@ def complete(study) -> list:
 
 
 def run(
-    study, space: Space, goal: Goal, client, measure: Callable[[FirstSofa, object], dict],
+    study, space: Space, goal: Goal, client, measure: Callable[[Layered, object], dict],
     lab: object, keys: int, trials: int, progress: Callable[[int], None] = lambda n: None,
 ) -> list[str]:
     """Go on until the study has ``trials`` finished trials; returns why some failed.
@@ -305,7 +351,7 @@ def run(
             workers = max(sum(client.nthreads().values()), 1)
             while len(running) < min(workers, trials - done):
                 trial = study.ask()
-                space.suggest(trial, goal)
+                space.suggest(trial)
                 setting = space.setting(trial.params)
                 future = client.submit(measure, setting, lab, pure=False,
                                        key=f"trial-{trial.number}")
@@ -365,3 +411,40 @@ def summary(study, command: str) -> dict:
             "y": "cycles of dense attention / cycles",
             "trials": points, "front": [points[i] for i in best],
             "settings": [trials[i].params for i in best]}
+
+
+# ---- both machines on a whole model --------------------------------------------------------------
+
+BOTH: dict[str, Machine] = {
+    **{f"second machine, two-term, 2^{t}": Sofa(tau=2.0**t) for t in (-8.69, -9.19, -8.19)},
+    "second machine, floor, 2^-9.25": Sofa(snap="floor"),
+    **{f"first machine, quota {q}, radius {r}": FirstSofa(quota=q, radius_nats=r, dense_layers=(0,))
+       for q, r in ((16, 6.0), (24, 7.0), (16, 7.0), (12, 6.0))},
+}
+"""What main compares: title -> setting."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print loss, keep and cycles of SmolLM2 on both machines; 0."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--text", default="novel")
+    parser.add_argument("--length", type=int, default=1024)
+    parser.add_argument("--out", type=Path, default=Path("build/lab"))
+    parser.add_argument("--cache", type=Path, default=Path("build/capture"))
+    args = parser.parse_args(argv)
+    lab = Lab(Case("smollm2", args.text, args.length), str(args.cache.resolve()),
+              str((args.out / "results").resolve()))
+    for title, setting in BOTH.items():
+        print(f"{title}: {row(measure(setting, lab))}", flush=True)
+    return 0
+
+
+def row(found: dict) -> str:
+    """A result of measure in words."""
+    return (f"perplexity {math.expm1(found['loss']) * 100:+.2f} +- {found['error'] * 100:.2f} %, "
+            f"keep {found['keep'] * 100:.2f} %, {found['cycles']} cycles, dense "
+            f"{found['dense_cycles']}, {found['dense_cycles'] / found['cycles']:.2f} times")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,12 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from models import fast
 from models.config import ConfigError
-from models.lab import explore
+from models.lab import bands, explore
+from models.lab.machine import SNAPS
+from models.lab.method import Call
 from models.lab.store import StoreError
+from models.second.plan import TAU
 
 optuna = pytest.importorskip("optuna", reason="the search needs scripts/setup.sh lab torch dse")
 distributed = pytest.importorskip("distributed",
@@ -34,25 +40,55 @@ def test_groups_cover_all_layers_once():
 
 def test_setting_of_parameters():
     space = explore.Space.of(3, 2)
-    params = {"tile0": 64, "share0": 100, "radius0": 9.0, "tile1": 32, "share1": 5, "radius1": 2.5}
-    method = space.setting(params)
-    # 5 % of 32 keys are 1.6, so 2.
-    assert method.bc == (64, 32, 32) and method.quota == (64, 2, 2)
-    assert method.radius_nats == (9.0, 2.5, 2.5)
+    params = {"tile0": 64, "tau0": -9.0, "fall0": 0.0, "snap0": "floor",
+              "tile1": 32, "tau1": -7.5, "fall1": 0.5, "snap1": "two-term"}
+    layers = space.setting(params).layers
+    assert layers == (explore.Sofa(bc=64, tau=2.0**-9, fall=0.0, snap="floor"),
+                      *(explore.Sofa(bc=32, tau=2.0**-7.5, fall=0.5, snap="two-term"),) * 2)
+    # The first two trials are the machine's defaults.
+    for start, snap in zip(explore.STARTS, ("two-term", "floor"), strict=False):
+        one = space.setting(space.same(*start)).layers[1]
+        tau, fall = TAU[SNAPS[snap]]
+        assert (one.snap, one.bc, one.tau, one.fall) == (snap, 64, tau, fall)
 
 
 def test_goal_of_the_paper_by_hand():
-    """Two layers, tiles of 64 and 32 of 512 keys, shares 1/4 and 1/2: sum(Bc k) = 16 + 16,
+    """Two layers, tiles of 64 and 32 of 512 keys, keep 1/4 and 1/2: sum(Bc k) = 16 + 16,
     sum(S k) = 512 * 0.75 = 384; tile counts 8 and 16, mean 12 of 32."""
-    space = explore.Space.of(2, 2)
-    setting = space.setting({"tile0": 64, "share0": 25, "radius0": 5.0,
-                             "tile1": 32, "share1": 50, "radius1": 5.0})
-    result = {"loss": 0.1, "dense": 3.0, "cycles": 7}
+    setting = explore.Layered((explore.Sofa(bc=64), explore.Sofa(bc=32)))
+    result = {"loss": 0.1, "dense": 3.0, "cycles": 7, "keeps": [0.25, 0.5]}
     got = explore.Goal("paper", alpha=2.0, beta=3.0).values(result, setting, 512)
     assert got == [pytest.approx(3.1 + 2 * 32 / 384 + 3 * 12 / 32)]
     assert explore.Goal("ours").values(result, setting, 512) == [0.1, 7.0]
     with pytest.raises(ValueError, match="goal 'best', legal: ours, paper"):
         explore.Goal("best")
+
+
+def call(layer, rows=140, keys=140):
+    """A random causal call of one of two layers."""
+    q, k, v = np.random.default_rng(layer).normal(size=(3, 3, keys, 64)).astype(np.float32)
+    return Call(q[:, :rows], k[:1], v[:1], True, layer, 2)
+
+
+@pytest.mark.skipif(not fast.available(), reason="numba is not installed")
+def test_a_meter_adds_the_layers_up():
+    """Cycles, sparse and dense, of two layers with settings of their own; the first machine."""
+    layered = explore.Layered((explore.Sofa(), explore.Sofa(bc=32, tau=0.1, snap="floor")))
+    meter, want, dense = explore.CycleMeter(layered), 0, 0
+    for layer, one in enumerate(layered.layers):
+        meter(call(layer))
+        job, cfg = bands.job_of(call(layer), one, False), one.machine()
+        done = one.attend(call(layer)).selected
+        want += bands.cycles(bands.work_of(done, job, cfg), job, cfg).total
+        job = bands.job_of(call(layer), one, True)
+        full = np.broadcast_to(call(layer).mask(), done.shape)
+        dense += bands.cycles(bands.work_of(full, job, cfg), job, cfg).total
+    assert (meter.cycles, meter.dense) == (want, dense) and want < dense
+    old = explore.CycleMeter(explore.FirstSofa(quota=8))
+    old(call(0))
+    assert 0 < old.cycles < old.dense and old.dense > dense / 2
+    with pytest.raises(ValueError, match="2 methods, legal: one for each of 3 layers"):
+        layered.of(replace(call(0), layers=3))
 
 
 def test_front_by_hand():
@@ -132,7 +168,7 @@ def test_summary_and_fastest(tmp_path):
     study = explore.open_study(tmp_path, driver.GOAL, driver.SPACE, driver.ABOUT, 1)
     for loss, cycles in ((0.001, 500), (0.004, 400), (0.05, 100)):
         trial = study.ask()
-        driver.SPACE.suggest(trial, driver.GOAL)
+        driver.SPACE.suggest(trial)
         for name, number in (("loss", loss), ("cycles", cycles), ("dense_cycles", 1000)):
             trial.set_user_attr(name, number)
         study.tell(trial, [loss, cycles])
@@ -145,5 +181,5 @@ def test_summary_and_fastest(tmp_path):
 
 
 def test_bad_settings_are_named():
-    with pytest.raises(ConfigError, match="quota = 0"):
-        explore.FirstSofa(quota=(0, 1))
+    with pytest.raises(ConfigError, match="tau = 2.0, legal: above 0, up to 1"):
+        driver.SPACE.setting(driver.SPACE.same(64, 1.0, 0.0, "floor"))

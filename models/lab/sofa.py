@@ -52,7 +52,7 @@ class Sofa(Machine):
 
     The coarse tail. select: one more comparison and addition for each scored pair, one more shift
     for each row and tile. compute: for each coarse pair an addition of CW_W bits, which occurs
-    nowhere else and so tells their number, and for each element of V a shift of CV_FRAC + VC_W bits
+    nowhere else (`coarse_pairs` reads it), and for each element of V a shift of CV_FRAC + VC_W bits
     and an addition of CV_W; the shifts of the sums; a product for each output element and a
     reciprocal for each row. Bytes (v_coarse): VC_W bits of V of the coarse keys of a band. Pairs
     selected, and keep, are those of the formal path.
@@ -201,6 +201,10 @@ class Sofa(Machine):
         counts.add("compute", "div32", heads * rows)
         beats = -(-d * cfg.VC_W // (8 * cfg.BUS_BYTES))
         counts.move("v_coarse", union * beats * cfg.BUS_BYTES)
+
+    def coarse_pairs(self, ops: dict[str, dict[str, int]]) -> int:
+        """Coarse pairs in operations that this method has counted (Counts.ops)."""
+        return ops["compute"].get(f"add{self.machine().CW_W}", 0)
 
     @classmethod
     def sweep(cls) -> list[Method]:

@@ -87,6 +87,8 @@ def test_the_coarse_tail_is_counted_apart():
         "shift27": want.rises * (d + 1),
         "mul16x16": old["compute"]["mul16x16"] + outputs,
         "add32": old["compute"]["add32"] + outputs, "div32": 2 * heads * rows}
+    method = Sofa(coarse=2.0**-12)
+    assert (method.coarse_pairs(new), method.coarse_pairs(old)) == (pairs, 0) and pairs > 0
     # One band of all heads of a group; a vector of d * 4 bits is a beat of 64 bytes.
     union = want.coarse.reshape(len(call.k), -1, 100).any(axis=1).sum()
     assert tail.counts.bytes == {**plain.counts.bytes, "v_coarse": union * 64} and union > 50

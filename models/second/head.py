@@ -194,8 +194,9 @@ def select(
     lower = sads.block_threshold(entry.coarse, job.fall, block.length, cfg) if has_tail else None
     sums = sads.start(block.n)
     sads.count(sums, level[0], seen[0], *np.zeros((2, *seen[0].shape), bool), cfg)
-    chosen = Selected(list(seen), whole, none, *([[None] * len(seen) for _ in range(2)]
-                                                 if has_tail else ()))
+    chosen = Selected(list(seen), whole, none)
+    if has_tail:
+        chosen.weights, chosen.peaks = ([None] * len(seen) for _ in range(2))
     for t in order(len(seen), job):
         # t tiles have been counted; all of them when tile 0 is selected from.
         ratio = sads.extrapolation(len(seen), t or len(seen), cfg)

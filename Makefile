@@ -25,7 +25,7 @@ $(call default,SEEDS,1)
 $(call default,FILTER,)
 $(call default,TEST,)
 $(call default,WAVE_DEPTH,)
-# `make evaluate` and `make report` (quick, default, full), `make dse`
+# `make evaluate` and `make report` (quick, default, long, full), `make dse`
 $(call default,GRID,default)
 $(call default,TRIALS,200)
 # All which run tests or measure
@@ -58,7 +58,7 @@ help: ## this text
 	@echo
 	@echo "  test, regress,  SIM=verilator|icarus|both  CONFIG=tiny,small,paper|all  SEED=first"
 	@echo "  list:           SEEDS=count  JOBS=processes  FILTER='pytest -k expression'"
-	@echo "  evaluate:       GRID=quick|default|full  JOBS=processes"
+	@echo "  evaluate:       GRID=quick|default|long|full  JOBS=processes"
 	@echo "  dse:            TRIALS=count  JOBS=processes"
 	@echo "  waves:          TEST='tb/<stage>/test_x.py::test_x[...]' SEED=1 WAVE_DEPTH=levels"
 	@echo "  all:            PYTHON=/path/to/python3 with which .venv is made"

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write build/lab/report.html from the results of scripts/evaluate.py; nothing is measured here.
 
-    .venv/bin/python scripts/report.py            page, figures/*.png and figures/*.svg
-    .venv/bin/python scripts/report.py --check    also look at it in headless Chromium
+    .venv/bin/python scripts/report.py             page, figures/*.png and figures/*.svg
+    .venv/bin/python scripts/report.py --check     also look at it in headless Chromium
+    .venv/bin/python scripts/report.py --save      also write models/data/lab/results.json
+    .venv/bin/python scripts/report.py --documents only write the documents' tables from that file
+
+Results of the grid "long" that are there are shown with those of the default grid.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ entry.install()
 
 from models.lab.evaluate import Bench  # noqa: E402
 from models.lab.grid import GRIDS, grids  # noqa: E402
+from models.lab.record import RESULTS, save, write_documents  # noqa: E402
 from models.lab.report import build  # noqa: E402
 from models.lab.store import Store, StoreError  # noqa: E402
 from models.lab.tables import gather  # noqa: E402
@@ -35,6 +40,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--grid", choices=list(GRIDS), default="default")
     parser.add_argument("--check", action="store_true", help="render the page and report faults")
+    parser.add_argument("--save", type=Path, nargs="?", const=RESULTS, metavar="FILE",
+                        help="write the results as small data")
+    parser.add_argument("--documents", action="store_true",
+                        help="write the tables between the marks in README.md and docs")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "lab")
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "capture",
                         help="folder of fetched packages")
@@ -54,11 +63,24 @@ def check(page: Path) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 1 the page has faults, 2 it cannot be made."""
     options = parse(arguments)
+    if options.documents:
+        try:
+            changed = write_documents()
+        except (StoreError, ValueError) as error:
+            print(f"report.py: {error}", file=sys.stderr)
+            return 2
+        print("written: " + (", ".join(p.name for p in changed) or "nothing, all is as it was"))
+        return 0
     command = "make evaluate" if options.grid == "default" else \
         f".venv/bin/python scripts/evaluate.py --grid {options.grid}"
     try:
         bench = Bench(options.cache, Store(options.out / "results"))
         got = gather(bench, *grids(GRIDS[options.grid]))
+        if options.grid == "default":
+            got.join(gather(bench, *grids(GRIDS["long"])))
+        if options.save:
+            save(got, options.save)
+            print(f"{options.save}: {options.save.stat().st_size} bytes")
         page = build(got, options.out, command)
         print(f"{page}: {got.done} results, {len(got.missing)} missing")
         if not options.check:

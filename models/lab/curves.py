@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from models.lab.counts import Counts
+from models.lab.counts import STAGES, Counts
 
 LOSSES = (0.5, 1.0, 2.0)
 """Perplexity increases, in percent, at which keep ratios are compared."""
@@ -27,6 +28,11 @@ class Point:
     keep          selected / visible pairs of all layers, heads and texts together
     layers        the same for each layer
     recall, mass  see models.lab.evaluate; None where not measured
+    cost          stage -> full-adder bits, bytes: DRAM stream -> bytes, both for each visible pair
+                  (models.lab.counts); empty where the method does not count
+    extra         further measures of the net, means over the results
+    texts         text (NAME, or NAME:PART for a later stretch) -> (loss, error, keep) of it alone
+    setting       class and fields of the method (models.lab.store.describe)
     """
 
     label: str
@@ -36,9 +42,11 @@ class Point:
     layers: tuple[float, ...]
     recall: float | None
     mass: float | None
-    counts: Counts
+    cost: dict[str, float]
+    bytes: dict[str, float]
     extra: dict[str, float]
-    results: tuple[dict, ...] = ()
+    texts: dict[str, tuple[float, float, float]]
+    setting: object = None
 
 
 def standard_error(samples: Iterable[float]) -> float:
@@ -51,6 +59,11 @@ def counts_of(result: dict) -> Counts:
     """The operations and bytes of a result."""
     return Counts({s: dict(k) for s, k in result["ops"].items()}, dict(result["bytes"]),
                   result["visible"], result["selected"])
+
+
+def text_of(case: dict) -> str:
+    """What a text is called: NAME, or NAME:PART for a later stretch."""
+    return Path(case["text"]).name + (f":{case['part']}" if case.get("part") else "")
 
 
 def pool(results: list[dict], label: str = "") -> Point:
@@ -68,9 +81,16 @@ def pool(results: list[dict], label: str = "") -> Point:
 
     extra = {name: float(np.mean([r["extra"][name] for r in results]))
              for name in results[0]["extra"]}
+    cost, moved = {}, {}
+    if counts.visible:
+        cost = {stage: counts.cost(stage) / counts.visible for stage in STAGES}
+        moved = {stream: size / counts.visible for stream, size in counts.bytes.items()}
+    texts = {text_of(r["case"]): (float(np.mean(r["samples"])), standard_error(r["samples"]),
+                                  r["selected"] / r["visible"]) for r in results}
     return Point(label, float(np.mean(samples)), standard_error(samples),
                  float(selected.sum() / visible.sum()), tuple((selected / visible).tolist()),
-                 mean("recall"), mean("mass"), counts, extra, tuple(results))
+                 mean("recall"), mean("mass"), cost, moved, extra, texts,
+                 results[0].get("setting"))
 
 
 def percent(nats: float) -> float:

@@ -86,6 +86,19 @@ def drawn(figure_of):
     return inner
 
 
+def increase_axis(axes) -> None:
+    """Perplexity increase in percent up to MOST, logarithmic beyond 1, with lines at LOSSES."""
+    axes.set_yscale("symlog", linthresh=1)
+    top = min(axes.get_ylim()[1], MOST)
+    axes.set_ylim(max(min(axes.get_ylim()[0], -0.1), -1), top)
+    ticks = (-0.5, 0, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+    ticks = [t for t in ticks if t <= top]
+    axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    for limit in LOSSES:
+        axes.axhline(limit, color="#808080", linewidth=0.8)
+    axes.set_ylabel("perplexity increase, %")
+
+
 @drawn
 def loss_against_keep(curves: Mapping[str, Sequence[Point]], unit: str) -> Figure:
     """Curves of loss against keep ratio, with bars of one standard error. unit "nat" is drawn as
@@ -100,15 +113,7 @@ def loss_against_keep(curves: Mapping[str, Sequence[Point]], unit: str) -> Figur
         axes.errorbar([100 * p.keep for p in points], loss, yerr=error, label=name,
                       elinewidth=0.8, **looks(number))
     if language:
-        axes.set_yscale("symlog", linthresh=1)
-        top = min(axes.get_ylim()[1], MOST)
-        axes.set_ylim(max(min(axes.get_ylim()[0], -0.1), -1), top)
-        ticks = (-0.5, 0, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-        ticks = [t for t in ticks if t <= top]
-        axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
-        for limit in LOSSES:
-            axes.axhline(limit, color="#808080", linewidth=0.8)
-        axes.set_ylabel("perplexity increase, %")
+        increase_axis(axes)
     else:
         axes.set_yscale("log")
         axes.set_ylabel(f"loss, {unit}")
@@ -119,15 +124,15 @@ def loss_against_keep(curves: Mapping[str, Sequence[Point]], unit: str) -> Figur
 
 
 @drawn
-def values_against_width(curves: Mapping[str, Sequence[tuple[float, float]]], xlabel: str,
-                         ylabel: str) -> Figure:
-    """Curves of (width, value), for example recall against fraction bits."""
+def loss_against_width(curves: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
+    """Curves of (bits, perplexity increase in percent)."""
     figure, axes = start(3.0)
     for number, (name, points) in enumerate(curves.items()):
         x, y = zip(*sorted(points), strict=True)
         axes.plot(x, y, label=name, **looks(number))
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
+    increase_axis(axes)
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("bits")
     axes.xaxis.get_major_locator().set_params(integer=True)
     legend(figure, axes)
     return figure

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from models.lab import figures, rowtypes
-from models.lab.curves import LOSSES, Point
+from models.lab.curves import LOSSES, Point, percent
 from models.lab.evaluate import MIN_VISIBLE, SAMPLE_ROWS
-from models.lab.grid import DENSE, NEXT, OURS
+from models.lab.grid import DENSE, FIRST, FLOOR, FROM_X, OURS
 from models.lab.page import Page, Plot
 from models.lab.store import StoreError, write_whole
 from models.lab.subjects import SE_TOKENS, SUBJECTS
@@ -28,8 +28,10 @@ from models.lab.tables import (
     Where,
     at_loss,
     keep_table,
+    length_table,
     published_table,
     same_tensors,
+    setting_table,
     setting_text,
     settings_table,
 )
@@ -37,11 +39,14 @@ from models.lab.tables import (
 STUDY = "dse/front.json"
 """Result of a search: {"command", "x", "y" (axis labels), "trials": [[x, y]..], "front": ..}."""
 
+SOFAS = (OURS, FLOOR, FROM_X, FIRST)
+"""Series of ours that stand beside other systems."""
+
 PEERS_AT = 1.0
 """Perplexity increase, in percent, at which systems are compared on the same tensors."""
 
 
-STREAMS = {"q": "Q and O", "o": "Q and O", "k": "K and V", "v": "K and V"}
+STREAMS = {"q": "Q and O", "o": "Q and O", "k": "K and V", "v": "K and V", "mean": "K and V"}
 PREDICTION = "for the prediction"
 """Parts of the DRAM bytes; streams of other names serve the prediction."""
 
@@ -61,8 +66,8 @@ class Report:
     def curves(self, where: Where, name: str, title: str, chosen: dict[str, list[Point]]) -> Plot:
         """Loss against keep ratio of some series."""
         unit = SUBJECTS[where[0]].unit
-        texts = sorted({r["case"]["text"] for ps in chosen.values() for p in ps for r in p.results})
-        caption = (f"{where[0]}, S = {where[1]}, {', '.join(Path(t).name for t in texts)}. Every "
+        texts = sorted({text for points in chosen.values() for p in points for text in p.texts})
+        caption = (f"{where[0]}, S = {where[1]}, {', '.join(texts)}. Every "
                    "marker is one setting in all layers; bars: one standard error.")
         data = [(series, settings_table(points), "\n".join(map(setting_text, points)))
                 for series, points in chosen.items()]
@@ -80,8 +85,8 @@ class Report:
                 for name, title, first, group in (
                     ("rules", "Selection rules", (OURS,), "rule"),
                     ("predictors", "Predictors", (OURS,), "predictor"),
-                    ("systems", "SOFA and its peers", (OURS, NEXT), "peer"),
-                    ("options", "Tiles, layout and other settings", (OURS,), "option"),
+                    ("systems", "SOFA and its peers", SOFAS, "peer"),
+                    ("options", "SOFA with one thing changed", (OURS,), "option"),
                 ):
                     ours = {n: p for n in first if (p := curves.get(n))}
                     chosen = got.group(where, group)
@@ -91,21 +96,20 @@ class Report:
         return plots
 
     def widths(self) -> list[Plot]:
-        """Recall against the width that each series of the group "width" sweeps."""
+        """Loss against the width that each series of the group "width" sweeps."""
         plots = []
         for where in self.got.curves:
-            chosen = {name: [(float(p.label), p.recall) for p in points if p.recall is not None]
+            chosen = {name: [(float(p.label), percent(p.loss)) for p in points]
                       for name, points in self.got.group(where, "width").items()}
-            if not any(chosen.values()):
+            if not chosen:
                 continue
             data = [(name, settings_table(self.got.curves[where][name]),
                      "\n".join(map(setting_text, self.got.curves[where][name])))
                     for name in chosen]
             plots.append(self.plot(
-                f"widths-{where[0]}-{where[1]}", f"Recall against width: {where[0]}, "
-                f"S = {where[1]}", "Share of the selected keys that are among the largest exact "
-                "scores, all layers.", figures.values_against_width(chosen, "bits", "recall"),
-                data))
+                f"widths-{where[0]}-{where[1]}", f"Loss against width: {where[0]}, "
+                f"S = {where[1]}", "One width of the machine changed, all layers; standard errors "
+                "are in the table.", figures.loss_against_width(chosen), data))
         return plots
 
     def rows(self) -> list[str | Plot]:
@@ -147,18 +151,18 @@ class Report:
         """Operations and bytes of every system at about PEERS_AT percent."""
         ops, moved = {}, {}
         curves = self.got.curves[where]
-        for name in (OURS, NEXT, *self.got.group(where, "peer", "reference")):
+        for name in (*SOFAS, *self.got.group(where, "peer", "reference")):
             points = curves.get(name)
             if not points:
                 continue
-            counts = at_loss(points, PEERS_AT)[0].counts
-            if not counts.visible:
+            point = at_loss(points, PEERS_AT)[0]
+            if not point.cost:
                 continue
-            ops[name] = {label: counts.cost(stage) / counts.visible for stage, label in (
+            ops[name] = {label: point.cost[stage] for stage, label in (
                 ("predict", "prediction"), ("select", "selection"), ("compute", "formal"))}
             moved[name] = dict.fromkeys(STREAMS.values(), 0.0) | {PREDICTION: 0.0}
-            for stream, size in counts.bytes.items():
-                moved[name][STREAMS.get(stream, PREDICTION)] += size / counts.visible
+            for stream, size in point.bytes.items():
+                moved[name][STREAMS.get(stream, PREDICTION)] += size
         if not ops:
             return []
         caption = (f"{where[0]}, S = {where[1]}, the sparsest measured setting with at most "
@@ -213,12 +217,14 @@ def paragraphs(*texts: str) -> str:
 def definitions() -> str:
     """How the figures are to be read."""
     return "<ul>" + "".join(f"<li><b>{escape(a)}</b>: {escape(b)}</li>" for a, b in (
-        (OURS, "one phase, Q coded by floor, interleaved tiles of 64 keys, radius and quota, layer "
-         "0 dense, bit-exact; \"SOFA, x\" differs from it in x only. Other rules are computed in "
-         "float32 on whole rows and are no machine"),
-        (NEXT, "the machine's prediction, tiles and formal path, every layer sparse; a key stays "
-         "when its share of the row's predicted softmax, as far as the row is known when its tile "
-         "comes, reaches a threshold (models/lab/lists.py). The RTL does not have this rule"),
+        (OURS, "the second machine (docs/second.md), bit-exact: two-term codes of Q, interleaved "
+         "tiles of 64 keys, every layer sparse; a key stays when its share of the row's predicted "
+         "softmax, as far as the row is known when its tile comes, reaches a threshold, and the "
+         "mean of V stands in for the rest. Its sweeps sweep the threshold. \"SOFA, x\" differs "
+         "from it in x only. Rules without SOFA in their name are computed in float32 on whole "
+         "rows and are no machine"),
+        (FIRST, "the machine whose RTL there is, bit-exact: Q coded by floor, radius and quota in "
+         "every tile, layer 0 dense"),
         ("dense", "the same model with exact float32 attention over all visible pairs"),
         ("keep ratio", "selected pairs / visible pairs, each summed over all layers, query heads "
          "and texts; selected: the exact score was used; visible: the mask allows the pair"),
@@ -263,7 +269,7 @@ def build(got: Gathered, folder: Path, command: str) -> Path:
     def systems() -> list:
         parts: list = []
         for where in got.wheres("smollm2"):
-            names = [OURS, NEXT, *got.group(where, "peer", "reference")]
+            names = [*SOFAS, *got.group(where, "peer", "reference")]
             table = same_tensors(got, where, names, DENSE, PEERS_AT)
             if table[1]:
                 parts += [paragraphs(
@@ -277,10 +283,29 @@ def build(got: Gathered, folder: Path, command: str) -> Path:
             parts += report.costs(where)
         return parts
 
+    def options() -> list:
+        parts: list = []
+        for where in got.wheres("smollm2"):
+            table = setting_table(got, where, ("option", "width"), OURS)
+            if got.group(where, "option", "width"):
+                parts += [paragraphs(
+                    f"SmolLM2, S = {where[1]}. At the head the setting of SOFA that is nearest to "
+                    "+1 %; below it what differs from the default in one thing. Of a width, "
+                    "\"setting\" is its bits."), table]
+        return parts
+
+    def lengths() -> list:
+        table = length_table(got)
+        return [paragraphs(
+            "SOFA with thresholds around the rule from length (models/second/length.py), each text "
+            "apart."), table] if table[1] else []
+
     section("keep", "Keep ratio at a loss", keeps)
     section("systems", "SOFA and its peers on the same tensors", systems)
     section("losses", "Loss against keep ratio", report.losses)
-    section("widths", "Recall against width", report.widths)
+    section("options", "One thing changed", options)
+    section("widths", "Loss against width", report.widths)
+    section("lengths", "Longer texts", lengths)
     section("rows", "Row types", report.rows)
     section("layers", "Layers", report.layers)
     section("search", "Design-space exploration", report.search)

@@ -29,8 +29,17 @@ import numpy as np
 
 from models import dlzs
 from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, count_formal, softmax_over, union_bytes
+from models.lab.method import (
+    BLOCK,
+    Attended,
+    Call,
+    Method,
+    count_formal,
+    softmax_over,
+    union_bytes,
+)
 from models.quantise import SHRINK, quantise
+from models.second.tiling import EXACT, mean_span
 
 SNAPS = {"floor": dlzs.FLOOR, "nearest": dlzs.NEAREST, "two-term": dlzs.TWO_TERM}
 PREDICTORS = ("exact", "int8", *SNAPS, "k-floor", "both", "msb4")
@@ -110,6 +119,28 @@ def best(score: np.ndarray, number: np.ndarray) -> np.ndarray:
     return chosen
 
 
+def blended(
+    call: Call, out: np.ndarray, f: np.ndarray, means: np.ndarray | None = None,
+    block: int = BLOCK,
+) -> np.ndarray:
+    """f * out + (1 - f) * the mean of V that a row's block has (models.second.tiling.mean_span),
+    float32 [Hq, R, d]: out [Hq, R, d], f [Hq, R]; means [Hkv, blocks, d], None: exact ones; block:
+    rows of a block."""
+    rows, keys = call.q.shape[1], call.k.shape[1]
+    first = np.arange(0, rows, block)
+    if means is None:
+        spans = [mean_span(row, keys, call.causal, keys - rows) for row in first]
+        means = np.stack([call.v[:, :g].mean(axis=1) for g in spans], axis=1)
+    of_rows = np.repeat(call.shared(means), np.diff([*first, rows]), axis=1)
+    return (f[..., None] * out + (1 - f)[..., None] * of_rows).astype(np.float32)
+
+
+def keeps_everything(call: Call) -> np.ndarray:
+    """bool [R], rows at the causal positions below EXACT: those that the mean of V leaves alone."""
+    rows, keys = call.q.shape[1], call.k.shape[1]
+    return np.arange(keys - rows, keys) < EXACT if call.causal else np.zeros(rows, bool)
+
+
 @dataclass(frozen=True)
 class Rule(Method):
     """A predictor and a rule; what both allow is selected, and min_keys in any case.
@@ -121,6 +152,9 @@ class Rule(Method):
     threshold    least share of the row's predicted softmax over all its visible keys, above 0,
                  below 1; None: none. The best key of a row stays in any case
     min_keys     the best of a row that are taken whatever share and radius say
+    mean         the mean of V stands in for what is dropped, weighted with its share of the row's
+                 predicted softmax; rows at positions 0..31 of a causal call keep everything. Over
+                 which keys the mean goes: models.second.tiling.mean_span, in blocks of BLOCK rows
     """
 
     predictor: str = "exact"
@@ -130,6 +164,7 @@ class Rule(Method):
     radius_nats: float | None = None
     threshold: float | None = None
     min_keys: int = 0
+    mean: bool = False
 
     name = "rule"
 
@@ -149,8 +184,14 @@ class Rule(Method):
 
     def select(self, call: Call) -> np.ndarray:
         """bool [Hq, R, S]."""
+        return self._select(call, self._score(call))
+
+    def _score(self, call: Call) -> np.ndarray:
+        """Predicted scores, -inf where masked."""
+        return np.where(call.mask(), predict(self.predictor, call), -np.inf)
+
+    def _select(self, call: Call, score: np.ndarray) -> np.ndarray:
         mask = call.mask()
-        score = np.where(mask, predict(self.predictor, call), -np.inf)
         chosen = np.broadcast_to(mask, score.shape)
         if self.share is not None:
             chosen = self._shares(score, mask)
@@ -163,6 +204,8 @@ class Rule(Method):
                 self.threshold * e.sum(axis=-1, keepdims=True), 1))
         if self.min_keys:
             chosen = chosen | best(score, np.full(score.shape[:-1], self.min_keys))
+        if self.mean:
+            chosen = chosen | mask & keeps_everything(call)[:, None]
         return np.array(chosen)
 
     def _shares(self, score: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -178,14 +221,20 @@ class Rule(Method):
 
     def attend(self, call: Call) -> Attended:
         """One layer."""
-        selected = self.select(call)
+        score = self._score(call)
+        selected = self._select(call, score)
         out = softmax_over(call.logits(), selected, call.shared(call.v))
+        if self.mean:
+            e = np.exp(score - score.max(axis=-1, keepdims=True))
+            out = blended(call, out, np.where(selected, e, 0).sum(axis=-1) / e.sum(axis=-1))
         return Attended(out, selected, self.count(call, selected))
 
     def count(self, call: Call, selected: np.ndarray) -> Counts:
         """Prediction as in COSTS; a share costs the comparisons of a full sort of each segment, a
         radius two comparisons a pair, a threshold a comparison, an exp and an addition a pair and
-        a product a row; K of the prediction is read once for each block of rows."""
+        a product a row; K of the prediction is read once for each block of rows. The mean costs an
+        exp and two additions a pair (with a threshold one more addition), a division a row, and a
+        product and an addition an output element; its bytes are those of one V a block."""
         counts = Counts()
         count_formal(counts, call, selected)
         visible, d, bits = counts.visible, call.d, 16
@@ -202,6 +251,16 @@ class Rule(Method):
             for kind in ("cmp16", "exp16", "add16"):
                 counts.add("select", kind, visible)
             counts.add("select", "mul16x16", call.q.shape[0] * call.q.shape[1])
+        if self.mean:
+            rows = call.q.shape[0] * call.q.shape[1]
+            if self.threshold is None:
+                counts.add("select", "exp16", visible)
+                counts.add("select", "add16", visible)
+            counts.add("select", "add16", visible)
+            counts.add("select", "div16", rows)
+            counts.add("compute", "mul16x16", rows * d)
+            counts.add("compute", "add32", rows * d)
+            counts.move("mean", len(call.k) * -(-call.q.shape[1] // BLOCK) * d * 2)
         seen = np.broadcast_to(call.mask(), selected.shape)
         _, _, vectors = union_bytes(call, seen)
         counts.move("k predicted", vectors * d * KEY_BYTES.get(self.predictor, 1))

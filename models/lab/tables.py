@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from models.lab import published
+from models.lab.counts import STAGES
 from models.lab.curves import LOSSES, Point, Reach, front, keep_at, percent, pool
 from models.lab.evaluate import Bench, RowTask, Task
 from models.lab.method import Method
@@ -30,6 +31,7 @@ class Series:
     refine    for nets whose loss is in nats: begin without the sparsest of start, go on with the
               middle of every gap in which a loss of LOSSES is passed, and to sparser settings
               only while all of LOSSES are kept
+    rank      series of a lower rank are run first
     """
 
     name: str
@@ -38,6 +40,7 @@ class Series:
     cases: tuple[Case, ...]
     start: int | None = None
     refine: bool = False
+    rank: int = 0
 
 
 Where = tuple[str, int]
@@ -60,6 +63,15 @@ class Gathered:
     rows: list[dict] = field(default_factory=list)
     missing: list[Task | RowTask] = field(default_factory=list)
     done: int = 0
+
+    def join(self, other: Gathered) -> None:
+        """Add the curves of another grid that have a point; what it misses does not count."""
+        for where, curves in other.curves.items():
+            for name, points in curves.items():
+                if points:
+                    self.curves.setdefault(where, {}).setdefault(name, points)
+                    self.groups.setdefault(name, other.groups[name])
+        self.done += other.done
 
     def group(self, where: Where, *groups: str) -> dict[str, list[Point]]:
         """Curves of some groups that have a point."""
@@ -152,12 +164,20 @@ def reach(points: list[Point], limit: float) -> Reach:
     return keep_at(front((p.keep, percent(p.loss)) for p in points), limit)
 
 
-def keep_table(got: Gathered, net: str = "smollm2") -> Table:
-    """Smallest mean keep ratio at each perplexity increase for every series, by length."""
-    wheres = got.wheres(net)
+SYSTEMS = ("rule", "reference", "peer")
+"""Groups of whole rules and systems, which are compared at the same loss."""
+
+
+def keep_table(got: Gathered, net: str = "smollm2", groups: Iterable[str] = SYSTEMS,
+               lengths: Iterable[int] | None = None) -> Table:
+    """Smallest mean keep ratio at each perplexity increase for every series of some groups, by
+    length; lengths: None: all."""
+    groups, lengths = tuple(groups), None if lengths is None else tuple(lengths)
+    wheres = [w for w in got.wheres(net)
+              if got.group(w, *groups) and (lengths is None or w[1] in lengths)]
     header = ["rule"] + [f"S = {length}: +{limit:g} %" for _, length in wheres for limit in LOSSES]
     rows = []
-    for name in got.groups:
+    for name in (n for n, group in got.groups.items() if group in groups):
         cells = [str(reach(points, limit)) if (points := got.curves[w].get(name)) else "-"
                  for w in wheres for limit in LOSSES]
         if set(cells) != {"-"}:
@@ -174,6 +194,16 @@ def at_loss(points: list[Point], limit: float) -> tuple[Point, bool]:
     return min(points, key=lambda p: p.loss), False
 
 
+def signed(value: float) -> str:
+    """Two decimals with a sign; no minus before zero."""
+    return f"{round(value, 2) + 0.0:+.2f}"
+
+
+def rise(point: Point) -> str:
+    """Perplexity increase of a language point with its standard error."""
+    return f"{signed(percent(point.loss))} ± {100 * point.error:.2f} %"
+
+
 def same_tensors(got: Gathered, where: Where, names: Iterable[str], dense: str,
                  limit: float = 1.0) -> Table:
     """Every system on the same tensors at about the same loss: accuracy, keep ratio, cost of each
@@ -185,22 +215,18 @@ def same_tensors(got: Gathered, where: Where, names: Iterable[str], dense: str,
     header = ["system", "perplexity", "keep", "recall", "prediction", "selection", "formal",
               "all, of dense", "DRAM, of dense", "setting"]
     curves, rows = got.curves.get(where, {}), []
-    base = curves[dense][0].counts if curves.get(dense) else None
+    base = curves[dense][0] if curves.get(dense) else None
     for name in names:
         if not curves.get(name):
             continue
         point, reached = at_loss(curves[name], limit)
-        counts = point.counts
-        per_pair = [counts.cost(stage) / counts.visible if counts.visible else 0.0
-                    for stage in ("predict", "select", "compute")]
+        per_pair = [point.cost.get(stage, 0.0) for stage in STAGES]
         shares = ["-", "-"]
-        if base and counts.visible:
-            shares = [f"{100 * counts.cost() / base.cost():.0f} %",
-                      f"{100 * counts.dram / base.dram:.0f} %"]
+        if base and point.cost:
+            shares = [f"{100 * sum(per_pair) / sum(base.cost.values()):.0f} %",
+                      f"{100 * sum(point.bytes.values()) / sum(base.bytes.values()):.0f} %"]
         rows.append([
-            name,
-            f"{round(percent(point.loss), 2) + 0.0:+.2f} ± {100 * point.error:.2f} %"
-            f"{'' if reached else ' (!)'}",
+            name, rise(point) + ("" if reached else " (!)"),
             f"{100 * point.keep:.1f} %", "-" if point.recall is None else f"{point.recall:.3f}",
             *(f"{value:.0f}" for value in per_pair), *shares, point.label])
     return header, rows
@@ -218,6 +244,34 @@ def published_table() -> Table:
                     for p in published.TABLE_II]
 
 
+def setting_table(got: Gathered, where: Where, groups: Iterable[str], first: str) -> Table:
+    """Every measured setting of the series of some groups, that of ``first`` nearest to a rise of
+    1 % at the head: keep, perplexity, recall and mass."""
+    header = ["changed", "setting", "keep", "perplexity", "recall", "mass"]
+    rows, curves = [], dict(got.group(where, *groups))
+    if ours := got.curves.get(where, {}).get(first):
+        curves = {first: [min(ours, key=lambda p: abs(percent(p.loss) - 1))], **curves}
+    for name, points in curves.items():
+        for number, p in enumerate(points):
+            optional = ["-" if x is None else f"{x:.3f}" for x in (p.recall, p.mass)]
+            rows.append(["" if number else name, p.label, f"{100 * p.keep:.2f} %", rise(p),
+                         *optional])
+    return header, rows
+
+
+def length_table(got: Gathered, net: str = "smollm2") -> Table:
+    """Settings of the group "length" at every length, each text apart."""
+    header, rows = ["S", "rule", "setting", "text", "keep", "perplexity"], []
+    for where in got.wheres(net):
+        for name, points in got.group(where, "length").items():
+            for p in points:
+                for place, (text, (loss, error, keep)) in enumerate(p.texts.items()):
+                    head = [str(where[1]), name, p.label] if not place else ["", "", ""]
+                    rows.append([*head, text, f"{100 * keep:.2f} %",
+                                 f"{signed(percent(loss))} ± {100 * error:.2f} %"])
+    return header, rows
+
+
 def settings_table(points: Iterable[Point]) -> Table:
     """The numbers behind a curve."""
     header = ["setting", "loss", "standard error", "keep", "recall", "mass"]
@@ -230,4 +284,4 @@ def settings_table(points: Iterable[Point]) -> Table:
 
 def setting_text(point: Point) -> str:
     """Class and fields of a point's method as JSON."""
-    return json.dumps(point.results[0]["setting"], sort_keys=True)
+    return json.dumps(point.setting, sort_keys=True)

@@ -203,14 +203,20 @@ def test_front_drops_what_is_beaten():
 def test_points_pool_pairs_and_samples():
     one = {"samples": [1.0, 2.0], "selected_layers": [1, 2], "visible_layers": [10, 10],
            "selected": 3, "visible": 20, "recall": 0.5, "mass": None, "extra": {"a": 1.0},
-           "ops": {"predict": {}, "select": {}, "compute": {"mul8x8": 2}}, "bytes": {"q": 5}}
+           "ops": {"predict": {}, "select": {}, "compute": {"mul8x8": 2}}, "bytes": {"q": 5},
+           "case": {"text": "novel", "part": 1}, "setting": {"class": "x"}}
     other = {**one, "samples": [6.0], "selected_layers": [30, 40], "visible_layers": [40, 40],
-             "selected": 70, "visible": 80, "recall": 0.7, "extra": {"a": 3.0}}
+             "selected": 70, "visible": 80, "recall": 0.7, "extra": {"a": 3.0},
+             "case": {"text": "/texts/other.txt", "part": 0}}
     p = pool([one, other])
     assert p.loss == 3.0 and p.keep == 73 / 100 and p.layers == (31 / 50, 42 / 50)
     assert p.error == pytest.approx(np.std([1, 2, 6], ddof=1) / math.sqrt(3))
     assert p.recall == pytest.approx(0.6) and p.mass is None and p.extra == {"a": 2.0}
-    assert p.counts.cost() == 4 * 64 and p.counts.dram == 10 and p.counts.keep == 73 / 100
+    # 2 products of 64 bits and 5 bytes each, of 100 visible pairs.
+    assert p.cost == {"predict": 0, "select": 0, "compute": 4 * 64 / 100}
+    assert p.bytes == {"q": 10 / 100} and p.setting == {"class": "x"}
+    assert p.texts == {"novel:1": (1.5, pytest.approx(0.5), 3 / 20),
+                       "other.txt": (6.0, math.inf, 70 / 80)}
     assert standard_error([1.0]) == math.inf and percent(math.log(1.5)) == pytest.approx(50)
 
 
@@ -378,7 +384,7 @@ def test_a_grid_gathers_what_is_there(tmp_path):
         ("other", "8"), ("other", "1")]
     # Only the first setting has both texts.
     [point] = got.curves["fake", 64]["nearest"]
-    assert point.label == "64" and point.keep == 1.0 and len(point.results) == 2
+    assert point.label == "64" and point.keep == 1.0 and len(point.texts) == 2
     header, rows = keep_table(got, "fake")
     assert header[:2] == ["rule", "S = 64: +0.5 %"]
     assert rows == [["nearest", "<= 100.0 %", "<= 100.0 %", "<= 100.0 %"]]
@@ -405,7 +411,7 @@ def test_a_grid_goes_on_where_the_loss_is_passed(tmp_path):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["--method", "nothing"], "no method 'nothing', legal: sofa, sofa-sum, rule"),
+    (["--method", "nothing"], "no method 'nothing', legal: sofa, sofa-first, "),
     (["--method", "sofa", "--set", "quota=65"], "quota = 65, legal: integer 1..64"),
     (["--method", "sofa", "--set", "depth=3"], "sofa has the fields config, widths, snap"),
     (["--method", "rule", "--set", "share=2"], "share = 2, legal: above 0, up to 1"),

@@ -1,17 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report page: built from a small made-up set of results, and looked at in a real browser."""
 
+import dataclasses
 import json
+import math
 import re
 import xml.etree.ElementTree as tree
 
 import pytest
 
-from models.lab import figures, report
-from models.lab.counts import Counts
-from models.lab.curves import Point
+from models import dlzs
+from models.config import ConfigError
+from models.lab import figures, lengths, record, report
+from models.lab.curves import pool
 from models.lab.first import FirstSofa
-from models.lab.grid import DENSE, GRIDS, METHODS, OURS, grids, label
+from models.lab.grid import (
+    DENSE,
+    FAR,
+    FIRST,
+    FLOOR,
+    FROM_X,
+    GRIDS,
+    METHODS,
+    OURS,
+    RIVALS,
+    SNAPS,
+    UNSEEN,
+    at,
+    grids,
+    label,
+)
 from models.lab.page import Page, table_html
 from models.lab.store import StoreError
 from models.lab.tables import (
@@ -22,6 +40,7 @@ from models.lab.tables import (
     same_tensors,
     spread,
 )
+from models.second.length import TAU_LINE, tau_of
 from scripts import browser
 
 WHERE = ("smollm2", 1024)
@@ -29,12 +48,13 @@ WHERE = ("smollm2", 1024)
 
 def point(label, loss, keep, predict=10, recall=0.9, net="smollm2"):
     """A setting whose prediction costs ``predict`` 8-bit additions a pair, of 100 pairs."""
-    counts = Counts(visible=100, selected=round(100 * keep))
-    counts.add("predict", "add8", 100 * predict)
-    counts.add("compute", "mul16x16", 100 * keep)
-    counts.move("k", 1000 * keep)
-    result = {"case": {"net": net, "text": "novel", "length": 1024}, "setting": {"class": "a<b>"}}
-    return Point(label, loss, 0.001, keep, (keep, keep / 2), recall, 0.95, counts, {}, (result,))
+    result = {"case": {"net": net, "text": "novel", "length": 1024}, "setting": {"class": "a<b>"},
+              "samples": [loss - 0.001, loss + 0.001], "recall": recall, "mass": 0.95, "extra": {},
+              "visible": 100, "selected": round(100 * keep), "visible_layers": [50, 50],
+              "selected_layers": [60 * keep, 40 * keep],
+              "ops": {"predict": {"add8": 100 * predict}, "select": {},
+                      "compute": {"mul16x16": 100 * keep}}, "bytes": {"k": 1000 * keep}}
+    return pool([result], label)
 
 
 def curve(shift=0.0, **fields):
@@ -131,7 +151,7 @@ def test_ids_are_unique_and_references_lead_somewhere(page):
 
 def test_an_empty_grid_makes_a_page(tmp_path):
     text = report.build(Gathered(missing=[None] * 5), tmp_path, "make evaluate").read_text()
-    assert "5 results of this grid" in text and text.count("No results yet.") == 7
+    assert "5 results of this grid" in text and text.count("No results yet.") == 9
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"trials": [], "front": [], "x": "a"}'])
@@ -214,16 +234,113 @@ def test_labels_name_what_differs():
     assert label(FirstSofa(quota=8, dense_layers=(0,))) == "dense_layers=(0,), quota=8"
 
 
-@pytest.mark.parametrize("name", list(GRIDS))
+@pytest.mark.parametrize("name", ["quick", "default", "full"])
 def test_grids_hold_everything_that_must_be_shown(name):
     series, rows = grids(GRIDS[name])
     names = [s.name for s in series]
-    assert len(names) == len(set(names)) and {OURS, DENSE} <= set(names) and rows
-    assert set(METHODS) - {"sofa", "rule"} <= set(names)
+    assert len(names) == len(set(names)) and {OURS, FLOOR, FROM_X, FIRST, DENSE} <= set(names)
+    assert {method for method in METHODS if not method.startswith(("sofa", "rule"))} <= set(names)
+    assert set(RIVALS) | set(FAR) <= set(names) and rows
     assert {s.group for s in series} == {
         "rule", "reference", "peer", "predictor", "option", "width"}
     for s in series:
         assert len(set(s.settings)) == len(s.settings) and s.cases
         assert len({text for text, _ in s.settings}) == len(s.settings)
-    lengths = {c.length for c in series[0].cases if c.net == "smollm2"}
-    assert lengths == {"quick": {256}, "default": {1024, 2048}, "full": {512, 1024, 2048}}[name]
+    found = {c.length for c in series[0].cases if c.net == "smollm2"}
+    assert found == {256} if name == "quick" else {512, 1024, 2048}
+
+
+def test_the_default_grid_is_on_texts_on_which_nothing_was_chosen():
+    series, _ = grids(GRIDS["default"])
+    for s in series:
+        texts = {(c.text, c.part) for c in s.cases if c.net == "smollm2" and c.length == 1024}
+        assert texts == set(UNSEEN[:1] if s.group == "predictor" else UNSEEN)
+        lengths_of = {c.length for c in s.cases if c.net == "smollm2"}
+        assert lengths_of == ({512, 1024, 2048} if s.name in RIVALS else {1024})
+        # Those that the table is about come first, those that are far behind last.
+        assert (s.rank == 0) == (s.name in RIVALS) and (s.name not in FAR or s.rank == 3)
+
+
+def test_ablations_share_the_default_setting_with_the_sweeps():
+    series = {s.name: [m for _, m in s.settings] for s in grids(GRIDS["default"])[0]}
+    assert at("two-term") in series[OURS] and at("floor") in series[FLOOR]
+    for name in ("F_FRAC, two-term", "VM_W, two-term", "SC_FRAC, two-term"):
+        assert at("two-term") in series[name]
+    assert at("floor") in series["SC_FRAC, floor"]
+
+
+def test_the_long_grid_has_thresholds_around_the_rule():
+    series, rows = grids(GRIDS["long"])
+    assert not rows and {s.group for s in series} == {"fit", "length"}
+    for s in series:
+        [*where] = {c.length for c in s.cases}
+        if s.group == "fit":
+            assert {(c.text, c.part) for c in s.cases} == {("novel", 0)}
+            continue
+        [keys] = where
+        assert len(s.settings) == 3 and {(c.text, c.part) for c in s.cases} == set(UNSEEN[:2])
+        assert {dict(m.widths).get("KEYS_MAX") for _, m in s.settings} == {
+            8192 if keys == 8192 else None}
+        taus = [m.tau for _, m in s.settings]
+        assert taus[1] == tau_of(SNAPS[s.settings[0][1].snap], keys)
+        assert taus[2] / taus[1] == pytest.approx(math.sqrt(2))
+
+
+def test_the_threshold_by_length():
+    assert math.log2(tau_of(dlzs.TWO_TERM, 2048)) == pytest.approx(
+        math.log2(tau_of(dlzs.TWO_TERM, 1024)) + TAU_LINE[dlzs.TWO_TERM][1])
+    assert tau_of(dlzs.FLOOR, 1024) == 2.0 ** TAU_LINE[dlzs.FLOOR][0]
+    assert tau_of(dlzs.TWO_TERM, 1) <= 1.0
+    with pytest.raises(ConfigError, match="keys = 0, legal: 1 and above"):
+        tau_of(dlzs.FLOOR, 0)
+    with pytest.raises(ConfigError, match="snap = 1 has no threshold by length, legal: 0, 2"):
+        tau_of(dlzs.NEAREST, 1024)
+
+
+# ---- Committed results -----------------------------------------------------------------------
+
+
+def tau_point(octave, loss, keep):
+    return dataclasses.replace(point(f"tau={2.0**octave:.4g}", math.log1p(loss / 100), keep),
+                               texts={"speech": (math.log1p(loss / 100), 0.002, keep)})
+
+
+def test_a_record_gives_the_tables_of_the_results_it_was_made_of(got, tmp_path):
+    record.save(got, tmp_path / "r.json")
+    again = record.load(tmp_path / "r.json")
+    assert keep_table(again) == keep_table(got)
+    assert record.systems(again) == record.systems(got)
+    assert record.sorted_keeps(again)[1][0] == ["__SOFA__", "28.8 %", "22.6 %", "18.9 %"]
+    assert [row[0] for row in record.sorted_keeps(again)[1]] == [
+        "__SOFA__", "another rule", "ELSA", "SpAtten"]
+    for make in record.TABLES.values():
+        header, rows = make(again)
+        assert all(len(row) == len(header) for row in rows)
+    (tmp_path / "r.json").write_text("{}")
+    with pytest.raises(StoreError, match="r.json is not a record of results .*--save"):
+        record.load(tmp_path / "r.json")
+
+
+def test_documents_get_tables_between_their_marks(got):
+    text = "a\n<!-- table: keep -->\nold\n<!-- end of table -->\nb\n"
+    fresh = record.rendered(text, got)
+    assert fresh.startswith("a\n<!-- table: keep -->\n| rule |") and fresh.endswith("-->\nb\n")
+    assert "| __SOFA__ | 28.8 % |" in fresh and "old" not in fresh
+    assert record.rendered(fresh, got) == fresh
+    with pytest.raises(ValueError, match="table 'x', legal: keep, rivals"):
+        record.rendered(text.replace("keep", "x"), got)
+
+
+def test_the_line_of_the_threshold_is_fitted_and_tested():
+    curves, groups = {}, {f"{OURS}, fit": "fit", OURS: "rule"}
+    for length, shift in ((512, 0.5), (1024, 0.0), (2048, -0.5)):
+        # 1 % is passed half-way between -9 and -8 at 1024 keys.
+        sweep = [tau_point(o + shift, loss, 0.1 * o + 1) for o, loss in ((-9, 0.5), (-8, 1.5))]
+        curves["smollm2", length] = {f"{OURS}, fit": sweep, OURS: sweep}
+    found, line = lengths.fit(Gathered(curves, groups), OURS)
+    assert found == pytest.approx({512: -8.0, 1024: -8.5, 2048: -9.0}, abs=1e-3)
+    assert line == pytest.approx((-8.5, -0.5), abs=1e-3)
+    rows = lengths.test(Gathered(curves, groups), OURS, line)
+    assert rows[1] == ["1024", "speech", "-8.50", "15.00 %", "+1.00 ± 0.20 %"] and len(rows) == 3
+    assert lengths.crossing([(-9, 0.1), (-8, 0.9)], 1.0) is None  # never passed
+    assert lengths.crossing([(-9, 1.1), (-8, 2)], 1.0) is None  # never reached

@@ -11,8 +11,10 @@ from models.lab import rowtypes
 from models.lab.method import Call
 from models.lab.rules import COSTS, PREDICTORS, Rule, best, predict
 from models.lab.store import describe
+from models.lab.twopass import TwoPass
 from models.nets.common import dense
 from models.quantise import SHRINK
+from models.second import plan
 
 
 def call(seed=1, heads=2, kv=1, rows=20, keys=24, d=8, causal=True):
@@ -114,6 +116,80 @@ def test_threshold_against_plain_python(threshold):
             wanted.add(seen.index(max(seen)))
             assert set(np.flatnonzero(got[h, i])) == wanted
     assert bool(alone) == (threshold > 0.05)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_the_mean_of_v_stands_in_for_what_is_dropped(causal):
+    """Rows at positions 28 .. 199 of 200 keys: two blocks of 128 and 44 rows when causal."""
+    c = call(rows=172, keys=200, causal=causal)
+    rule = Rule("int8", threshold=0.01, mean=True)
+    done, score = rule.attend(c), predict("int8", c)
+    bare = Rule("int8", threshold=0.01)
+    for h in range(2):
+        for i in (0, 3, 4, 127, 128, 171):
+            keys = 29 + i if causal else 200
+            e = np.exp(score[h, i, :keys] - score[h, i, :keys].max())
+            chosen = e >= 0.01 * e.sum()
+            if causal and 28 + i < 32:
+                chosen[:] = True  # and so the mean has no part
+            # Block 0 begins at position 28, block 1 at 156, whose last multiple of 32 is 128.
+            g = (32 if i < 128 else 128) if causal else 200
+            exact = np.exp(c.logits()[h, i, :keys][chosen])
+            f = e[chosen].sum() / e.sum()
+            want = f * (exact @ c.v[0, :keys][chosen]) / exact.sum() + (1 - f) * c.v[0, :g].mean(0)
+            assert done.out[h, i] == pytest.approx(want, abs=1e-5)
+            assert (done.selected[h, i, :keys] == chosen).all()
+    more, less = rule.count(c, done.selected), bare.count(c, done.selected)
+    assert more.cost() > less.cost() and more.bytes["mean"] == 2 * 8 * 2  # 2 blocks, d, bytes
+    assert not np.allclose(done.out, bare.attend(c).out)
+
+
+@pytest.mark.parametrize("blend", [True, False])
+def test_two_passes_over_a_tile_against_plain_python(blend):
+    """The limit of a tile knows the tile; the share that is kept weighs the mean of V."""
+    c = call(rows=96, keys=96)
+    method = TwoPass(tau=2.0**-4, bc=16, widths={"COLS": 16, "VM_W": 16}, fall=0.0, blend=blend)
+    done, cfg = method.attend(c), method.machine()
+    numbers, job = plan.plan(c.q, c.k, c.v, cfg, causal=True, bc=16, tau=2.0**-4, fall=0.0,
+                             snap=dlzs.TWO_TERM)
+    dropped = 0
+    for h, i in ((0, 31), (0, 32), (1, 60), (1, 95)):
+        # One block, so 6 interleaved tiles of 16.
+        score = dlzs.scores(dlzs.encode(numbers.q[h], dlzs.TWO_TERM), numbers.k8[0], cfg)[i]
+        level = score >> job.table[h].octave
+        peak = total = kept = None
+        chosen = set()
+        for t in range(6):
+            keys = [j for j in range(t, 96, 6) if j <= i]
+            for at in range(0, 16, 4):
+                word = [j for j in range(t, 96, 6)[at : at + 4] if j <= i]
+                if not word:
+                    continue
+                top = max(int(level[j]) for j in word)
+                if peak is None:
+                    peak, total, kept = top, 0, 0
+                if top > peak:
+                    total, kept, peak = total >> top - peak, kept >> top - peak, top
+                total += sum(4096 >> min(13, peak - int(level[j])) for j in word)
+            if peak is None:
+                continue
+            x = ((total - 4096) * (256 * 6 // (t + 1)) >> 8) + 4096
+            lead = x.bit_length() - 1
+            log16 = 16 * lead + ((x << 4 >> lead) & 15)
+            least = min(peak, math.ceil((log16 - 64 - 12 * 16) / 16 + peak))
+            mine = [j for j in keys if i < 32 or level[j] >= least]
+            kept += sum(4096 >> min(13, peak - int(level[j])) for j in mine)
+            chosen |= set(mine)
+        assert set(np.flatnonzero(done.selected[h, i])) == chosen
+        f = 1.0 if i < 32 or not blend else (256 * kept // total) / 256
+        own = sorted(chosen)
+        exact = np.exp(c.logits()[h, i, own])
+        want = f * (exact @ c.v[0, own]) / exact.sum() + (1 - f) * c.v[0, :32].mean(axis=0)
+        assert done.out[h, i] == pytest.approx(want, abs=1e-3)
+        dropped += i + 1 - len(chosen)
+    assert dropped > 20 and done.counts.selected == done.selected.sum()
+    with pytest.raises(ValueError, match="phases, quota, radius_nats or dense_layers given"):
+        TwoPass(phases=2)
 
 
 def test_everything_selected_is_dense_and_is_counted():

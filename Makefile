@@ -51,7 +51,7 @@ check_slice = $(if $(given),$(PYTEST) $1 $(SLICE) --collect-only -qq >/dev/null)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help env demo test test-lab regress lint waves bench evaluate report study dse list clean
+.PHONY: help env demo test test-lab regress lint waves bench evaluate report dse list clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile

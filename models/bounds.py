@@ -57,10 +57,9 @@ class Bound:
 def tile_bound(n: int, read: int, nsteps: int, job: Job, cfg: Config) -> Bound:
     """One tile of n slots of which ``read`` come from memory as K and V, in ``nsteps`` pair steps
     over all its phases."""
-    taken = n if job.dense else min(job.quota, n)
     return Bound(
         dlzs=0 if job.dense else -(-n // cfg.COLS) * job.d,
-        sufa=-(-taken // 2) * job.d,
+        sufa=-(-job.most(n) // 2) * job.d,
         steps=nsteps * job.d,
         dram=(0 if job.dense else n * cfg.beats8(job.d)) + 2 * read * cfg.beats16(job.d),
     )
@@ -166,6 +165,5 @@ def planned_bound(rows: int, keys: int, job: Job, cfg: Config, heads: int = 1) -
         )
         total += Bound(dram=n * cfg.beats16(job.d), write=n * cfg.beats16(job.d))
         for tile in tiles:
-            taken = tile.n if job.dense else min(job.quota, tile.n)
-            total += tile_bound(tile.n, tile.n, -(-taken // 2), job, cfg)
+            total += tile_bound(tile.n, tile.n, -(-job.most(tile.n) // 2), job, cfg)
     return sum([total] * heads, Bound())

@@ -23,11 +23,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import dlzs, head, layer, plan, sufa, workloads
+from models import dlzs, head, layer, plan, sads, sufa, workloads
 from models.config import Config, ConfigError, check, clog2
 from models.exp2 import mantissa
 from models.head import Job, KeySource, Stats, check_shapes
-from models.tiling import Tile, block_tiles, blocks
+from models.tiling import Tile, block_tiles, blocks, prefixes
 
 
 @dataclass
@@ -99,17 +99,6 @@ def linear_keys(k8: np.ndarray, two_term: bool, cfg: Config) -> tuple[np.ndarray
     return x, (1 + two_term) * k8.shape[1] + unroll
 
 
-def scores(codes: np.ndarray, k8: np.ndarray, cfg: Config, limits=None) -> np.ndarray:
-    """models.dlzs.scores as int32 [R, n]; limits: int [R], keys wanted of each row, the others
-    get 0."""
-    codes = np.ascontiguousarray(codes, np.int64)
-    x, chunk = linear_keys(np.asarray(k8), True, cfg)
-    out = np.zeros((len(codes), len(k8)), np.int32)
-    limits = np.full(len(codes), len(k8)) if limits is None else np.asarray(limits)
-    kernels().scores(codes, x, chunk, limits.astype(np.int64), out)
-    return out
-
-
 def formal_settings(scale_m: int, scale_shift: int, cfg: Config) -> tuple:
     """Arguments of the formal path in the order of the kernels."""
     check("scale_m", scale_m, 0, 65535)
@@ -123,30 +112,9 @@ def _finish(o: np.ndarray, l: np.ndarray, cfg: Config) -> np.ndarray:
     return sufa.finish(sufa.State(np.zeros_like(l), l, o, l > 0), cfg)
 
 
-def formal(
-    q: np.ndarray, k: np.ndarray, v: np.ndarray, order: np.ndarray, scale_m: int,
-    scale_shift: int, cfg: Config,
-) -> tuple[np.ndarray, int]:
-    """SU-FA over given lists: (out int16 [R, d], max updates).
-
-    q int16 [R, d], k and v int16 [keys, d]; order int [R, P], P even: keys of each row in order
-    of arrival, two a step, -1 for none. Without numba models.sufa does it.
-    """
-    if order.shape[0] != len(q) or order.shape[1] % 2:
-        raise ConfigError(f"order has shape {order.shape}, legal: [{len(q)}, an even number]")
-    if order.size and (order.min() < -1 or order.max() >= len(k)):
-        raise ConfigError(f"order reaches from {order.min()} to {order.max()}, legal: -1.."
-                          f"{len(k) - 1}")
-    if not available():
-        state = sufa.start(*q.shape)
-        lists = sufa.Selection(np.maximum(order, 0), order >= 0, len(k))
-        sufa.tile(state, q, k, v, lists, scale_m, scale_shift, cfg)
-        return sufa.finish(state, cfg), state.updates
-    o, l = np.empty(q.shape, np.int64), np.empty(len(q), np.int64)
-    q, k, v = (np.ascontiguousarray(a) for a in (q, k, v))
-    updates = kernels().formal(q, k, v, np.ascontiguousarray(order, np.int64),
-                                *formal_settings(scale_m, scale_shift, cfg), o, l)
-    return _finish(o, l, cfg), updates
+def tile_arrays(tiles: list[Tile]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(k0, kstep, n) of every tile, as the kernels take them."""
+    return tuple(np.array([getattr(t, name) for t in tiles]) for name in ("k0", "kstep", "n"))
 
 
 @dataclass
@@ -167,9 +135,7 @@ def _tiles(rows: int, keys: int, job: Job, cfg: Config) -> _Shape:
                              interleaved=job.interleaved)
         row_edges.append(row + n)
         tile_edges.append(len(tiles))
-    limits = np.full(rows, keys, np.int64)
-    if job.causal:
-        limits = np.minimum(limits, job.offset + 1 + np.arange(rows))
+    limits = prefixes(rows, keys, job.causal, job.offset)
     return _Shape(tiles, np.array(row_edges), np.array(tile_edges), limits)
 
 
@@ -179,9 +145,7 @@ class _Heads:
     def __init__(self, rows: int, keys: int, job: Job, cfg: Config):
         self.job, self.cfg = job, cfg
         self.shape = _tiles(rows, keys, job, cfg)
-        self.tile_k0, self.tile_step, self.tile_n = (
-            np.array([getattr(t, name) for t in self.shape.tiles]) for name in ("k0", "kstep", "n")
-        )
+        self.tile_k0, self.tile_step, self.tile_n = tile_arrays(self.shape.tiles)
         self.stats, self.row_steps = Stats(), 0
 
     def run(self, q, source: KeySource, linear, selected) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -202,7 +166,7 @@ class _Heads:
         kernels().head(
             np.ascontiguousarray(q), source.k, source.v, codes, x, chunk, shape.limits,
             shape.block_rows, shape.block_tiles, self.tile_k0, self.tile_step, self.tile_n,
-            job.dense, job.quota, cfg.RADIUS_INF if job.radius is None else job.radius, capacity,
+            job.dense, job.quota, sads.reach(job.radius, cfg), capacity,
             max(0, clog2(cfg.ROWS) - 4), *formal_settings(job.scale_m, job.scale_shift, cfg),
             o, l, selected, updates, pairs, union, phases, nsteps, loaded, sizes)
         used = np.arange(most) < phases[:, None]

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 
 UNROLL = 8
-"""Terms that _scores_row adds in one pass over the keys."""
+"""Terms that predict_row adds in one pass over the keys."""
 
 _jit = numba.njit(cache=True, nogil=True)
 
@@ -66,7 +66,7 @@ def _add_terms(x, limit, where, shift, flip, first, last, part):
 
 
 @_jit
-def _predict_row(codes, x, limit, chunk, where, shift, flip, part, out):
+def predict_row(codes, x, limit, chunk, where, shift, flip, part, out):
     """Predicted scores of a row of codes for the keys 0 .. limit-1 into out int32 [N].
 
     x [d+1, N]: K8 with its fraction bits, the last row 0; part like a row of x: work space; chunk:
@@ -80,23 +80,17 @@ def _predict_row(codes, x, limit, chunk, where, shift, flip, part, out):
 
 
 @_jit
-def scores(codes, x, chunk, limits, out):
-    """dlzs.scores: codes int64 [R, d], x [d+1, N]; limits int64 [R]: keys wanted of each row.
-    out int32 [R, N]."""
-    d = codes.shape[1]
-    where = np.empty(2 * d + UNROLL, np.int64)
-    shift, flip = np.empty_like(where), np.empty_like(where)
-    part = np.empty_like(x[0])
-    for r in range(len(codes)):
-        _predict_row(codes[r], x, limits[r], chunk, where, shift, flip, part, out[r])
+def _seen(k0, step, n, limit):
+    """Slots of a tile that a row may use, the first ones: slot b is key k0 + b*step, 0 <= b < n,
+    and the row sees the keys below limit."""
+    return 0 if limit <= k0 else min(n, (limit - k0 + step - 1) // step)
 
 
 @_jit
 def _select_row(score, k0, step, n, limit, top, quota, radius, best, slots):
-    """SADS of one row and tile: slots[0..count-1], best first; returns (count, new maximum).
-
-    Slot b is key k0 + b*step, of which those below limit may be used."""
-    visible = 0 if limit <= k0 else min(n, (limit - k0 + step - 1) // step)
+    """models.sads.select_tile of one row: slots[0..count-1], best first; returns (count, new
+    maximum). Tile and limit as in _seen; top: maximum of the tiles before."""
+    visible = _seen(k0, step, n, limit)
     for b in range(visible):
         top = max(top, score[k0 + b * step])
     least = top - radius
@@ -197,61 +191,45 @@ def _weight(diff, guard, z_frac, mantissa):
 
 
 @_jit
+def _reference(first, e, m, guard, l, o):
+    """The reference of a row after a step whose largest score has exponent e, with l and o int64
+    [d] scaled to it, o in place: returns (m, l, references raised); models.sufa.reference."""
+    if first:
+        return e, l, 0
+    if e <= m + guard:
+        return m, l, 0
+    rise = min(e - m, 63)
+    for i in range(len(o)):
+        o[i] >>= rise
+    return e, l >> rise, 1
+
+
+@_jit
 def _formal_row(q, k, v, pairs, length, multiplier, shift, drop, guard, z_frac, half, mantissa, o):
-    """SU-FA of one row: pairs int64 [length], keys two by two, -1 for none. o int64 [d] is added
-    to from 0; returns (m, l, seen, max updates)."""
+    """SU-FA of one row: pairs int64 [length], keys two by two, the second of a pair -1 for none. o
+    int64 [d] is added to from 0; returns (l, references raised)."""
     d = len(q)
     top = 1 << (15 + z_frac)
     rounding = (1 << half) >> 1
     m, l, updates = 0, 0, 0
-    seen = False
     o[:] = 0
-    z = np.empty(2, np.int64)
-    p = np.empty(2, np.int64)
     for i in range(0, length, 2):
-        highest = -(1 << 62)
-        for side in range(2):
-            key = pairs[i + side]
-            if key < 0:
-                continue
-            z[side] = _log2_score(q, k[key], multiplier, shift, drop, top)
-            highest = max(highest, z[side])
-        if highest == -(1 << 62):
-            continue
-        e_new = (highest >> z_frac) + 1
-        if not seen:
-            m, seen = e_new, True
-        elif e_new > m + guard:
-            rise = min(e_new - m, 63)
-            m = e_new
-            updates += 1
-            l >>= rise
-            for e in range(d):
-                o[e] >>= rise
-        for side in range(2):
-            p[side] = 0
-            if pairs[i + side] < 0:
-                continue
-            p[side] = _weight(z[side] - (m << z_frac), guard, z_frac, mantissa)
-        a, b = p[0], p[1]
-        l += a + b
         # An absent key has weight 0 and may be any vector.
-        va, vb = v[max(pairs[i], 0)], v[max(pairs[i + 1], 0)]
+        one, other = pairs[i], max(pairs[i + 1], 0)
+        z = _log2_score(q, k[one], multiplier, shift, drop, top)
+        z_other = -top
+        if pairs[i + 1] >= 0:
+            z_other = _log2_score(q, k[other], multiplier, shift, drop, top)
+        m, l, raised = _reference(i == 0, (max(z, z_other) >> z_frac) + 1, m, guard, l, o)
+        updates += raised
+        a, b = _weight(z - (m << z_frac), guard, z_frac, mantissa), 0
+        if pairs[i + 1] >= 0:
+            b = _weight(z_other - (m << z_frac), guard, z_frac, mantissa)
+        l += a + b
+        va, vb = v[one], v[other]
         for e in range(d):
             o[e] += (a * va[e] + b * vb[e] + rounding) >> half
-    return m, l, seen, updates
-
-
-@_jit
-def formal(q, k, v, order, multiplier, shift, drop, guard, z_frac, half, mantissa, o, l):
-    """SU-FA of a head over given lists: order int64 [R, P], P even, -1 for none; o int64 [R, d]
-    and l int64 [R] are written; returns the max updates."""
-    updates = 0
-    for r in range(len(q)):
-        _, l[r], _, new = _formal_row(q[r], k, v, order[r], order.shape[1], multiplier, shift,
-                                      drop, guard, z_frac, half, mantissa, o[r])
-        updates += new
-    return updates
+    return l, updates
 
 
 @_jit
@@ -260,7 +238,7 @@ def head(q, k, v, codes, x, chunk, limits, block_rows, block_tiles, tile_k0, til
          mantissa, o, l, selected, updates, pairs, union, phases, nsteps, loaded, sizes):
     """A head: scores, lists, phases and the formal path, block by block.
 
-    q int16 [R, d], k and v int16 [N, d]; codes int64 [R, d] and x as in scores (unused when
+    q int16 [R, d], k and v int16 [N, d]; codes int64 [R, d] and x as in predict_row (unused when
     dense); limits int64 [R]: keys that a row may see; block_rows, block_tiles int64 [blocks+1]:
     first row and first tile of each block; tile_* int64 [T]; capacity: key slots of a buffer, 0
     for one phase a tile with the lists as they are.
@@ -291,17 +269,17 @@ def head(q, k, v, codes, x, chunk, limits, block_rows, block_tiles, tile_k0, til
         for r in range(rows):
             limit = limits[row + r]
             if not dense:
-                _predict_row(codes[row + r], x, limit, chunk, where, term_shift, flip, part, score)
+                predict_row(codes[row + r], x, limit, chunk, where, term_shift, flip, part, score)
             top = -(1 << 62)
             for t in range(tiles):
                 k0, step, n = tile_k0[first + t], tile_step[first + t], tile_n[first + t]
                 if dense:
-                    count = 0 if limit <= k0 else min(n, (limit - k0 + step - 1) // step)
+                    count = _seen(k0, step, n, limit)
                     for b in range(count):
                         slots[t, r, b] = b
                 else:
-                    count, top = _select_row(score, k0, step, n, limit, top, min(quota, n),
-                                             radius, best, slots[t, r])
+                    count, top = _select_row(score, k0, step, n, limit, top, quota, radius,
+                                             best, slots[t, r])
                 counts[t, r] = count
                 for p in range(count):
                     selected[row + r, k0 + slots[t, r, p] * step] = True
@@ -342,8 +320,8 @@ def head(q, k, v, codes, x, chunk, limits, block_rows, block_tiles, tile_k0, til
                     steps = (length - start) // 2
                     pairs[i, 1] += steps
                     nsteps[first + t, phase] = max(nsteps[first + t, phase], steps)
-            _, l[row + r], _, new = _formal_row(q[row + r], k, v, order, length, multiplier, shift,
-                                                drop, guard, z_frac, half, mantissa, o[row + r])
+            l[row + r], new = _formal_row(q[row + r], k, v, order, length, multiplier, shift, drop,
+                                          guard, z_frac, half, mantissa, o[row + r])
             updates[i] += new
 
 
@@ -357,6 +335,12 @@ def _lead(x):
     while x >> (place + 1):
         place += 1
     return place
+
+
+@_jit
+def _share(below, sum_frac):
+    """models.second.sads.weights of a key so many octaves below the peak."""
+    return (1 << sum_frac) >> below if below <= sum_frac else 0
 
 
 @_jit
@@ -376,14 +360,12 @@ def _count(level, seen, least, lower, peak, total, kept, tail, some, sum_frac):
             tail >>= shift
         peak, some = risen, True
         for b in range(first, last):
-            below = peak - level[b]
-            if below <= sum_frac:
-                weight = (1 << sum_frac) >> below
-                total += weight
-                if level[b] >= least:
-                    kept += weight
-                elif level[b] >= lower:
-                    tail += weight
+            weight = _share(peak - level[b], sum_frac)
+            total += weight
+            if level[b] >= least:
+                kept += weight
+            elif level[b] >= lower:
+                tail += weight
     return peak, total, kept, tail, some
 
 
@@ -452,7 +434,7 @@ def _sum_row(score, limit, tile_k0, tile_step, tile_n, octave, tau, everything, 
     for turn in range(tiles + 1):
         t = turn % tiles
         k0, step = tile_k0[t], tile_step[t]
-        seen = 0 if limit <= k0 else min(tile_n[t], (limit - k0 + step - 1) // step)
+        seen = _seen(k0, step, tile_n[t], limit)
         for b in range(seen):
             level[b] = score[k0 + b * step] >> octave
         if turn == 0:
@@ -474,11 +456,10 @@ def _sum_row(score, limit, tile_k0, tile_step, tile_n, octave, tau, everything, 
             rises += shifted
         if last:
             for b in range(seen):
-                if level[b] >= lower and peak - level[b] <= sum_frac:
-                    if level[b] >= least:
-                        kept += (1 << sum_frac) >> (peak - level[b])
-                    else:
-                        tail += (1 << sum_frac) >> (peak - level[b])
+                if level[b] >= least:
+                    kept += _share(peak - level[b], sum_frac)
+                elif level[b] >= lower:
+                    tail += _share(peak - level[b], sum_frac)
         else:
             peak, total, kept, tail, some = _count(level, seen, least, lower, peak, total, kept,
                                                    tail, some, sum_frac)
@@ -492,8 +473,8 @@ def _sort_row(score, limit, tile_k0, tile_step, tile_n, quota, radius, best, slo
     length = 0
     for t in range(len(tile_k0)):
         k0, step = tile_k0[t], tile_step[t]
-        count, top = _select_row(score, k0, step, tile_n[t], limit, top, min(quota, tile_n[t]),
-                                 radius, best, slots)
+        count, top = _select_row(score, k0, step, tile_n[t], limit, top, quota, radius, best,
+                                 slots)
         for p in range(count):
             used[k0 + slots[p] * step] = True
         for b in range(tile_n[t]):
@@ -515,16 +496,8 @@ def _keys_row(q, k, v, order, length, multiplier, shift, drop, guard, z_frac, ha
     for i in range(length):
         vv = v[order[i]]
         z = _log2_score(q, k[order[i]], multiplier, shift, drop, top)
-        e_new = (z >> z_frac) + 1
-        if i == 0:
-            m = e_new
-        elif e_new > m + guard:
-            rise = min(e_new - m, 63)
-            m = e_new
-            updates += 1
-            l >>= rise
-            for e in range(d):
-                o[e] >>= rise
+        m, l, raised = _reference(i == 0, (z >> z_frac) + 1, m, guard, l, o)
+        updates += raised
         p = _weight(z - (m << z_frac), guard, z_frac, mantissa)
         if p == 0:
             continue
@@ -543,8 +516,8 @@ def head_of_bands(
 ):
     """A head, row by row; returns (references raised, coarse sums shifted).
 
-    q int16 [R, d], k and v int16 [N, d]; codes int64 [R, d] and x as in scores
-    (unused when dense); limits int64 [R]: keys that a row may see; band_rows, band_tiles int64
+    q int16 [R, d], k and v int16 [N, d]; codes int64 [R, d] and x as in predict_row (unused when
+    dense); limits int64 [R]: keys that a row may see; band_rows, band_tiles int64
     [bands+1]: first row and first tile of each band; tile_* int64 [T]; select: models.second.head;
     taus, coarse_taus int64 [R], everything bool [R]; has_tail: there are coarse keys, v_cut int16
     [N, d] their V.
@@ -571,14 +544,13 @@ def head_of_bands(
             length = 0
             if select == 2:
                 for t in range(len(k0)):
-                    for b in range(n[t]):
+                    for b in range(_seen(k0[t], step[t], n[t], limit)):
                         key = k0[t] + b * step[t]
-                        if key < limit:
-                            used[key] = True
-                            order[length] = key
-                            length += 1
+                        used[key] = True
+                        order[length] = key
+                        length += 1
             else:
-                _predict_row(codes[r], x, limit, chunk, where, term_shift, flip, part, score)
+                predict_row(codes[r], x, limit, chunk, where, term_shift, flip, part, score)
                 if select == 0:
                     length, total[r], kept[r], tail[r], w[r], shifted = _sum_row(
                         score, limit, k0, step, n, octave, taus[r], everything[r], sum_frac,

@@ -49,6 +49,10 @@ class Job:
         check("offset", self.offset, 0, 65535)
         return self
 
+    def most(self, n: int) -> int:
+        """Keys that a row may take from a tile of n."""
+        return n if self.dense else min(self.quota, n)
+
 
 STREAMS = ("q", "k8", "k", "v", "o", "w", "r", "x", "wb")
 """Memory streams, named as in the counters: k8 also reads X8 in a predict job, w reads weight
@@ -194,7 +198,6 @@ def run_block(
         row, n, len(source.k), job.bc, causal=job.causal, offset=job.offset,
         interleaved=job.interleaved,
     )
-    radius = cfg.RADIUS_INF if job.radius is None else job.radius
     codes = None if job.dense else dlzs.encode(q, job.snap)
     state, record = sufa.start(n, d), sufa.Trace() if trace else None
     stats = Stats(tiles_per_block=[len(tiles)], rows_per_block=[n])
@@ -207,7 +210,8 @@ def run_block(
         else:
             score = dlzs.scores(codes, k8[keys], cfg)
             result.scores.append(score)
-            chosen, run_max = sads.select_tile(score, allowed, run_max, job.quota, radius, cfg)
+            chosen, run_max = sads.select_tile(score, allowed, run_max, job.quota, job.radius,
+                                               cfg)
         phases, made = rass.schedule(chosen, cfg), []
         for phase in phases:
             new, old = source.claim(keys[phase.loaded])
@@ -293,8 +297,7 @@ def head_of_blocks(
     for block in done:
         stats += block.stats
         for tile, chosen in zip(block.tiles, block.lists, strict=True):
-            row, position = np.nonzero(chosen.valid)
-            selected[block.row + row, tile.keys[chosen.slots[row, position]]] = True
+            selected[block.row : block.row + tile.rows, tile.keys] = chosen.mask
     return HeadResult(np.concatenate([b.out for b in done]), selected, stats, done)
 
 

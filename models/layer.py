@@ -23,7 +23,7 @@ import numpy as np
 from models import dlzs, kvgen, rope
 from models.config import Config, ConfigError, check
 from models.head import HeadResult, Job, KeySource, Stats, head_of_blocks
-from models.plan import check_scores
+from models.plan import check_scores, default_quota
 from models.quantise import check_finite, log2_multiplier, quantise, radius_to_int
 
 SMOOTHING = 0.5
@@ -351,7 +351,7 @@ def plan_layer(
     if offset is None:
         offset = max(keys - q.shape[1], 0) if causal else 0
     job = Job(d=d, scale_m=scale_m, scale_shift=scale_shift, bc=bc,
-              quota=max(bc // 4, 1) if quota is None else quota,
+              quota=default_quota(bc) if quota is None else quota,
               radius=radius_to_int(radius_nats, sq, key_plan.sk8, d, snap, cfg), snap=snap,
               dense=dense, causal=causal, offset=offset, interleaved=interleaved).checked(cfg)
     check_scores(q16, rope.rotate_natural(kvgen.narrow(sums_k, shift_k), rt, mode), sq, sk, job,

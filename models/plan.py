@@ -56,6 +56,11 @@ def plan_heads(q, k, v, cfg: Config, *, peaks: Peaks | None = None, causal=False
     ]
 
 
+def default_quota(bc: int) -> int:
+    """Keys that a row may take from a tile where nothing is said: a quarter, at least 1."""
+    return max(bc // 4, 1)
+
+
 def _job(numbers: Quantised, name: str, cfg: Config, causal, offset, bc, quota, radius_nats, snap,
          dense, interleaved) -> tuple[Quantised, Job]:
     """The checked job for quantised tensors, with them; name: begins errors about scores."""
@@ -64,7 +69,7 @@ def _job(numbers: Quantised, name: str, cfg: Config, causal, offset, bc, quota, 
     if offset is None:
         offset = max(k.shape[-2] - q.shape[-2], 0) if causal else 0
     job = Job(d=q.shape[-1], scale_m=numbers.scale_m, scale_shift=numbers.scale_shift, bc=bc,
-              quota=max(bc // 4, 1) if quota is None else quota,
+              quota=default_quota(bc) if quota is None else quota,
               radius=numbers.radius(radius_nats, snap, cfg), snap=snap, dense=dense,
               causal=causal, offset=offset, interleaved=interleaved).checked(cfg)
     check_scores(q, k, numbers.sq, numbers.sk, job, cfg, name)

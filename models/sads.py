@@ -30,6 +30,14 @@ class Selection:
     n: int
 
     @property
+    def mask(self) -> np.ndarray:
+        """bool [R, n]: which row takes which slot."""
+        hit = np.zeros((len(self.slots), self.n), bool)
+        row, position = np.nonzero(self.valid)
+        hit[row, self.slots[row, position]] = True
+        return hit
+
+    @property
     def union(self) -> np.ndarray:
         """bool [n]: slot selected by some row."""
         hit = np.zeros(self.n, bool)
@@ -57,22 +65,27 @@ class Selection:
         return pack_words(self, cfg)
 
 
+def reach(radius: int | None, cfg: Config) -> int:
+    """Register value of a radius in predicted score units; None: the one that never clips."""
+    return cfg.RADIUS_INF if radius is None else radius
+
+
 def select_tile(
     scores: np.ndarray,
     allowed: np.ndarray,
     run_max: np.ndarray | None,
     quota: int,
-    radius: int,
+    radius: int | None,
     cfg: Config,
 ) -> tuple[Selection, np.ndarray]:
     """Select from scores int [R, n] where allowed bool [R, n].
 
     run_max: int64 [R], largest allowed score of each row in the block's earlier tiles (None in
-    the first tile). quota 1..BC_MAX keys; radius 0..2**SC_W-1 below the running maximum.
+    the first tile). quota 1..BC_MAX keys; radius as in ``reach``, below the running maximum.
     Returns the Selection, min(quota, n) positions, and the new run_max.
     """
     check("quota", quota, 1, cfg.BC_MAX)
-    check("radius", radius, 0, cfg.RADIUS_INF)
+    radius = check("radius", reach(radius, cfg), 0, cfg.RADIUS_INF)
     scores, allowed = np.asarray(scores, np.int64), np.asarray(allowed, bool)
     rows, n = scores.shape
     if allowed.shape != scores.shape or not 1 <= n <= cfg.BC_MAX:

@@ -83,6 +83,15 @@ def weight(z: np.ndarray, m: np.ndarray, cfg: Config) -> np.ndarray:
     return np.where(shift == 0, mant, np.where(shift >= 17, 0, rounded))
 
 
+def reference(
+    m: np.ndarray, seen: np.ndarray, e: np.ndarray, cfg: Config
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(reference, its rise dm, bool: raised) of rows after a step whose largest score z has
+    e = floor(z) + 1: the first step sets it to e, a later one does where e > m + GUARD."""
+    raised = seen & (e > m + cfg.GUARD)
+    return np.where(raised | ~seen, e, m), np.where(raised, e - m, 0), raised
+
+
 def tile(
     state: State,
     q: np.ndarray,
@@ -121,9 +130,9 @@ def tile(
         z, ok = z_all[:, 2 * i : 2 * i + 2], valid[:, 2 * i : 2 * i + 2]
         some = ok.any(axis=1)
         e = (np.where(ok, z, lowest).max(axis=1) >> cfg.Z_FRAC) + 1
-        rise = some & state.seen & (e > state.m + cfg.GUARD)
-        dm = np.where(rise, e - state.m, 0)
-        state.m = np.where(rise | (some & ~state.seen), e, state.m)
+        # A row without a key in this step keeps its reference.
+        e = np.where(some, e, state.m)
+        state.m, dm, rise = reference(state.m, state.seen, e, cfg)
         state.seen |= some
         updates += int(rise.sum())
         p = np.where(ok, weight(z, state.m[:, None], cfg), 0)

@@ -126,6 +126,11 @@ def visible(block_row: int, n: int, keys: int, causal: bool, offset: int) -> int
     return min(keys, offset + block_row + n) if causal else keys
 
 
+def prefixes(rows: int, keys: int, causal: bool, offset: int) -> np.ndarray:
+    """Keys 0 .. n-1 that each of ``rows`` query rows may see, int64 [rows]."""
+    return np.minimum(keys, offset + 1 + np.arange(rows)) if causal else np.full(rows, keys)
+
+
 def block_tiles(
     block_row: int,
     n: int,

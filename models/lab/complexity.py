@@ -19,7 +19,7 @@ Decisions of ours, where the paper is silent:
                       weight codes are made offline
     full sort         of the row's visible keys, by merging: n log2 n comparisons; or a bitonic
                       network of n/4 log2(n) (log2(n) + 1)
-    SADS              one comparison a key for clipping, CORE comparisons for every WORD keys
+    SADS              one comparison a key for clipping, CORE_COMPARISONS for every CORE keys
                       that are not clipped (docs/sads.md)
     FlashAttention-2  a tile at a time: comparison, subtraction, exp, addition a pair; exp, and a
                       product for l and each element of o, a tile (arXiv 2307.08691, algorithm 1)
@@ -39,13 +39,12 @@ from models import dlzs, head, oracle, plan
 from models.config import Config, clog2
 from models.lab import counts
 from models.lab.counts import Counts
+from models.lab.machine import CORE, CORE_COMPARISONS
 from models.lab.method import Call
+from models.sads import reach
 
 PUBLISHED = {"DLZS": 0.18, "SADS": 0.25, "SU-FA": 0.28}
 """Saved against the baseline, each step with those before it (SOFA, MICRO 2024)."""
-
-CORE, WORD = 42, 12
-"""Comparators of a 16-to-4 sort core, new keys that enter it at a time."""
 
 SORTS = ("merge", "bitonic")
 """Full sorts that the baseline may use."""
@@ -111,7 +110,7 @@ def facts_of_call(
                                         quota=quota, radius_nats=radius, snap=snap):
         done = head.run_job(numbers.q, numbers.k, numbers.v, numbers.k8, job, cfg)
         selected += done.stats.selected
-        limit = cfg.RADIUS_INF if job.radius is None else job.radius
+        limit = reach(job.radius, cfg)
         for block in done.heads[0].blocks:
             best = None
             for tile, score, chosen in zip(block.tiles, block.scores, block.lists, strict=True):
@@ -133,7 +132,7 @@ def facts_of_call(
 def count_survivors(
     score: np.ndarray, seen: np.ndarray, best: np.ndarray | None, quota: int, limit: int
 ) -> int:
-    """Keys of a tile that reach the sort core: when its word of WORD keys comes, a key is above
+    """Keys of a tile that reach the sort core: when its word of CORE keys comes, a key is above
     the largest score so far less ``limit`` and above the least of ``quota`` that the row holds.
 
     score int64 [R, n], seen bool [R, n]; best int64 [R]: maximum of earlier tiles, None: none.
@@ -143,8 +142,8 @@ def count_survivors(
     held = np.full((len(score), quota), low)
     peak = np.full(len(score), low) if best is None else np.maximum(best, low)
     total = 0
-    for first in range(0, score.shape[1], WORD):
-        word = score[:, first : first + WORD]
+    for first in range(0, score.shape[1], CORE):
+        word = score[:, first : first + CORE]
         threshold = np.maximum(peak - limit, held.min(axis=1))
         total += int(((word > threshold[:, None]) & (word > low)).sum())
         held = -np.sort(-np.concatenate([held, word], axis=1), axis=1)[:, :quota]
@@ -181,7 +180,7 @@ def sort_full(facts: Facts, total: Counts, sort: str = "merge") -> None:
 
 def sort_sads(facts: Facts, total: Counts) -> None:
     """Tiles, clipped."""
-    total.add("select", "cmp18", facts.visible + facts.survivors * CORE / WORD)
+    total.add("select", "cmp18", facts.visible + facts.survivors * CORE_COMPARISONS / CORE)
 
 
 def _products(facts: Facts, total: Counts) -> None:

@@ -157,28 +157,16 @@ def work_of(selected: np.ndarray, job: Job, cfg: Config, kv_heads: int = 1) -> W
         tiles = block_tiles(row, n, keys, job.bc, causal=job.causal, offset=job.offset,
                             interleaved=job.interleaved)
         slots.append([tile.n for tile in tiles])
-        cut = by_tile(selected[:, row : row + n], len(tiles), job)
-        steps.append(-(-cut.sum(axis=2).max(axis=1) // 2))
-        union.append(cut.any(axis=1).sum(axis=1))
+        taken = [selected[:, row : row + n, tile.keys] for tile in tiles]
+        steps.append([-(-part.sum(axis=2).max(axis=1) // 2) for part in taken])
+        union.append([part.any(axis=1).sum(axis=1) for part in taken])
         sizes.append(n)
     for h in range(heads):
         work.rows += sizes
         work.tiles += [len(s) for s in slots]
         work.slots += [n for s in slots for n in s]
-        work.nsteps += [int(n) for s in steps for n in s[h]]
-        work.read += [int(n) for u in union for n in u[h]]
+        work.nsteps += [int(n[h]) for s in steps for n in s]
+        work.read += [int(n[h]) for u in union for n in u]
     work.phases = [1] * len(work.slots)
     work.made = [0] * len(work.slots)
     return work
-
-
-def by_tile(part: np.ndarray, tiles: int, job: Job) -> np.ndarray:
-    """part bool [heads, n, keys], selections of a block whose prefix is cut in so many tiles,
-    rearranged as [heads, n, slots, tiles]; False in slots that do not exist."""
-    heads, n, keys = part.shape
-    padded = np.zeros((heads, n, job.bc * tiles), bool)
-    used = min(keys, job.bc * tiles)
-    padded[:, :, :used] = part[:, :, :used]
-    if job.interleaved:
-        return padded.reshape(heads, n, job.bc, tiles)
-    return padded.reshape(heads, n, tiles, job.bc).swapaxes(2, 3)

@@ -16,21 +16,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models import dlzs, fast, head, layer, plan, rope
-from models.config import Config, ConfigError, check
+from models.config import Config
 from models.lab.counts import Counts
-from models.lab.machine import SNAPS, Machine, count_prediction, layer_inputs
+from models.lab.machine import (
+    SNAPS,
+    Machine,
+    check_sort,
+    core_comparisons,
+    count_prediction,
+    count_scores,
+    layer_inputs,
+)
 from models.lab.method import Attended, Call, Method
 from models.quantise import Quantised
-from models.tiling import block_tiles, blocks, visible
-
-CORE = 12
-"""New scores that a 16-to-4 core takes beside the four best so far (SOFA paper, SADS)."""
-
-CORE_COMPARISONS = 42
-"""Comparators of a core: three sorters of 4, then merges that keep 4 (docs/sads.md)."""
-
-CLIP_COMPARISONS = 5
-"""Comparisons of a pass beside the core: its four results with the radius, the row maximum."""
+from models.tiling import block_tiles, blocks
 
 
 @dataclass(frozen=True)
@@ -57,13 +56,7 @@ class FirstSofa(Machine):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for value in self.quota if isinstance(self.quota, tuple) else (self.quota,):
-            if value is not None:
-                check("quota", value, 1, self.machine().BC_MAX)
-        radii = self.radius_nats if isinstance(self.radius_nats, tuple) else (self.radius_nats,)
-        for value in radii:
-            if value is not None and not value >= 0:
-                raise ConfigError(f"radius_nats = {value}, legal: 0 and above, or None")
+        check_sort(self.quota, self.radius_nats, self.machine())
 
     def attend(self, call: Call) -> Attended:
         """One layer."""
@@ -87,8 +80,6 @@ class FirstSofa(Machine):
             own_out, selected[h], more, raised = _run(numbers, own, cfg)
             out[h] = own_out[0] * numbers.sv
             steps, updates = steps + more, updates + raised
-        if not job.dense:
-            counts.add("select", f"cmp{cfg.SC_W}", core_comparisons(selected, job, cfg))
         self._count(counts, call, job, cfg, selected, steps, updates)
         return Attended(out, selected, counts)
 
@@ -96,17 +87,20 @@ class FirstSofa(Machine):
                selected: np.ndarray, steps: int, updates: int) -> None:
         """Add the scores and the formal path of one attention to the counts; see the class."""
         heads, rows, d = call.q.shape
-        pairs, seen = np.count_nonzero(selected), np.count_nonzero(call.mask()) * heads
+        mask = call.mask()
+        pairs, seen = np.count_nonzero(selected), np.count_nonzero(mask) * heads
         counts.visible += seen
         counts.selected += pairs
-        slots = 0
+        slots = comparisons = 0
         if not job.dense:
-            terms = 2 if job.snap == dlzs.TWO_TERM else 1
-            counts.add("predict", "lz16", call.q.size)
-            counts.add("predict", f"shift{8 + cfg.SC_FRAC}", terms * seen * d)
-            counts.add("predict", f"add{cfg.SC_W}", terms * seen * d)
-            slots = heads * sum(visible(r, n, call.k.shape[1], job.causal, job.offset)
-                                for r, n in blocks(rows, cfg))
+            count_scores(counts, call, seen, job.snap, cfg)
+            for r, n in blocks(rows, cfg):
+                tiles = block_tiles(r, n, call.k.shape[1], job.bc, causal=job.causal,
+                                    offset=job.offset, interleaved=job.interleaved)
+                slots += heads * sum(tile.n for tile in tiles)
+                comparisons += core_comparisons(selected[:, r : r + n], mask[r : r + n], tiles,
+                                                job.quota)
+            counts.add("select", f"cmp{cfg.SC_W}", comparisons)
         counts.add("compute", "mul16x16", 2 * pairs * d + heads * rows * d)
         counts.add("compute", "add32", 2 * pairs * d)
         counts.add("compute", "cmp16", 2 * steps)
@@ -169,20 +163,3 @@ def predicted_keys(call: Call, cfg: Config, counts: Counts) -> tuple[np.ndarray,
     ])
     count_prediction(counts, call, x.shape[1], cfg)
     return k8, np.array([one.sk8 for one in made])
-
-
-def core_comparisons(selected: np.ndarray, job: head.Job, cfg: Config) -> int:
-    """Comparisons of sorting for a selection bool [heads, rows, keys].
-
-    A row needs, in every tile, passes of 4 keys until the quota is reached or a pass finds fewer
-    than 4; a pass goes over all visible scores of the tile."""
-    rows, keys = selected.shape[1:]
-    total = 0
-    for row, n in blocks(rows, cfg):
-        for tile in block_tiles(row, n, keys, job.bc, causal=job.causal, offset=job.offset,
-                                interleaved=job.interleaved):
-            taken = selected[:, row : row + n, tile.keys].sum(axis=2)
-            seen = tile.allowed(n).sum(axis=1) if tile.causal else np.full(n, tile.n)
-            passes = np.minimum(-(-np.minimum(job.quota, seen) // 4), taken // 4 + 1)
-            total += int((passes * (-(-seen // CORE) * CORE_COMPARISONS + CLIP_COMPARISONS)).sum())
-    return total

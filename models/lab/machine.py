@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the Methods of this project's machines have in common: settings, their ranges, peaks."""
+"""What the Methods of this project's machines have in common: settings, their ranges, peaks, and
+the counts of what both do alike."""
 
 from __future__ import annotations
 
@@ -14,9 +15,34 @@ from models.config import Config, ConfigError, check
 from models.lab.counts import Counts
 from models.lab.method import Call, Method
 from models.quantise import Peaks, check_finite
+from models.tiling import Tile
 
 SNAPS = {name: value for value, name in dlzs.SNAPS.items()}
 """Name of a rule that codes Q -> register value."""
+
+CORE = 12
+"""New scores that a 16-to-4 core takes beside the four best so far (SOFA paper, SADS)."""
+
+CORE_COMPARISONS = 42
+"""Comparators of a core: three sorters of 4, then merges that keep 4 (docs/sads.md)."""
+
+CLIP_COMPARISONS = 5
+"""Comparisons of a pass beside the core: its four results with the radius, the row maximum."""
+
+
+def each(setting) -> tuple:
+    """The values of a setting that may differ by layer, without None."""
+    values = setting if isinstance(setting, tuple) else (setting,)
+    return tuple(value for value in values if value is not None)
+
+
+def check_sort(quota, radius_nats, cfg: Config) -> None:
+    """ConfigError for a quota or a radius out of range, in any layer."""
+    for value in each(quota):
+        check("quota", value, 1, cfg.BC_MAX)
+    for value in each(radius_nats):
+        if not value >= 0:
+            raise ConfigError(f"radius_nats = {value}, legal: 0 and above, or None")
 
 
 @dataclass(frozen=True)
@@ -144,6 +170,31 @@ def layer_inputs(call: Call) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if p.rope_mode and np.any(p.bk):
         return layer.with_bias(x, wk, wv, p.bk, np.zeros_like(p.bk))
     return x, wk, wv
+
+
+def count_scores(counts: Counts, call: Call, scored: int, snap: int, cfg: Config) -> None:
+    """Add what the predicted scores of so many (row, key) pairs cost; snap: register value."""
+    terms = 2 if snap == dlzs.TWO_TERM else 1
+    counts.add("predict", "lz16", call.q.size)
+    counts.add("predict", f"shift{8 + cfg.SC_FRAC}", terms * scored * call.d)
+    counts.add("predict", f"add{cfg.SC_W}", terms * scored * call.d)
+
+
+def core_comparisons(
+    selected: np.ndarray, seen: np.ndarray, tiles: list[Tile], quota: int
+) -> int:
+    """Comparisons of sorting the tiles of a stretch of rows: selected bool [heads, n, keys], seen
+    bool [n, keys].
+
+    A row needs, in every tile, passes of 4 keys until the quota is reached or a pass finds fewer
+    than 4; a pass goes over all visible scores of the tile."""
+    total = 0
+    for tile in tiles:
+        taken = selected[:, :, tile.keys].sum(axis=2)
+        number = seen[:, tile.keys].sum(axis=1)
+        passes = np.minimum(-(-np.minimum(quota, number) // 4), taken // 4 + 1)
+        total += int((passes * (-(-number // CORE) * CORE_COMPARISONS + CLIP_COMPARISONS)).sum())
+    return total
 
 
 def count_prediction(counts: Counts, call: Call, h: int, cfg: Config) -> None:

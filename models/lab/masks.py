@@ -66,10 +66,11 @@ class Seen:
                             f"less to hide a pair")
         return cls(visible, peak)
 
-    def sets(self) -> list[RowSet]:
-        """Row sets of the rows with peak 0, then of the others."""
+    def sets(self, in_sequence: bool = False) -> list[RowSet]:
+        """Row sets of the rows with peak 0, then of the others, which no position is known of;
+        in_sequence as in row_sets."""
         plain = (self.peak == 0)[:, None]
-        return row_sets(self.visible & plain) + row_sets(self.visible & ~plain)
+        return row_sets(self.visible & plain, in_sequence) + row_sets(self.visible & ~plain)
 
     def queries(self, call: Call) -> np.ndarray:
         """call.q, 0 in rows that are the mean of what they see. MaskError for a row whose scores
@@ -91,8 +92,12 @@ class Seen:
         return q
 
 
-def row_sets(mask: np.ndarray) -> list[RowSet]:
+def row_sets(mask: np.ndarray, in_sequence: bool = False) -> list[RowSet]:
     """The row sets of a mask bool [rows, keys], True: visible.
+
+    in_sequence: the rows are tokens of the sequence of the keys. A row that is a set by itself is
+    then the last one of what it sees, as in a decoding step, and so causal; the mask of one row
+    does not say.
 
     Keys that no row sees are left out first, and rows that see none (their output is 0). Of the
     rest, every row must see neighbouring keys, and rows that do not begin with the same key must
@@ -119,8 +124,8 @@ def row_sets(mask: np.ndarray) -> list[RowSet]:
             rise = end[last + 1] - end[last]
             if rise not in (0, 1) or step not in (None, rise):
                 break
-            step, last = rise, last + 1
+            step, last = int(rise), last + 1
         sets.append(RowSet(rows[first : last + 1], keys[start[first] : end[last]],
-                           bool(step == 1)))
+                           step == 1 or step is None and in_sequence))
         first = last + 1
     return sets

@@ -144,6 +144,11 @@ def softmax_over(logits: np.ndarray, selected: np.ndarray, v: np.ndarray) -> np.
     return np.matmul(p / np.where(total > 0, total, 1), v).astype(np.float32)
 
 
+def attended(call: Call, selected: np.ndarray, counts: Counts) -> Attended:
+    """Exact attention over the selected pairs, with what it counted."""
+    return Attended(softmax_over(call.logits(), selected, call.shared(call.v)), selected, counts)
+
+
 def union_bytes(call: Call, selected: np.ndarray, element: int = 2) -> tuple[int, int, int]:
     """(bytes of Q and O each, of K and V each, vectors of K) when a block of BLOCK rows of a query
     head reads each key that it uses once. element: bytes of an element."""

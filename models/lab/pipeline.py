@@ -289,8 +289,7 @@ class Pipeline:
         first = self.first_phase[t]
         steps = sum(self.work.nsteps[first : first + self.work.phases[t]])
         n = self.work.slots[t]
-        most = n if self.job.dense else min(self.job.quota, n)
-        return min(steps, -(-most // 2))
+        return min(steps, -(-self.job.most(n) // 2))
 
     def _sads(self) -> bool:
         """Lists of the next tile: a pass over its words for every four keys of the quota, until
@@ -311,7 +310,7 @@ class Pipeline:
             words, passes = 1, -(-n // 4)
         else:
             words = -(-n // self.cfg.COLS) * self.groups
-            passes = -(-min(self.job.quota, n) // 4)
+            passes = -(-self.job.most(n) // 4)
             passes = min(passes, 2 * self._steps_of_tile(t) // 4 + 1)
         cycles = passes * (words + 6) + 4
         done = start + cycles

@@ -5,7 +5,7 @@
 
 They part what a predictor costs from what a rule costs. Scores are computed in float32 from the
 rounded operands, without the widths of the machine, and attention over the selected pairs is exact;
-models.lab.first.FirstSofa is the machine.
+models.lab.sofa and models.lab.first are the machines.
 
 Predictors, from Q in 16 bits and K in 8 bits unless said otherwise (zero stays zero):
     exact       the true scores
@@ -39,7 +39,7 @@ from models.lab.method import (
     union_bytes,
 )
 from models.quantise import SHRINK, quantise
-from models.second.tiling import EXACT, mean_span
+from models.second.tiling import exact_rows, mean_span
 
 SNAPS = {"floor": dlzs.FLOOR, "nearest": dlzs.NEAREST, "two-term": dlzs.TWO_TERM}
 PREDICTORS = ("exact", "int8", *SNAPS, "k-floor", "both", "msb4")
@@ -136,9 +136,9 @@ def blended(
 
 
 def keeps_everything(call: Call) -> np.ndarray:
-    """bool [R], rows at the causal positions below EXACT: those that the mean of V leaves alone."""
+    """bool [R], models.second.tiling.exact_rows of a Call: rows that the mean of V leaves alone."""
     rows, keys = call.q.shape[1], call.k.shape[1]
-    return np.arange(keys - rows, keys) < EXACT if call.causal else np.zeros(rows, bool)
+    return exact_rows(0, rows, call.causal, keys - rows)
 
 
 @dataclass(frozen=True)

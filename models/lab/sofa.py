@@ -15,10 +15,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import dlzs
-from models.config import ConfigError, check
+from models.config import ConfigError
 from models.lab.counts import Counts
-from models.lab.machine import SNAPS, Machine, count_prediction, layer_inputs
+from models.lab.machine import (
+    SNAPS,
+    Machine,
+    check_sort,
+    core_comparisons,
+    count_prediction,
+    count_scores,
+    each,
+    layer_inputs,
+)
 from models.lab.method import Attended, Call, Method
 from models.second import fast, head, layer, plan
 from models.second.config import Config
@@ -42,13 +50,15 @@ class Sofa(Machine):
 
     Counts: masked pairs cost nothing. predict: a leading-one detector for each element of Q; for
     each pair and element one shift of the key (two with two-term codes) and as many additions,
-    for the tile that is scored twice twice. select: for each scored pair a comparison and a decoder
+    twice for a tile that is scored twice. select: for each scored pair a comparison and a decoder
     (priced as a shift of SUM_FRAC + 1 bits), an addition to P and one to T; for each row and tile
-    the two shifts of the sums, a leading one, and the product of P and the ratio. compute: as
-    models.lab.method.count_formal, with one comparison a pair, and two products for each output
-    element; with two phases the projection of the means. Bytes are whole beats: Q, K8 of every
-    tile of a band (the first twice), K and V of the union of a band, O, the means or, with two
-    phases, mean rows of X. How K and V of keys are made is not counted, as with every Method.
+    the two shifts of the sums, a leading one, and the product of P and the ratio; in their place
+    with quota and radius the comparisons of the sort cores (models.lab.machine.core_comparisons).
+    compute: as models.lab.method.count_formal, with one comparison a pair, a product for each
+    output element, and another one where the mean of V is blended in; with two phases the
+    projection of the means. Bytes are whole beats: Q, K8 of every tile of a band as often as it is
+    scored, K and V of the union of a band, O, the means or, with two phases, mean rows of X. How K
+    and V of keys are made is not counted, as with every Method.
 
     The coarse tail. select: one more comparison and addition for each scored pair, one more shift
     for each row and tile. compute: for each coarse pair an addition of CW_W bits, which occurs
@@ -73,24 +83,17 @@ class Sofa(Machine):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("tau", "coarse"):
-            given = getattr(self, name)
-            for value in given if isinstance(given, tuple) else (given,):
-                if value is not None and not 0 < value <= 1:
+            for value in each(getattr(self, name)):
+                if not 0 < value <= 1:
                     raise ConfigError(f"{name} = {value}, legal: above 0, up to 1, or None")
         if self.coarse is not None and not self.blend:
             raise ConfigError(f"coarse = {self.coarse}, legal: None without blend")
         if self.coarse is not None and self.phases == 2:
             raise ConfigError(f"coarse = {self.coarse}, legal: None with phases = 2")
-        for value in self.fall if isinstance(self.fall, tuple) else (self.fall,):
-            if value is not None and not 0 <= value < 1:
+        for value in each(self.fall):
+            if not 0 <= value < 1:
                 raise ConfigError(f"fall = {value}, legal: 0 and above, below 1, or None")
-        for value in self.quota if isinstance(self.quota, tuple) else (self.quota,):
-            if value is not None:
-                check("quota", value, 1, self.machine().BC_MAX)
-        radii = self.radius_nats if isinstance(self.radius_nats, tuple) else (self.radius_nats,)
-        for value in radii:
-            if value is not None and not value >= 0:
-                raise ConfigError(f"radius_nats = {value}, legal: 0 and above, or None")
+        check_sort(self.quota, self.radius_nats, self.machine())
 
     def attend(self, call: Call) -> Attended:
         """One layer."""
@@ -135,44 +138,50 @@ class Sofa(Machine):
         pairs = np.count_nonzero(done.selected)
         counts.visible += np.count_nonzero(mask) * heads
         counts.selected += pairs
-        scored = tiles = slots = union = means = 0
+        scored = steps = slots = union = means = comparisons = 0
         for part in head.parts(heads, kv_heads, rows, keys, job, cfg):
-            band, n = part.band, len(part.heads)
-            seen = mask[band.row : band.row + band.n]
-            first = np.count_nonzero(seen[:, band.tiles[0].keys])
-            scored += (np.count_nonzero(seen) + first) * n
-            tiles += (len(band.tiles) + 1) * band.n * n
-            slots += sum(tile.n for tile in band.tiles) + band.tiles[0].n
+            band, own = part.band, slice(part.heads.start, part.heads.stop)
+            stretch = slice(band.row, band.row + band.n)
+            seen, n = mask[stretch], len(part.heads)
+            for t, _ in head.turns(len(band.tiles), job):
+                tile = band.tiles[t]
+                scored += np.count_nonzero(seen[:, tile.keys]) * n
+                steps += band.n * n
+                slots += tile.n
+            if job.select == head.SORT:
+                comparisons += core_comparisons(done.selected[own, stretch], seen, band.tiles,
+                                                job.quota)
             union += np.count_nonzero(part.wanted(done.selected))
             means += len(band.blocks)
         if not job.dense:
-            terms = 2 if job.snap == dlzs.TWO_TERM else 1
-            counts.add("predict", "lz16", call.q.size)
-            counts.add("predict", f"shift{8 + cfg.SC_FRAC}", terms * scored * d)
-            counts.add("predict", f"add{cfg.SC_W}", terms * scored * d)
+            count_scores(counts, call, scored, job.snap, cfg)
+        if job.select == head.SORT:
+            counts.add("select", f"cmp{cfg.SC_W}", comparisons)
+        elif job.select == head.SUM:
             counts.add("select", f"cmp{cfg.SC_W}", scored)
             counts.add("select", f"shift{cfg.SUM_FRAC + 1}", scored)
             counts.add("select", f"add{cfg.SUM_W}", 2 * scored)
-            counts.add("select", f"shift{cfg.SUM_W}", 2 * tiles)
-            counts.add("select", f"lz{cfg.SUM_W}", tiles)
-            counts.add("select", f"mul{cfg.SUM_W}x{cfg.RATIO_FRAC}", tiles)
-        counts.add("compute", "mul16x16", 2 * pairs * d + 2 * heads * rows * d)
-        counts.add("compute", "add32", 2 * pairs * d + heads * rows * d)
+            counts.add("select", f"shift{cfg.SUM_W}", 2 * steps)
+            counts.add("select", f"lz{cfg.SUM_W}", steps)
+            counts.add("select", f"mul{cfg.SUM_W}x{cfg.RATIO_FRAC}", steps)
+        blended = job.select == head.SUM and job.blend
+        outputs = heads * rows * d
+        counts.add("compute", "mul16x16", 2 * pairs * d + (1 + blended) * outputs)
+        counts.add("compute", "add32", 2 * pairs * d + blended * outputs)
         counts.add("compute", "cmp16", pairs)
         counts.add("compute", "exp16", pairs)
         counts.add("compute", "shift32", done.updates * (d + 1))
         counts.add("compute", "div32", heads * rows)
         vector = cfg.beats16(d) * cfg.BUS_BYTES
         small = cfg.beats8(d) * cfg.BUS_BYTES
-        dense = job.dense
         mean = small if h is None else cfg.beats16(h) * cfg.BUS_BYTES
-        if h is not None and self.blend:
+        if h is not None and blended:
             counts.add("compute", "mul16x16", means * h * d)
             counts.add("compute", "add32", means * h * d)
         for stream, size in (("q", heads * rows * vector), ("k", union * vector),
                              ("v", union * vector), ("o", heads * rows * vector),
-                             ("k8", 0 if dense else slots * small),
-                             ("mean", 0 if dense or not self.blend else means * mean)):
+                             ("k8", 0 if job.dense else slots * small),
+                             ("mean", means * mean if blended else 0)):
             counts.move(stream, size)
 
     def _count_tail(self, counts: Counts, call: Call, job: head.Job, cfg: Config,
@@ -181,17 +190,17 @@ class Sofa(Machine):
         heads, rows, d = call.q.shape
         kv_heads, keys = call.k.shape[:2]
         mask, pairs = call.mask(), np.count_nonzero(done.coarse)
-        scored = tiles = union = 0
+        scored = steps = union = 0
         for part in head.parts(heads, kv_heads, rows, keys, job, cfg):
             band, n = part.band, len(part.heads)
             seen = mask[band.row : band.row + band.n]
-            first = np.count_nonzero(seen[:, band.tiles[0].keys])
-            scored += (np.count_nonzero(seen) + first) * n
-            tiles += (len(band.tiles) + 1) * band.n * n
+            for t, _ in head.turns(len(band.tiles), job):
+                scored += np.count_nonzero(seen[:, band.tiles[t].keys]) * n
+                steps += band.n * n
             union += np.count_nonzero(part.wanted(done.coarse))
         counts.add("select", f"cmp{cfg.SC_W}", scored)
         counts.add("select", f"add{cfg.SUM_W}", scored)
-        counts.add("select", f"shift{cfg.SUM_W}", tiles)
+        counts.add("select", f"shift{cfg.SUM_W}", steps)
         counts.add("compute", f"add{cfg.CW_W}", pairs)
         counts.add("compute", f"shift{cfg.CV_FRAC + cfg.VC_W}", pairs * d)
         counts.add("compute", f"add{cfg.CV_W}", pairs * d)

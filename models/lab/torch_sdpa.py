@@ -10,8 +10,9 @@
     record.counts.keep
 
 Every sequence of a batch is a Call of its own, and so is every row set of its mask
-(models.lab.masks). Tensors may be float32, float16 or bfloat16 and on any device; the work is
-done by the processor, in float32 from the first operation on. There are no gradients.
+(models.lab.masks). A decoding step is a causal Call of one row, the last of its keys. Tensors may
+be float32, float16 or bfloat16 and on any device; the work is done by the processor, in float32
+from the first operation on. There are no gradients.
 torch.compile leaves these functions out of its graphs: the result is that of eager mode, and
 fullgraph=True is refused with this reason. torch.export and torch.jit.trace are refused. Needs
 torch (and transformers for `register`), an optional extra; written for transformers 5.24.
@@ -39,6 +40,8 @@ except ImportError as error:
     raise ImportError(
         f"models.lab.torch_sdpa needs torch: {INSTALL}"
     ) from error
+
+from torch.nn.attention.bias import CausalBias, CausalVariant  # noqa: E402
 
 from models.lab.stacks import Places, Run  # noqa: E402
 
@@ -90,7 +93,10 @@ def scaled_dot_product_attention(
 
     query [..., Hq, L, d]; key, value [..., Hkv, S, d]; Hkv = Hq unless enable_gqa. attn_mask
     broadcasts to [..., Hq, L, S]; boolean (True: visible) or additive (0, and MASKED or less to
-    hide a pair); see models.lab.masks.LEGAL. is_causal: row i sees the keys 0 .. i, as in torch.
+    hide a pair), or torch.nn.attention.bias.causal_upper_left or causal_lower_right; see
+    models.lab.masks.LEGAL. is_causal: row i sees the keys 0 .. i, as in torch. One row over S keys
+    is a decoding step, the last row of a causal prefix, with causal_lower_right(1, S); without a
+    mask, or with another one, it is a row of another sequence than the keys'.
 
     As in torch: a row of which a boolean mask or -inf hides every key gives 0 (torch before 2.5:
     NaN), and so does S = 0; one of which finite numbers hide every key gives the softmax over
@@ -108,12 +114,13 @@ def scaled_dot_product_attention(
     if layer is not None:
         check("layer", layer, 0, check("layers", layers, 1, 65536) - 1)
     return _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa,
-                   record, record.places.loose, layer, layers)
+                   record, record.places.loose, layer, layers,
+                   is_causal or isinstance(attn_mask, CausalBias))
 
 
 def _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa,
-            record: Record, run: Run, layer: int | None, layers: int | None):
-    """scaled_dot_product_attention at a known place."""
+            record: Record, run: Run, layer: int | None, layers: int | None, in_sequence: bool):
+    """scaled_dot_product_attention at a known place; in_sequence: see masks.row_sets."""
     _check(query, key, value, dropout_p, enable_gqa)
     if is_causal and attn_mask is not None:
         raise ValueError("is_causal with an attn_mask, legal: one of them")
@@ -135,7 +142,7 @@ def _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gq
     for item in range(len(q)):
         whole = Call(q[item], k[item], v[item], layer=layer, layers=layers)
         rows = seen[item % len(seen)]
-        whole, sets = replace(whole, q=rows.queries(whole)), rows.sets()
+        whole, sets = replace(whole, q=rows.queries(whole)), rows.sets(in_sequence)
         for number, part in enumerate(sets):
             call = replace(whole, q=whole.q[:, part.rows], k=whole.k[:, part.keys],
                            v=whole.v[:, part.keys], causal=part.causal)
@@ -180,6 +187,13 @@ def _seen(attn_mask, q_shape, k_shape, is_causal: bool) -> list[Seen]:
     if attn_mask is None:
         full = np.ones((rows, keys), bool)
         return [Seen.boolean(np.tril(full) if is_causal else full)]
+    if isinstance(attn_mask, CausalBias):
+        # A shape and a variant: its elements are not set.
+        if (attn_mask.seq_len_q, attn_mask.seq_len_kv) != (rows, keys):
+            raise MaskError(f"attn_mask is a causal bias of {attn_mask.seq_len_q} x "
+                            f"{attn_mask.seq_len_kv}, legal: {rows} x {keys}")
+        last = keys - rows if attn_mask.variant == CausalVariant.LOWER_RIGHT else 0
+        return [Seen.boolean(np.tril(np.ones((rows, keys), bool), last))]
     if attn_mask.dtype not in (torch.bool, *DTYPES):
         raise MaskError(f"attn_mask has dtype {attn_mask.dtype}, legal: bool, {NAMES}")
     try:
@@ -204,6 +218,7 @@ def register(method: Method | None = None, name: str = "sofa") -> Record:
 
     Models are then made with attn_implementation=name. The record returned is that of all models
     that use the name; registering the name again replaces it. Numbers of layers: models.lab.stacks.
+    A row by itself is a decoding step where the module, or the call, says that it is causal.
     """
     try:
         from transformers import AttentionInterface, AttentionMaskInterface
@@ -220,16 +235,28 @@ def register(method: Method | None = None, name: str = "sofa") -> Record:
         for argument in UNSUPPORTED:
             if others.get(argument) is not None:
                 raise ValueError(f"{name}: this model's attention uses {argument}, legal: None")
+        in_sequence = decodes(module, is_causal)
         if is_causal is None:
             is_causal = getattr(module, "is_causal", True)
-        # A single query that decodes sees all keys that there are.
+        # As in transformers' own function: a single query sees all keys that there are.
         causal = bool(is_causal) and attention_mask is None and query.shape[2] > 1
         run, layer, layers = record.places.find(module)
         out = _attend(query, key, value, attention_mask, dropout, causal, scaling, True, record,
-                      run, layer, layers)
+                      run, layer, layers, in_sequence)
         return out.transpose(1, 2).contiguous(), None
 
     AttentionInterface.register(name, forward)
     # The masks that torch's own function gets: none where is_causal says it all, else boolean.
     AttentionMaskInterface.register(name, sdpa_mask)
     return record
+
+
+def decodes(module, is_causal: bool | None) -> bool:
+    """Whether queries of an attention of transformers are tokens of the sequence of its keys.
+
+    Modules say so of themselves, or the call does. One that says nothing is not taken at the
+    default, which transformers uses for several queries only, and a cross-attention that calls
+    itself causal (GPT-BigCode's) is none.
+    """
+    said = getattr(module, "is_causal", False) if is_causal is None else is_causal
+    return bool(said) and not getattr(module, "is_cross_attention", False)

@@ -29,8 +29,9 @@ import numpy as np
 
 from models.config import ConfigError
 from models.integer import int_gelu, int_normalise, multiplier, norm_unit, requantise, top
+from models.lab.machine import SNAPS
 from models.lab.method import Call
-from models.lab.sofa import SNAPS, Sofa
+from models.lab.sofa import Sofa
 from models.lab.subjects import PARAGRAPHS, Case, Embedding
 from models.nets.common import check_length, split_heads
 from models.nets.minilm import PARTS, MiniLM

@@ -45,7 +45,7 @@ import numpy as np
 
 from models import rope
 from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, count_formal, softmax_over
+from models.lab.method import Attended, Call, Method, attended, count_formal
 from models.peers.arith import count_products, sum_bits, transposed
 from models.peers.parts import symmetric, top_k
 
@@ -173,8 +173,7 @@ class Dota(Method):
         mask, keys = call.mask(), call.k.shape[1]
         k = max(1, round(self.keep * keys))
         selected = top_k(self.detect(call), mask, k)
-        out = softmax_over(call.logits(), selected, call.shared(call.v))
-        return Attended(out, selected, self.count(call, selected, k))
+        return attended(call, selected, self.count(call, selected, k))
 
     def start(self) -> Callable[[Call], Attended]:
         if not self.detectors:

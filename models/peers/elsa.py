@@ -40,7 +40,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, count_pairs, softmax_over
+from models.lab.method import Attended, Call, Method, attended, count_pairs
 from models.peers.arith import at_least_best, count_products, element_bytes, narrowed, transposed
 
 
@@ -136,8 +136,7 @@ class Elsa(Method):
         near = self.similarity(low)
         level = t * low.shared(longest(low.k, call.q.shape[1], call.causal))
         selected = at_least_best((near > level) & mask, near, mask)
-        out = softmax_over(low.logits(), selected, low.shared(low.v))
-        return Attended(out, selected, self.count(call, selected))
+        return attended(low, selected, self.count(call, selected))
 
     def start(self) -> Callable[[Call], Attended]:
         if not self.thresholds:

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, count_formal, softmax_over, union_bytes
+from models.lab.method import Attended, Call, Method, attended, count_formal, union_bytes
 from models.peers.arith import block_keys, sum_bits, transposed
 from models.peers.parts import symmetric
 
@@ -78,8 +78,7 @@ class Energon(Method):
 
     def attend(self, call: Call) -> Attended:
         first, selected = self.rounds(call)
-        out = softmax_over(call.logits(), selected, call.shared(call.v))
-        return Attended(out, selected, self.count(call, first, selected))
+        return attended(call, selected, self.count(call, first, selected))
 
     def count(self, call: Call, first: np.ndarray, selected: np.ndarray) -> Counts:
         """Operations and bytes; see the head of this file."""

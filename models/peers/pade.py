@@ -41,7 +41,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, softmax_over, union_bytes
+from models.lab.method import Attended, Call, Method, attended, union_bytes
 from models.peers.arith import narrowed, sum_bits
 from models.peers.parts import symmetric
 
@@ -90,8 +90,7 @@ class Pade(Method):
     def attend(self, call: Call) -> Attended:
         planes, selected = self.read(call)
         low = narrowed(call, PLANES)
-        out = softmax_over(low.logits(), selected, low.shared(low.v))
-        return Attended(out, selected, self.count(call, planes, selected))
+        return attended(low, selected, self.count(call, planes, selected))
 
     def count(self, call: Call, planes: np.ndarray, selected: np.ndarray) -> Counts:
         """Operations and bytes; see the head of this file."""

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, count_formal, softmax_over
+from models.lab.method import Attended, Call, Method, attended, count_formal
 from models.peers.arith import block_keys, count_products, transposed
 from models.peers.parts import symmetric
 
@@ -82,8 +82,7 @@ class Sanger(Method):
 
     def attend(self, call: Call) -> Attended:
         selected = self.select(call)
-        out = softmax_over(call.logits(), selected, call.shared(call.v))
-        return Attended(out, selected, self.count(call, selected))
+        return attended(call, selected, self.count(call, selected))
 
     def count(self, call: Call, selected: np.ndarray) -> Counts:
         """Operations and bytes; see the head of this file."""

@@ -37,7 +37,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, count_formal, softmax_over
+from models.lab.method import Attended, Call, Method, attended, count_formal
 from models.peers.arith import block_keys, count_products
 from models.peers.mass import least_set
 
@@ -80,8 +80,7 @@ class Twilight(Method):
 
     def attend(self, call: Call) -> Attended:
         selected = self.select(call)
-        out = softmax_over(call.logits(), selected, call.shared(call.v))
-        return Attended(out, selected, self.count(call, selected))
+        return attended(call, selected, self.count(call, selected))
 
     def count(self, call: Call, selected: np.ndarray) -> Counts:
         """Operations and bytes; see the head of this file."""

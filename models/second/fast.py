@@ -14,11 +14,13 @@ from __future__ import annotations
 import numpy as np
 
 from models import dlzs
-from models.fast import available, formal_settings, kernels, linear_keys
+from models import sads as lists
+from models.fast import available, formal_settings, kernels, linear_keys, tile_arrays
 from models.second import sads, sufa
 from models.second.config import Config
 from models.second.head import SUM, Job, JobResult, check_arrays
-from models.second.tiling import EXACT
+from models.second.tiling import exact_rows
+from models.tiling import prefixes
 
 __all__ = ["available", "run_job"]
 
@@ -33,16 +35,13 @@ def run_job(
     heads, rows, d = q.shape
     group, keys = heads // len(k), k.shape[1]
     split = job.bands(rows, keys, cfg)
-    tiles = [tile for band in split for tile in band.tiles]
-    tile_k0, tile_step, tile_n = (np.array([getattr(t, name) for t in tiles])
-                                  for name in ("k0", "kstep", "n"))
+    tile_k0, tile_step, tile_n = tile_arrays([tile for band in split for tile in band.tiles])
     band_rows = np.array([band.row for band in split] + [rows])
     band_tiles = np.cumsum([0] + [len(band.tiles) for band in split])
     parts = [block for band in split for block in band.blocks]
     block_of = np.repeat(np.arange(len(parts)), [block.n for block in parts])
-    position = job.offset + np.arange(rows)
-    limits = np.minimum(keys, position + 1) if job.causal else np.full(rows, keys)
-    everything = position < EXACT if job.causal else np.zeros(rows, bool)
+    limits = prefixes(rows, keys, job.causal, job.offset)
+    everything = exact_rows(0, rows, job.causal, job.offset)
 
     out, f = np.empty(q.shape, np.int16), np.empty((heads, rows), np.int64)
     g = np.empty_like(f)
@@ -68,8 +67,7 @@ def run_job(
         new, shifted = kernel(
             q[h], k[kv], v[kv], codes, x, chunk, limits, band_rows, band_tiles, tile_k0, tile_step,
             tile_n, job.select, entry.octave, taus, everything, cfg.SUM_FRAC,
-            cfg.LOG_FRAC, cfg.RATIO_FRAC, job.quota,
-            cfg.RADIUS_INF if entry.radius is None else entry.radius,
+            cfg.LOG_FRAC, cfg.RATIO_FRAC, job.quota, lists.reach(entry.radius, cfg),
             *formal_settings(entry.scale_m, entry.scale_shift, cfg), state.o, state.l,
             sums.total, sums.kept, selected[h], has_tail, lower, cfg.CV_FRAC,
             sufa.cut(v[kv], cfg.VC_W) if has_tail else v[kv], sums.coarse, tail.w, tail.v,

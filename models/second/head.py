@@ -18,7 +18,7 @@ from models.config import ConfigError, check
 from models.head import check_array, check_shapes
 from models.second import sads, sufa
 from models.second.config import Config
-from models.second.tiling import EXACT, Band, Block, allowed, bands, mean_span
+from models.second.tiling import Band, Block, allowed, bands, exact_rows, mean_span
 
 SUM, SORT, DENSE = 0, 1, 2
 SELECTIONS = {SUM: "sum", SORT: "sort", DENSE: "dense"}
@@ -178,17 +178,12 @@ def select(
         return Selected([tile.copy() for tile in seen], whole, none)
     if job.select == SORT:
         run_max, masks = None, []
-        radius = cfg.RADIUS_INF if entry.radius is None else entry.radius
         for value, tile in zip(score, seen, strict=True):
-            chosen, run_max = lists.select_tile(value, tile, run_max, job.quota, radius, cfg)
-            mask = np.zeros_like(tile)
-            row, position = np.nonzero(chosen.valid)
-            mask[row, chosen.slots[row, position]] = True
-            masks.append(mask)
+            chosen, run_max = lists.select_tile(value, tile, run_max, job.quota, entry.radius, cfg)
+            masks.append(chosen.mask)
         return Selected(masks, whole, none)
     tau = sads.block_threshold(entry.tau, job.fall, block.length, cfg)
-    position = job.offset + block.row + np.arange(block.n)
-    everything = position < EXACT if job.causal else np.zeros(block.n, bool)
+    everything = exact_rows(block.row, block.n, job.causal, job.offset)
     level = [value >> entry.octave for value in score]
     has_tail = entry.coarse is not None
     lower = sads.block_threshold(entry.coarse, job.fall, block.length, cfg) if has_tail else None

@@ -16,7 +16,7 @@ import numpy as np
 from models import head as first
 from models.config import ConfigError
 from models.dlzs import FLOOR, TWO_TERM
-from models.plan import check_scores
+from models.plan import check_scores, default_quota
 from models.quantise import (
     Peaks,
     check_finite,
@@ -156,6 +156,6 @@ def job_of(
                      first.Job(d, scale_m, scale_shift, bc, causal=causal, offset=offset), cfg,
                      f"query head {h}: ")
     return Job(d=d, bc=bc, table=tuple(table), band=band, select=select,
-               quota=max(bc // 4, 1) if quota is None else quota, fall=round(fall * 256),
+               quota=default_quota(bc) if quota is None else quota, fall=round(fall * 256),
                snap=snap, causal=causal, offset=offset, interleaved=interleaved,
                blend=blend).checked(cfg)

@@ -16,7 +16,16 @@ import numpy as np
 from models.config import check
 from models.second.config import Config
 from models.second.sads import NO_PEAK
-from models.sufa import State, log2_score, normalised, reciprocal, sat16, start, weight
+from models.sufa import (
+    State,
+    log2_score,
+    normalised,
+    reciprocal,
+    reference,
+    sat16,
+    start,
+    weight,
+)
 
 __all__ = ["State", "Tail", "Trace", "coarse", "cut", "finish", "keys", "start", "start_tail"]
 
@@ -62,10 +71,7 @@ def keys(
     for key in np.flatnonzero(wanted.any(axis=0)):
         rows = np.flatnonzero(wanted[:, key])
         z = score[rows, key]
-        e, m, seen = (z >> cfg.Z_FRAC) + 1, state.m[rows], state.seen[rows]
-        rise = seen & (e > m + cfg.GUARD)
-        dm = np.where(rise, e - m, 0)
-        m = np.where(rise | ~seen, e, m)
+        m, dm, rise = reference(state.m[rows], state.seen[rows], (z >> cfg.Z_FRAC) + 1, cfg)
         p = weight(z, m, cfg)
         shift = np.minimum(dm, 63)
         total = (state.l[rows] >> shift) + p

@@ -58,6 +58,11 @@ def bands(
     return out
 
 
+def exact_rows(row: int, n: int, causal: bool, offset: int) -> np.ndarray:
+    """bool [n]: which of the rows row .. row+n-1 of a head keep every key that they see."""
+    return (offset + row + np.arange(n) < EXACT) & causal
+
+
 def mean_span(row: int, keys: int, causal: bool, offset: int) -> int:
     """Keys 0 .. g-1 whose mean of V stands in for what the block at ``row`` drops.
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.config import Config, ConfigError
-from models.tiling import Tile, block_tiles, blocks, pack_td, unpack_td, visible
+from models.tiling import Tile, block_tiles, blocks, pack_td, prefixes, unpack_td, visible
 
 TINY = Config.from_name("tiny")
 
@@ -47,6 +47,7 @@ def test_tiles_partition_the_visible_keys(interleaved, causal):
         position = offset + np.arange(rows)[:, None]
         want = np.arange(keys)[None, :] <= position if causal else np.ones((rows, keys), bool)
         assert (covered == want).all()
+        assert (prefixes(rows, keys, causal, offset) == want.sum(axis=1)).all()
         compared += covered.size
     assert compared > 10000
 

@@ -27,6 +27,7 @@ from models.config import Config, ConfigError
 from models.head import Job
 from models.layer import LayerPlan, valid_beats
 from models.plan import plan
+from models.sads import reach
 from tb.common.axi_memory import AxiMemory
 from tb.common.axil_master import AxiLiteError, AxiLiteMaster, AxiLiteTimeout
 from tb.common.limits import Limit, job_limit, layer_limit
@@ -235,8 +236,7 @@ class Accelerator:
                      | job.snap << regs.MODE_SNAP_LSB),
             "HEAD_DIM": job.d, "QUERY_ROWS": rows, "KEYS": keys, "HEADS": heads,
             "KV_HEADS": kv_heads, "CAUSAL_OFFSET": job.offset, "TILE_KEYS": job.bc,
-            "QUOTA": job.quota,
-            "RADIUS": self.cfg.RADIUS_INF if job.radius is None else job.radius,
+            "QUOTA": job.quota, "RADIUS": reach(job.radius, self.cfg),
             "SCALE_MULT": job.scale_m, "SCALE_SHIFT": job.scale_shift,
             "NEXT_LO": 0, "NEXT_HI": 0,
         }

@@ -8,9 +8,10 @@ import pytest
 
 from models import dlzs, oracle, workloads
 from models.config import Config
-from models.head import run_job
+from models.head import Stats, run_job
 from models.lab import complexity
 from models.lab.complexity import PRICES, PUBLISHED
+from models.lab.machine import CORE
 from models.lab.method import Call
 from models.plan import plan
 
@@ -67,9 +68,9 @@ def survivors_one_by_one(score, seen, best, quota, limit):
     total = 0
     for r in range(len(score)):
         held, peak = [], None if best is None else best[r]
-        for first in range(0, score.shape[1], complexity.WORD):
-            word = [int(s) for s, m in zip(score[r, first : first + complexity.WORD],
-                                           seen[r, first : first + complexity.WORD],
+        for first in range(0, score.shape[1], CORE):
+            word = [int(s) for s, m in zip(score[r, first : first + CORE],
+                                           seen[r, first : first + CORE],
                                            strict=True) if m]
             for s in word:
                 near = peak is None or s > peak - limit
@@ -92,13 +93,22 @@ def test_survivors(quota, limit, with_best):
     assert got == survivors_one_by_one(score, seen, best, quota, limit) > 0
 
 
+def own_scales(call, cfg, **settings):
+    """(numbers, job) of each query head, which has scales of its own."""
+    for h in range(len(call.q)):
+        own, kv = slice(h, h + 1), slice(h // call.group, h // call.group + 1)
+        yield plan(call.q[own], call.k[kv], call.v[kv], cfg, causal=call.causal, **settings)
+
+
 def test_facts_meet_the_reference(call, facts):
     """Pairs and row tiles are those of the bit-exact model on the same integers."""
     cfg = Config.from_name("paper")
-    numbers, job = plan(call.q, call.k, call.v, cfg, causal=True, quota=8, radius_nats=5.0)
-    done = run_job(numbers.q, numbers.k, numbers.v, numbers.k8, job, cfg)
-    assert (facts.selected, facts.visible) == (done.stats.selected, done.stats.visible)
-    lists = [chosen for head in done.heads for block in head.blocks for chosen in block.lists]
+    stats, lists = Stats(), []
+    for numbers, job in own_scales(call, cfg, quota=8, radius_nats=5.0):
+        done = run_job(numbers.q, numbers.k, numbers.v, numbers.k8, job, cfg)
+        stats += done.stats
+        lists += [chosen for block in done.heads[0].blocks for chosen in block.lists]
+    assert (facts.selected, facts.visible) == (stats.selected, stats.visible)
     assert facts.row_tiles == sum(int(chosen.valid.any(axis=1).sum()) for chosen in lists)
     merge = sum(n * np.log2(n) for n in range(1, 201)) * len(call.q)
     assert facts.merge == pytest.approx(merge)
@@ -137,13 +147,11 @@ def test_what_dlzs_buys(call):
     """Recall of the predictors; that of DLZS by the oracle on the reference's scores."""
     found = complexity.predictor_recall(call, 0.2)
     cfg = Config.from_name("paper")
-    numbers, _ = plan(call.q, call.k, call.v, cfg, causal=True)
     mask = call.mask()
     number = oracle.row_topk(mask, 0.2)
     want = []
-    for h in range(len(call.q)):
-        codes = dlzs.encode(numbers.q[h], dlzs.FLOOR)
-        scores = dlzs.scores(codes, numbers.k8[h // call.group], cfg)
+    for h, (numbers, _) in enumerate(own_scales(call, cfg)):
+        scores = dlzs.scores(dlzs.encode(numbers.q[0], dlzs.FLOOR), numbers.k8[0], cfg)
         truth = oracle.topk(oracle.logits(call.q[h], call.k[h // call.group]), mask, number)
         want.append(oracle.recall(oracle.topk(scores, mask, number), truth))
     assert found["DLZS"] == pytest.approx(np.mean(want))

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from models import dlzs, fast, head, layer, plan, quantise, sufa, workloads
+from models import dlzs, fast, head, layer, plan, quantise, workloads
 from models.config import Config, ConfigError
 from models.head import Job
 
@@ -196,42 +196,25 @@ def test_scores_equal_those_of_the_cells():
         k8 = rng.integers(-128, 128, (70, d)).astype(np.int8)
         codes = rng.integers(0, 64 if cfg.TWO_TERM else 32, (9, d))
         want = dlzs.term(codes[:, None], k8[None], cfg).sum(axis=2)
-        assert (fast.scores(codes, k8, cfg) == want).all()
-        limits = np.arange(9) * 8
-        got = fast.scores(codes, k8, cfg, limits)
-        assert (got == np.where(np.arange(70) < limits[:, None], want, 0)).all()
+        loops = fast.kernels()
+        x, chunk = fast.linear_keys(k8, True, cfg)
+        work = np.empty((3, 2 * d + loops.UNROLL), np.int64)
+        for row, code in enumerate(codes):
+            for limit in (70, 8 * row):
+                got = np.zeros(70, np.int32)
+                loops.predict_row(code, x, limit, chunk, *work, np.empty_like(x[0]), got)
+                assert (got == np.where(np.arange(70) < limit, want[row], 0)).all()
 
 
-def given_lists(seed=3):
-    """(q, k, v, order, z) with gaps in either half of a step and a row without keys."""
-    rng = np.random.default_rng(seed)
-    z = quantise.quantise_attention(*(rng.normal(size=(n, 16)) * 3 for n in (6, 40, 40)), TINY)
-    order = np.stack([rng.permutation(40)[:12] for _ in range(6)])
-    order[rng.random(order.shape) < 0.3] = -1
-    order[2] = -1
-    return z, order
-
-
-def test_formal_path_over_given_lists():
-    z, order = given_lists()
-    out, updates = fast.formal(z.q, z.k, z.v, order, z.scale_m, z.scale_shift, TINY)
-    state = sufa.start(6, 16)
-    raised = 0
-    for step in range(0, 12, 2):
-        # Each step as a tile of its own, of the keys themselves.
-        pair = order[:, step : step + 2]
-        lists = sufa.Selection(np.where(pair >= 0, pair, 0), pair >= 0, 40)
-        raised += sufa.tile(state, z.q, z.k, z.v, lists, z.scale_m, z.scale_shift, TINY)
-    assert (out == sufa.finish(state, TINY)).all() and updates == raised > 0
-    assert not out[2].any() and out[[0, 1, 3, 4, 5]].any(axis=1).all()
+def numbers():
+    """Integers of 6 rows over 40 keys, d = 16."""
+    rng = np.random.default_rng(3)
+    return quantise.quantise_attention(*(rng.normal(size=(n, 16)) * 3 for n in (6, 40, 40)), TINY)
 
 
 def test_without_numba(monkeypatch):
-    z, order = given_lists()
-    want = fast.formal(z.q, z.k, z.v, order, z.scale_m, z.scale_shift, TINY)
+    z = numbers()
     monkeypatch.setattr(fast, "available", lambda: False)
-    got = fast.formal(z.q, z.k, z.v, order, z.scale_m, z.scale_shift, TINY)
-    assert (got[0] == want[0]).all() and got[1] == want[1]
     job = Job(d=16, scale_m=z.scale_m, scale_shift=z.scale_shift, bc=8)
     with pytest.raises(ImportError, match="needs numba: scripts/setup.sh lab"):
         fast.run_job(z.q[None], z.k[None], z.v[None], z.k8[None], job, TINY)
@@ -239,12 +222,7 @@ def test_without_numba(monkeypatch):
 
 
 def test_bad_arguments():
-    z, order = given_lists()
-    arguments = (z.scale_m, z.scale_shift, TINY)
-    with pytest.raises(ConfigError, match=r"order has shape \(6, 11\), legal: \[6, an even"):
-        fast.formal(z.q, z.k, z.v, order[:, :11], *arguments)
-    with pytest.raises(ConfigError, match=r"order reaches from -1 to 41, legal: -1..39"):
-        fast.formal(z.q, z.k, z.v, np.where(order == order.max(), 41, order), *arguments)
+    z = numbers()
     job = Job(d=16, scale_m=z.scale_m, scale_shift=z.scale_shift, bc=8, quota=99)
     with pytest.raises(ConfigError, match="quota = 99, legal: integer 1..16"):
         fast.run_job(z.q[None], z.k[None], z.v[None], z.k8[None], job, TINY)

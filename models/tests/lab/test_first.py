@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SOFA as a Method: the machine's integers, changed selections, settings by layer, counts."""
+"""The first machine as a Method: its integers, settings by layer, counts."""
 
 import dataclasses
 
@@ -8,11 +8,12 @@ import pytest
 
 from models import dlzs, fast, head, layer, oracle, plan, workloads
 from models.config import Config, ConfigError
-from models.lab import first
 from models.lab.dense import Calibration, Dense
 from models.lab.first import FirstSofa, predicted_keys
+from models.lab.machine import core_comparisons
 from models.lab.method import Call, Projection
 from models.quantise import quantise, radius_to_int
+from models.tiling import block_tiles
 
 TINY = Config.from_name("tiny")
 PAPER = Config.from_name("paper")
@@ -173,16 +174,6 @@ def test_calibration():
         watch.attend(calls[0])
 
 
-@pytest.mark.parametrize("factor", [1e-30, 1e-3, 30.0])
-def test_thresholds_at_any_magnitude(factor):
-    # Scores that are all alike keep every key, scores that are far apart only the best.
-    call = random_call(rows=20, keys=20)
-    call = dataclasses.replace(call, q=call.q * np.float32(factor), k=call.k * np.float32(factor))
-    got = FirstSofa(config="tiny", bc=16, quota=16, radius_nats=None, threshold=1e-3).attend(call)
-    seen = np.broadcast_to(call.mask(), got.selected.shape)
-    assert (got.selected == seen).all() if factor < 1 else got.counts.keep < 0.3
-
-
 def test_counts_by_hand():
     # Two heads on one KV head, 4 rows over 4 keys, causal: 10 visible pairs a head. There
     # is one tile, of which every row takes its best key: 4 pairs a head.
@@ -202,14 +193,13 @@ def test_counts_by_hand():
 
 
 def test_core_passes_by_hand():
-    job = head.Job(d=8, scale_m=1, scale_shift=1, bc=16, quota=6)
+    tiles = block_tiles(0, 4, 32, 16)
     selected = np.zeros((1, 4, 32), bool)
     selected[0, 0, 0:12:2] = True  # tile 0 of two: 6 keys, the quota: two passes; tile 1: one
     selected[0, 1, 1:9:2] = True  # tile 1: 4 keys: a second pass to find no more; tile 0: one
     # Rows 2 and 3: one pass a tile. A pass over 16 scores is two runs of the core.
     passes = (2 + 1) + (1 + 2) + 2 + 2
-    cfg = TINY.replace(BC_MAX=16)
-    assert first.core_comparisons(selected, job, cfg) == passes * (2 * 42 + 5)
+    assert core_comparisons(selected, np.ones((4, 32), bool), tiles, 6) == passes * (2 * 42 + 5)
 
 
 def test_nearly_everything_kept_is_close_to_dense():

@@ -49,6 +49,28 @@ def test_row_sets(name):
     assert len(sets) == number
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_rows_by_themselves_are_causal_in_a_sequence(name):
+    """Beside them nothing changes."""
+    mask, _ = CASES[name]
+    plain, placed = row_sets(mask), row_sets(mask, in_sequence=True)
+    assert (rebuilt(placed, mask.shape) == mask).all()
+    for a, b in zip(plain, placed, strict=True):
+        assert (a.rows == b.rows).all() and (a.keys == b.keys).all()
+        assert b.causal == (a.causal or len(a.rows) == 1) and a.causal <= (len(a.rows) > 1)
+
+
+def test_a_step_with_padding():
+    """One row, keys 2 .. 5 of 8: the last row of these four."""
+    mask = np.isin(np.arange(8), np.arange(2, 6))[None]
+    for in_sequence in (False, True):
+        [one] = Seen.boolean(mask).sets(in_sequence)
+        assert one.keys.tolist() == [2, 3, 4, 5] and one.causal == in_sequence
+    # Where numbers hide every key no position is known.
+    [one] = Seen.additive(np.full((1, 8), -1e9, np.float32)).sets(in_sequence=True)
+    assert not one.causal
+
+
 def test_random_prefixes():
     rng = np.random.default_rng(1)
     for _ in range(100):

@@ -7,7 +7,9 @@ import pytest
 from models import workloads
 from models.config import ConfigError
 from models.lab.dense import Calibration, Dense
+from models.lab.first import FirstSofa
 from models.lab.grid import METHODS
+from models.lab.machine import SNAPS
 from models.lab.method import Call, Projection
 from models.lab.sofa import Sofa
 from models.oracle import relative_error
@@ -94,6 +96,50 @@ def test_the_coarse_tail_is_counted_apart():
     assert tail.counts.bytes == {**plain.counts.bytes, "v_coarse": union * 64} and union > 50
 
 
+def test_counts_of_a_sort_job_by_hand():
+    """The same tensors with quota 2: one tile, scored once; nothing is summed, no mean is read."""
+    q, k = np.ones((2, 2, 8), np.float32), np.ones((1, 3, 8), np.float32)
+    counts = Sofa(config="tiny", snap="floor", bc=4, quota=2).attend(Call(q, k, k)).counts
+    assert counts.visible == 12 and counts.selected == 8
+    assert counts.ops["predict"] == {"lz16": 32, "shift11": 12 * 8, "add15": 12 * 8}
+    # Four rows, each one pass of one run of the core, with its 5 comparisons beside it.
+    assert counts.ops["select"] == {"cmp15": 4 * (42 + 5)}
+    # Equal scores: every row takes the first two keys. One product for each output element.
+    assert counts.ops["compute"] == {"mul16x16": 2 * 8 * 8 + 4 * 8, "add32": 2 * 8 * 8, "cmp16": 8,
+                                     "exp16": 8, "shift32": 0, "div32": 4}
+    assert {k: n for k, n in counts.bytes.items() if n} == {
+        "q": 64, "k": 32, "v": 32, "o": 64, "k8": 24}
+
+
+@pytest.mark.parametrize("settings", [
+    dict(quota=5, radius_nats=3.0), dict(quota=None, radius_nats=4.0, snap="two-term"),
+    dict(quota=3, radius_nats=None, interleaved=False, bc=32)])
+@pytest.mark.parametrize("name", ["smollm2_novel_s0257_l00", "minilm_novel_s0100_l00"])
+def test_quota_and_radius_select_as_the_first_machine(name, settings):
+    """With bands of one block the tiles are those of the first machine. Q's scale is larger by the
+    factor, below 2, that makes an octave a power of two of score units; given that scale, the first
+    machine selects the same pairs, and predicts and sorts at the same cost."""
+    call = call_of(name)
+    peaks = [tuple(float(np.abs(head).max()) for head in x) for x in (call.q, call.k, call.v)]
+    cfg = Config.from_name("paper").replace(TWO_TERM=1)
+    snap = SNAPS[settings.get("snap", "floor")]
+    wider = tuple(plan.octave_of(peak, peaks[1][h // call.group] / 127, call.d, snap, cfg)[1]
+                  for h, peak in enumerate(peaks[0]))
+    assert all(1 <= b / a < 2 for a, b in zip(peaks[0], wider, strict=True))
+    own = FirstSofa(**settings)
+    first = FirstSofa(**settings, peaks={0: Peaks(wider, *peaks[1:])})
+    want = first.attend(call)
+    got = Sofa(**{"snap": "floor", **settings}, band=1).attend(call)
+    assert np.array_equal(got.selected, want.selected) and 0 < got.counts.keep < 0.9
+    assert got.counts.ops["predict"] == want.counts.ops["predict"]
+    assert got.counts.ops["select"] == want.counts.ops["select"]
+    # One key a step in place of two: other roundings of the same sums.
+    assert relative_error(got.out, want.out) < 1e-3
+    # Codes of Q do not follow its scale, so with the data's own scale some pairs are others.
+    other = own.attend(call).selected
+    assert 0.85 < (other & got.selected).sum() / other.sum() < 1
+
+
 def test_thresholds_and_sweep_go_from_dense_to_sparse():
     call = call_of()
     keep = [method.attend(call).counts.keep for method in Sofa.sweep()]
@@ -119,10 +165,12 @@ def test_keys_predicted_from_x():
     want = layer.run_layer(made, cfg)
     assert (two.selected == want.selected).all()
     assert np.array_equal(two.out, (want.out * made.out_scale + bv).astype(np.float32))
-    # One block: a mean row of 48 channels is 2 beats of 64 bytes, and 48 x 16 products.
+    # One block: a mean row of 48 channels is 2 beats of 64 bytes, and 48 x 16 products; one more
+    # for each output blends it in.
     assert two.counts.bytes["mean"] == 128 and one.counts.bytes["mean"] == 64
     same = Sofa(phases=2, blend=False).attend(call).counts
-    assert two.counts.ops["compute"]["mul16x16"] == same.ops["compute"]["mul16x16"] + 48 * 16
+    more = two.counts.ops["compute"]["mul16x16"] - same.ops["compute"]["mul16x16"]
+    assert more == 48 * 16 + two.out.size
     peaks = Peaks((2 * float(np.abs(q).max()),), (1.0,), (1.0,))
     wider = Sofa(phases=2, peaks={0: peaks}).attend(call)
     assert relative_error(wider.out, two.out) < 1e-2

@@ -10,10 +10,13 @@ torch = pytest.importorskip("torch", reason="torch is not installed (requirement
 transformers = pytest.importorskip(
     "transformers", reason="transformers is not installed (requirements-torch.txt)")
 
+from torch.nn.attention.bias import causal_lower_right, causal_upper_left  # noqa: E402
+
 from models.lab.dense import Dense  # noqa: E402
 from models.lab.first import FirstSofa  # noqa: E402
 from models.lab.masks import MaskError  # noqa: E402
-from models.lab.method import Method  # noqa: E402
+from models.lab.method import Call, Method  # noqa: E402
+from models.lab.sofa import Sofa  # noqa: E402
 from models.lab.torch_sdpa import (  # noqa: E402
     Record,
     register,
@@ -66,6 +69,29 @@ def test_shapes_of_torch():
             got = scaled_dot_product_attention(part(q), part(k), part(v), is_causal=causal,
                                                method=Dense())
             assert got.shape == want.shape and torch.allclose(got, want, atol=2e-6)
+
+
+def test_causal_biases_of_torch():
+    """Their elements are not set: a shape and a variant say all."""
+    q, k, v = tensors(kv_heads=4, rows=7, keys=12)
+    for make in (causal_upper_left, causal_lower_right):
+        got = scaled_dot_product_attention(q, k, v, make(7, 12), method=Dense())
+        assert torch.allclose(got, SDPA(q, k, v, make(7, 12)), atol=2e-6)
+    with pytest.raises(MaskError, match="attn_mask is a causal bias of 7 x 11, legal: 7 x 12"):
+        scaled_dot_product_attention(q, k, v, causal_lower_right(7, 11))
+
+
+def test_a_row_by_itself_is_a_step_only_where_that_is_said():
+    q, k, v = tensors(1, 2, 2, 1, 100)
+    q *= 3
+    got = {name: scaled_dot_product_attention(q, k, v, mask, method=Sofa(tau=0.05))
+           for name, mask in (("none", None), ("mask", torch.ones(1, 100, dtype=torch.bool)),
+                              ("step", causal_lower_right(1, 100)))}
+    for name, causal in (("none", False), ("mask", False), ("step", True)):
+        call = Call(*(x[0].numpy() for x in (q, k, v)), causal=causal)
+        done = Sofa(tau=0.05).attend(call)
+        assert (got[name][0].numpy() == done.out).all() and done.counts.keep < 0.5
+    assert (got["none"] != got["step"]).any()
 
 
 EMPTY = [(2, 3, 0, 4, 8), (2, 3, 4, 0, 8), (2, 0, 4, 4, 8), (0, 3, 4, 4, 8), (2, 3, 4, 4, 0),
@@ -219,7 +245,7 @@ def test_half_precision(dtype, bound):
 def test_default_is_the_machine():
     q, k, v = tensors(rows=90, keys=90, kv_heads=4)
     got = scaled_dot_product_attention(3 * q, k, v, is_causal=True)
-    record = Record(FirstSofa())
+    record = Record(Sofa())
     again = scaled_dot_product_attention(3 * q, k, v, is_causal=True, method=record)
     assert (got == again).all()
     assert 0.05 < record.counts.keep < 0.6

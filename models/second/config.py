@@ -21,7 +21,7 @@ class Config(config.Config):
     VM_W        bits of an element of the mean of V, in V's scale: value * 2**(16 - VM_W)
     VC_W        bits of an element of V of a coarse key, likewise
     CV_FRAC     fraction bits of the coarse sums; a key further below the row's peak than so many
-                octaves is not coarse (0: SUM_FRAC)
+                octaves is not coarse
     STORE_BEATS beats of Q, and of O sums, that the stores of resident rows hold (0: two blocks of
                 the largest head dimension)
     """
@@ -32,7 +32,7 @@ class Config(config.Config):
     F_FRAC: int = 8
     VM_W: int = 8
     VC_W: int = 4
-    CV_FRAC: int = 0
+    CV_FRAC: int = 12
     STORE_BEATS: int = 0
 
     def __post_init__(self) -> None:
@@ -43,9 +43,7 @@ class Config(config.Config):
         check("F_FRAC", self.F_FRAC, 4, 12)
         check("VM_W", self.VM_W, 4, 16)
         check("VC_W", self.VC_W, 2, 8)
-        if self.CV_FRAC == 0:
-            object.__setattr__(self, "CV_FRAC", self.SUM_FRAC)
-        check("CV_FRAC", self.CV_FRAC, 4, self.SUM_FRAC)
+        check("CV_FRAC", self.CV_FRAC, 4, 16)
         block = self.ROWS * self.beats16(self.D_MAX)
         if self.STORE_BEATS == 0:
             object.__setattr__(self, "STORE_BEATS", 2 * block)

@@ -66,7 +66,7 @@ def test_random_integers(select, seed):
     rng = np.random.default_rng([seed, select])
     tails = rises = 0
     for _ in range(12):
-        cfg = SMALL.replace(VC_W=int(rng.integers(2, 9)), CV_FRAC=int(rng.integers(4, 13)))
+        cfg = SMALL.replace(VC_W=int(rng.integers(2, 9)), CV_FRAC=int(rng.integers(4, 17)))
         kv, group, d = int(rng.integers(1, 3)), int(rng.integers(1, 4)), 8 * int(rng.integers(1, 5))
         rows, keys = int(rng.integers(1, 70)), int(rng.integers(1, 200))
         top = int(rng.choice([3, 500, 32767]))

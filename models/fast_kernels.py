@@ -344,9 +344,10 @@ def _share(below, sum_frac):
 
 
 @_jit
-def _count(level, seen, least, peak, total, kept, some, sum_frac):
+def _count(level, seen, least, lower, peak, total, kept, tail, some, sum_frac):
     """Add one row's part of a tile, level int64 [seen], word by word of 4; keys at or above
-    ``least`` are kept. Returns (peak, total, kept, some): some: a key has been counted."""
+    ``least`` are kept, those below it at or above ``lower`` coarse. Returns (peak, total, kept,
+    tail, some): tail: their sum, some: a key has been counted."""
     for first in range(0, seen, 4):
         last = min(first + 4, seen)
         risen = peak if some else level[first]
@@ -356,13 +357,16 @@ def _count(level, seen, least, peak, total, kept, some, sum_frac):
             shift = min(risen - peak, 63)
             total >>= shift
             kept >>= shift
+            tail >>= shift
         peak, some = risen, True
         for b in range(first, last):
             weight = _share(peak - level[b], sum_frac)
             total += weight
             if level[b] >= least:
                 kept += weight
-    return peak, total, kept, some
+            elif level[b] >= lower:
+                tail += weight
+    return peak, total, kept, tail, some
 
 
 @_jit
@@ -389,13 +393,43 @@ def _take(level, seen, least, k0, step, used, order, length):
 
 
 @_jit
+def _coarse_tile(level, seen, least, lower, peak, w, reference, k0, step, cv_frac, v, coarse, cv):
+    """models.second.sufa.coarse of one row and tile: the keys at or above ``lower`` and below
+    ``least``, v int16 [N, d] cut; adds to cv int64 [d] and marks coarse bool [N]. w, reference:
+    sum of weights and the peak to which both are relative. Returns (w, reference, shifted)."""
+    shifted, some = 0, False
+    for b in range(seen):
+        if level[b] >= least or level[b] < lower:
+            continue
+        if not some:
+            some = True
+            shift = min(peak - reference, 63)
+            if w and shift:
+                shifted = 1
+                w >>= shift
+                for e in range(len(cv)):
+                    cv[e] >>= shift
+            reference = peak
+        key = k0 + b * step
+        coarse[key] = True
+        left = cv_frac - (peak - level[b])
+        w += 1 << left
+        vv = v[key]
+        for e in range(len(cv)):
+            cv[e] += np.int64(vv[e]) << left
+    return w, reference, shifted
+
+
+@_jit
 def _sum_row(score, limit, tile_k0, tile_step, tile_n, octave, tau, everything, sum_frac, log_frac,
-             ratio_frac, level, used, order):
+             ratio_frac, level, used, order, has_tail, coarse_tau, cv_frac, v, coarse, cv):
     """Selection by the row's sum over the tiles of its band: used bool [N], order int64: keys in
-    order of issue. Returns (keys, P, T)."""
+    order of issue; with has_tail the coarse keys, too, see _coarse_tile. Returns (keys, P, T, C, w,
+    coarse sums shifted)."""
     every = -(1 << 41)
     tiles = len(tile_k0)
-    peak, total, kept, some = 0, 0, 0, False
+    peak, total, kept, tail, some = 0, 0, 0, 0, False
+    w, reference, rises = 0, 0, 0
     length = 0
     for turn in range(tiles + 1):
         t = turn % tiles
@@ -404,8 +438,8 @@ def _sum_row(score, limit, tile_k0, tile_step, tile_n, octave, tau, everything, 
         for b in range(seen):
             level[b] = score[k0 + b * step] >> octave
         if turn == 0:
-            peak, total, kept, some = _count(level, seen, 1 << 41, peak, total, kept, some,
-                                             sum_frac)
+            peak, total, kept, tail, some = _count(level, seen, 1 << 41, 1 << 41, peak, total,
+                                                   kept, tail, some, sum_frac)
             continue
         last = turn == tiles
         ratio = 1 << ratio_frac if last else (tiles << ratio_frac) // turn
@@ -413,13 +447,23 @@ def _sum_row(score, limit, tile_k0, tile_step, tile_n, octave, tau, everything, 
         if some and not everything:
             least = _least(peak, total, ratio, tau, sum_frac, log_frac, ratio_frac)
         length = _take(level, seen, least, k0, step, used, order, length)
+        lower = least
+        if has_tail and some and not everything:
+            lower = max(_least(peak, total, ratio, coarse_tau, sum_frac, log_frac, ratio_frac),
+                        peak - cv_frac)
+            w, reference, shifted = _coarse_tile(level, seen, least, lower, peak, w, reference, k0,
+                                                 step, cv_frac, v, coarse, cv)
+            rises += shifted
         if last:
             for b in range(seen):
                 if level[b] >= least:
                     kept += _share(peak - level[b], sum_frac)
+                elif level[b] >= lower:
+                    tail += _share(peak - level[b], sum_frac)
         else:
-            peak, total, kept, some = _count(level, seen, least, peak, total, kept, some, sum_frac)
-    return length, total, kept
+            peak, total, kept, tail, some = _count(level, seen, least, lower, peak, total, kept,
+                                                   tail, some, sum_frac)
+    return length, total, kept, tail, w, rises
 
 
 @_jit
@@ -467,16 +511,19 @@ def _keys_row(q, k, v, order, length, multiplier, shift, drop, guard, z_frac, ha
 def head_of_bands(
     q, k, v, codes, x, chunk, limits, band_rows, band_tiles, tile_k0, tile_step, tile_n, select,
     octave, taus, everything, sum_frac, log_frac, ratio_frac, quota, radius, multiplier, shift,
-    drop, guard, z_frac, half, mantissa, o, l, total, kept, selected,
+    drop, guard, z_frac, half, mantissa, o, l, total, kept, selected, has_tail, coarse_taus,
+    cv_frac, v_cut, tail, w, cv, coarse,
 ):
-    """A head, row by row; returns the references raised.
+    """A head, row by row; returns (references raised, coarse sums shifted).
 
     q int16 [R, d], k and v int16 [N, d]; codes int64 [R, d] and x as in predict_row (unused when
     dense); limits int64 [R]: keys that a row may see; band_rows, band_tiles int64
     [bands+1]: first row and first tile of each band; tile_* int64 [T]; select: models.second.head;
-    taus int64 [R], everything bool [R].
+    taus, coarse_taus int64 [R], everything bool [R]; has_tail: there are coarse keys, v_cut int16
+    [N, d] their V.
 
-    Written: o int64 [R, d], l, total, kept int64 [R], selected bool [R, N].
+    Written: o int64 [R, d], l, total, kept, tail, w int64 [R], selected bool [R, N], and from 0 and
+    False on cv int64 [R, d], coarse bool [R, N].
     """
     d, keys = q.shape[1], len(k)
     where = np.empty(2 * d + UNROLL, np.int64)
@@ -487,13 +534,13 @@ def head_of_bands(
     most = tile_n.max()
     level = np.empty(most, np.int64)
     slots, best = np.empty(most, np.int16), np.empty(most, np.int32)
-    updates = 0
+    updates = rises = 0
     for i in range(len(band_rows) - 1):
         tiles = slice(band_tiles[i], band_tiles[i + 1])
         k0, step, n = tile_k0[tiles], tile_step[tiles], tile_n[tiles]
         for r in range(band_rows[i], band_rows[i + 1]):
             limit, used = limits[r], selected[r]
-            total[r] = kept[r] = 0
+            total[r] = kept[r] = tail[r] = w[r] = 0
             length = 0
             if select == 2:
                 for t in range(len(k0)):
@@ -505,13 +552,15 @@ def head_of_bands(
             else:
                 predict_row(codes[r], x, limit, chunk, where, term_shift, flip, part, score)
                 if select == 0:
-                    length, total[r], kept[r] = _sum_row(
+                    length, total[r], kept[r], tail[r], w[r], shifted = _sum_row(
                         score, limit, k0, step, n, octave, taus[r], everything[r], sum_frac,
-                        log_frac, ratio_frac, level, used, order)
+                        log_frac, ratio_frac, level, used, order, has_tail, coarse_taus[r],
+                        cv_frac, v_cut, coarse[r], cv[r])
+                    rises += shifted
                 else:
                     length = _sort_row(score, limit, k0, step, n, quota, radius, best, slots, used,
                                        order)
             l[r], raised = _keys_row(q[r], k, v, order, length, multiplier, shift, drop, guard,
                                        z_frac, half, mantissa, o[r])
             updates += raised
-    return updates
+    return updates, rises

@@ -163,15 +163,19 @@ def _check_ranges(state: State, cfg: Config) -> None:
         )
 
 
+def reciprocal(total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(bits, r) of sums from 1 on: their bit lengths, and 2**(15 + bits) / total, 16 bits."""
+    # Below 2**53 an integer is exact in float64, so frexp gives its true bit length.
+    bits = np.frexp(total.astype(np.float64))[1].astype(np.int64)
+    top = np.where(bits >= 16, total >> np.maximum(bits - 16, 0), total << np.maximum(16 - bits, 0))
+    return bits, np.minimum(65535, (1 << 31) // top)
+
+
 def normalised(state: State, cfg: Config) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(bool [R] rows that used a key, o' int64 [R, d], reciprocal R int64 [R]): o'*R / 2**15 is the
     output. o' and R of a row without a key have no meaning."""
     some = state.l > 0
-    total = np.where(some, state.l, 1 << 15)
-    # l < 2**53 is exact in float64, so frexp gives its true bit length.
-    bits = np.frexp(total.astype(np.float64))[1].astype(np.int64)
-    l16 = np.where(bits >= 16, total >> np.maximum(bits - 16, 0), total << np.maximum(16 - bits, 0))
-    r = np.minimum(65535, (1 << 31) // l16)
+    bits, r = reciprocal(np.where(some, state.l, 1 << 15))
     drop = bits - (16 - cfg.GUARD - cfg.O_FRAC) - 1
     # The constants of the RTL leave drop >= 5; swept ones could go below 0.
     assert (drop >= 0).all(), "O_FRAC + GUARD leave no bit to round away"

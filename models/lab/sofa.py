@@ -40,6 +40,9 @@ class Sofa(Machine):
     band          row blocks of a band, None: what the stores hold
     tau, fall     threshold at 1024 visible keys, and the exponent with which it falls with their
                   number; None: those of the snap rule (models.second.plan.TAU); may differ by layer
+    coarse        least share of a coarse key, a dropped key that adds V of VC_W bits with its
+                  predicted weight, up to tau; None: there are none; may differ by layer; with
+                  phases = 1 only
     blend         the mean of V stands in for what is dropped
     quota, radius_nats   in the place of all that, when one is given: keys a row may take from a
                   tile, and how far below the row's best they may be (the first machine's rule;
@@ -56,12 +59,20 @@ class Sofa(Machine):
     projection of the means. Bytes are whole beats: Q, K8 of every tile of a band as often as it is
     scored, K and V of the union of a band, O, the means or, with two phases, mean rows of X. How K
     and V of keys are made is not counted, as with every Method.
+
+    The coarse tail. select: one more comparison and addition for each scored pair, one more shift
+    for each row and tile. compute: for each coarse pair an addition of CW_W bits, which occurs
+    nowhere else (`coarse_pairs` reads it), and for each element of V a shift of CV_FRAC + VC_W bits
+    and an addition of CV_W; the shifts of the sums; a product for each output element and a
+    reciprocal for each row. Bytes (v_coarse): VC_W bits of V of the coarse keys of a band. Pairs
+    selected, and keep, are those of the formal path.
     """
 
     snap: str = "two-term"
     band: int | None = None
     tau: float | None | tuple[float | None, ...] = None
     fall: float | None | tuple[float | None, ...] = None
+    coarse: float | None | tuple[float | None, ...] = None
     blend: bool = True
     quota: int | None | tuple[int | None, ...] = None
     radius_nats: float | None | tuple[float | None, ...] = None
@@ -71,9 +82,14 @@ class Sofa(Machine):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for value in each(self.tau):
-            if not 0 < value <= 1:
-                raise ConfigError(f"tau = {value}, legal: above 0, up to 1, or None")
+        for name in ("tau", "coarse"):
+            for value in each(getattr(self, name)):
+                if not 0 < value <= 1:
+                    raise ConfigError(f"{name} = {value}, legal: above 0, up to 1, or None")
+        if self.coarse is not None and not self.blend:
+            raise ConfigError(f"coarse = {self.coarse}, legal: None without blend")
+        if self.coarse is not None and self.phases == 2:
+            raise ConfigError(f"coarse = {self.coarse}, legal: None with phases = 2")
         for value in each(self.fall):
             if not 0 <= value < 1:
                 raise ConfigError(f"fall = {value}, legal: 0 and above, below 1, or None")
@@ -89,9 +105,9 @@ class Sofa(Machine):
         settings = dict(
             causal=call.causal, bc=self.setting("bc", call), band=self.band,
             select=head.DENSE if dense else head.SORT if sorts else head.SUM,
-            tau=self.setting("tau", call), fall=self.setting("fall", call), quota=quota,
-            radius_nats=radius, snap=SNAPS[self.snap], interleaved=self.interleaved,
-            blend=self.blend)
+            tau=self.setting("tau", call), coarse=self.setting("coarse", call),
+            fall=self.setting("fall", call), quota=quota, radius_nats=radius,
+            snap=SNAPS[self.snap], interleaved=self.interleaved, blend=self.blend)
         run, peaks = fast.run_job if fast.available() else head.run_job, self.scales(call)
         if self.phases == 2 and not dense:
             x, wk, wv = layer_inputs(call)
@@ -109,6 +125,8 @@ class Sofa(Machine):
             done = run(numbers.q, numbers.k, numbers.v, numbers.k8, numbers.means, job, cfg)
             out = done.out * numbers.out_scale
             self._count(counts, call, job, cfg, done)
+            if job.select == head.SUM and any(entry.coarse is not None for entry in job.table):
+                self._count_tail(counts, call, job, cfg, done)
         return Attended(out.astype(np.float32), done.selected, counts)
 
     def _count(self, counts: Counts, call: Call, job: head.Job, cfg: Config,
@@ -165,6 +183,37 @@ class Sofa(Machine):
                              ("k8", 0 if job.dense else slots * small),
                              ("mean", means * mean if blended else 0)):
             counts.move(stream, size)
+
+    def _count_tail(self, counts: Counts, call: Call, job: head.Job, cfg: Config,
+                    done: head.JobResult) -> None:
+        """Add what the coarse keys of the job cost."""
+        heads, rows, d = call.q.shape
+        kv_heads, keys = call.k.shape[:2]
+        mask, pairs = call.mask(), np.count_nonzero(done.coarse)
+        scored = steps = union = 0
+        for part in head.parts(heads, kv_heads, rows, keys, job, cfg):
+            band, n = part.band, len(part.heads)
+            seen = mask[band.row : band.row + band.n]
+            for t, _ in head.turns(len(band.tiles), job):
+                scored += np.count_nonzero(seen[:, band.tiles[t].keys]) * n
+                steps += band.n * n
+            union += np.count_nonzero(part.wanted(done.coarse))
+        counts.add("select", f"cmp{cfg.SC_W}", scored)
+        counts.add("select", f"add{cfg.SUM_W}", scored)
+        counts.add("select", f"shift{cfg.SUM_W}", steps)
+        counts.add("compute", f"add{cfg.CW_W}", pairs)
+        counts.add("compute", f"shift{cfg.CV_FRAC + cfg.VC_W}", pairs * d)
+        counts.add("compute", f"add{cfg.CV_W}", pairs * d)
+        counts.add("compute", f"shift{cfg.CV_W}", done.rises * (d + 1))
+        counts.add("compute", "mul16x16", heads * rows * d)
+        counts.add("compute", "add32", heads * rows * d)
+        counts.add("compute", "div32", heads * rows)
+        beats = -(-d * cfg.VC_W // (8 * cfg.BUS_BYTES))
+        counts.move("v_coarse", union * beats * cfg.BUS_BYTES)
+
+    def coarse_pairs(self, ops: dict[str, dict[str, int]]) -> int:
+        """Coarse pairs in operations that this method has counted (Counts.ops)."""
+        return ops["compute"].get(f"add{self.machine().CW_W}", 0)
 
     @classmethod
     def sweep(cls) -> list[Method]:

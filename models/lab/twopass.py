@@ -34,26 +34,27 @@ def select(
     and seen bool of each tile; tau: models.second.sads.block_threshold; everything bool [n]."""
     sums, masks = sads.start(len(everything)), []
     for t, (level, tile) in enumerate(zip(score, seen, strict=True)):
-        sads.count(sums, level, tile, np.zeros_like(tile), cfg)
+        sads.count(sums, level, tile, *np.zeros((2, *tile.shape), bool), cfg)
         ratio = sads.extrapolation(len(score), t + 1, cfg)
         least = np.where(everything, sads.EVERY, sads.limit(sums, ratio, tau, cfg))
         masks.append(tile & (level >= least[:, None]))
         sums.kept = sums.kept + sads.weights(level, masks[-1], sums.peak, cfg).sum(axis=1)
-    return masks, sads.share(sums, everything, cfg)
+    return masks, sads.shares(sums, everything, cfg)[0]
 
 
 @dataclass(frozen=True)
 class TwoPass(Sofa):
-    """Settings of Sofa but for phases = 2, quota, radius and dense layers, which it does not have.
-    Counts as Sofa, the second look at the scores left out."""
+    """Settings of Sofa but for phases = 2, coarse keys, quota, radius and dense layers, which it
+    does not have. Counts as Sofa, the second look at the scores left out."""
 
     name = "sofa-two-pass"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.phases != 1 or self.dense_layers or (self.quota, self.radius_nats) != (None, None):
-            raise ConfigError("sofa-two-pass: phases, quota, radius_nats or dense_layers given, "
-                              "legal: none of them")
+        given = self.coarse, self.quota, self.radius_nats
+        if self.phases != 1 or self.dense_layers or given != (None, None, None):
+            raise ConfigError("sofa-two-pass: phases, coarse, quota, radius_nats or dense_layers "
+                              "given, legal: none of them")
 
     def attend(self, call: Call) -> Attended:
         """One layer."""
@@ -83,5 +84,6 @@ class TwoPass(Sofa):
         if self.blend:
             means = numbers.means * (numbers.sv[:, None, None] * 2.0 ** (16 - cfg.VM_W))
             out = blended(call, out, f / 2.0**cfg.F_FRAC, means, cfg.ROWS)
-        self._count(counts, call, job, cfg, head.JobResult(out, selected, f, 0))
+        self._count(counts, call, job, cfg, head.JobResult(
+            out, selected, np.zeros_like(selected), f, np.zeros_like(f), 0, 0))
         return Attended(out.astype(np.float32), selected, counts)

@@ -4,7 +4,7 @@
 config   widths and sizes beside those of models.config
 tiling   bands, blocks and tiles
 sads     which keys a row takes: the share of the row's sum, or quota and radius
-sufa     the formal path, one key at a time, and its flush with the mean of V
+sufa     the formal path, one key at a time, the coarse tail, and the flush with the mean of V
 head     heads and jobs
 plan     float tensors to the integers and the table of a job, head by head
 layer    whole layers from X: K8 predicted, K, V and the means of V made

@@ -19,6 +19,9 @@ class Config(config.Config):
     RATIO_FRAC  fraction bits of (tiles of the band) / (tiles counted)
     F_FRAC      fraction bits of the kept share f
     VM_W        bits of an element of the mean of V, in V's scale: value * 2**(16 - VM_W)
+    VC_W        bits of an element of V of a coarse key, likewise
+    CV_FRAC     fraction bits of the coarse sums; a key further below the row's peak than so many
+                octaves is not coarse
     STORE_BEATS beats of Q, and of O sums, that the stores of resident rows hold (0: two blocks of
                 the largest head dimension)
     """
@@ -28,6 +31,8 @@ class Config(config.Config):
     RATIO_FRAC: int = 8
     F_FRAC: int = 8
     VM_W: int = 8
+    VC_W: int = 4
+    CV_FRAC: int = 12
     STORE_BEATS: int = 0
 
     def __post_init__(self) -> None:
@@ -37,6 +42,8 @@ class Config(config.Config):
         check("RATIO_FRAC", self.RATIO_FRAC, 4, 12)
         check("F_FRAC", self.F_FRAC, 4, 12)
         check("VM_W", self.VM_W, 4, 16)
+        check("VC_W", self.VC_W, 2, 8)
+        check("CV_FRAC", self.CV_FRAC, 4, 16)
         block = self.ROWS * self.beats16(self.D_MAX)
         if self.STORE_BEATS == 0:
             object.__setattr__(self, "STORE_BEATS", 2 * block)
@@ -46,6 +53,17 @@ class Config(config.Config):
     def SUM_W(self) -> int:
         """Sum of weights of a row, unsigned: KEYS_MAX weights of up to 1.0 each."""
         return self.SUM_FRAC + 1 + clog2(self.KEYS_MAX)
+
+    @property
+    def CW_W(self) -> int:
+        """Sum of a row's coarse weights, unsigned: fewer than KEYS_MAX of up to 1/2 each, since the
+        peak is kept."""
+        return self.CV_FRAC - 1 + clog2(self.KEYS_MAX)
+
+    @property
+    def CV_W(self) -> int:
+        """Coarse sum of an element of V, signed: weights times up to 2**(VC_W - 1)."""
+        return self.CW_W + self.VC_W
 
     def places(self, d: int) -> int:
         """Blocks of ROWS rows that the stores hold at head dimension d."""

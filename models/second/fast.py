@@ -44,9 +44,10 @@ def run_job(
     everything = exact_rows(0, rows, job.causal, job.offset)
 
     out, f = np.empty(q.shape, np.int16), np.empty((heads, rows), np.int64)
-    selected = np.zeros((heads, rows, keys), bool)
+    g = np.empty_like(f)
+    selected, coarse = np.zeros((2, heads, rows, keys), bool)
     x, chunk = np.zeros((1, 1), np.int16), 0
-    updates = 0
+    updates = rises = 0
     q, k, v = (np.ascontiguousarray(a) for a in (q, k, v))
     for h, entry in enumerate(job.table):
         kv = h // group
@@ -55,19 +56,32 @@ def run_job(
             codes = dlzs.encode(q[h], job.snap)
             if h % group == 0:
                 x, chunk = linear_keys(k8[kv], job.snap == dlzs.TWO_TERM, cfg)
-        taus = [sads.block_threshold(entry.tau, job.fall, block.length, cfg) for block in parts]
+        has_tail = entry.coarse is not None
+        taus, lower = (
+            np.array([sads.block_threshold(least, job.fall, block.length, cfg)
+                      for block in parts])[block_of]
+            for least in (entry.tau, entry.coarse if has_tail else entry.tau))
         sums = sads.start(rows)
         state = sufa.start(rows, d)
-        updates += kernel(
+        tail = sufa.start_tail(rows, d)
+        new, shifted = kernel(
             q[h], k[kv], v[kv], codes, x, chunk, limits, band_rows, band_tiles, tile_k0, tile_step,
-            tile_n, job.select, entry.octave, np.array(taus)[block_of], everything, cfg.SUM_FRAC,
+            tile_n, job.select, entry.octave, taus, everything, cfg.SUM_FRAC,
             cfg.LOG_FRAC, cfg.RATIO_FRAC, job.quota, lists.reach(entry.radius, cfg),
             *formal_settings(entry.scale_m, entry.scale_shift, cfg), state.o, state.l,
-            sums.total, sums.kept, selected[h])
+            sums.total, sums.kept, selected[h], has_tail, lower, cfg.CV_FRAC,
+            sufa.cut(v[kv], cfg.VC_W) if has_tail else v[kv], sums.coarse, tail.w, tail.v,
+            coarse[h])
+        updates, rises = updates + new, rises + shifted
         whole = everything if job.select == SUM and job.blend else np.ones(rows, bool)
-        f[h] = sads.share(sums, whole, cfg)
+        f[h], g[h] = sads.shares(sums, whole, cfg)
         for block in parts:
             part = slice(block.row, block.row + block.n)
             done = sufa.State(state.m[part], state.l[part], state.o[part], state.l[part] > 0)
-            out[h, part] = sufa.finish(done, f[h, part], means[kv, block.row // cfg.ROWS], cfg)
-    return JobResult(out, selected, f, updates)
+            blend = f[h, part], means[kv, block.row // cfg.ROWS], cfg
+            if has_tail:
+                sums_of = sufa.Tail(tail.peak[part], tail.w[part], tail.v[part])
+                out[h, part] = sufa.finish(done, *blend, tail=sums_of, g=g[h, part])
+            else:
+                out[h, part] = sufa.finish(done, *blend)
+    return JobResult(out, selected, coarse, f, g, updates, rises)

@@ -34,6 +34,7 @@ class HeadTable:
     tau       log2 of the threshold with LOG_FRAC fraction bits, 0 or less: the least share of the
               row's predicted softmax of a key that is kept, at 1024 visible keys (sum)
     radius    predicted score units below the row's maximum; None: no limit (sort)
+    coarse    as tau, the least share of a coarse key, tau or less; None: no coarse keys (sum)
     """
 
     scale_m: int
@@ -41,6 +42,7 @@ class HeadTable:
     octave: int = 0
     tau: int = 0
     radius: int | None = None
+    coarse: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,10 @@ class Job:
             check("scale_shift", entry.scale_shift, 0, 47)
             check("octave", entry.octave, 0, cfg.SC_W - 1)
             check("tau", entry.tau, -(32 << cfg.LOG_FRAC), 0)
+            if entry.coarse is not None:
+                check("coarse", entry.coarse, -(32 << cfg.LOG_FRAC), entry.tau)
+                if not self.blend:
+                    raise ConfigError(f"coarse = {entry.coarse}, legal: None without blend")
             if entry.radius is not None:
                 check("radius", entry.radius, 0, cfg.RADIUS_INF)
         return self
@@ -98,31 +104,63 @@ class Job:
 
 
 @dataclass
+class Selected:
+    """What a block takes of the tiles of its band.
+
+    masks    bool [n, tile.n] per tile, pairs selected
+    f, g     int64 [n], kept and coarse share
+    weights  int64 [n, tile.n] per tile, of coarse pairs, 0 of others (models.second.sads.tail), and
+             peaks int64 [n], to which they are relative; empty without coarse keys
+    sums     state of the rows at the end (sum)
+    """
+
+    masks: list[np.ndarray]
+    f: np.ndarray
+    g: np.ndarray
+    weights: list[np.ndarray] = field(default_factory=list)
+    peaks: list[np.ndarray] = field(default_factory=list)
+    sums: sads.Sums | None = None
+
+
+@dataclass
 class BlockResult:
     """One block of a head.
 
-    out     int16 [n, d]; f int64 [n]
-    masks   bool [n, tile.n] per tile of the band, pairs selected
+    out     int16 [n, d]
+    chosen  what it takes of the tiles; masks, f and g are also fields of their own
     scores  int64 [n, tile.n] per tile, predicted; empty when dense
     trace   intermediates of the formal path, when asked for
+    updates references raised; rises: coarse sums shifted
     """
 
     block: Block
     out: np.ndarray
-    f: np.ndarray
-    masks: list[np.ndarray]
+    chosen: Selected
     scores: list[np.ndarray]
     trace: sufa.Trace | None = None
     updates: int = 0
+    rises: int = 0
+
+    @property
+    def masks(self) -> list[np.ndarray]:
+        """Pairs selected, of each tile."""
+        return self.chosen.masks
+
+    @property
+    def f(self) -> np.ndarray:
+        """Kept share of each row."""
+        return self.chosen.f
 
 
 @dataclass
 class HeadResult:
-    """One head. out int16 [rows, d]; selected bool [rows, keys]; f int64 [rows]."""
+    """One head. out int16 [rows, d]; selected, coarse bool [rows, keys]; f, g int64 [rows]."""
 
     out: np.ndarray
     selected: np.ndarray
+    coarse: np.ndarray
     f: np.ndarray
+    g: np.ndarray
     bands: list[Band]
     blocks: list[BlockResult] = field(default_factory=list)
 
@@ -130,34 +168,47 @@ class HeadResult:
 def select(
     score: list[np.ndarray], seen: list[np.ndarray], block: Block, entry: HeadTable, job: Job,
     cfg: Config,
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """(masks bool [n, slots] of each tile, f int64 [n]) of a block.
+) -> Selected:
+    """What a block takes.
 
     score int [n, slots] and seen bool of each tile of its band; score is not looked at when dense.
     """
-    whole = np.full(block.n, 1 << cfg.F_FRAC)
+    whole, none = np.full(block.n, 1 << cfg.F_FRAC), np.zeros(block.n, np.int64)
     if job.dense:
-        return [tile.copy() for tile in seen], whole
+        return Selected([tile.copy() for tile in seen], whole, none)
     if job.select == SORT:
         run_max, masks = None, []
         for value, tile in zip(score, seen, strict=True):
             chosen, run_max = lists.select_tile(value, tile, run_max, job.quota, entry.radius, cfg)
             masks.append(chosen.mask)
-        return masks, whole
+        return Selected(masks, whole, none)
     tau = sads.block_threshold(entry.tau, job.fall, block.length, cfg)
     everything = exact_rows(block.row, block.n, job.causal, job.offset)
     level = [value >> entry.octave for value in score]
+    has_tail = entry.coarse is not None
+    lower = sads.block_threshold(entry.coarse, job.fall, block.length, cfg) if has_tail else None
     sums = sads.start(block.n)
-    sads.count(sums, level[0], seen[0], np.zeros_like(seen[0]), cfg)
-    masks = [seen[0]]
-    for t in range(1, len(score)):
-        ratio = sads.extrapolation(len(score), t, cfg)
+    sads.count(sums, level[0], seen[0], *np.zeros((2, *seen[0].shape), bool), cfg)
+    chosen = Selected(list(seen), whole, none)
+    if has_tail:
+        chosen.weights, chosen.peaks = ([None] * len(seen) for _ in range(2))
+    for t in order(len(seen), job):
+        # t tiles have been counted; all of them when tile 0 is selected from.
+        ratio = sads.extrapolation(len(seen), t or len(seen), cfg)
         least = np.where(everything, sads.EVERY, sads.limit(sums, ratio, tau, cfg))
-        mask = seen[t] & (level[t] >= least[:, None])
-        sads.count(sums, level[t], seen[t], mask, cfg)
-        masks.append(mask)
-    masks[0] = sads.keep_last(sums, level[0], seen[0], tau, everything, cfg)
-    return masks, sads.share(sums, everything, cfg) if job.blend else whole
+        mask = chosen.masks[t] = seen[t] & (level[t] >= least[:, None])
+        coarse = np.zeros_like(mask)
+        if has_tail:
+            weight = sads.tail(sums, level[t], seen[t] & ~mask, ratio, lower, cfg)
+            chosen.weights[t], chosen.peaks[t], coarse = weight, sums.peak, weight > 0
+        if t:
+            sads.count(sums, level[t], seen[t], mask, coarse, cfg)
+        else:
+            sads.count_last(sums, level[0], mask, coarse, cfg)
+    chosen.sums = sums
+    if job.blend:
+        chosen.f, chosen.g = sads.shares(sums, everything, cfg)
+    return chosen
 
 
 def order(tiles: int, job: Job) -> list[int]:
@@ -209,14 +260,17 @@ def run_block(
     if not job.dense:
         codes = dlzs.encode(q, job.snap)
         scores = [dlzs.scores(codes, k8[tile.keys], cfg) for tile in band.tiles]
-    masks, f = select(scores, seen, block, entry, job, cfg)
+    chosen = select(scores, seen, block, entry, job, cfg)
     state, record = sufa.start(*q.shape), sufa.Trace() if trace else None
-    for t in order(len(masks), job):
+    tail = sufa.start_tail(*q.shape)
+    for t in order(len(seen), job):
         keys = band.tiles[t].keys
-        sufa.keys(state, q, k[keys], v[keys], masks[t], entry.scale_m, entry.scale_shift, cfg,
-                  record)
-    out = sufa.finish(state, f, mean, cfg, record)
-    return BlockResult(block, out, f, masks, scores, record, state.updates)
+        sufa.keys(state, q, k[keys], v[keys], chosen.masks[t], entry.scale_m, entry.scale_shift,
+                  cfg, record)
+        if chosen.weights:
+            sufa.coarse(tail, chosen.peaks[t], chosen.weights[t], sufa.cut(v[keys], cfg.VC_W), cfg)
+    out = sufa.finish(state, chosen.f, mean, cfg, record, tail, chosen.g)
+    return BlockResult(block, out, chosen, scores, record, state.updates, tail.rises)
 
 
 def run_head(
@@ -226,17 +280,21 @@ def run_head(
     """One head: q int16 [rows, d]; k, v int16, k8 int8 [keys, d] (k8 may be None when dense);
     means int [blocks, d]."""
     split = job.bands(len(q), len(k), cfg)
-    selected = np.zeros((len(q), len(k)), bool)
+    selected, coarse = np.zeros((2, len(q), len(k)), bool)
     done = []
     for band in split:
         for block in band.blocks:
             rows = slice(block.row, block.row + block.n)
             done.append(run_block(q[rows], k, v, k8, means[block.row // cfg.ROWS], band, block,
                                   entry, job, cfg, trace))
-            for tile, mask in zip(band.tiles, done[-1].masks, strict=True):
-                selected[rows, tile.keys] = mask
-    return HeadResult(np.concatenate([b.out for b in done]), selected,
-                      np.concatenate([b.f for b in done]), split, done)
+            chosen = done[-1].chosen
+            for t, tile in enumerate(band.tiles):
+                selected[rows, tile.keys] = chosen.masks[t]
+                if chosen.weights:
+                    coarse[rows, tile.keys] = chosen.weights[t] > 0
+    return HeadResult(np.concatenate([b.out for b in done]), selected, coarse,
+                      np.concatenate([b.f for b in done]),
+                      np.concatenate([b.chosen.g for b in done]), split, done)
 
 
 def check_arrays(q, k, v, k8, means, job: Job, cfg: Config) -> None:
@@ -259,13 +317,17 @@ def check_arrays(q, k, v, k8, means, job: Job, cfg: Config) -> None:
 
 @dataclass
 class JobResult:
-    """All heads of a job. out int16 [heads, rows, d], selected bool [heads, rows, keys], f int64
-    [heads, rows]; updates: references raised."""
+    """All heads of a job. out int16 [heads, rows, d]; selected, coarse bool [heads, rows, keys],
+    pairs of the formal path and of the coarse tail; f, g int64 [heads, rows], the shares of both;
+    updates: references raised; rises: coarse sums shifted."""
 
     out: np.ndarray
     selected: np.ndarray
+    coarse: np.ndarray
     f: np.ndarray
+    g: np.ndarray
     updates: int
+    rises: int
     heads: list[HeadResult] = field(default_factory=list)
 
 
@@ -283,9 +345,11 @@ def run_job(
                  means[h // group], job.table[h], job, cfg, trace)
         for h in range(len(q))
     ]
-    updates = sum(b.updates for h in heads for b in h.blocks)
-    return JobResult(np.stack([h.out for h in heads]), np.stack([h.selected for h in heads]),
-                     np.stack([h.f for h in heads]), updates, heads)
+    stacked = (np.stack([getattr(h, name) for h in heads])
+               for name in ("out", "selected", "coarse", "f", "g"))
+    counted = (sum(getattr(b, name) for h in heads for b in h.blocks)
+               for name in ("updates", "rises"))
+    return JobResult(*stacked, *counted, heads)
 
 
 def means_of(

@@ -21,7 +21,7 @@ from models import dlzs, kvgen, layer, rope
 from models.config import ConfigError
 from models.head import KeySource, Stats
 from models.quantise import quantise
-from models.second import head
+from models.second import head, sufa
 from models.second.config import Config
 from models.second.head import Part, means_of, parts, turns
 from models.second.plan import job_of, octave_of
@@ -86,8 +86,11 @@ def plan_layer(
         rope_theta, mode: as in models.layer.plan_layer; q comes rotated.
         q_peaks: values of each query head that become the largest integers, larger ones saturate;
             default: the data's.
-        snap, settings: those of models.second.plan.job_of.
+        snap, settings: those of models.second.plan.job_of; no coarse keys, whose V would have to
+            be made.
     """
+    if settings.get("coarse") is not None:
+        raise ConfigError(f"coarse = {settings['coarse']}, legal: None where V is made from X")
     x, wk, wv, q = (np.asarray(a, np.float64) for a in (x, wk, wv, q))
     if mode is None:
         mode = rope.INTERLEAVED if rope_theta else rope.OFF
@@ -140,11 +143,10 @@ def _projected(
 def project_means(plan: LayerPlan, cfg: Config) -> np.ndarray:
     """V of the mean rows, int16 [kv_heads, blocks, d], VM_W bits: 16 bits as of a key, then cut to
     VM_W with halves rounded up, saturated."""
-    lift, top = 16 - cfg.VM_W, 1 << (cfg.VM_W - 1)
     shifts = layer.of_each(plan.kg_shift_v, plan)
     v = np.stack([kvgen.narrow(kvgen.sums(plan.xm, wv), shift)
                   for wv, shift in zip(plan.wv, shifts, strict=True)])
-    return np.clip((v + (1 << lift >> 1)) >> lift, -top, top - 1).astype(np.int16)
+    return sufa.cut(v, cfg.VM_W)
 
 
 def run_layer(

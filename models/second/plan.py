@@ -105,9 +105,9 @@ def plan(
 def job_of(
     q: np.ndarray, k: np.ndarray, sq, sk, sk8, octaves, cfg: Config, *, causal: bool = False,
     offset: int | None = None, bc: int | None = None, band: int | None = None, select: int = SUM,
-    tau: float | None = None, fall: float | None = None, quota: int | None = None,
-    radius_nats: float | None = None, snap: int = FLOOR, interleaved: bool = True,
-    blend: bool = True,
+    tau: float | None = None, coarse: float | None = None, fall: float | None = None,
+    quota: int | None = None, radius_nats: float | None = None, snap: int = FLOOR,
+    interleaved: bool = True, blend: bool = True,
 ) -> Job:
     """The checked job of q int16 [heads, rows, d] and k int16 [kv_heads, keys, d].
 
@@ -120,6 +120,7 @@ def job_of(
         band: row blocks of a band; default: as many as the stores hold beside each other with all
             query heads of a group, at least 1, no more than there are.
         tau, fall: threshold and the exponent of its fall; default TAU of the snap rule.
+        coarse: least share of a coarse key, up to tau; None: there are none.
         quota, radius_nats: of a job that sorts; default a quarter of a tile, and no radius.
         blend: the mean of V stands in for what is dropped.
 
@@ -134,6 +135,8 @@ def job_of(
         tau, fall = default[0] if tau is None else tau, default[1] if fall is None else fall
     if not 0 < tau <= 1:
         raise ConfigError(f"tau = {tau}, legal: above 0, up to 1")
+    if coarse is not None and not 0 < coarse <= tau:
+        raise ConfigError(f"coarse = {coarse}, legal: above 0, up to tau = {tau}, or None")
     if offset is None:
         offset = max(k.shape[1] - rows, 0) if causal else 0
     bc = cfg.BC_MAX if bc is None else bc
@@ -146,8 +149,9 @@ def job_of(
         radius = None
         if select == SORT:
             radius = radius_to_int(radius_nats, sq[h], sk8[kv], d, snap, cfg)
-        table.append(HeadTable(scale_m, scale_shift, octaves[h],
-                               round(math.log2(tau) * 2**cfg.LOG_FRAC), radius))
+        least, lower = (None if share is None else round(math.log2(share) * 2**cfg.LOG_FRAC)
+                        for share in (tau, coarse))
+        table.append(HeadTable(scale_m, scale_shift, octaves[h], least, radius, lower))
         check_scores(q[h : h + 1], k[kv : kv + 1], sq[h], sk[kv],
                      first.Job(d, scale_m, scale_shift, bc, causal=causal, offset=offset), cfg,
                      f"query head {h}: ")

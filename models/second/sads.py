@@ -18,10 +18,14 @@ e >= lim or e >= R are kept, and the tile's words of 4 slots are counted one aft
 the end tile 0 is scored again and selected with the whole sum. The share T/P that was kept
 is a row's f; (1 - f) of its output is the mean of V.
 
-T <= P, and T > 0 where P > 0: a weight enters both or P alone, at the same R but for tile 0, whose
-keys enter T at the last R; shifts round down, and rounded parts of a sum do not add up to more than
-the rounded sum. The largest level is kept whatever the limit, so its weight is in T.
-P <= keys * 2**SUM_FRAC.
+With a coarse tail, dropped keys that reach a second limit, lim with a lower threshold in place of
+tau, add V of few bits with their predicted weights (`tail`, and models.second.sufa). Their sum C is
+counted as T is; g = C/P is their share of the output, and 1 - f - g that of the mean.
+
+T + C <= P, and T > 0 where P > 0: a weight enters T or C and P, or P alone, at the same R but for
+tile 0, whose keys enter T and C at the last R; shifts round down, and rounded parts of a sum do not
+add up to more than the rounded sum. The largest level is kept whatever the limit, so its weight is
+in T. P <= keys * 2**SUM_FRAC.
 
 Quota and radius select as the first machine does (models.sads), over the same tiles; f = 1.
 Source: our decision; thresholds on the share of the predicted softmax are known from Sanger (MICRO
@@ -48,16 +52,17 @@ EVERY = -(1 << 41)
 
 @dataclass
 class Sums:
-    """State of the rows of a block, int64 [R] each: peak R, total P, kept T."""
+    """State of the rows of a block, int64 [R] each: peak R, total P, kept T, coarse C."""
 
     peak: np.ndarray
     total: np.ndarray
     kept: np.ndarray
+    coarse: np.ndarray
 
 
 def start(rows: int) -> Sums:
     """No key seen."""
-    return Sums(np.full(rows, NO_PEAK), np.zeros(rows, np.int64), np.zeros(rows, np.int64))
+    return Sums(np.full(rows, NO_PEAK), *np.zeros((3, rows), np.int64))
 
 
 def log2_fixed(x, bits: int) -> np.ndarray:
@@ -101,10 +106,22 @@ def weights(level: np.ndarray, seen: np.ndarray, peak: np.ndarray, cfg: Config) 
     return np.where(seen, weight, 0)
 
 
+def tail(
+    sums: Sums, level: np.ndarray, dropped: np.ndarray, ratio: int, tau: int, cfg: Config
+) -> np.ndarray:
+    """Coarse weights of a tile, int64 [R, n], 2**(level - R) with CV_FRAC fraction bits; 0: not
+    coarse. dropped: bool [R, n], visible and not kept, so below R; tau: of the second limit."""
+    least = np.maximum(limit(sums, ratio, tau, cfg), sums.peak - cfg.CV_FRAC)
+    coarse = dropped & (level >= least[:, None])
+    below = np.where(coarse, sums.peak[:, None] - level, 0)
+    return np.where(coarse, (1 << cfg.CV_FRAC) >> below, 0)
+
+
 def count(
-    sums: Sums, level: np.ndarray, allowed: np.ndarray, kept: np.ndarray, cfg: Config
+    sums: Sums, level: np.ndarray, allowed: np.ndarray, kept: np.ndarray, coarse: np.ndarray,
+    cfg: Config,
 ) -> None:
-    """Add a tile, [R, n] each, to the sums, word by word; kept: within allowed."""
+    """Add a tile, [R, n] each, to the sums, word by word; kept and coarse: within allowed."""
     for first in range(0, level.shape[1], WORD):
         part = slice(first, first + WORD)
         word, seen = level[:, part], allowed[:, part]
@@ -115,23 +132,21 @@ def count(
         weight = weights(word, seen, risen, cfg)
         sums.total = (sums.total >> shift) + weight.sum(axis=1)
         sums.kept = (sums.kept >> shift) + np.where(kept[:, part], weight, 0).sum(axis=1)
+        sums.coarse = (sums.coarse >> shift) + np.where(coarse[:, part], weight, 0).sum(axis=1)
 
 
-def keep_last(
-    sums: Sums, level: np.ndarray, allowed: np.ndarray, tau: int, everything: np.ndarray,
-    cfg: Config,
-) -> np.ndarray:
-    """Select tile 0 at the end, bool [R, n], and add what is kept to T; everything: bool [R], rows
-    that keep all they see."""
-    least = np.where(everything, EVERY, limit(sums, 1 << cfg.RATIO_FRAC, tau, cfg))
-    kept = allowed & (level >= least[:, None])
+def count_last(
+    sums: Sums, level: np.ndarray, kept: np.ndarray, coarse: np.ndarray, cfg: Config
+) -> None:
+    """Add what is selected from tile 0 at the end to T and C; P has it already."""
     sums.kept = sums.kept + weights(level, kept, sums.peak, cfg).sum(axis=1)
-    return kept
+    sums.coarse = sums.coarse + weights(level, coarse, sums.peak, cfg).sum(axis=1)
 
 
-def share(sums: Sums, everything: np.ndarray, cfg: Config) -> np.ndarray:
-    """f of each row, int64 [R], F_FRAC fraction bits: floor(T/P); 1 for rows that keep everything
-    and for rows without a key."""
+def shares(sums: Sums, everything: np.ndarray, cfg: Config) -> tuple[np.ndarray, np.ndarray]:
+    """(f, g) of each row, int64 [R], F_FRAC fraction bits: floor(T/P) and floor(C/P); 1 and 0 for
+    rows that keep everything and for rows without a key. f + g <= 1, since T + C <= P."""
     whole = everything | (sums.total == 0)
-    f = (sums.kept << cfg.F_FRAC) // np.where(whole, 1, sums.total)
-    return np.where(whole, 1 << cfg.F_FRAC, f)
+    f, g = ((part << cfg.F_FRAC) // np.where(whole, 1, sums.total)
+            for part in (sums.kept, sums.coarse))
+    return np.where(whole, 1 << cfg.F_FRAC, f), np.where(whole, 0, g)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SU-FA, the formal path: softmax over the selected keys, one key of a row at a time, and the flush
-that blends in the mean of V.
+"""SU-FA, the formal path: softmax over the selected keys, one key of a row at a time; the coarse
+tail; and the flush that blends both with the mean of V.
 
 Bit-exact, vectorised over rows. A row's keys come in the order of issue: tiles as they are
 selected, slots in order. Scores and weights are those of models.sufa (`log2_score`, `weight`).
@@ -15,9 +15,19 @@ import numpy as np
 
 from models.config import check
 from models.second.config import Config
-from models.sufa import State, log2_score, normalised, reference, sat16, start, weight
+from models.second.sads import NO_PEAK
+from models.sufa import (
+    State,
+    log2_score,
+    normalised,
+    reciprocal,
+    reference,
+    sat16,
+    start,
+    weight,
+)
 
-__all__ = ["State", "Trace", "finish", "keys", "start"]
+__all__ = ["State", "Tail", "Trace", "coarse", "cut", "finish", "keys", "start", "start_tail"]
 
 
 @dataclass
@@ -75,24 +85,81 @@ def keys(
                 getattr(trace, name).append(value)
 
 
+@dataclass
+class Tail:
+    """Coarse sums of the rows of a block.
+
+    peak   int64 [R], the row's peak to which the sums are relative
+    w      int64 [R], sum of weights; v int64 [R, d], of weights times V: CV_FRAC fraction bits, V
+           in units of 2**(16 - VC_W)
+    rises  how often a row's sums were shifted
+    """
+
+    peak: np.ndarray
+    w: np.ndarray
+    v: np.ndarray
+    rises: int = 0
+
+
+def start_tail(rows: int, d: int) -> Tail:
+    """No coarse key yet."""
+    return Tail(np.full(rows, NO_PEAK), np.zeros(rows, np.int64), np.zeros((rows, d), np.int64))
+
+
+def cut(v: np.ndarray, bits: int) -> np.ndarray:
+    """16-bit values in units of 2**(16 - bits), int16, halves rounded up, saturated."""
+    lift, top = 16 - bits, 1 << (bits - 1)
+    return np.clip((np.asarray(v, np.int64) + (1 << lift >> 1)) >> lift, -top,
+                   top - 1).astype(np.int16)
+
+
+def coarse(
+    sums: Tail, peak: np.ndarray, weights: np.ndarray, v: np.ndarray, cfg: Config
+) -> None:
+    """Add the coarse keys of a tile: peak int64 [R] as its limits were fixed, weights int64 [R, n]
+    of models.second.sads.tail, v int16 [n, d] in VC_W bits (`cut`).
+
+    A weight is a power of two, at most 1/2, so |w| and |v| stay within CW_W and CV_W bits; shifts
+    bring no sum of whole numbers further from 0.
+    """
+    rows = np.flatnonzero(weights.any(axis=1))
+    shift = np.minimum(peak[rows] - sums.peak[rows], 63)
+    sums.rises += int(((shift > 0) & (sums.w[rows] > 0)).sum())
+    sums.peak[rows] = peak[rows]
+    sums.w[rows] = (sums.w[rows] >> shift) + weights[rows].sum(axis=1)
+    sums.v[rows] = (sums.v[rows] >> shift[:, None]) + weights[rows] @ v.astype(np.int64)
+
+
 def finish(
-    state: State, f: np.ndarray, mean: np.ndarray, cfg: Config, trace: Trace | None = None
+    state: State, f: np.ndarray, mean: np.ndarray, cfg: Config, trace: Trace | None = None,
+    tail: Tail | None = None, g: np.ndarray | None = None,
 ) -> np.ndarray:
     """Normalise and blend: int16 [R, d]; rows that used no key give 0.
 
-    f int64 [R], 0 .. 2**F_FRAC; mean int [d], VM_W bits. o' and R are those of
-    models.sufa.normalised, R' = R*f rounded, and
+    f and g int64 [R], 0 .. 2**F_FRAC, f + g within it; mean int [d], VM_W bits. o' and R are those
+    of models.sufa.normalised, c' and Rc likewise of the tail, R' = R*f and Rc' = Rc*g rounded, and
 
-        out = sat16(round(o' * R' / 2**15) + round((1 - f) * mean * 2**(16 - VM_W)))
+        out = sat16(round(o' * R' / 2**15 + c' * Rc' / 2**15 + (1 - f - g) * mean * 2**(16 - VM_W)))
+
+    Without a tail g is 0. Where g > 0 the row has coarse keys and w > 0, since w is shifted only
+    when a weight is added, and a weight is at least 1.
     """
     some, o, r = normalised(state, cfg)
     one = 1 << cfg.F_FRAC
     r = (r * f + (one >> 1)) >> cfg.F_FRAC
-    # One shift for both products: the mean's has fraction bits only where F_FRAC > 16 - VM_W.
+    blended, left = o * r[:, None], one - f
+    if tail is not None:
+        bits, rc = reciprocal(np.maximum(tail.w, 1))
+        rc = (rc * g + (one >> 1)) >> cfg.F_FRAC
+        drop = (bits - (16 - cfg.VC_W))[:, None]
+        up = np.maximum(1 - drop, 0)
+        c = sat16((((tail.v << up) >> np.maximum(drop - 1, 0)) + 1) >> 1)
+        blended, left = blended + c * rc[:, None], left - g
+    # One shift for all products: the mean's has fraction bits only where F_FRAC > 16 - VM_W.
     lift, fine = 16 - cfg.VM_W, cfg.F_FRAC
-    rest = (one - f)[:, None] * np.asarray(mean, np.int64) << 15
+    rest = left[:, None] * np.asarray(mean, np.int64) << 15
     rest = rest << (lift - fine) if lift >= fine else rest >> (fine - lift)
-    out = sat16((o * r[:, None] + rest + 16384) >> 15)
+    out = sat16((blended + rest + 16384) >> 15)
     o, r = np.where(some[:, None], o, 0), np.where(some, r, 0)
     if trace is not None:
         trace.o_final, trace.l_final, trace.r_final = o, state.l.copy(), r

@@ -188,7 +188,7 @@ def test_two_passes_over_a_tile_against_plain_python(blend):
         assert done.out[h, i] == pytest.approx(want, abs=1e-3)
         dropped += i + 1 - len(chosen)
     assert dropped > 20 and done.counts.selected == done.selected.sum()
-    with pytest.raises(ValueError, match="phases, quota, radius_nats or dense_layers given"):
+    with pytest.raises(ValueError, match="phases, coarse, quota, radius_nats or dense"):
         TwoPass(phases=2)
 
 

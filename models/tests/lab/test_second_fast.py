@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compiled path of the second machine equals its reference."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -17,9 +19,9 @@ SMALL = Config.from_name("small")
 def agree(arrays, job, cfg):
     """Run both paths and compare everything they share; returns the reference's result."""
     want, got = head.run_job(*arrays, job, cfg), fast.run_job(*arrays, job, cfg)
-    for name in ("out", "selected", "f"):
+    for name in ("out", "selected", "coarse", "f", "g"):
         assert (getattr(want, name) == getattr(got, name)).all(), name
-    assert want.updates == got.updates
+    assert want.updates == got.updates and want.rises == got.rises
     return want
 
 
@@ -27,7 +29,8 @@ def agree(arrays, job, cfg):
 @pytest.mark.parametrize("settings", [
     {}, {"snap": 2}, {"select": head.SORT, "quota": 8, "radius_nats": 4.0},
     {"select": head.DENSE}, {"interleaved": False}, {"tau": 0.05, "fall": 0.9},
-], ids=["floor", "two-term", "sort", "dense", "contiguous", "sparse"])
+    {"tau": 0.03, "coarse": 0.001, "snap": 2},
+], ids=["floor", "two-term", "sort", "dense", "contiguous", "sparse", "coarse"])
 def test_captured_heads(name, settings):
     case = workloads.load_case(name)
     for cfg, more in ((PAPER, {}), (SMALL, {"bc": 16})):
@@ -36,7 +39,7 @@ def test_captured_heads(name, settings):
         numbers, job = plan.plan(case.q, case.k, case.v, cfg, causal=case.causal,
                                  **{**settings, **more})
         done = agree((numbers.q, numbers.k, numbers.v, numbers.k8, numbers.means), job, cfg)
-        assert done.selected.any()
+        assert done.selected.any() and done.coarse.any() == ("coarse" in settings)
 
 
 @pytest.mark.parametrize("snap", [0, 2])
@@ -61,7 +64,9 @@ def test_every_captured_head_follows_softmax_and_blend(snap):
 def test_random_integers(select, seed):
     """Full ranges, ties, rows that see little, bands of every size."""
     rng = np.random.default_rng([seed, select])
+    tails = rises = 0
     for _ in range(12):
+        cfg = SMALL.replace(VC_W=int(rng.integers(2, 9)), CV_FRAC=int(rng.integers(4, 17)))
         kv, group, d = int(rng.integers(1, 3)), int(rng.integers(1, 4)), 8 * int(rng.integers(1, 5))
         rows, keys = int(rng.integers(1, 70)), int(rng.integers(1, 200))
         top = int(rng.choice([3, 500, 32767]))
@@ -74,6 +79,8 @@ def test_random_integers(select, seed):
                            int(rng.integers(0, SMALL.SC_W)), -int(rng.integers(0, 250)),
                            int(rng.integers(0, 1 << SMALL.SC_W)))
             for _ in range(kv * group))
+        table = tuple(replace(entry, coarse=entry.tau - int(rng.integers(0, 100)))
+                      if rng.integers(2) else entry for entry in table)
         causal = bool(rng.integers(2))
         job = head.Job(d, int(rng.choice([8, 16, 32])), table,
                        band=int(rng.integers(1, min(SMALL.places(d), 4) + 1)), select=select,
@@ -81,7 +88,10 @@ def test_random_integers(select, seed):
                        snap=int(rng.integers(0, 2)), causal=causal,
                        offset=int(rng.integers(0, 100)) if causal else 0,
                        interleaved=bool(rng.integers(2)))
-        agree((q, k, v, k8, means), job, SMALL)
+        done = agree((q, k, v, k8, means), job, cfg)
+        assert (done.f + done.g <= 1 << cfg.F_FRAC).all()
+        tails, rises = tails + done.coarse.sum(), rises + done.rises
+    assert (tails > 0) == (rises > 0) == (select == head.SUM)
 
 
 @pytest.mark.parametrize("name", workloads.list_layers())

@@ -67,6 +67,35 @@ def test_counts_by_hand():
     assert counts.bytes == {"q": 64, "k": 48, "v": 48, "o": 64, "k8": 48, "mean": 8}
 
 
+def test_the_coarse_tail_is_counted_apart():
+    call = call_of()
+    plain, tail = (Sofa(tau=2.0**-6, coarse=c).attend(call) for c in (None, 2.0**-10))
+    assert (plain.selected == tail.selected).all()
+    assert tail.counts.keep == plain.counts.keep
+    cfg = Config.from_name("paper").replace(TWO_TERM=1)
+    numbers, job = plan.plan(call.q, call.k, call.v, cfg, causal=True, snap=2, tau=2.0**-6,
+                             coarse=2.0**-10)
+    want = head.run_job(numbers.q, numbers.k, numbers.v, numbers.k8, numbers.means, job, cfg)
+    assert np.array_equal(tail.out, (want.out * numbers.out_scale).astype(np.float32))
+    heads, rows, d = call.q.shape
+    pairs, outputs = want.coarse.sum(), heads * rows * d
+    old, new = plain.counts.ops, tail.counts.ops
+    # A second comparison, a third sum.
+    for kind, ratio in (("cmp18", 2), ("add25", 1.5), ("shift25", 1.5), ("shift13", 1)):
+        assert new["select"][kind] == ratio * old["select"][kind] > 0
+    # 12 fraction bits, weights of up to 1/2, 4096 keys, 4 bits of V.
+    assert new["compute"] == {
+        **old["compute"], "add23": pairs, "shift16": pairs * d, "add27": pairs * d,
+        "shift27": want.rises * (d + 1),
+        "mul16x16": old["compute"]["mul16x16"] + outputs,
+        "add32": old["compute"]["add32"] + outputs, "div32": 2 * heads * rows}
+    method = Sofa(coarse=2.0**-12)
+    assert (method.coarse_pairs(new), method.coarse_pairs(old)) == (pairs, 0) and pairs > 0
+    # One band of all heads of a group; a vector of d * 4 bits is a beat of 64 bytes.
+    union = want.coarse.reshape(len(call.k), -1, 100).any(axis=1).sum()
+    assert tail.counts.bytes == {**plain.counts.bytes, "v_coarse": union * 64} and union > 50
+
+
 def test_counts_of_a_sort_job_by_hand():
     """The same tensors with quota 2: one tile, scored once; nothing is summed, no mean is read."""
     q, k = np.ones((2, 2, 8), np.float32), np.ones((1, 3, 8), np.float32)
@@ -168,6 +197,9 @@ def test_peaks_keep_heads_and_tokens_apart():
     ({"bc": 48}, "bc = 48, legal: "), ({"phases": 3}, "phases = 3"),
     ({"widths": {"SUM": 1}}, "widths: no field 'SUM', legal: .*SUM_FRAC"),
     ({"dense_layers": (-1,)}, "dense_layers = -1"),
+    ({"coarse": 0.0}, "coarse = 0.0, legal: above 0"),
+    ({"coarse": 0.01, "blend": False}, "coarse = 0.01, legal: None without blend"),
+    ({"coarse": 0.01, "phases": 2}, "coarse = 0.01, legal: None with phases = 2"),
 ])
 def test_settings_out_of_range_are_refused(settings, words):
     with pytest.raises(ConfigError, match=words):

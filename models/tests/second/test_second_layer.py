@@ -195,6 +195,7 @@ def test_heads_have_scales_of_their_own():
     (dict(h=36), {}, "model dimension = 36"), (dict(heads=3), {}, "heads = 3, legal: multiple"),
     ({}, dict(tau=2.0), "tau = 2.0, legal"), ({}, dict(band=9), "band = 9"),
     ({}, dict(rope_theta=0.0, mode=1), "rope_theta = 0"),
+    ({}, dict(coarse=0.01), "coarse = 0.01, legal: None where V is made"),
 ])
 def test_bad_plans(sizes, settings, message):
     with pytest.raises(ConfigError, match=message):

@@ -134,13 +134,14 @@ class Config:
         return cls(**parameters, name=name)
 
     @classmethod
-    def from_name(cls, name: str) -> Config:
-        """One of the supported sets of scripts/configs.py: tiny, small, paper."""
+    def from_name(cls, name: str, **changes: int) -> Config:
+        """One of the supported sets of scripts/configs.py: tiny, small, paper; with some
+        parameters changed before those that follow from others are made."""
         from scripts.configs import CONFIGS
 
         if name not in CONFIGS:
             raise ConfigError(f"no configuration {name!r}; know {', '.join(CONFIGS)}")
-        return cls.from_parameters(dict(CONFIGS[name]), name)
+        return cls.from_parameters({**CONFIGS[name], **changes}, name)
 
     def replace(self, **changes: int) -> Config:
         """A copy with some fields changed, checked again."""

@@ -5,7 +5,7 @@ the counts of what both do alike."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
@@ -110,13 +110,12 @@ class Machine(Method):
 
     def machine(self) -> Config:
         """The configuration with the changed widths."""
-        cfg = self.parameters.from_name(self.config)
-        fields = set(vars(cfg)) - {"name"}
+        legal = {field.name for field in fields(self.parameters)} - {"name"}
         for name, _ in self.widths:
-            if name not in fields:
-                raise ConfigError(f"widths: no field {name!r}, legal: {', '.join(sorted(fields))}")
+            if name not in legal:
+                raise ConfigError(f"widths: no field {name!r}, legal: {', '.join(sorted(legal))}")
         two_term = {"TWO_TERM": 1} if self.snap == "two-term" else {}
-        return cfg.replace(**{**two_term, **dict(self.widths)})
+        return self.parameters.from_name(self.config, **{**two_term, **dict(self.widths)})
 
     def setting(self, name: str, call: Call):
         """A setting of a layer."""

@@ -3,6 +3,7 @@
 
 net        loss (mean over samples)                                     a sample
 smollm2    rise of the next-token cross-entropy, nats                   about SE_TOKENS tokens
+gemma3     the same                                                     the same
 minilm     1 - cosine of the text embedding to the dense one            a paragraph of S tokens
 whisper    relative L2 error of the encoder's output                    a second of speech
 lightglue  share of matches that only one of the two models finds       a match of either
@@ -21,7 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from models.nets import lightglue, whisper
-from models.nets.common import Hook, fidelity
+from models.nets.common import Hook, LanguageModel, fidelity
+from models.nets.gemma3 import Gemma3
 from models.nets.minilm import MiniLM
 from models.nets.smollm2 import SmolLM2
 from models.nets.sources import PACKAGES, PHOTOS, VOICE_RATE, NetError, read_text, read_voice
@@ -120,10 +122,11 @@ class Language(Subject):
     name = "smollm2"
     unit = "nat"
     modules = ("models.nets.smollm2", "models.nets.sources")
+    kind: type[LanguageModel] = SmolLM2
 
     def __init__(self, cache: Path):
         super().__init__(cache)
-        self.net = SmolLM2(cache)
+        self.net = self.kind(cache)
 
     def _tokens(self, case: Case, offset: int) -> list:
         text = read_text(case.text, self.cache)
@@ -142,6 +145,14 @@ class Language(Subject):
     def compare(self, dense: dict, got: dict) -> dict:
         rise = got["losses"] - dense["losses"]
         return measured(blocks(rise, SE_TOKENS), dense=dense["losses"].mean())
+
+
+class Gemma(Language):
+    """Gemma 3, likewise. The mark that begins a text is one of the S tokens."""
+
+    name = "gemma3"
+    modules = ("models.nets.gemma3", "models.nets.sources")
+    kind = Gemma3
 
 
 class Embedding(Subject):
@@ -260,4 +271,5 @@ class Vision(Subject):
         return measured(np.array(differ or [True], float), precision=precision, recall=recall)
 
 
-SUBJECTS: dict[str, type[Subject]] = {s.name: s for s in (Language, Embedding, Audio, Vision)}
+SUBJECTS: dict[str, type[Subject]] = {
+    s.name: s for s in (Language, Gemma, Embedding, Audio, Vision)}

@@ -10,16 +10,19 @@
     checkpoint  PyTorch checkpoints without PyTorch
     common      dense attention, the hook, layers that the models share
     check       shows that the models are read right: .venv/bin/python -m models.nets.check
-    smollm2, minilm, whisper, lightglue (with disk): one model each
+    ggufs       weights and settings out of GGUF files
+    smollm2, gemma3, minilm, whisper, lightglue (with disk): one model each
     minilm_int  MiniLM in integers: .venv/bin/python -m models.nets.minilm_int
 
 Only numpy is needed to import the package; a model that needs more says so when it is made.
 """
 
+from models.nets.gemma3 import Gemma3
 from models.nets.lightglue import LightGlue
 from models.nets.minilm import MiniLM
 from models.nets.smollm2 import SmolLM2
 from models.nets.whisper import Whisper
 
-NETS = {"smollm2": SmolLM2, "minilm": MiniLM, "whisper": Whisper, "lightglue": LightGlue}
+NETS = {"smollm2": SmolLM2, "gemma3": Gemma3, "minilm": MiniLM, "whisper": Whisper,
+        "lightglue": LightGlue}
 """Short name -> class; the constructor takes the folder of downloaded packages."""

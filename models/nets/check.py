@@ -26,9 +26,10 @@ LOSS_EXPECTED = {
     "code": (1.8, 2.8),
     "drama": (3.4, 4.4),
 }
-"""Plausible next-token loss, nats, mean over LOSS_WINDOWS stretches of LOSS_LENGTH tokens.
+"""Plausible next-token loss of both language models, nats, mean over LOSS_WINDOWS stretches of
+LOSS_LENGTH tokens.
 
-Single stretches of the novel vary from 3.3 to 4.9. Half-split RoPE pairs give 5.5 and more.
+Single stretches of the novel vary from 3.3 to 4.9. The wrong RoPE pairs give 5.5 and more.
 """
 
 SENTENCES = (
@@ -60,19 +61,21 @@ class Verdicts:
         print(f"{what:52s} {figure:9.4g}  expected {low:.4g}..{high:.4g}  {word}", flush=True)
 
 
-def check_smollm2(net, cache: Path, verdict: Verdicts) -> None:
+def check_language(net, cache: Path, verdict: Verdicts) -> None:
     """Next-token loss on every text, and that the wrong rotary pairs spoil it."""
+    right = net.rope_pairs
+    wrong = "half" if right == "interleaved" else "interleaved"
     for text, (low, high) in LOSS_EXPECTED.items():
         words = read_text(text, cache)
         windows = [net.encode(words, i * LOSS_LENGTH, LOSS_LENGTH) for i in range(LOSS_WINDOWS)]
         figures = {}
-        for pairs in ("half", "interleaved"):
+        for pairs in (wrong, right):
             net.rope_pairs = pairs
             figures[pairs] = [net.loss(window) for window in windows]
-        each = " ".join(f"{figure:.2f}" for figure in figures["interleaved"])
-        verdict(f"smollm2 loss, {text} ({each})", np.mean(figures["interleaved"]), low, high)
+        each = " ".join(f"{figure:.2f}" for figure in figures[right])
+        verdict(f"{net.name} loss, {text} ({each})", np.mean(figures[right]), low, high)
         # The wrong RoPE must show, or this check would not see a wrong load.
-        verdict("  with half-split RoPE", np.mean(figures["half"]), high + 1, math.inf)
+        verdict(f"  with {wrong} RoPE pairs", np.mean(figures[wrong]), high + 1, math.inf)
 
 
 def check_minilm(net, cache: Path, verdict: Verdicts) -> None:
@@ -145,7 +148,8 @@ def check_lightglue(net, cache: Path, verdict: Verdicts) -> None:
 
 
 CHECKS = {
-    "smollm2": check_smollm2,
+    "smollm2": check_language,
+    "gemma3": check_language,
     "minilm": check_minilm,
     "whisper": check_whisper,
     "lightglue": check_lightglue,

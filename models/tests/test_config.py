@@ -29,6 +29,9 @@ def test_defaults_of_missing_parameters():
     assert (cfg.ADDR_W, cfg.TWO_TERM, cfg.EXP_ROWS, cfg.DIV_ROWS, cfg.KV_BUFS) == (40, 0, 4, 4, 2)
     assert cfg.replace(TWO_TERM=1).CODE_W == 6
     assert cfg.replace(SC_FRAC=8).RADIUS_INF == 2**20 - 1
+    # What a set does not give follows what is changed in it; a replaced field moves no other.
+    assert Config.from_name("tiny", ROWS=16, TWO_TERM=1).EXP_ROWS == 16
+    assert Config.from_name("tiny").replace(ROWS=16).EXP_ROWS == 4
 
 
 @pytest.mark.parametrize("field, value, legal", [

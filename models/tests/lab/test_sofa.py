@@ -37,6 +37,25 @@ def test_integers_are_those_of_the_reference():
     assert done.counts.visible == len(call.q) * 5050
 
 
+def test_heads_of_256_elements():
+    """The largest that is legal; the stores grow with it."""
+    rng = np.random.default_rng(1)
+    q, k, v = (rng.normal(size=(n, 150, 256)).astype(np.float32) for n in (4, 1, 1))
+    method = Sofa(widths={"D_MAX": 256})
+    cfg = method.machine()
+    assert cfg.STORE_BEATS == 2 * 128 * 8 and cfg.SC_W == 19
+    call = Call(3 * q, k, v, causal=True)
+    done = method.attend(call)
+    numbers, job = plan.plan(call.q, call.k, call.v, cfg, causal=True, snap=2)
+    want = head.run_job(numbers.q, numbers.k, numbers.v, numbers.k8, numbers.means, job, cfg)
+    assert (done.selected == want.selected).all() and done.counts.keep < 0.6
+    assert np.array_equal(done.out, (want.out * numbers.out_scale).astype(np.float32))
+    full = Sofa(widths={"D_MAX": 256}, dense_layers=(0,)).attend(call)
+    assert relative_error(full.out, Dense().attend(call).out) < 1e-3
+    with pytest.raises(ConfigError, match="d = 256, legal: integer 8..128"):
+        Sofa().attend(call)
+
+
 def test_the_mean_of_v_halves_the_error():
     call = call_of()
     dense = Dense().attend(call).out

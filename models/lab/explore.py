@@ -160,7 +160,7 @@ class Space:
 
 
 STARTS = (
-    (64, -8.69, 0.35, "two-term"), (64, -9.25, 0.0, "floor"), (64, -9.69, 0.35, "two-term"),
+    (64, -8.69, 0.35, "two-term"), (64, -9.19, 0.0, "floor"), (64, -9.69, 0.35, "two-term"),
     (64, -7.69, 0.35, "two-term"), (32, -8.69, 0.35, "two-term"), (64, -10.5, 0.35, "two-term"))
 """(tile, log2 of the threshold, fall, codes) of the first trials, the same in every group; the
 first two are the defaults of the machine."""
@@ -417,7 +417,7 @@ def summary(study, command: str) -> dict:
 
 BOTH: dict[str, Machine] = {
     **{f"second machine, two-term, 2^{t}": Sofa(tau=2.0**t) for t in (-8.69, -9.19, -8.19)},
-    "second machine, floor, 2^-9.25": Sofa(snap="floor"),
+    "second machine, floor, 2^-9.25": Sofa(snap="floor", tau=2.0**-9.25),
     **{f"first machine, quota {q}, radius {r}": FirstSofa(quota=q, radius_nats=r, dense_layers=(0,))
        for q, r in ((16, 6.0), (24, 7.0), (16, 7.0), (12, 6.0))},
 }

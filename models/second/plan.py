@@ -27,8 +27,9 @@ from models.quantise import (
 )
 from models.second.config import Config
 from models.second.head import SORT, SUM, HeadTable, Job, means_of
+from models.second.length import tau_of
 
-TAU = {FLOOR: (2.0**-9.25, 0.0), TWO_TERM: (2.0**-8.69, 0.35)}
+TAU = {FLOOR: (tau_of(FLOOR, 1024), 0.0), TWO_TERM: (tau_of(TWO_TERM, 1024), 0.35)}
 """Snap rule -> (threshold, exponent of its fall with the visible length)."""
 
 

@@ -161,12 +161,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--net", choices=[*NETS, "all"], default="all")
+    parser.add_argument("--net", choices=[*NETS, "all"], default="all",
+                        help="all: those without terms of their own (Package.terms)")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of downloaded packages")
     args = parser.parse_args(argv)
     verdict = Verdicts()
     try:
-        for name in NETS if args.net == "all" else [args.net]:
+        free = [name for name in NETS if not PACKAGES[name].terms]
+        for name in free if args.net == "all" else [args.net]:
             CHECKS[name](NETS[name](args.cache), args.cache, verdict)
     except (NetError, OSError) as exc:
         print(f"models.nets.check: {exc}", file=sys.stderr)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from models.nets import NETS, lightglue, whisper
-from models.nets.sources import CACHE, PHOTOS, NetError, read_text, read_voice
+from models.nets.sources import CACHE, PACKAGES, PHOTOS, NetError, read_text, read_voice
 
 LOSS_LENGTH = 512
 LOSS_WINDOWS = 4

@@ -28,13 +28,13 @@
 // ROWS/SHARE neighbouring rows. The states of the next tile are loaded, and those of the tile
 // before stored, while the current one is worked on; limits are made on the way into the memory.
 //
-// Latency, cycles: t taken to s_ready SHARE + 1; s taken to m_valid 2. With D = ceil(F_FRAC/2),
-// L = 9 + ceil(RATIO_W/4): last word of a tile to the first word of the next of the same place
-// SHARE + max(SHARE, L) + 1; last word of a block, stored at once, to its first f 6 + D, the others
-// D + 1 apart.
+// Latency, cycles: t taken to s_ready SHARE + 1; s taken to m_valid 2. With Q = ceil(F_FRAC/2),
+// D = max(Q, 4), L = 9 + ceil(RATIO_W/4): last word of a tile to the first word of the next of the
+// same place SHARE + max(SHARE, L) + 1; last word of a block, stored at once, to its first f 6 + Q,
+// the others D + 1 apart.
 // Throughput: a word a cycle; a tile every max(words, SHARE) cycles when its place is not that of
 // the tile before, nor of one whose store began less than L cycles ago. A store with f takes
-// E = (SHARE - 1)*(D + 1) + 1 cycles, the next with f begins 5 + D later; the tile after it is
+// E = (SHARE - 1)*(D + 1) + 1 cycles, the next with f begins 5 + Q later; the tile after it is
 // worked on meanwhile.
 // Errors: none are found. A place from PLACES on, words without a turn, a ratio with which the
 // extrapolated sum exceeds SUM_W bits, or a turn that neither starts a block nor follows one of it
@@ -168,9 +168,9 @@ module sofa_sads_sum #(
     localparam ADDR_W = $clog2(PLACES * SHARE);
     // Words of masks between the rows and the next stage: as many as a credit's way takes cycles
     localparam OUT_WORDS = 3;
-    // Cycles of a limit, of a division
+    // Cycles of a limit; of a division, no fewer than a row takes from the chain to the divider
     localparam LIMIT = 4 + (RATIO_W + 3) / 4;
-    localparam DIV   = (F_FRAC + 1) / 2;
+    localparam DIV   = F_FRAC < 7 ? 4 : (F_FRAC + 1) / 2;
     // Cycles from a step until the limits of its rows are written
     localparam LATE = 4 + LIMIT;
     localparam [SC_W-1:0] LOWEST = {1'b1, {SC_W-1{1'b0}}};

@@ -27,7 +27,7 @@ module sofa_sads_sum_ctl #(
     parameter PLACES = 6,
     // Words of masks that the output has room for, 2..7.
     parameter OUT_WORDS = 3,
-    // Cycles of a division, 1..7.
+    // Cycles of a division, or more, 4..7.
     parameter DIV = 4,
     // Bits of a row within its group. Derived: leave at its default.
     parameter STEP_W = $clog2(SHARE),
@@ -84,8 +84,8 @@ module sofa_sads_sum_ctl #(
             illegal_parameter_PLACES_needs_1_to_64 stop ();
         end else if (OUT_WORDS < 2 || OUT_WORDS > 7) begin : g_illegal
             illegal_parameter_OUT_WORDS_needs_2_to_7 stop ();
-        end else if (DIV < 1 || DIV > 7) begin : g_illegal
-            illegal_parameter_DIV_needs_1_to_7 stop ();
+        end else if (DIV < 4 || DIV > 7) begin : g_illegal
+            illegal_parameter_DIV_needs_4_to_7 stop ();
         end else if (STEP_W != $clog2(SHARE)
                 || PLACE_W != (PLACES > 1 ? $clog2(PLACES) : 1)) begin : g_illegal
             illegal_parameter_STEP_W_and_PLACE_W_are_derived stop ();

@@ -8,7 +8,7 @@
 // (sofa_sads_sum_ctl.v).
 // Latency: in_valid in cycle c gives f_valid in cycle c + LATENCY, LATENCY = ceil(F_FRAC/2) + 1.
 // Throughput: one row a lane in LATENCY cycles, when f is taken at once.
-// Widths: total, kept SUM_W bits unsigned with the same fraction bits; f 0..1, F_FRAC fraction bits.
+// Widths: total, kept SUM_W bits unsigned, fraction bits alike; f 0..1, F_FRAC fraction bits.
 // Source: our decision; docs/second.md, Selection, step 4.
 
 `resetall

@@ -246,7 +246,9 @@ module sofa_sads_sum_row #(
             limit_reg <= limit_in;
         end
 
-        peak_reg <= peak_new;
+        if (s2_en) begin
+            peak_reg <= peak_new;
+        end
         if (s2_shift) begin
             peak_copy_reg <= peak_in;
         end
@@ -255,8 +257,10 @@ module sofa_sads_sum_row #(
             peak_copy_reg <= peak_new;
         end
 
-        total_reg <= total_new;
-        kept_reg  <= kept_new;
+        if (s4_en) begin
+            total_reg <= total_new;
+            kept_reg  <= kept_new;
+        end
         if (s4_shift) begin
             total_copy_reg <= total_in;
             kept_copy_reg  <= kept_in;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sofa_sads_sum against models.second: masks, shares, cycles, over blocks whose turns interleave."""
+"""sofa_sads_sum against models.second: masks, shares, cycles; turns of several blocks interleave."""
 
 import random
 
@@ -250,7 +250,7 @@ def random_job(cfg):
     causal, bc = random.random() < 0.7, random.choice(sizes)
     octave = random.choice([0, 1, 3, random.randrange(value("SC_W"))])
     frac = 1 << cfg.LOG_FRAC
-    tau = random.choice([0, -32 * frac, -random.randint(0, 14 * frac), -random.randint(0, 5 * frac)])
+    tau = -random.choice([0, 32 * frac, random.randint(0, 14 * frac), random.randint(0, 5 * frac)])
     keys = random.randint(1, min(random.choice([1, 3, 6]) * bc, cfg.KEYS_MAX))
     rows = random.randint(1, 3 * cfg.ROWS)
     offset = random.choice([0, max(keys - rows, 0), random.randint(0, 40), 65000])

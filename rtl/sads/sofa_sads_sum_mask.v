@@ -5,9 +5,9 @@
 // condition holds for the rows from a lowest one upwards, so each lane has one position, which is
 // decoded to a thermometer once for all rows.
 // The positions of a tile's first word are made while the tile in front of it is walked: next_* has
-// to be stable for three cycles before swap.
+// to be stable for two cycles before that of swap.
 // Latency: none from the registered position to visible. Throughput: one word a cycle.
-// Widths: a position is signed and holds rel and up to BC_MAX + 3 steps.
+// Widths: a position is signed and holds rel and BC_MAX - 1 steps; those of slots behind n wrap.
 // Source: docs/architecture.md section 4.
 
 `resetall
@@ -46,7 +46,7 @@ module sofa_sads_sum_mask #(
     endgenerate
 
     localparam ROW_W = $clog2(ROWS);
-    localparam POS_W = 19 + $clog2(BC_MAX);
+    localparam POS_W = 18 + $clog2(BC_MAX);
 
     wire [POS_W-1:0] one   = {{POS_W-17{1'b0}}, next_kstep};
     wire [POS_W-1:0] start = {{POS_W-18{next_rel[17]}}, next_rel};

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sofa_sads_sum against models.second: masks, shares, cycles; turns of several blocks interleave."""
+"""sofa_sads_sum against models.second: masks, shares, cycles; turns of blocks interleave."""
 
 import random
 

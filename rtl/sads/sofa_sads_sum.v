@@ -505,6 +505,7 @@ module sofa_sads_sum #(
             assign peak_chain[(ROWS+g)*SC_W +: SC_W] = peak_reg;
 
             always @(posedge clk) begin
+                // At a start the memories may hold anything.
                 every_reg <= next_start || row < {1'b0, next_exact};
                 peak_reg  <= peak;
             end

@@ -32,10 +32,10 @@
 // D = max(Q, 4), L = 9 + ceil(RATIO_W/4): last word of a tile to the first word of the next of the
 // same place SHARE + max(SHARE, L) + 1; last word of a block, stored at once, to its first f 6 + Q,
 // the others D + 1 apart.
-// Throughput: a word a cycle; a tile every max(words, SHARE) cycles when its place is not that of
-// the tile before, nor of one whose store began less than L cycles ago. A store with f takes
-// E = (SHARE - 1)*(D + 1) + 1 cycles, the next with f begins 5 + Q later; the tile after it is
-// worked on meanwhile.
+// Throughput: a word a cycle; a tile every max(words, SHARE) cycles when it starts a block or its
+// place is not that of the tile before, nor of one whose store began less than L cycles ago. A
+// store with f takes (SHARE - 1)*(D + 1) + 1 cycles, the next with f begins 5 + Q later; the tile
+// after it is worked on meanwhile.
 // Errors: none are found. A place from PLACES on, words without a turn, a ratio with which the
 // extrapolated sum exceeds SUM_W bits, or a turn that neither starts a block nor follows one of it
 // give wrong masks.

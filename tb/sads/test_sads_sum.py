@@ -408,6 +408,24 @@ async def hostile_turns(dut):
 
 
 @cocotb.test()
+async def places_started_again(dut):
+    """Blocks that end early: what a place held, and limits that are still on their way to it, are
+    forgotten."""
+    tb = await prepare(dut)
+    cfg, one = tb.cfg, 1 << tb.cfg.RATIO_FRAC
+    for number in range(16):
+        tile = Tile(n=random.randint(1, 4), rows=cfg.ROWS, first=True, last=True, causal=False,
+                    rel=0, kstep=1, k0=0)
+        for tau in (0, -(60 << cfg.LOG_FRAC), -(3 << cfg.LOG_FRAC))[number % 3 :]:
+            block = Block(cfg, tau, 0, 0)
+            score, _ = tb.send(block, tile, 0, start=True, count=True, ratio=one)
+        tb.send(block, tile, 0, ratio=one)
+        tb.send(block, tile, 0, final=True, score=score)
+    await tb.drain(16 * 60 * tb.share)
+    tb.finish()
+
+
+@cocotb.test()
 async def shares_wait(dut):
     """Blocks of one tile, whose shares are taken late: nothing is lost, in any order."""
     tb = await prepare(dut, backpressure=0.95)
@@ -505,6 +523,16 @@ async def cycles(dut):
     assert m == [c + 2 for c in s[words:]]
     assert f[0] - s[-1] == 6 + quotient
     assert [b - a for a, b in zip(f, f[1:], strict=False)] == [div + 1] * (share - 1)
+    # A block that starts waits for nothing of its place.
+    tb.send(state, whole, 0, ratio=one)
+    tb.send(block(), whole, 0, start=True, count=True, ratio=one)
+    await tb.drain(2000)
+    s = seen("s")
+    assert s[words] - s[0] == max(words, share)
+    seen("t"), seen("m")
+    # Its store, of which nothing is seen.
+    for _ in range(share + limit):
+        await RisingEdge(dut.clk)
 
     # Blocks in turn: as many as it takes that a place's limits are written when it comes again.
     period = max(words, share)

@@ -447,7 +447,7 @@ async def counting_does_not_wait(dut):
     """A tile that is only counted needs no room for masks."""
     tb = await prepare(dut)
     cfg = tb.cfg
-    tb.masks._willing = Willing(iter([(0, 40 * tb.share)]))
+    tb.masks._willing = Willing(iter([(0, 100 * tb.share)]))
     key = Tile(n=1, rows=cfg.ROWS, first=True, last=True, causal=False, rel=0, kstep=1, k0=0)
     one = 1 << cfg.RATIO_FRAC
     blocks = [Block(cfg, 0, 0, 0) for _ in range(2)]
@@ -458,12 +458,17 @@ async def counting_does_not_wait(dut):
     tile = Tile(n=cfg.BC_MAX, rows=cfg.ROWS, first=True, last=True, causal=False, rel=0, kstep=1,
                 k0=0)
     score, _ = tb.send(blocks[1], tile, value("PLACES") - 1, start=True, count=True, ratio=one)
-    while not tb.words.empty:
+    # One more, which has none.
+    tb.send(blocks[0], key, 0, ratio=one)
+    while tb.words.sent < 4 + cfg.BC_MAX // 4:
+        await RisingEdge(dut.clk)
+    for _ in range(2 * tb.share):
         await RisingEdge(dut.clk)
     assert not tb.tiles, "masks were taken too early"
+    assert tb.words.sent == 4 + cfg.BC_MAX // 4, "a word has no room for its masks"
     tb.send(blocks[1], tile, value("PLACES") - 1, final=True, score=score)
-    await tb.drain(100 * tb.share)
-    assert tb.tiles == 4
+    await tb.drain(200 * tb.share)
+    assert tb.tiles == 5
     tb.finish()
 
 

@@ -450,7 +450,8 @@ async def counting_does_not_wait(dut):
     tb.masks._willing = Willing(iter([(0, 100 * tb.share)]))
     key = Tile(n=1, rows=cfg.ROWS, first=True, last=True, causal=False, rel=0, kstep=1, k0=0)
     one = 1 << cfg.RATIO_FRAC
-    blocks = [Block(cfg, 0, 0, 0) for _ in range(2)]
+    blocks = [Block(cfg, 0, 0, 0) for _ in range(3)]
+    tb.send(blocks[2], key, 1, start=True, count=True, ratio=one)
     tb.send(blocks[0], key, 0, start=True, count=True, ratio=one)
     # As many words as have room.
     for _ in range(3):
@@ -458,14 +459,14 @@ async def counting_does_not_wait(dut):
     tile = Tile(n=cfg.BC_MAX, rows=cfg.ROWS, first=True, last=True, causal=False, rel=0, kstep=1,
                 k0=0)
     score, _ = tb.send(blocks[1], tile, value("PLACES") - 1, start=True, count=True, ratio=one)
-    # One more, which has none.
-    tb.send(blocks[0], key, 0, ratio=one)
-    while tb.words.sent < 4 + cfg.BC_MAX // 4:
+    # One more, which has none, of a place whose states are loaded meanwhile.
+    tb.send(blocks[2], key, 1, ratio=one)
+    while tb.words.sent < 5 + cfg.BC_MAX // 4:
         await RisingEdge(dut.clk)
     for _ in range(2 * tb.share):
         await RisingEdge(dut.clk)
     assert not tb.tiles, "masks were taken too early"
-    assert tb.words.sent == 4 + cfg.BC_MAX // 4, "a word has no room for its masks"
+    assert tb.words.sent == 5 + cfg.BC_MAX // 4, "a word has no room for its masks"
     tb.send(blocks[1], tile, value("PLACES") - 1, final=True, score=score)
     await tb.drain(200 * tb.share)
     assert tb.tiles == 5

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a row's sum P to the limit of its next tile, as octaves below the peak.
+//
+// Why: with x = (((P - 2^F) * ratio) >> RATIO_FRAC) + 2^F, the sum extrapolated to all tiles except
+// for the peak's own weight, F = SUM_FRAC, keys are kept that lie at most
+//     reach = max(0, floor(F - tau - log2(x)))
+// octaves below the peak: share and threshold, both as logarithms. log2 has LOG_FRAC fraction bits:
+// the leading one, and the bits after it (Mitchell). A group of rows shares one lane.
+// Not done here: the peak, rows that keep everything (sofa_sads_sum.v). Without a key (P = 0) reach
+// has no meaning.
+// Latency: LATENCY = 4 + ceil(RATIO_W/4) cycles from total to reach, all lanes alike.
+// Throughput: one row a lane and cycle.
+// Widths: total SUM_W, SUM_FRAC fraction bits, where x must fit as well; ratio RATIO_FRAC fraction
+// bits; tau LOG_FRAC fraction bits, signed; reach whole octaves, 0..80.
+// Source: our decision; docs/second.md, Selection, steps 2 and 3.
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+module sofa_sads_sum_limit #(
+    // Rows side by side, 1..32.
+    parameter LANES = 8,
+    // Fraction bits of the sums, 6..16.
+    parameter SUM_FRAC = 12,
+    // Bits of a sum, SUM_FRAC + 7 .. SUM_FRAC + 17.
+    parameter SUM_W = 25,
+    // Fraction bits of a logarithm, 0..6.
+    parameter LOG_FRAC = 4,
+    // Fraction bits of the ratio, 4..12.
+    parameter RATIO_FRAC = 8,
+    // Bits of the ratio, RATIO_FRAC + 1 .. RATIO_FRAC + 15.
+    parameter RATIO_W = 16,
+    // Bits of tau. Derived: leave at its default.
+    parameter TAU_W = 7 + LOG_FRAC
+) (
+    input  wire                    clk,
+
+    input  wire [LANES*SUM_W-1:0]  in_total,
+    // Of all lanes
+    input  wire [RATIO_W-1:0]      in_ratio,
+    input  wire [TAU_W-1:0]        in_tau,
+
+    output wire [LANES*7-1:0]      out_reach
+);
+
+    generate
+        if (LANES < 1 || LANES > 32) begin : g_illegal
+            // No such modules exist: elaboration stops at the first with a message that names it.
+            illegal_parameter_LANES_needs_1_to_32 stop ();
+        end else if (SUM_FRAC < 6 || SUM_FRAC > 16) begin : g_illegal
+            illegal_parameter_SUM_FRAC_needs_6_to_16 stop ();
+        end else if (SUM_W < SUM_FRAC + 7 || SUM_W > SUM_FRAC + 17) begin : g_illegal
+            illegal_parameter_SUM_W_needs_SUM_FRAC_plus_7_to_plus_17 stop ();
+        end else if (LOG_FRAC < 0 || LOG_FRAC > 6) begin : g_illegal
+            illegal_parameter_LOG_FRAC_needs_0_to_6 stop ();
+        end else if (RATIO_FRAC < 4 || RATIO_FRAC > 12) begin : g_illegal
+            illegal_parameter_RATIO_FRAC_needs_4_to_12 stop ();
+        end else if (RATIO_W < RATIO_FRAC + 1 || RATIO_W > RATIO_FRAC + 15) begin : g_illegal
+            illegal_parameter_RATIO_W_needs_RATIO_FRAC_plus_1_to_plus_15 stop ();
+        end else if (TAU_W != 7 + LOG_FRAC) begin : g_illegal
+            illegal_parameter_TAU_W_is_derived stop ();
+        end
+    endgenerate
+
+    // The product is made in STAGES stages of four bits of the ratio.
+    localparam STAGES = (RATIO_W + 3) / 4;
+    localparam PAD_W = 4 * STAGES;
+    localparam PROD_W = SUM_W + RATIO_FRAC;
+    localparam POS_W = $clog2(SUM_W);
+    // Whole octaves of a logarithm, signed, and its fraction
+    localparam LOG_W = 8 + LOG_FRAC;
+    // 1, the peak's own weight, which is not extrapolated
+    localparam [31:0] ONE = 1;
+    localparam [PROD_W-1:0] OWN = {{PROD_W-1{1'b0}}, 1'b1} << (SUM_FRAC + RATIO_FRAC);
+    localparam [31:0] FRAC_32 = SUM_FRAC << LOG_FRAC;
+    localparam [31:0] TOP = SUM_W - 1;
+
+    // ---- Ratio and threshold, beside the stages of the lanes -----------------------------------
+    // Bits of the ratio that are still to come, and -tau + SUM_FRAC
+    wire [PAD_W-1:0] ratio [0:STAGES];
+    wire [LOG_W-1:0] depth [0:STAGES+2];
+
+    genvar s, i, b;
+    generate
+        for (s = 0; s <= STAGES; s = s + 1) begin : g_ratio
+            reg [PAD_W-1:0] ratio_reg;
+            assign ratio[s] = ratio_reg;
+            if (s == 0) begin : g_first
+                always @(posedge clk) begin
+                    ratio_reg <= {{PAD_W-RATIO_W{1'b0}}, in_ratio};
+                end
+            end else begin : g_next
+                always @(posedge clk) begin
+                    ratio_reg <= ratio[s-1] >> 4;
+                end
+            end
+        end
+        for (s = 0; s <= STAGES + 2; s = s + 1) begin : g_depth
+            reg [LOG_W-1:0] depth_reg;
+            assign depth[s] = depth_reg;
+            if (s == 0) begin : g_first
+                always @(posedge clk) begin
+                    depth_reg <= FRAC_32[LOG_W-1:0] - {{LOG_W-TAU_W{in_tau[TAU_W-1]}}, in_tau};
+                end
+            end else begin : g_next
+                always @(posedge clk) begin
+                    depth_reg <= depth[s-1];
+                end
+            end
+        end
+    endgenerate
+
+    wire unused_ratio = &{1'b0, ratio[STAGES]};
+
+    // ---- Lanes ---------------------------------------------------------------------------------
+    generate
+        for (i = 0; i < LANES; i = i + 1) begin : g_lane
+            // P without the peak's own weight; sums of partial products
+            wire [SUM_W-1:0]  rest [0:STAGES];
+            wire [PROD_W-1:0] prod [0:STAGES];
+
+            for (s = 0; s <= STAGES; s = s + 1) begin : g_stage
+                reg [SUM_W-1:0]  rest_reg;
+                reg [PROD_W-1:0] prod_reg;
+                assign rest[s] = rest_reg;
+                assign prod[s] = prod_reg;
+                if (s == 0) begin : g_first
+                    always @(posedge clk) begin
+                        rest_reg <= {in_total[i*SUM_W+SUM_FRAC +: SUM_W-SUM_FRAC]
+                                     - ONE[SUM_W-SUM_FRAC-1:0], in_total[i*SUM_W +: SUM_FRAC]};
+                        prod_reg <= OWN;
+                    end
+                end else begin : g_next
+                    wire [SUM_W+3:0] part = {4'd0, rest[s-1]}
+                                            * {{SUM_W{1'b0}}, ratio[s-1][3:0]};
+                    // What the partial product adds beyond PROD_W bits is 0 where x fits.
+                    wire [PROD_W+SUM_W+3:0] wide = {{PROD_W{1'b0}}, part} << (4 * (s - 1));
+                    wire unused_wide = &{1'b0, wide[PROD_W+SUM_W+3:PROD_W]};
+                    always @(posedge clk) begin
+                        rest_reg <= rest[s-1];
+                        prod_reg <= prod[s-1] + wide[PROD_W-1:0];
+                    end
+                end
+            end
+
+            // Leading one: `above` says that x has a one at a bit or higher.
+            wire [SUM_W-1:0] x = prod[STAGES][PROD_W-1:RATIO_FRAC];
+            wire [SUM_W:0]   above;
+            wire [SUM_W-1:0] lead = above[SUM_W-1:0] & ~above[SUM_W:1];
+            wire [POS_W-1:0] lead_pos;
+
+            assign above[SUM_W] = 1'b0;
+            for (s = 0; s < SUM_W; s = s + 1) begin : g_above
+                assign above[s] = |x[SUM_W-1:s];
+            end
+            for (b = 0; b < POS_W; b = b + 1) begin : g_pos
+                wire [SUM_W-1:0] hit;
+                for (s = 0; s < SUM_W; s = s + 1) begin : g_bit
+                    assign hit[s] = lead[s] && ((s >> b) % 2) == 1;
+                end
+                assign lead_pos[b] = |hit;
+            end
+
+            reg [SUM_W-1:0] x_reg;
+            reg [POS_W-1:0] pos_reg;
+
+            // Logarithm; the leading one goes to the top bit.
+            wire [SUM_W-1:0] norm = x_reg << (TOP[POS_W-1:0] - pos_reg);
+            wire [LOG_W-1:0] log;
+            reg  [LOG_W-1:0] log_reg;
+
+            if (LOG_FRAC == 0) begin : g_whole
+                assign log = {{LOG_W-POS_W{1'b0}}, pos_reg};
+                wire unused_norm = &{1'b0, norm};
+            end else begin : g_frac
+                assign log = {{LOG_W-POS_W-LOG_FRAC{1'b0}}, pos_reg,
+                              norm[SUM_W-2 -: LOG_FRAC]};
+                wire unused_norm = &{1'b0, norm[SUM_W-1], norm[SUM_W-2-LOG_FRAC:0]};
+            end
+
+            wire [LOG_W-1:0] reach = depth[STAGES+2] - log_reg;
+            reg  [6:0]       reach_reg;
+            assign out_reach[i*7 +: 7] = reach_reg;
+
+            wire unused_lane = &{1'b0, rest[STAGES], prod[STAGES][RATIO_FRAC-1:0]};
+
+            always @(posedge clk) begin
+                x_reg     <= x;
+                pos_reg   <= lead_pos;
+                log_reg   <= log;
+                reach_reg <= reach[LOG_FRAC +: 7] & {7{!reach[LOG_W-1]}};
+            end
+        end
+    endgenerate
+
+endmodule
+
+`resetall

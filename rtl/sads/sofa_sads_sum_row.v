@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+// One query row of the selection by the row's sum: levels, kept keys, peak R, sums P and T.
+//
+// Why: everything a row needs for itself. A word brings four scores. The level of a score is its
+// whole octaves. A key is kept when its level reaches the tile's limit. The peak, the sum of the
+// weights 2^(SUM_FRAC - (R - level)) of the visible keys and that of the kept ones follow word by
+// word. The peak is settled two stages before the sums, so that neither loop is longer than one
+// comparison or one shift and addition.
+// The rows of a group form a chain: each has a second copy of its state (limit, R, P, T). A swap
+// puts the copies of the row behind into use and keeps what was in use; a shift passes the copies
+// on to the row in front. So states are exchanged serially while words are worked on. The stages
+// have their own shifts and swaps, each a cycle after that of the stage in front.
+// Not done here: which keys are visible, limits, f, when to shift and swap (sofa_sads_sum.v).
+// Latency: s1_keep is there in the cycle after s0_en; the sums hold a word five cycles after it.
+// Throughput: one word a cycle.
+// Widths: scores, levels, limit and peak SC_W bits signed; sums SUM_W bits, SUM_FRAC fraction bits.
+// Source: our decision; docs/second.md, Selection.
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+module sofa_sads_sum_row #(
+    // Bits of a signed score, 8..32.
+    parameter SC_W = 18,
+    // Fraction bits of the sums, 6..16.
+    parameter SUM_FRAC = 12,
+    // Bits of a sum, SUM_FRAC + 7 .. SUM_FRAC + 17.
+    parameter SUM_W = 25
+) (
+    input  wire              clk,
+
+    // s0: a word comes, lane j in bits [j*SC_W +: SC_W]; log2 of the score units of an octave
+    input  wire              s0_en,
+    input  wire [4:0]        s0_octave,
+    input  wire [3:0]        s0_visible,
+    input  wire [4*SC_W-1:0] s0_scores,
+
+    // s1: its levels are compared with the limit; count: nothing of it counts as kept
+    input  wire              s1_en,
+    input  wire              s1_count,
+    output wire [3:0]        s1_keep,
+    input  wire              s1_shift,
+    input  wire              s1_swap,
+    input  wire [SC_W-1:0]   limit_in,
+    output wire [SC_W-1:0]   limit_out,
+
+    // s2: peak
+    input  wire              s2_en,
+    input  wire              s2_shift,
+    input  wire              s2_swap,
+    input  wire [SC_W-1:0]   peak_in,
+    output wire [SC_W-1:0]   peak_out,
+
+    // s3: weights; final: nothing is added to P
+    input  wire              s3_en,
+    input  wire              s3_final,
+
+    // s4: sums
+    input  wire              s4_en,
+    input  wire              s4_shift,
+    input  wire              s4_swap,
+    input  wire [SUM_W-1:0]  total_in,
+    input  wire [SUM_W-1:0]  kept_in,
+    output wire [SUM_W-1:0]  total_out,
+    output wire [SUM_W-1:0]  kept_out
+);
+
+    generate
+        if (SC_W < 8 || SC_W > 32) begin : g_illegal
+            // No such modules exist: elaboration stops at the first with a message that names it.
+            illegal_parameter_SC_W_needs_8_to_32 stop ();
+        end else if (SUM_FRAC < 6 || SUM_FRAC > 16) begin : g_illegal
+            illegal_parameter_SUM_FRAC_needs_6_to_16 stop ();
+        end else if (SUM_W < SUM_FRAC + 7 || SUM_W > SUM_FRAC + 17) begin : g_illegal
+            illegal_parameter_SUM_W_needs_SUM_FRAC_plus_7_to_plus_17 stop ();
+        end
+    endgenerate
+
+    // Octaves below a peak, from 0 on; all that add nothing are FAR
+    localparam FAR_W = $clog2(SUM_FRAC + 2);
+    localparam [31:0] FAR = SUM_FRAC + 1;
+    // Octaves that a peak rises, all ones: so many that nothing is left of a sum
+    localparam RISE_W = $clog2(SUM_W + 1);
+    // Weight of a key; of four
+    localparam WEIGHT_W = SUM_FRAC + 1;
+    localparam FOUR_W = SUM_FRAC + 3;
+    localparam [SC_W-1:0] LOWEST = {1'b1, {SC_W-1{1'b0}}};
+    localparam [WEIGHT_W-1:0] WEIGHT_ONE = {1'b1, {SUM_FRAC{1'b0}}};
+
+    function [SC_W-1:0] higher;
+        input signed [SC_W-1:0] a;
+        input signed [SC_W-1:0] b;
+        begin
+            higher = (a > b) ? a : b;
+        end
+    endfunction
+
+    // A distance that is not negative, FAR at most
+    function [FAR_W-1:0] near;
+        input [SC_W-1:0] distance;
+        begin
+            near = (distance > FAR[SC_W-1:0]) ? FAR[FAR_W-1:0] : distance[FAR_W-1:0];
+        end
+    endfunction
+
+    genvar j;
+
+    // ---- s0: levels; that of an invisible key is the lowest ------------------------------------
+    wire [4*SC_W-1:0] s0_level;
+
+    generate
+        for (j = 0; j < 4; j = j + 1) begin : g_level
+            wire signed [SC_W-1:0] score = s0_scores[j*SC_W +: SC_W];
+            wire signed [SC_W-1:0] level = score >>> s0_octave;
+            assign s0_level[j*SC_W +: SC_W] = s0_visible[j] ? level : LOWEST;
+        end
+    endgenerate
+
+    reg [4*SC_W-1:0] s1_level_reg;
+    reg [3:0]        s1_seen_reg;
+
+    // ---- s1: kept keys, highest level of the word ----------------------------------------------
+    reg signed [SC_W-1:0] limit_reg;
+    reg [SC_W-1:0]        limit_copy_reg;
+
+    generate
+        for (j = 0; j < 4; j = j + 1) begin : g_keep
+            wire signed [SC_W-1:0] level = s1_level_reg[j*SC_W +: SC_W];
+            assign s1_keep[j] = s1_seen_reg[j] && level >= limit_reg;
+        end
+    endgenerate
+
+    wire [SC_W-1:0] s1_top = higher(higher(s1_level_reg[0*SC_W +: SC_W],
+                                           s1_level_reg[1*SC_W +: SC_W]),
+                                    higher(s1_level_reg[2*SC_W +: SC_W],
+                                           s1_level_reg[3*SC_W +: SC_W]));
+
+    assign limit_out = limit_copy_reg;
+
+    reg [4*SC_W-1:0] s2_level_reg;
+    reg [SC_W-1:0]   s2_top_reg;
+    reg [3:0]        s2_seen_reg;
+    reg [3:0]        s2_keep_reg;
+
+    // ---- s2: peak; distances of the keys from the highest of the word, of that from the peak ----
+    reg [SC_W-1:0] peak_reg;
+    reg [SC_W-1:0] peak_copy_reg;
+
+    wire [SC_W:0] above = {s2_top_reg[SC_W-1], s2_top_reg} - {peak_reg[SC_W-1], peak_reg};
+    wire [SC_W:0] below = {peak_reg[SC_W-1], peak_reg} - {s2_top_reg[SC_W-1], s2_top_reg};
+    // The highest of the word lies below the peak; else it is the new one.
+    wire          under = above[SC_W];
+    wire [SC_W-1:0] peak_new = (s2_en && !under) ? s2_top_reg : peak_reg;
+    wire [RISE_W-1:0] s2_rise = under                     ? {RISE_W{1'b0}}
+                              : |above[SC_W-1:RISE_W]     ? {RISE_W{1'b1}}
+                              :                             above[RISE_W-1:0];
+    wire [FAR_W-1:0]  s2_base = under ? near(below[SC_W-1:0]) : {FAR_W{1'b0}};
+    wire [4*FAR_W-1:0] s2_far;
+
+    generate
+        for (j = 0; j < 4; j = j + 1) begin : g_far
+            // No key of the word is above its highest, so the difference fits.
+            wire [SC_W-1:0] distance = s2_top_reg - s2_level_reg[j*SC_W +: SC_W];
+            assign s2_far[j*FAR_W +: FAR_W] = near(distance);
+        end
+    endgenerate
+
+    wire unused_sign = below[SC_W];
+
+    assign peak_out = peak_copy_reg;
+
+    reg [RISE_W-1:0]  s3_rise_reg;
+    reg [FAR_W-1:0]   s3_base_reg;
+    reg [4*FAR_W-1:0] s3_far_reg;
+    reg [3:0]         s3_seen_reg;
+    reg [3:0]         s3_keep_reg;
+
+    // ---- s3: weights ---------------------------------------------------------------------------
+    wire [4*WEIGHT_W-1:0] s3_weight;
+
+    generate
+        for (j = 0; j < 4; j = j + 1) begin : g_weight
+            wire [FAR_W:0] distance = {1'b0, s3_base_reg} + {1'b0, s3_far_reg[j*FAR_W +: FAR_W]};
+            assign s3_weight[j*WEIGHT_W +: WEIGHT_W] = WEIGHT_ONE >> distance;
+        end
+    endgenerate
+
+    function [FOUR_W-1:0] sum4;
+        input [4*WEIGHT_W-1:0] weight;
+        input [3:0]            taken;
+        begin
+            sum4 = ({2'b00, weight[0*WEIGHT_W +: WEIGHT_W] & {WEIGHT_W{taken[0]}}}
+                    + {2'b00, weight[1*WEIGHT_W +: WEIGHT_W] & {WEIGHT_W{taken[1]}}})
+                 + ({2'b00, weight[2*WEIGHT_W +: WEIGHT_W] & {WEIGHT_W{taken[2]}}}
+                    + {2'b00, weight[3*WEIGHT_W +: WEIGHT_W] & {WEIGHT_W{taken[3]}}});
+        end
+    endfunction
+
+    reg [RISE_W-1:0] s4_rise_reg;
+    reg [FOUR_W-1:0] s4_total_reg;
+    reg [FOUR_W-1:0] s4_kept_reg;
+
+    // ---- s4: sums ------------------------------------------------------------------------------
+    reg [SUM_W-1:0] total_reg;
+    reg [SUM_W-1:0] total_copy_reg;
+    reg [SUM_W-1:0] kept_reg;
+    reg [SUM_W-1:0] kept_copy_reg;
+
+    wire [SUM_W-1:0] total_new = s4_en
+        ? (total_reg >> s4_rise_reg) + {{SUM_W-FOUR_W{1'b0}}, s4_total_reg} : total_reg;
+    wire [SUM_W-1:0] kept_new = s4_en
+        ? (kept_reg >> s4_rise_reg) + {{SUM_W-FOUR_W{1'b0}}, s4_kept_reg} : kept_reg;
+
+    assign total_out = total_copy_reg;
+    assign kept_out  = kept_copy_reg;
+
+    always @(posedge clk) begin
+        if (s0_en) begin
+            s1_level_reg <= s0_level;
+            s1_seen_reg  <= s0_visible;
+        end
+        if (s1_en) begin
+            s2_level_reg <= s1_level_reg;
+            s2_top_reg   <= s1_top;
+            s2_seen_reg  <= s1_seen_reg;
+            s2_keep_reg  <= s1_keep & {4{!s1_count}};
+        end
+        if (s2_en) begin
+            s3_rise_reg <= s2_rise;
+            s3_base_reg <= s2_base;
+            s3_far_reg  <= s2_far;
+            s3_seen_reg <= s2_seen_reg;
+            s3_keep_reg <= s2_keep_reg;
+        end
+        if (s3_en) begin
+            s4_rise_reg  <= s3_rise_reg;
+            s4_total_reg <= sum4(s3_weight, s3_seen_reg & {4{!s3_final}});
+            s4_kept_reg  <= sum4(s3_weight, s3_keep_reg);
+        end
+
+        if (s1_shift) begin
+            limit_copy_reg <= limit_in;
+        end
+        if (s1_swap) begin
+            limit_reg <= limit_in;
+        end
+
+        if (s2_en) begin
+            peak_reg <= peak_new;
+        end
+        if (s2_shift) begin
+            peak_copy_reg <= peak_in;
+        end
+        if (s2_swap) begin
+            peak_reg      <= peak_in;
+            peak_copy_reg <= peak_new;
+        end
+
+        if (s4_en) begin
+            total_reg <= total_new;
+            kept_reg  <= kept_new;
+        end
+        if (s4_shift) begin
+            total_copy_reg <= total_in;
+            kept_copy_reg  <= kept_in;
+        end
+        if (s4_swap) begin
+            total_reg      <= total_in;
+            kept_reg       <= kept_in;
+            total_copy_reg <= total_new;
+            kept_copy_reg  <= kept_new;
+        end
+    end
+
+endmodule
+
+`resetall

@@ -359,6 +359,7 @@ class Bench:
             room += give
         for _ in range(4):
             await RisingEdge(self.dut.clk)
+            self.put["o_credit"](0)
             assert not known("o_valid") and not known("tap_e_valid")
         for task in tasks:
             task.result() if task.done() else task.cancel()

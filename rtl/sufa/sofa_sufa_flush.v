@@ -6,6 +6,8 @@
 // divider and the product with f; when that is done and the receiver has room, its beats are
 // asked for. Up to PREPS rows are under way, so that the latency does not show.
 // R' = (R*f + half) >> F_FRAC, rest = 1 - f in 1.15. A row that used no key gives 0 for both.
+// The question follows the row's last pair through the same pipeline, 3 cycles or more behind it, so
+// that it sees the last l; o and the mean are written long before the divider is done.
 // Not done here: the choice of cycles (sofa_sufa_issue.v), o and the mean (sofa_sufa_sv.v).
 // Latency: ask_valid to fin_req 21 cycles. Throughput: a row a cycle.
 // Source: docs/second.md, formal path.
@@ -46,9 +48,9 @@ module sofa_sufa_flush #(
     input  wire [IDX_W-1:0]  f_wr_idx,
     input  wire [F_FRAC:0]   f_wr_data,
 
-    // A block ends: {place, rows - 1}
-    input  wire              mean_valid,
-    input  wire [IDX_W-1:0]  mean_idx,
+    // A block ends: {place, rows - 1}; one cycle after its mean was issued
+    input  wire              end_valid,
+    input  wire [IDX_W-1:0]  end_idx,
 
     // Ask for l of a row; whether it used a key; later the answer
     output wire              ask_req,
@@ -125,9 +127,9 @@ module sofa_sufa_flush #(
         .clk     (clk),
         .rst     (rst),
         .clear   (1'b0),
-        .s_valid (mean_valid),
+        .s_valid (end_valid),
         .s_ready (unused_block_ready),
-        .s_data  (mean_idx),
+        .s_data  (end_idx),
         .m_valid (block_valid),
         .m_ready (ask_go && row_last),
         .m_data  (block_idx),

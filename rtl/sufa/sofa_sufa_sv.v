@@ -42,11 +42,9 @@ module sofa_sufa_sv #(
 
     input  wire [C_W-1:0]    cfg_c,
 
-    // A pair, or the mean of a block: row or {place, rows - 1}; first beats of V and of o; whether
-    // o starts from 0; whether V is given back
+    // A pair, or the mean of a block: first beats of V and of o; whether o starts from 0; whether V
+    // is given back
     input  wire              pair_valid,
-    input  wire              pair_mean,
-    input  wire [IDX_W-1:0]  pair_idx,
     input  wire [KA_W-1:0]   pair_vbase,
     input  wire [OA_W-1:0]   pair_obase,
     input  wire              pair_new,
@@ -59,10 +57,6 @@ module sofa_sufa_sv #(
     output wire [KA_W-1:0]   v_rd_addr,
     input  wire [W*16-1:0]   v_rd_data,
     output wire              v_release,
-
-    // The mean of a block is stored
-    output wire              mean_valid,
-    output wire [IDX_W-1:0]  mean_idx,
 
     // A row of the flush: what it is, first beats of o and of the mean, shift, reciprocal times f,
     // 1 - f in 1.15; a row without a key has zero = 1 and both factors 0
@@ -109,13 +103,11 @@ module sofa_sufa_sv #(
     // -----------------------------------------------------------------------------------------
     // Beats of a pair: stage 1 reads V, 2 reads o, 3 shifts, 4 (with the product) writes
     // -----------------------------------------------------------------------------------------
-    reg              v1_reg, first1_reg, mean1_reg, new1_reg, vlast1_reg;
+    reg              v1_reg, first1_reg, new1_reg, vlast1_reg;
     reg  [C_W-1:0]   left1_reg;
     reg  [KA_W-1:0]  vaddr1_reg;
     reg  [OA_W-1:0]  oaddr1_reg, oaddr2_reg, oaddr3_reg, oaddr4_reg;
-    reg  [IDX_W-1:0] idx1_reg, idx2_reg, idx3_reg, idx4_reg;
-    reg              v2_reg, first2_reg, new2_reg, idle2_reg, mean2_reg;
-    reg              v3_reg, mean3_reg, v4_reg, mean4_reg, new3_reg;
+    reg              v2_reg, first2_reg, new2_reg, idle2_reg, v3_reg, new3_reg, v4_reg;
 
     wire             last1 = left1_reg == {C_W{1'b0}};
     // Weight 0 and no rise: o stays as it is. Decided with the first beat.
@@ -126,8 +118,6 @@ module sofa_sufa_sv #(
     assign v_rd_en   = v1_reg;
     assign v_rd_addr = vaddr1_reg;
     assign v_release = v1_reg && last1 && vlast1_reg;
-    assign mean_valid = v4_reg && mean4_reg;
-    assign mean_idx   = idx4_reg;
 
     always @(posedge clk) begin
         if (pair_valid) begin
@@ -136,8 +126,6 @@ module sofa_sufa_sv #(
             left1_reg  <= c_last;
             vaddr1_reg <= pair_vbase;
             oaddr1_reg <= pair_obase;
-            idx1_reg   <= pair_idx;
-            mean1_reg  <= pair_mean;
             new1_reg   <= pair_new;
             vlast1_reg <= pair_vlast;
         end else begin
@@ -152,18 +140,11 @@ module sofa_sufa_sv #(
         new2_reg   <= new1_reg;
         idle2_reg  <= idle2;
         oaddr2_reg <= oaddr1_reg;
-        idx2_reg   <= idx1_reg;
-        // With the last beat of a mean.
-        mean2_reg  <= mean1_reg && last1;
         v3_reg     <= work2;
         new3_reg   <= new2_reg;
         oaddr3_reg <= oaddr2_reg;
-        idx3_reg   <= idx2_reg;
-        mean3_reg  <= mean2_reg;
         v4_reg     <= v3_reg;
         oaddr4_reg <= oaddr3_reg;
-        idx4_reg   <= idx3_reg;
-        mean4_reg  <= mean3_reg;
         if (rst) begin
             v1_reg <= 1'b0;
             v2_reg <= 1'b0;

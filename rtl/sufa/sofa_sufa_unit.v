@@ -292,31 +292,28 @@ module sofa_sufa_unit #(
     );
 
     // -----------------------------------------------------------------------------------------
-    // Operations on their way: stage j, at bit j-1 or [(j-1)*OP_W +: OP_W], is j cycles after the
-    // last read of the operation
+    // Operations on their way: stage j, at bit j-1, [(j-1)*IDX_W +: IDX_W], [(j-1)*OP_W +: OP_W],
+    // is j cycles after the last read of the operation
     // -----------------------------------------------------------------------------------------
-    localparam OP_W = IDX_W + 1 + KA_W + OA_W + 1;
-    reg  [SV_AT*OP_W-1:0] ops_reg;
-    reg  [SV_AT-1:0]      pair_reg, mean_reg;
-    reg  [FIN_AT-1:0]     fin_reg;
-    reg  [EXP_AT-1:0]     ask_reg;
+    localparam OP_W = 1 + KA_W + OA_W + 1;
+    reg  [SV_AT*OP_W-1:0]   ops_reg;
+    reg  [EXP_AT*IDX_W-1:0] idx_reg;
+    reg  [SV_AT-1:0]        pair_reg, mean_reg;
+    reg  [FIN_AT-1:0]       fin_reg;
+    reg  [EXP_AT-1:0]       ask_reg;
 
-    wire [OP_W-1:0]  e_op = ops_reg[(EXP_AT-1)*OP_W +: OP_W];
-    wire [OP_W-1:0]  s_op = ops_reg[(SV_AT-1)*OP_W +: OP_W];
-    wire [IDX_W-1:0] e_idx = e_op[OP_W-1 -: IDX_W];
-    wire             e_some = e_op[OP_W-1-IDX_W];
+    wire             e_some = ops_reg[EXP_AT*OP_W-1];
     // A stage earlier, to read the scale.
-    wire [PO_W-1:0]  e_place = ops_reg[(EXP_AT-1)*OP_W-1 -: PO_W];
-    wire [IDX_W-1:0] s_idx;
+    wire [PO_W-1:0]  e_place = idx_reg[(EXP_AT-1)*IDX_W-1 -: PO_W];
     wire             s_some, s_vlast;
     wire [KA_W-1:0]  s_vbase;
     wire [OA_W-1:0]  s_obase;
-    wire             unused_op = &{1'b0, e_op[OP_W-IDX_W-2:0]};
 
-    assign {s_idx, s_some, s_vbase, s_obase, s_vlast} = s_op;
+    assign {s_some, s_vbase, s_obase, s_vlast} = ops_reg[(SV_AT-1)*OP_W +: OP_W];
 
     always @(posedge clk) begin
-        ops_reg  <= {ops_reg[(SV_AT-1)*OP_W-1:0], d_idx, d_some, d_vbase, d_obase, d_vlast};
+        ops_reg  <= {ops_reg[(SV_AT-1)*OP_W-1:0], d_some, d_vbase, d_obase, d_vlast};
+        idx_reg  <= {idx_reg[(EXP_AT-1)*IDX_W-1:0], d_idx};
         pair_reg <= {pair_reg[SV_AT-2:0], d_pair};
         mean_reg <= {mean_reg[SV_AT-2:0], d_mean};
         fin_reg  <= {fin_reg[FIN_AT-2:0], d_fin};
@@ -417,7 +414,7 @@ module sofa_sufa_unit #(
         .in_pair        (pair_reg[EXP_AT-1]),
         .in_mean        (mean_reg[EXP_AT-1]),
         .in_ask         (ask_reg[EXP_AT-1]),
-        .in_idx         (e_idx),
+        .in_idx         (idx_reg[(EXP_AT-1)*IDX_W +: IDX_W]),
         .in_some        (e_some),
         .in_sd          (s[S_W-1:8]),
         .in_scale_m     (e_scale_m_reg),
@@ -439,8 +436,8 @@ module sofa_sufa_unit #(
     // -----------------------------------------------------------------------------------------
     // Sums and flush
     // -----------------------------------------------------------------------------------------
-    wire             mean_valid, fin_last, fin_zero;
-    wire [IDX_W-1:0] mean_idx, fin_idx, o_idx;
+    wire             fin_last, fin_zero;
+    wire [IDX_W-1:0] fin_idx, o_idx;
     wire [OA_W-1:0]  fin_obase, fin_mbase;
     wire [4:0]       fin_shift;
     wire [15:0]      fin_r, fin_rest;
@@ -460,8 +457,6 @@ module sofa_sufa_unit #(
         .rst        (rst),
         .cfg_c      (c_reg),
         .pair_valid (pair_reg[SV_AT-1] || mean_reg[SV_AT-1]),
-        .pair_mean  (mean_reg[SV_AT-1]),
-        .pair_idx   (s_idx),
         .pair_vbase (s_vbase),
         .pair_obase (s_obase),
         .pair_new   (mean_reg[SV_AT-1] || !s_some),
@@ -472,8 +467,6 @@ module sofa_sufa_unit #(
         .v_rd_addr  (v_rd_addr),
         .v_rd_data  (v_rd_data),
         .v_release  (v_release),
-        .mean_valid (mean_valid),
-        .mean_idx   (mean_idx),
         .fin_valid  (fin_reg[FIN_AT-1]),
         .fin_idx    (fin_idx),
         .fin_last   (fin_last),
@@ -512,8 +505,8 @@ module sofa_sufa_unit #(
         .f_wr_valid (f_wr_valid),
         .f_wr_idx   ({f_wr_place, f_wr_row}),
         .f_wr_data  (f_wr_data),
-        .mean_valid (mean_valid),
-        .mean_idx   (mean_idx),
+        .end_valid  (mean_reg[0]),
+        .end_idx    (idx_reg[IDX_W-1:0]),
         .ask_req    (ask_req),
         .ask_idx    (ask_idx),
         .ask_go     (ask_go),

@@ -121,17 +121,190 @@ async def random_programs(dut):
     finish(bench)
 
 
+def dense_keys(bench, d, block, n, rows, **options):
+    """n keys that the first rows of a block want."""
+    wants = no_rows(bench)
+    wants[block.place, :rows] = True
+    return [new_key(bench, d, wants, **options) for _ in range(n)]
+
+
+@cocotb.test()
+async def extremes(dut):
+    """Ends of q, k, v, m, f and mean; scores that rise, fall, jump; saturated output."""
+    bench = Bench(dut, sim_seed())
+    await bench.reset()
+    rng, one, rows = bench.np_rng, 1 << bench.f_frac, bench.rows_u
+    n = 12
+
+    def ordered(scores, scale, d, v=None, f=None, mean=0, q_value=256):
+        """Block whose row r meets the scores (units of q_value*256 a key), in that order."""
+        q = np.zeros((rows, d), np.int64)
+        q[:, 0] = np.minimum(32767, q_value * (1 + np.arange(rows) % 3))
+        f = rng.integers(0, one + 1, rows) if f is None else np.full(rows, f)
+        block = new_block(bench, d, 0, 0, q=q, scale=scale, f=f, mean=np.full(d, mean), vm_w=8)
+        keys = dense_keys(bench, d, block, n, rows)
+        for key, score in zip(keys, np.resize(scores, n), strict=True):
+            key.k = np.zeros(d, np.int64)
+            key.k[0] = score
+            if v is not None:
+                key.v = np.full(d, v)
+        return [block, *keys, End(block)]
+
+    updates = 0
+    for scale in ((1, 0), (64, 0), (65535, 20), (65535, 47), (0, 0)):
+        program = []
+        for d in (8,):
+            for scores in (np.arange(n) * 40, np.arange(n)[::-1] * 40, [0] * (n - 1) + [32767],
+                           2 ** (np.arange(n) % 15), [77] * n, [-32768, 32767]):
+                program += ordered(scores, scale, d)
+            program += ordered([-32768, 32767], scale, d, q_value=32767)
+            program += ordered([32767], scale, d, 32767, one, 0)
+            program += ordered([-32768], scale, d, -32768, one - 1, -128, 32767)
+            # The rounded reciprocal of the smallest sum overshoots: the output saturates.
+            program += ordered([5], scale, d, -32768, one, -128)
+            program += ordered([5], scale, d, 32767, one // 2, 127)
+            program += ordered([5], scale, d, -32768, 0, -128)
+        updates += (await bench.run(program, d))["maxupd"]
+    assert updates > 8 * rows
+
+    # Longest vectors of the largest products.
+    d = bench.d_max
+    for scale in ((65535, 20), (65535, 47), (65535, 0)):
+        ends = [rng.choice([-32768, 32767], (3, rows, d)), np.full((3, rows, d), -32768)]
+        for q, k, v in ends:
+            block = new_block(bench, d, 1, 1, q=q, scale=scale)
+            keys = dense_keys(bench, d, block, 4, rows)
+            for i, key in enumerate(keys):
+                key.k, key.v = k[i % rows], v[i % rows]
+            await bench.run([block, *keys, End(block)], d)
+    finish(bench)
+
+
+@cocotb.test()
+async def rates(dut):
+    """Exact cycles: dense keys, one row that wants every key, two rows in turn, rows of the flush."""
+    bench = Bench(dut, sim_seed())
+    await bench.reset()
+    rows = bench.rows_u
+    for d in sorted({8, 2 * bench.w, min(4 * bench.w, bench.d_max), bench.d_max}):
+        c = bench.c(d)
+        block = new_block(bench, d, 0, 0)
+
+        # All rows: every cycle serves a pair, from the first to the last.
+        n = 24
+        stats = await bench.run([block, *dense_keys(bench, d, block, n, rows), End(block)], d)
+        busy = stats["busy"]
+        assert len(busy) == n * rows * c
+        # Two rows keep the unit busy when the third cycle of a row is the next one of its own.
+        lost = busy[-1] - busy[0] + 1 - len(busy)
+        slow = max(0, 3 - rows * c) * (n - 1) + max(0, 2 - rows) * 2 * c * n
+        assert lost == slow, f"d {d}: {lost} cycles lost in {len(busy)}, expected {slow}"
+
+        # One row takes every key: the broadcast needs 2c cycles, the row 3.
+        block = new_block(bench, d, 1, 1)
+        stats = await bench.run([block, *dense_keys(bench, d, block, n, 1), End(block)], d)
+        gaps = np.diff(stats["busy"][::c])
+        assert len(gaps) == n - 1 and (gaps == max(3, 2 * c)).all(), f"d {d}: {gaps}"
+
+        # Two rows in turn.
+        block = new_block(bench, d, 1, 0)
+        keys = dense_keys(bench, d, block, n, 1)
+        for key in keys[::2]:
+            key.wants = np.roll(key.wants, 1, axis=1)
+        stats = await bench.run([block, *keys, End(block)], d)
+        gaps = np.diff(stats["busy"][::c])
+        assert (gaps == 2 * c).all(), f"d {d}: {gaps}"
+        dut._log.info("d %d, c %d: dense, one row and two rows as expected", d, c)
+
+        # Flush of a block with nothing beside it, by the receiver's room and four rows under way.
+        block = new_block(bench, d, 0, 0)
+        stats = await bench.run([block, *dense_keys(bench, d, block, 2, rows), End(block)], d)
+        dut._log.info("d %d: flush of %d rows %d cycles, first beat %d after the last pair", d, rows,
+                      stats["out"][-1] - stats["out"][0], stats["out"][0] - stats["busy"][-1])
+    bench.board.finish("pairs", "l", "r", "o'", "out")
+
+
+@cocotb.test()
+async def flush_beside_pairs(dut):
+    """Pairs of one place go on while another is flushed to a receiver that is slow."""
+    bench = Bench(dut, sim_seed())
+    await bench.reset()
+    for d in sorted({8, 2 * bench.w}):
+        first, second = new_block(bench, d, 0, 0), new_block(bench, d, 1, 1)
+        program = [first, second, *dense_keys(bench, d, first, 3, bench.rows_u), End(first)]
+        program += dense_keys(bench, d, second, 40, bench.rows_u)
+        # Parts of the same places again.
+        third = new_block(bench, d, 0, 0)
+        program += [third, *dense_keys(bench, d, third, 3, 1), End(second), End(third)]
+        stats = await bench.run(program, d, hold=0.8)
+        busy = np.array(stats["busy"])
+        beats = first.rows * bench.c(d)
+        between = ((busy > stats["out"][0]) & (busy < stats["out"][beats - 1])).sum()
+        assert between >= beats, f"d {d}: {between} cycles of pairs beside the flush"
+    finish(bench)
+
+
+@cocotb.test()
+async def queue_full_and_empty(dut):
+    """The queue takes FIFO keys, or as many as its beats hold, and then waits; nothing is lost."""
+    bench = Bench(dut, sim_seed())
+    await bench.reset()
+    for d in sorted({8, bench.d_max}):
+        c = bench.c(d)
+        nq, no = bench.places(d)
+        count = min(nq, no)
+        blocks = [new_block(bench, d, i, i) for i in range(count)]
+        keys = dense_keys(bench, d, blocks[0], 3 * bench.fifo, bench.rows_u)
+        for key in keys:
+            key.wants[:count] = True
+        stats = await bench.run([*blocks, *keys, *(End(b) for b in blocks)], d)
+        # Keys that came and whose last row has not read K: the queue, and two whose rows are issued.
+        ends = stats["busy"][count * bench.rows_u * c - 1::count * bench.rows_u * c]
+        peak = max(i + 1 - sum(e < t for e in ends) for i, t in enumerate(stats["taken"]))
+        dut._log.info("d %d: up to %d keys, waited %d cycles", d, peak, stats["full"])
+        room = bench.kv_words // c
+        # V stays some 20 cycles longer than K.
+        least = min(bench.fifo + 2, room - (room < bench.fifo + 2 + 24 // c))
+        assert stats["full"] > 0 and least <= peak <= min(bench.fifo + 2, room)
+    finish(bench)
+
+
+@cocotb.test()
+async def reset_in_the_middle(dut):
+    """A program that is dropped by rst at any time leaves nothing behind."""
+    bench = Bench(dut, sim_seed())
+    for _ in range(4):
+        await bench.reset()
+        d = 16
+        task = cocotb.start_soon(bench.run(random_program(bench, d, 3, 8), d))
+        for _ in range(bench.rng.randint(60, 600)):
+            if task.done():
+                break
+            await RisingEdge(dut.clk)
+        for each in (task, *bench.tasks):
+            each.cancel()
+        await bench.reset()
+        await bench.run(random_program(bench, d, 1, 6, 0.7), d)
+    assert bench.board.compared["out"] > 0 and bench.board.total > 100
+
+
 def unit_parameters(config, **extra):
     """Parameters of the unit in a configuration of scripts/configs.py."""
     w = config["BUS_BYTES"] // 2
     rows_u, c_max = w // 2, config["D_MAX"] // w
     p = {"W": w, "ROWS_U": rows_u, "PLACES_Q": 6, "PLACES_O": 4, "D_MAX": config["D_MAX"],
          "Q_WORDS": 3 * rows_u * c_max, "O_WORDS": 2 * rows_u * c_max,
-         "KEYS_MAX": config["KEYS_MAX"], "FIFO": 4 if w == 4 else 16,
-         "KV_WORDS": 16 if w == 4 else 64, "CREDITS": 2 * c_max}
+         "KEYS_MAX": config["KEYS_MAX"], "FIFO": 6 if w == 4 else 16,
+         "KV_WORDS": 32 if w == 4 else 64, "CREDITS": 2 * c_max}
     return {**p, **extra}
 
 
 @pytest.mark.configs("tiny", "small")
 def test_unit(sim, config, seed):
+    run("sofa_sufa_unit", __name__, unit_parameters(config), sim, seed=seed)
+
+
+@pytest.mark.configs("paper")
+@pytest.mark.sims("verilator")
+def test_unit_paper(sim, config, seed):
     run("sofa_sufa_unit", __name__, unit_parameters(config), sim, seed=seed)

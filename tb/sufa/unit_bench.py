@@ -82,7 +82,7 @@ class Bench:
         self.all = self.places_o * self.rows_u
         self.l_w = 16 + self.keys_max.bit_length() - 1
         self.cfg = self.config(8)
-        self.put, self.get, self.wide = {}, {}, {}
+        self.put, self.get, self.tasks = {}, {}, []
         for name in ("rst", "cfg_d", "t_wr_valid", "t_wr_place", "t_wr_q_place", "t_wr_scale_m",
                      "t_wr_scale_shift", "q_wr_valid", "q_wr_place", "q_wr_row", "q_wr_beat",
                      "q_wr_data", "f_wr_valid", "f_wr_place", "f_wr_row", "f_wr_data", "kv_valid",
@@ -264,7 +264,8 @@ class Bench:
             while wanted and not self.known("kv_ready"):
                 stats["full"] += 1
                 await rest()
-            stats["sent"] += wanted
+            if wanted:
+                stats["taken"].append(stats["cycles"])
             for n in range(len(vectors) * c):
                 while not willing.step():
                     await rest()
@@ -300,11 +301,11 @@ class Bench:
         for _ in range(2):
             await RisingEdge(self.dut.clk)
         self.place_used, self.q_used = {}, {}
-        stats = {"full": 0, "sent": 0, "busy": [], "flush": 0, "stall": 0, "starve": 0, "maxupd": 0,
-                 "out": [], "cycles": 0, "all_sent": False, "pairs": [], "overlap": 0}
+        stats = {"full": 0, "busy": [], "flush": 0, "stall": 0, "starve": 0, "maxupd": 0,
+                 "out": [], "cycles": 0, "all_sent": False, "taken": [], "overlap": 0}
         gaps = [pattern(idle, rng.getrandbits(30)) if idle else None for _ in range(2)]
-        tasks = [cocotb.start_soon(self._setup(program, d, gaps[0])),
-                 cocotb.start_soon(self._broadcast(program, d, gaps[1], stats))]
+        tasks = self.tasks = [cocotb.start_soon(self._setup(program, d, gaps[0])),
+                              cocotb.start_soon(self._broadcast(program, d, gaps[1], stats))]
         c = self.c(d)
         beats = [(b, row, beat) for b in ended for row in range(b.rows) for beat in range(c)]
         rows = [(b, row) for b in ended for row in range(b.rows)]
@@ -332,7 +333,6 @@ class Bench:
             stats["starve"] += events[3]
             stats["maxupd"] += known("ev_maxupd")
             if known("tap_e_valid"):
-                stats["pairs"].append(stats["cycles"])
                 got.append((known("tap_e_row"), signed("tap_e_z", 26), known("tap_e_p"),
                             signed("tap_e_m", 17), known("tap_e_dm"), known("tap_e_l")))
             if known("tap_l_valid"):

@@ -131,9 +131,8 @@ module sofa_sufa_exp #(
     reg  [15:0]           mant_9_reg;
     reg  [15:0]           p_10_reg, p_11_reg;
 
-    wire [27:0]           diff = {{2{z_6_reg[Z_W-1]}}, z_6_reg} - {m_6_reg[16], m_6_reg, 10'd0};
-    // GUARD - 1 - whole part; 17 and more give 0.
-    wire [17:0]           sh = 18'd0 - diff[27:10];
+    // GUARD - 1 - whole part of z - m; 17 and more give 0. m has no fraction bits.
+    wire [17:0]           sh = {m_6_reg[16], m_6_reg} - {{2{z_6_reg[Z_W-1]}}, z_6_reg[Z_W-1:10]};
     wire [4:0]            sh_sat = |sh[17:5] || (sh[4] && |sh[3:0]) ? 5'd17 : sh[4:0];
     wire [13:0]           interp = slope_8_reg * low_8_reg + 14'd8;
     wire                  unused_interp = &{1'b0, interp[3:0]};
@@ -186,7 +185,7 @@ module sofa_sufa_exp #(
         dm_9_reg    <= dm_8_reg;
         dm_10_reg   <= dm_9_reg;
 
-        frac_7_reg  <= diff[9:0];
+        frac_7_reg  <= z_6_reg[9:0];
         sh_7_reg    <= sh_sat;
         base_8_reg  <= BASE[{frac_7_reg[9:4], 4'd0} +: 16];
         slope_8_reg <= SLOPE[{4'd0, frac_7_reg[9:4]} * 10'd10 +: 10];

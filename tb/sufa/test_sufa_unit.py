@@ -109,12 +109,11 @@ async def random_programs(dut):
     """Random d, keys, masks, several bands in the same places; idle writers, slow receiver."""
     bench = Bench(dut, sim_seed())
     await bench.reset()
-    sizes = sorted({8, 16, bench.w, bench.d_max, *(bench.rng.randrange(8, bench.d_max + 1, 8)
-                                                  for _ in range(2))} - {4})
+    sizes = sorted({8, 2 * bench.w, bench.d_max, bench.rng.randrange(8, bench.d_max + 1, 8)})
     overlap = 0
     for d in sizes:
         for idle, hold in ((0, 0), (0.5, 0), (0, 0.7), (0.3, 0.9)):
-            program = random_program(bench, d, 4, 12)
+            program = random_program(bench, d, 4, 12 if d < bench.d_max else 6)
             stats = await bench.run(program, d, idle=idle, hold=hold)
             overlap += stats["overlap"]
     assert overlap > 0, "no pair was computed beside a flush"
@@ -300,11 +299,34 @@ def unit_parameters(config, **extra):
 
 
 @pytest.mark.configs("tiny", "small")
+@pytest.mark.slow_on("icarus", "small")
 def test_unit(sim, config, seed):
     run("sofa_sufa_unit", __name__, unit_parameters(config), sim, seed=seed)
 
 
+@pytest.mark.parametrize("extra", [{"F_FRAC": 12}, {"F_FRAC": 4, "TAPS": 1, "KEYS_MAX": 64}])
+def test_other_widths(sim, seed, extra):
+    """Beats that d does not fill, other fractions of f, an odd number of places of Q, two of O."""
+    p = {"W": 16, "ROWS_U": 4, "PLACES_Q": 3, "PLACES_O": 2, "D_MAX": 64, "Q_WORDS": 40,
+         "O_WORDS": 32, "KEYS_MAX": 65536, "FIFO": 5, "KV_WORDS": 32, "CREDITS": 5, **extra}
+    run("sofa_sufa_unit", __name__, p, sim, seed=seed,
+        testcase=["one_pair", "random_programs", "queue_full_and_empty"])
+
+
+@pytest.mark.slow
 @pytest.mark.configs("paper")
 @pytest.mark.sims("verilator")
 def test_unit_paper(sim, config, seed):
     run("sofa_sufa_unit", __name__, unit_parameters(config), sim, seed=seed)
+
+
+def test_builds_without_taps(sim):
+    build("sofa_sufa_unit", {"W": 4, "ROWS_U": 2, "D_MAX": 16, "TAPS": 0}, sim)
+
+
+@pytest.mark.parametrize("bad", [{"W": 2}, {"ROWS_U": 3}, {"PLACES_O": 3}, {"D_MAX": 24},
+                                 {"O_WORDS": 7}, {"KV_WORDS": 4}, {"F_FRAC": 3}, {"CREDITS": 3}])
+def test_illegal_parameters_are_refused(bad):
+    p = {"W": 4, "ROWS_U": 2, "D_MAX": 16, **bad}
+    with pytest.raises(BuildError, match="illegal_parameter_sofa_sufa_unit"):
+        build("sofa_sufa_unit", p, "icarus")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sufa_div, sofa_sufa_div: every normalised sum, every position of the leading one, gaps in the stream."""
+"""Dividers: every normalised sum, every position of the leading one, gaps in the stream."""
 
 import random
 from collections import deque

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """sofa_sufa_unit: pairs, flush and output of a unit against models/second/sufa.py, and its rates.
 
-Every value is compared: z, p, m, dm and l of each pair in the order of issue; l, R', o' of the flush;
-the beats of the output with their tags.
+Every value is compared: z, p, m, dm and l of each pair in the order of issue; l, R', o' of the
+flush; the beats of the output with their tags.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ async def extremes(dut):
 
 @cocotb.test()
 async def rates(dut):
-    """Exact cycles: dense keys, one row that wants every key, two rows in turn, rows of the flush."""
+    """Exact cycles: dense keys, one row that wants every key, two rows in turn, the first beat."""
     bench = Bench(dut, sim_seed())
     await bench.reset()
     rows = bench.rows_u
@@ -218,8 +218,11 @@ async def rates(dut):
         # Flush of a block with nothing beside it, by the receiver's room and four rows under way.
         block = new_block(bench, d, 0, 0)
         stats = await bench.run([block, *dense_keys(bench, d, block, 2, rows), End(block)], d)
-        dut._log.info("d %d: flush of %d rows %d cycles, first beat %d after the last pair", d, rows,
-                      stats["out"][-1] - stats["out"][0], stats["out"][0] - stats["busy"][-1])
+        first = stats["out"][0] - stats["busy"][-1]
+        dut._log.info("d %d: flush of %d rows %d cycles, first beat %d after the last pair", d,
+                      rows, stats["out"][-1] - stats["out"][0], first)
+        tree = bench.w.bit_length() // 2
+        assert first == 2 * c + 53 + 2 * tree
     bench.board.finish("pairs", "l", "r", "o'", "out")
 
 
@@ -236,10 +239,16 @@ async def flush_beside_pairs(dut):
         third = new_block(bench, d, 0, 0)
         program += [third, *dense_keys(bench, d, third, 3, 1), End(second), End(third)]
         stats = await bench.run(program, d, hold=0.8)
-        busy = np.array(stats["busy"])
-        beats = first.rows * bench.c(d)
+        busy, c = np.array(stats["busy"]), bench.c(d)
+        beats = first.rows * c
         between = ((busy > stats["out"][0]) & (busy < stats["out"][beats - 1])).sum()
         assert between >= beats, f"d {d}: {between} cycles of pairs beside the flush"
+        # Rows wait 2 cycles before a row of the flush, and one for its question where c = 1. Of the
+        # third block one row alone takes 3 keys.
+        rows = len(stats["out"]) // c
+        dut._log.info("d %d: flush of %d rows took %d cycles and made rows wait %d", d, rows,
+                      stats["flush"], stats["stall"])
+        assert stats["stall"] <= (2 + (c == 1)) * rows + 2 * max(0, 3 - c)
     finish(bench)
 
 
@@ -257,7 +266,7 @@ async def queue_full_and_empty(dut):
         for key in keys:
             key.wants[:count] = True
         stats = await bench.run([*blocks, *keys, *(End(b) for b in blocks)], d)
-        # Keys that came and whose last row has not read K: the queue, and two whose rows are issued.
+        # Keys that came and whose last row has not read K: the queue, and two at the issue.
         ends = stats["busy"][count * bench.rows_u * c - 1::count * bench.rows_u * c]
         peak = max(i + 1 - sum(e < t for e in ends) for i, t in enumerate(stats["taken"]))
         dut._log.info("d %d: up to %d keys, waited %d cycles", d, peak, stats["full"])
@@ -310,7 +319,7 @@ def test_other_widths(sim, seed, extra):
     p = {"W": 16, "ROWS_U": 4, "PLACES_Q": 3, "PLACES_O": 2, "D_MAX": 64, "Q_WORDS": 40,
          "O_WORDS": 32, "KEYS_MAX": 65536, "FIFO": 5, "KV_WORDS": 32, "CREDITS": 5, **extra}
     run("sofa_sufa_unit", __name__, p, sim, seed=seed,
-        testcase=["one_pair", "random_programs", "queue_full_and_empty"])
+        testcase=["one_pair", "random_programs", "queue_full_and_empty", "flush_beside_pairs"])
 
 
 @pytest.mark.slow

@@ -138,8 +138,8 @@ async def every_fraction(dut):
 
 @cocotb.test()
 async def random_walks(dut):
-    """Random scores, rises up to the ends of the range, rows as close as they may come, beside means
-    and questions."""
+    """Random scores, rises up to the ends of the range, rows as close as they may come, beside
+    means and questions."""
     unit = Unit(dut)
     rng = np.random.default_rng(sim_seed())
     top = 1 << (unit.sd_w - 1)

@@ -10,9 +10,9 @@
 //   2. kv_*: keys with the rows that want them; each row starts anew with its first key.
 //   3. f_wr_*: the kept share of each row. Then kv_* with kv_end: place, number of rows and the mean
 //      of V. The unit sends c beats for each row in row order; rows that used no key give 0.
-// Steps 1 and 3 (f) may come while other places work; the place of O is free for a new step 1 after
-// the beat with o_last, that of Q when the last key of the block was taken and used, at the latest
-// then. Elements of Q beyond d in a last beat are taken as 0; those of the output are undefined.
+// Steps 1 and 3 (f) may come while other places work. The place of Q is free after q_done, so that Q
+// of a later block may come then, the place of O for t_wr and f_wr after the beat with o_last.
+// Elements of Q beyond d in a last beat are taken as 0; those of the output are undefined.
 // Beats of the output have no ready: the unit sends what the receiver gave room for, CREDITS beats
 // after reset and one for each cycle of o_credit.
 // Parts: sofa_sufa_keys (queue), sofa_sufa_issue (order), sofa_sufa_dot (Q.K), sofa_sufa_exp
@@ -98,6 +98,10 @@ module sofa_sufa_unit #(
     input  wire              kv_end,
     input  wire [PO_W-1:0]   kv_end_place,
     input  wire [ROW_W:0]    kv_end_rows,
+
+    // All pairs of a block, given by its place of O, have read their Q
+    output wire              q_done_valid,
+    output wire [PO_W-1:0]   q_done_place,
 
     // Output beats; the last of the block. Room for one more at the receiver
     output wire              o_valid,
@@ -309,6 +313,8 @@ module sofa_sufa_unit #(
     wire [KA_W-1:0]  s_vbase;
     wire [OA_W-1:0]  s_obase;
 
+    assign q_done_valid = mean_reg[0];
+    assign q_done_place = idx_reg[IDX_W-1 -: PO_W];
     assign {s_some, s_vbase, s_obase, s_vlast} = ops_reg[(SV_AT-1)*OP_W +: OP_W];
 
     always @(posedge clk) begin

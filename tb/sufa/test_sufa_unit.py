@@ -117,6 +117,7 @@ async def random_programs(dut):
             stats = await bench.run(program, d, idle=idle, hold=hold)
             overlap += stats["overlap"]
     assert overlap > 0, "no pair was computed beside a flush"
+    assert bench.early > 0, "no Q came before its place of O was free"
     finish(bench)
 
 

@@ -3,7 +3,8 @@
 receiver of beats with room that it gives back.
 
 Expected values come from models/second/sufa.py. A program is a list of blocks and keys in the order
-of the broadcast; the bench starts a block as soon as its places are free.
+of the broadcast; the bench writes Q of a block as soon as its place of Q is free, and starts the
+block when that of O is.
 """
 
 from __future__ import annotations
@@ -83,13 +84,15 @@ class Bench:
         self.l_w = 16 + self.keys_max.bit_length() - 1
         self.cfg = self.config(8)
         self.put, self.get, self.tasks = {}, {}, []
+        # Blocks whose Q came before their place of O was free.
+        self.early = 0
         for name in ("rst", "cfg_d", "t_wr_valid", "t_wr_place", "t_wr_q_place", "t_wr_scale_m",
                      "t_wr_scale_shift", "q_wr_valid", "q_wr_place", "q_wr_row", "q_wr_beat",
                      "q_wr_data", "f_wr_valid", "f_wr_place", "f_wr_row", "f_wr_data", "kv_valid",
                      "kv_data", "kv_mask", "kv_end", "kv_end_place", "kv_end_rows", "o_credit"):
             self.put[name] = self._putter(name)
             self.put[name](0)
-        for name in ("kv_ready", "o_valid", "o_data", "o_place", "o_row", "o_beat", "o_last",
+        for name in ("kv_ready", "q_done_valid", "q_done_place", "o_valid", "o_data", "o_place", "o_row", "o_beat", "o_last",
                      "ev_busy", "ev_flush", "ev_stall", "ev_starve", "ev_maxupd", "tap_e_valid",
                      "tap_e_row", "tap_e_z", "tap_e_p", "tap_e_m", "tap_e_dm", "tap_e_l",
                      "tap_l_valid", "tap_l_row", "tap_l", "tap_o_valid", "tap_o_row",
@@ -204,16 +207,9 @@ class Bench:
         edge, willing = RisingEdge(self.dut.clk), Willing(idle)
         put = self.put
         for block in (b for b in program if isinstance(b, Block)):
-            while self.place_used.get(block.place) or self.q_used.get(block.q_place):
+            while self.q_used.get(block.q_place):
                 await edge
-            self.place_used[block.place] = self.q_used[block.q_place] = block
-            put["t_wr_valid"](1)
-            put["t_wr_place"](block.place)
-            put["t_wr_q_place"](block.q_place)
-            put["t_wr_scale_m"](block.scale[0])
-            put["t_wr_scale_shift"](block.scale[1])
-            await edge
-            put["t_wr_valid"](0)
+            self.q_used[block.q_place] = block
             for n in self.rng.sample(range(block.rows * self.c(d)), block.rows * self.c(d)):
                 row, beat = divmod(n, self.c(d))
                 while not willing.step():
@@ -226,6 +222,17 @@ class Bench:
                 put["q_wr_data"](self.lanes(block.q[row], beat, d))
                 await edge
             put["q_wr_valid"](0)
+            self.early += block.place in self.place_used
+            while self.place_used.get(block.place):
+                await edge
+            self.place_used[block.place] = block
+            put["t_wr_valid"](1)
+            put["t_wr_place"](block.place)
+            put["t_wr_q_place"](block.q_place)
+            put["t_wr_scale_m"](block.scale[0])
+            put["t_wr_scale_shift"](block.scale[1])
+            await edge
+            put["t_wr_valid"](0)
             block.started = True
             for row in range(block.rows):
                 put["f_wr_valid"](1)
@@ -281,13 +288,10 @@ class Bench:
                 # kv_ready, as seen at this edge, does not know of this beat.
                 await rest()
             if end is not None and not end.rows:
-                self._free(end)
+                self.place_used.pop(end.place)
+                self.q_used.pop(end.q_place)
         put["kv_valid"](0)
         stats["all_sent"] = True
-
-    def _free(self, block):
-        self.place_used.pop(block.place)
-        self.q_used.pop(block.q_place)
 
     async def run(self, program, d, *, idle=0.0, hold=0.0, timeout=None):
         """Run a program on a unit without work; returns counts and cycles.
@@ -332,6 +336,8 @@ class Bench:
             stats["stall"] += events[2]
             stats["starve"] += events[3]
             stats["maxupd"] += known("ev_maxupd")
+            if known("q_done_valid"):
+                self.q_used.pop(self.place_used[known("q_done_place")].q_place)
             if known("tap_e_valid"):
                 got.append((known("tap_e_row"), signed("tap_e_z", 26), known("tap_e_p"),
                             signed("tap_e_m", 17), known("tap_e_dm"), known("tap_e_l")))
@@ -352,7 +358,7 @@ class Bench:
                 if known("o_beat") == c - 1:
                     open_flush -= 1
                 if last:
-                    self._free(self.place_used[known("o_place")])
+                    self.place_used.pop(known("o_place"))
             give = held > 0 and willing.step()
             self.put["o_credit"](give)
             held -= give

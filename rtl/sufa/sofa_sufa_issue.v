@@ -112,10 +112,26 @@ module sofa_sufa_issue #(
     reg  [IDX_W-1:0] a_end_idx_reg;
     // First beats of the key at A, and of the key after it.
     reg  [KA_W-1:0]  a_kbase_reg, a_vbase_reg, k_next_reg, v_next_reg;
-    wire [ALL-1:0]   a_rest = a_mask_reg & (a_mask_reg - {{(ALL - 1){1'b0}}, 1'b1});
     wire [IDX_W-1:0] a_first;
-    wire             a_last = a_end_reg || a_rest == {ALL{1'b0}};
     wire             a_go, b_go, c_go, c_last_beat;
+
+    genvar l;
+    generate
+        // Level l: a bit is set where one of 2 << l bits from it down is.
+        for (l = 0; l < IDX_W; l = l + 1) begin : g_below
+            wire [ALL-1:0] in;
+            wire [ALL-1:0] out = in | (in << (1 << l));
+            if (l == 0) begin : g_in
+                assign in = a_mask_reg;
+            end else begin : g_in
+                assign in = g_below[l-1].out;
+            end
+        end
+    endgenerate
+
+    // All rows but the first: those that have another one below.
+    wire [ALL-1:0]   a_rest = a_mask_reg & (g_below[IDX_W-1].out << 1);
+    wire             a_last = a_end_reg || a_rest == {ALL{1'b0}};
 
     assign k_ready = !a_valid_reg || (a_go && a_last);
 
@@ -168,7 +184,7 @@ module sofa_sufa_issue #(
     // Row of the flush: beats of its cfg_c pairs of cycles.
     reg              f_busy_reg;
     reg  [C_W:0]     f_count_reg;
-    wire             f_first = !f_busy_reg && fin_req && (!c_valid_reg || c_first) && !(|went_reg);
+    wire             f_first = !f_busy_reg && fin_req && !(|went_reg);
     wire             f_slot = f_busy_reg || f_first;
     wire [C_W:0]     f_count = f_busy_reg ? f_count_reg : {(C_W + 1){1'b0}};
     wire             f_end = f_count == {cfg_c, 1'b0} - {{C_W{1'b0}}, 1'b1};

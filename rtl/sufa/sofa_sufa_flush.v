@@ -6,8 +6,8 @@
 // divider and the product with f; when that is done and the receiver has room, its beats are
 // asked for. Up to PREPS rows are under way, so that the latency does not show.
 // R' = (R*f + half) >> F_FRAC, rest = 1 - f in 1.15. A row that used no key gives 0 for both.
-// The question follows the row's last pair through the same pipeline, 3 cycles or more behind it, so
-// that it sees the last l; o and the mean are written long before the divider is done.
+// The question follows the row's last pair through the same pipeline, 3 cycles or more behind it,
+// so that it sees the last l; o and the mean are written long before the divider is done.
 // Not done here: the choice of cycles (sofa_sufa_issue.v), o and the mean (sofa_sufa_sv.v).
 // Latency: ask_valid to fin_req 21 cycles. Throughput: a row a cycle.
 // Source: docs/second.md, formal path.
@@ -193,8 +193,13 @@ module sofa_sufa_flush #(
     );
 
     // -----------------------------------------------------------------------------------------
-    // R * f, then R' and the addresses; rows that are ready
+    // R and f, their product, then R' and the addresses; rows that are ready
     // -----------------------------------------------------------------------------------------
+    reg                        got_reg, got_last_reg, got_some_reg;
+    reg  [IDX_W-1:0]           got_idx_reg;
+    reg  [15:0]                got_r_reg;
+    reg  [F_FRAC:0]            got_f_reg;
+    reg  [4:0]                 got_shift_reg;
     reg                        mul_reg, mul_last_reg, mul_zero_reg;
     reg  [IDX_W-1:0]           mul_idx_reg;
     reg  [16+F_FRAC:0]         mul_r_reg;
@@ -269,14 +274,23 @@ module sofa_sufa_flush #(
         end else if (fin_take && !ask_go) begin
             busy_reg <= busy_reg - 1'b1;
         end
-        mul_reg <= div_valid;
+        got_reg <= div_valid;
         if (div_valid) begin
-            mul_idx_reg   <= q_idx;
-            mul_last_reg  <= q_last;
-            mul_zero_reg  <= !q_some;
-            mul_r_reg     <= div_r * q_f;
-            mul_rest_reg  <= q_some ? ONE - q_f : {(F_FRAC + 1){1'b0}};
-            mul_shift_reg <= div_shift;
+            got_idx_reg   <= q_idx;
+            got_last_reg  <= q_last;
+            got_some_reg  <= q_some;
+            got_r_reg     <= div_r;
+            got_f_reg     <= q_f;
+            got_shift_reg <= div_shift;
+        end
+        mul_reg <= got_reg;
+        if (got_reg) begin
+            mul_idx_reg   <= got_idx_reg;
+            mul_last_reg  <= got_last_reg;
+            mul_zero_reg  <= !got_some_reg;
+            mul_r_reg     <= got_r_reg * got_f_reg;
+            mul_rest_reg  <= got_some_reg ? ONE - got_f_reg : {(F_FRAC + 1){1'b0}};
+            mul_shift_reg <= got_shift_reg;
         end
         credit_reg  <= credit_next;
         ready_reg   <= ready_next;
@@ -285,6 +299,7 @@ module sofa_sufa_flush #(
             row_reg     <= {ROW_W{1'b0}};
             busy_reg    <= {COUNT_W{1'b0}};
             asked_reg   <= 1'b0;
+            got_reg     <= 1'b0;
             mul_reg     <= 1'b0;
             credit_reg  <= CREDITS_32[8:0];
             ready_reg   <= {COUNT_W{1'b0}};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Issue of a SU-FA unit: which row of which key is next, and when.
 //
-// Why: everything behind this block is rigid, so all waiting is here. Of a key the rows that want it
-// are taken from the lowest on (find first), each for cfg_c cycles. A row of the flush takes
+// Why: everything behind this block is rigid, so all waiting is here. Of a key the rows that want
+// it are taken from the lowest on (find first), each for cfg_c cycles. A row of the flush takes
 // 2*cfg_c cycles and goes first; rows that the flush asks about need a cycle in which no pair ends.
 // A row waits when it was issued less than HAZARD = 3 cycles ago: m, l and o of its last pair are
 // not written. Between a beat of a pair and a row of the flush lie 2 free cycles, because the flush

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // Unit of SU-FA: softmax(Q K^T) V for its share of the resident rows, one key at a time.
 //
-// Why: rows stay, keys pass by. A unit owns W multipliers for Q.K, W for P.V, one exponential, Q and
-// the sums of its rows; all units see the same beats of keys, and each takes the keys that its own
-// rows want. A pair of row and key costs c = ceil(d/W) cycles whatever the other rows do.
+// Why: rows stay, keys pass by. A unit owns W multipliers for Q.K, W for P.V, one exponential, Q
+// and the sums of its rows; all units see the same beats of keys, and each takes the keys that its
+// own rows want. A pair of row and key costs c = ceil(d/W) cycles whatever the other rows do.
 // Row r of a block is row floor(r/U) of unit r mod U. A place holds a block; the places of Q and of
 // the sums O are counted apart. A block goes through these steps:
 //   1. t_wr_*: its place of O gets a place of Q and the scales. q_wr_*: beats of Q of its rows.
 //   2. kv_*: keys with the rows that want them; each row starts anew with its first key.
-//   3. f_wr_*: the kept share of each row. Then kv_* with kv_end: place, number of rows and the mean
-//      of V. The unit sends c beats for each row in row order; rows that used no key give 0.
-// Steps 1 and 3 (f) may come while other places work. The place of Q is free after q_done, so that Q
-// of a later block may come then, the place of O for t_wr and f_wr after the beat with o_last.
+//   3. f_wr_*: the kept share of each row. Then kv_* with kv_end: place, number of rows, mean of V.
+//      The unit sends c beats for each row in row order; rows that used no key give 0.
+// Steps 1 and 3 (f) may come while other places work. The place of Q is free after q_done, so that
+// Q of a later block may come then, the place of O for t_wr and f_wr after the beat with o_last.
 // Elements of Q beyond d in a last beat are taken as 0; those of the output are undefined.
 // Beats of the output have no ready: the unit sends what the receiver gave room for, CREDITS beats
 // after reset and one for each cycle of o_credit.
 // Parts: sofa_sufa_keys (queue), sofa_sufa_issue (order), sofa_sufa_dot (Q.K), sofa_sufa_exp
 // (weights), sofa_sufa_sv (P.V, sums), sofa_sufa_flush (end of blocks).
 // Not done here: choosing keys, order of rows of several units (store), range checks of d.
-// Latency, with T = ceil(clog2(W)/2): a key's last beat to the read of its K 4 cycles; the last read
-// of K to the read of V 13 + T, to the write of o 16 + T. Throughput: docs/sufa.md.
+// Latency, with T = ceil(clog2(W)/2): a key's last beat to the read of its K 4 cycles; the last
+// read of K to the read of V 13 + T, to the write of o 16 + T. Throughput: docs/sufa.md.
 // Source: SOFA (MICRO 2024), SU-FA; docs/second.md, formal path; the organisation is ours.
 
 `resetall

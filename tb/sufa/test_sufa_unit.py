@@ -223,7 +223,7 @@ async def rates(dut):
         dut._log.info("d %d: flush of %d rows %d cycles, first beat %d after the last pair", d,
                       rows, stats["out"][-1] - stats["out"][0], first)
         tree = bench.w.bit_length() // 2
-        assert first == 2 * c + 53 + 2 * tree
+        assert first == 2 * c + 54 + 2 * tree
     bench.board.finish("pairs", "l", "r", "o'", "out")
 
 
@@ -314,11 +314,12 @@ def test_unit(sim, config, seed):
     run("sofa_sufa_unit", __name__, unit_parameters(config), sim, seed=seed)
 
 
-@pytest.mark.parametrize("extra", [{"F_FRAC": 12}, {"F_FRAC": 4, "TAPS": 1, "KEYS_MAX": 64}])
+@pytest.mark.parametrize("extra", [{"F_FRAC": 12, "FIFO": 5},
+                                   {"F_FRAC": 4, "FIFO": 12, "KEYS_MAX": 64}])
 def test_other_widths(sim, seed, extra):
     """Beats that d does not fill, other fractions of f, an odd number of places of Q, two of O."""
     p = {"W": 16, "ROWS_U": 4, "PLACES_Q": 3, "PLACES_O": 2, "D_MAX": 64, "Q_WORDS": 40,
-         "O_WORDS": 32, "KEYS_MAX": 65536, "FIFO": 5, "KV_WORDS": 32, "CREDITS": 5, **extra}
+         "O_WORDS": 32, "KEYS_MAX": 65536, "KV_WORDS": 32, "CREDITS": 5, **extra}
     run("sofa_sufa_unit", __name__, p, sim, seed=seed,
         testcase=["one_pair", "random_programs", "queue_full_and_empty", "flush_beside_pairs"])
 

@@ -52,7 +52,6 @@ module sofa_sufa_issue #(
     output wire                     rd_first,
     output wire [QA_W-1:0]          q_rd_addr,
     output wire [KA_W-1:0]          k_rd_addr,
-    output wire                     k_release,
 
     // Operation that leaves: a pair, a mean, a row of the flush, or a question for l
     output wire                     d_pair,
@@ -215,7 +214,6 @@ module sofa_sufa_issue #(
     assign rd_first  = c_first;
     assign q_rd_addr = c_qaddr_reg;
     assign k_rd_addr = c_kaddr_reg;
-    assign k_release = d_pair && c_last_reg;
 
     assign ev_busy   = rd_en;
     assign ev_flush  = f_slot || (c_go && c_end_reg);

@@ -4,7 +4,7 @@
 // Why: units take keys at their own pace; the broadcast waits for none that has room. A key comes
 // as cfg_c beats of K and as many of V; the end of a block as cfg_c beats of its mean of V.
 // A key that no row of the unit wants passes by and is not written. K and V lie in rings of beats
-// of their own: V is read later, so it is given back later.
+// of their own, of the same size; V is read last, so where V has room K has it too.
 // kv_ready says that a whole key has room. It matters at the first beat of a wanted key only; all
 // further beats of the key are taken whenever they come.
 // Latency: a key is offered on m_* in the cycle after its last beat.
@@ -55,15 +55,14 @@ module sofa_sufa_keys #(
     output wire              m_end,
     output wire [IDX_W-1:0]  m_end_idx,
 
-    // Reads of K and V, and the end of the use of a vector
+    // Reads of K and V, and the end of the use of a key
     input  wire              k_rd_en,
     input  wire [KA_W-1:0]   k_rd_addr,
     output wire [W*16-1:0]   k_rd_data,
-    input  wire              k_release,
     input  wire              v_rd_en,
     input  wire [KA_W-1:0]   v_rd_addr,
     output wire [W*16-1:0]   v_rd_data,
-    input  wire              v_release
+    input  wire              release_key
 );
 
     generate
@@ -87,8 +86,8 @@ module sofa_sufa_keys #(
     reg  [C_W:0]      beat_reg;
     reg               take_reg, end_reg;
     reg  [KA_W-1:0]   k_wr_reg, v_wr_reg;
-    // Beats in use, from the first beat of a key on; room for one key more.
-    reg  [USED_W-1:0] k_used_reg, k_used_next, v_used_reg, v_used_next;
+    // Beats of V in use, from the first beat of a key on; room for one key more.
+    reg  [USED_W-1:0] used_reg, used_next;
     reg               room_reg;
     // Keys that are complete and wait.
     reg  [LEVEL_W-1:0] whole_reg, whole_next;
@@ -113,20 +112,12 @@ module sofa_sufa_keys #(
     assign m_valid  = some_reg;
 
     always @* begin
-        k_used_next = k_used_reg;
-        v_used_next = v_used_reg;
-        whole_next  = whole_reg;
-        if (accept && !kv_end) begin
-            k_used_next = k_used_next + c_used;
-        end
-        if (accept) begin
-            v_used_next = v_used_next + c_used;
-        end
-        if (k_release) begin
-            k_used_next = k_used_next - c_used;
-        end
-        if (v_release) begin
-            v_used_next = v_used_next - c_used;
+        used_next  = used_reg;
+        whole_next = whole_reg;
+        if (accept && !release_key) begin
+            used_next = used_reg + c_used;
+        end else if (release_key && !accept) begin
+            used_next = used_reg - c_used;
         end
         if (complete && !pop) begin
             whole_next = whole_reg + 1'b1;
@@ -136,12 +127,10 @@ module sofa_sufa_keys #(
     end
 
     always @(posedge clk) begin
-        k_used_reg <= k_used_next;
-        v_used_reg <= v_used_next;
-        whole_reg  <= whole_next;
-        some_reg   <= whole_next != {LEVEL_W{1'b0}};
-        room_reg   <= k_used_next + c_used <= WORDS_32[USED_W-1:0]
-                      && v_used_next + c_used <= WORDS_32[USED_W-1:0];
+        used_reg  <= used_next;
+        whole_reg <= whole_next;
+        some_reg  <= whole_next != {LEVEL_W{1'b0}};
+        room_reg  <= used_next + c_used <= WORDS_32[USED_W-1:0];
         if (kv_valid) begin
             beat_reg <= last ? {(C_W + 1){1'b0}} : beat_reg + 1'b1;
             take_reg <= take;
@@ -154,14 +143,13 @@ module sofa_sufa_keys #(
             end
         end
         if (rst) begin
-            beat_reg   <= {(C_W + 1){1'b0}};
-            k_wr_reg   <= {KA_W{1'b0}};
-            v_wr_reg   <= {KA_W{1'b0}};
-            k_used_reg <= {USED_W{1'b0}};
-            v_used_reg <= {USED_W{1'b0}};
-            whole_reg  <= {LEVEL_W{1'b0}};
-            some_reg   <= 1'b0;
-            room_reg   <= 1'b0;
+            beat_reg  <= {(C_W + 1){1'b0}};
+            k_wr_reg  <= {KA_W{1'b0}};
+            v_wr_reg  <= {KA_W{1'b0}};
+            used_reg  <= {USED_W{1'b0}};
+            whole_reg <= {LEVEL_W{1'b0}};
+            some_reg  <= 1'b0;
+            room_reg  <= 1'b0;
         end
     end
 

@@ -204,7 +204,7 @@ module sofa_sufa_unit #(
     wire              key_valid, key_ready, key_end;
     wire [ALL-1:0]    key_mask;
     wire [IDX_W-1:0]  key_end_idx;
-    wire              rd_en, rd_first, k_release, v_rd_en, v_release;
+    wire              rd_en, rd_first, v_rd_en, v_release;
     wire [QA_W-1:0]   q_rd_addr;
     wire [KA_W-1:0]   k_rd_addr, v_rd_addr;
     wire [W*16-1:0]   k_rd_data, v_rd_data, q_rd_data;
@@ -243,11 +243,10 @@ module sofa_sufa_unit #(
         .k_rd_en     (rd_en),
         .k_rd_addr   (k_rd_addr),
         .k_rd_data   (k_rd_data),
-        .k_release   (k_release),
         .v_rd_en     (v_rd_en),
         .v_rd_addr   (v_rd_addr),
         .v_rd_data   (v_rd_data),
-        .v_release   (v_release)
+        .release_key (v_release)
     );
 
     sofa_sufa_issue #(
@@ -273,7 +272,6 @@ module sofa_sufa_unit #(
         .rd_first     (rd_first),
         .q_rd_addr    (q_rd_addr),
         .k_rd_addr    (k_rd_addr),
-        .k_release    (k_release),
         .d_pair       (d_pair),
         .d_mean       (d_mean),
         .d_fin        (d_fin),

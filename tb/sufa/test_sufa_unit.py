@@ -324,7 +324,6 @@ def test_other_widths(sim, seed, extra):
         testcase=["one_pair", "random_programs", "queue_full_and_empty", "flush_beside_pairs"])
 
 
-@pytest.mark.slow
 @pytest.mark.configs("paper")
 @pytest.mark.sims("verilator")
 def test_unit_paper(sim, config, seed):

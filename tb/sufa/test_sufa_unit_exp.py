@@ -162,7 +162,8 @@ async def random_walks(dut):
     assert unit.updates > 100 and unit.compared > 1000
 
 
-@pytest.mark.parametrize("rows", [4, 64])
+@pytest.mark.parametrize("rows", [
+    4, pytest.param(64, marks=[pytest.mark.slow_on("verilator"), pytest.mark.slow_on("icarus")])])
 def test_sufa_unit_exp(sim, seed, rows):
     run("sofa_sufa_exp", __name__, {"ALL": rows, "SD_W": 31, "L_W": 28}, sim, seed=seed)
 

@@ -4,7 +4,7 @@
 // Why: o of a row lies in one memory as wide as the lanes; a pair reads, updates and writes cfg_c
 // words of it, one a cycle. The first key of a row ignores what the memory holds, so nothing is
 // ever cleared. The mean of V of a block lies behind the sums, written as if it were a row with
-// one key. A pair whose weight is 0 and that moves nothing leaves the memory and V alone.
+// one key. A pair whose weight is 0 leaves the memory alone.
 // A row of the flush takes 2*cfg_c cycles: a word of o, then a word of the mean, for each beat.
 // Everything is rigid: the user sends events so that no two operations meet. fin_valid one cycle
 // earlier than pair_valid would come uses the same cycles of the multipliers; it reads o 2 cycles
@@ -110,9 +110,8 @@ module sofa_sufa_sv #(
     reg              v2_reg, first2_reg, new2_reg, idle2_reg, v3_reg, new3_reg, v4_reg;
 
     wire             last1 = left1_reg == {C_W{1'b0}};
-    // Weight 0 and no rise: o stays as it is. Decided with the first beat.
-    wire             idle2 = first2_reg ? pair_p == 16'd0 && pair_dm == 6'd0 && !new2_reg
-                                        : idle2_reg;
+    // Weight 0: o stays as it is, since a first key and a rise of m have a weight of 1/2 or more.
+    wire             idle2 = first2_reg ? pair_p == 16'd0 : idle2_reg;
     wire             work2 = v2_reg && !idle2;
 
     assign v_rd_en   = v1_reg;

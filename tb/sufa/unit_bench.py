@@ -92,11 +92,11 @@ class Bench:
                      "kv_data", "kv_mask", "kv_end", "kv_end_place", "kv_end_rows", "o_credit"):
             self.put[name] = self._putter(name)
             self.put[name](0)
-        for name in ("kv_ready", "q_done_valid", "q_done_place", "o_valid", "o_data", "o_place", "o_row", "o_beat", "o_last",
-                     "ev_busy", "ev_flush", "ev_stall", "ev_starve", "ev_maxupd", "tap_e_valid",
-                     "tap_e_row", "tap_e_z", "tap_e_p", "tap_e_m", "tap_e_dm", "tap_e_l",
-                     "tap_l_valid", "tap_l_row", "tap_l", "tap_o_valid", "tap_o_row",
-                     "tap_o_beat", "tap_o", "tap_r"):
+        for name in ("kv_ready", "q_done_valid", "q_done_place", "o_valid", "o_data", "o_place",
+                     "o_row", "o_beat", "o_last", "ev_busy", "ev_flush", "ev_stall", "ev_starve",
+                     "ev_maxupd", "tap_e_valid", "tap_e_row", "tap_e_z", "tap_e_p", "tap_e_m",
+                     "tap_e_dm", "tap_e_l", "tap_l_valid", "tap_l_row", "tap_l", "tap_o_valid",
+                     "tap_o_row", "tap_o_beat", "tap_o", "tap_r"):
             self.get[name] = reader(getattr(dut, name))
         cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
 
@@ -416,4 +416,6 @@ class Bench:
 
     def _elements(self, text, size):
         """The first elements of a beat; those beyond d may be unknown."""
-        return unpack(to_int(text[len(text) - 16 * size:]), size, 16, signed=True)
+        part = text[len(text) - 16 * size:]
+        assert not part.strip("01"), f"unknown: {part[:80]}"
+        return unpack(to_int(part), size, 16, signed=True)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from cocotb.triggers import RisingEdge
 
+from models.second import sufa
 from tb.runner import BuildError, build, run
 from tb.runner import seed as sim_seed
 from tb.sufa.unit_bench import Bench, Block, End, Key
@@ -166,6 +167,20 @@ async def extremes(dut):
             program += ordered([5], scale, d, -32768, 0, -128)
         updates += (await bench.run(program, d))["maxupd"]
     assert updates > 8 * rows
+
+    # o' beyond 32767: every product with a weight up to 128 is rounded up a little, so that o grows
+    # faster than l; l is just below a power of two.
+    small = next(z for z in range(-8 * 1024, 0)
+                 if sufa.weight(np.int64(z), np.int64(1), bench.cfg) == 127)
+    scores = [0, *[-7 * 1024] * 895, small]
+    block = new_block(bench, 8, 0, 0, q=np.full((rows, 8), 256), scale=(1, 0),
+                      f=np.full(rows, one), mean=np.zeros(8, np.int64))
+    keys = dense_keys(bench, 8, block, len(scores), 1, v=np.full(8, 32767))
+    for key, score in zip(keys, scores, strict=True):
+        key.k = np.zeros(8, np.int64)
+        key.k[0] = score
+    await bench.run([block, *keys, End(block)], 8)
+    assert block.trace.l_final[0] == (1 << 17) - 1 and (block.trace.o_final[0] == 32767).all()
 
     # Longest vectors of the largest products.
     d = bench.d_max

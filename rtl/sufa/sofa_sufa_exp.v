@@ -212,8 +212,9 @@ module sofa_sufa_exp #(
     assign ev_upd    = upd_reg;
 
     ram_1r1w #(
-        .WIDTH (17),
-        .DEPTH (ALL)
+        .WIDTH  (17),
+        .DEPTH  (ALL),
+        .ADDR_W (IDX_W)
     ) m_ram_inst (
         .clk     (clk),
         .wr_en   (pair_reg[5]),
@@ -225,8 +226,9 @@ module sofa_sufa_exp #(
     );
 
     ram_1r1w #(
-        .WIDTH (L_W),
-        .DEPTH (ALL)
+        .WIDTH  (L_W),
+        .DEPTH  (ALL),
+        .ADDR_W (IDX_W)
     ) l_ram_inst (
         .clk     (clk),
         .wr_en   (pair_reg[11]),

@@ -5,7 +5,8 @@
 // for its l (one event of the pipeline, in a cycle that nobody else needs), which passes the
 // divider and the product with f; when that is done and the receiver has room, its beats are
 // asked for. Up to PREPS rows are under way, so that the latency does not show.
-// R' = (R*f + half) >> F_FRAC, rest = 1 - f in 1.15. A row that used no key gives 0 for both.
+// R' = (R*f + half) >> F_FRAC, rest = 1 - f in 1.15. For a row that used no key fin_zero puts 0 in
+// the place of o and of the mean.
 // The question follows the row's last pair through the same pipeline, 3 cycles or more behind it,
 // so that it sees the last l; o and the mean are written long before the divider is done.
 // Not done here: the choice of cycles (sofa_sufa_issue.v), o and the mean (sofa_sufa_sv.v).
@@ -152,8 +153,9 @@ module sofa_sufa_flush #(
     wire [4:0]                 div_shift;
 
     ram_1r1w #(
-        .WIDTH (F_FRAC + 1),
-        .DEPTH (ALL)
+        .WIDTH  (F_FRAC + 1),
+        .DEPTH  (ALL),
+        .ADDR_W (IDX_W)
     ) f_ram_inst (
         .clk     (clk),
         .wr_en   (f_wr_valid),
@@ -289,7 +291,7 @@ module sofa_sufa_flush #(
             mul_last_reg  <= got_last_reg;
             mul_zero_reg  <= !got_some_reg;
             mul_r_reg     <= got_r_reg * got_f_reg;
-            mul_rest_reg  <= got_some_reg ? ONE - got_f_reg : {(F_FRAC + 1){1'b0}};
+            mul_rest_reg  <= ONE - got_f_reg;
             mul_shift_reg <= got_shift_reg;
         end
         credit_reg  <= credit_next;

@@ -171,8 +171,9 @@ module sofa_sufa_keys #(
     );
 
     ram_1r1w #(
-        .WIDTH (W * 16),
-        .DEPTH (KV_WORDS)
+        .WIDTH  (W * 16),
+        .DEPTH  (KV_WORDS),
+        .ADDR_W (KA_W)
     ) k_ram_inst (
         .clk     (clk),
         .wr_en   (kv_valid && take && !is_v),
@@ -184,8 +185,9 @@ module sofa_sufa_keys #(
     );
 
     ram_1r1w #(
-        .WIDTH (W * 16),
-        .DEPTH (KV_WORDS)
+        .WIDTH  (W * 16),
+        .DEPTH  (KV_WORDS),
+        .ADDR_W (KA_W)
     ) v_ram_inst (
         .clk     (clk),
         .wr_en   (kv_valid && take && is_v),

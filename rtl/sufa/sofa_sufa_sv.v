@@ -58,8 +58,8 @@ module sofa_sufa_sv #(
     input  wire [W*16-1:0]   v_rd_data,
     output wire              v_release,
 
-    // A row of the flush: what it is, first beats of o and of the mean, shift, reciprocal times f,
-    // 1 - f in 1.15; a row without a key has zero = 1 and both factors 0
+    // A row of the flush: what it is, first beats of o and of the mean, 0 for both (a row without a
+    // key), shift, reciprocal times f, 1 - f in 1.15
     input  wire              fin_valid,
     input  wire [IDX_W-1:0]  fin_idx,
     input  wire              fin_last,
@@ -252,8 +252,9 @@ module sofa_sufa_sv #(
     endgenerate
 
     ram_1r1w #(
-        .WIDTH (W * O_W),
-        .DEPTH (O_WORDS + MEAN_WORDS)
+        .WIDTH  (W * O_W),
+        .DEPTH  (O_WORDS + MEAN_WORDS),
+        .ADDR_W (OA_W)
     ) o_ram_inst (
         .clk     (clk),
         .wr_en   (v4_reg),

@@ -367,8 +367,9 @@ module sofa_sufa_unit #(
     end
 
     ram_1r1w #(
-        .WIDTH (W * 16),
-        .DEPTH (Q_WORDS)
+        .WIDTH  (W * 16),
+        .DEPTH  (Q_WORDS),
+        .ADDR_W (QA_W)
     ) q_ram_inst (
         .clk     (clk),
         .wr_en   (q_wr_valid),

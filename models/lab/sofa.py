@@ -29,7 +29,8 @@ from models.lab.machine import (
     layer_inputs,
 )
 from models.lab.method import Attended, Call, Method
-from models.second import balance, fast, head, layer, plan
+from models.second import fast, head, layer, plan
+from models.second.balance import additions
 from models.second.config import Config
 
 
@@ -112,12 +113,13 @@ class Sofa(Machine):
     def _keep_balance(self) -> None:
         """Make the scales of the layers hashable."""
         try:
-            given = {check("layer of balance", layer, 0, 65535):
-                     tuple(tuple(map(float, of)) for of in scales)
-                     for layer, scales in dict(self.balance).items()}
+            given = {number: tuple(tuple(map(float, of)) for of in scales)
+                     for number, scales in dict(self.balance).items()}
         except (TypeError, ValueError) as error:
             raise ConfigError(f"balance = {self.balance!r}, legal: True, False, or a mapping, "
                               f"layer -> scales [kv_heads, d]") from error
+        for number in given:
+            check("layer of balance", number, 0, 65535)
         object.__setattr__(self, "balance", tuple(sorted(given.items())) or False)
 
     def balance_of(self, call: Call):
@@ -163,7 +165,7 @@ class Sofa(Machine):
             if self.balance:
                 vectors = call.q.size + call.k.size
                 counts.add("predict", "mul16x16", vectors)
-                counts.add("predict", "add32", vectors * balance.steps(call.d))
+                counts.add("predict", "add32", vectors * additions(call.d))
             if job.select == head.SUM and any(entry.coarse is not None for entry in job.table):
                 self._count_tail(counts, call, job, cfg, done)
         return Attended(out.astype(np.float32), done.selected, counts)

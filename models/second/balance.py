@@ -25,6 +25,10 @@ from models.config import ConfigError
 REACH = 2.0**10
 """A scale is at most so many times, and at least that part of, the median of its head."""
 
+STEADY = 1 / 16
+"""A channel of K counts as varying by at least that part of its root mean square: divided by a
+smaller scale, a channel that is all but constant would take the bits of K8."""
+
 
 def check_heads(q: np.ndarray, k: np.ndarray) -> None:
     """ConfigError where heads of q are no multiple of those of k."""
@@ -32,7 +36,7 @@ def check_heads(q: np.ndarray, k: np.ndarray) -> None:
         raise ConfigError(f"heads = {len(q)}, legal: multiple of kv_heads = {len(k)}")
 
 
-def steps(d: int) -> int:
+def additions(d: int) -> int:
     """Additions of an element in rotate: log2 of the largest power of two that divides d."""
     return (d & -d).bit_length() - 1
 
@@ -46,21 +50,21 @@ def rotate(x: np.ndarray) -> np.ndarray:
     """
     x = np.array(x, np.float64)
     shape = x.shape
-    for step in range(steps(shape[-1])):
-        pairs = x.reshape(*shape[:-1], -1, 2, 1 << step)
+    for step in range(additions(shape[-1])):
+        pairs = x.reshape(*shape[:-1], shape[-1] >> step + 1, 2, 1 << step)
         x = np.stack([pairs[..., 0, :] + pairs[..., 1, :], pairs[..., 0, :] - pairs[..., 1, :]],
                      axis=-2)
-    return x.reshape(shape) / math.sqrt(1 << steps(shape[-1]))
+    return x.reshape(shape) / math.sqrt(1 << additions(shape[-1]))
 
 
 def balance_of(q: np.ndarray, k: np.ndarray) -> np.ndarray:
     """Scales [kv_heads, d] of the channels for float q [heads, rows, d] and k [kv_heads, keys, d]:
-    the root of the ratio of K's deviation from its mean over the keys to the root mean square of Q
-    over the rows and query heads of the group.
+    the root of the ratio of K's deviation from its mean over the keys, but STEADY, to the root mean
+    square of Q over the rows and query heads of the group.
 
     The mean of K moves all scores of a row alike, which no softmax sees, so that it does not count.
-    A channel in which K does not vary, or Q is zero, gets the end of REACH; a head in which all are
-    such gets scales of 1. ConfigError where heads are no multiple of kv_heads.
+    A channel in which K, or Q, is zero gets the end of REACH; a head in which all are such gets
+    scales of 1. ConfigError where heads are no multiple of kv_heads.
     """
     kv_heads, keys, d = k.shape
     check_heads(q, k)
@@ -69,7 +73,8 @@ def balance_of(q: np.ndarray, k: np.ndarray) -> np.ndarray:
         return np.ones((kv_heads, d))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         of_q = np.sqrt((grouped**2).mean(axis=1))
-        of_k = np.asarray(k, np.float64).std(axis=1)
+        k = np.asarray(k, np.float64)
+        of_k = np.maximum(k.std(axis=1), STEADY * np.sqrt((k**2).mean(axis=1)))
         scales = np.sqrt(of_k / of_q)
     for own in scales:
         known = own[np.isfinite(own) & (own > 0)]

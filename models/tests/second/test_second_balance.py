@@ -9,7 +9,7 @@ from models.config import ConfigError
 from models.dlzs import decode, encode
 from models.quantise import Peaks
 from models.second import head
-from models.second.balance import REACH, balance_of, balanced, rotate, steps
+from models.second.balance import REACH, additions, balance_of, balanced, rotate
 from models.second.cache import KVCache
 from models.second.config import Config
 from models.second.plan import plan
@@ -30,7 +30,8 @@ def test_rotation_by_hand():
     assert rotate([1.0, 2.0, 3.0, 10.0]).tolist() == [8.0, -4.0, -5.0, 3.0]
     assert np.allclose(rotate([1.0, 2, 3, 5, 0, 4]) * 2**0.5, [3, -1, 8, -2, 4, -4])
     assert rotate([1.0, 2.0, 3.0]).tolist() == [1.0, 2.0, 3.0]
-    assert [steps(d) for d in (3, 6, 8, 96, 256)] == [0, 1, 3, 5, 8]
+    assert rotate(np.zeros((2, 0, 8))).shape == (2, 0, 8)
+    assert [additions(d) for d in (3, 6, 8, 96, 256)] == [0, 1, 3, 5, 8]
 
 
 @pytest.mark.parametrize("d", [8, 24, 64, 256])
@@ -44,13 +45,16 @@ def test_rotation_is_its_own_inverse_and_keeps_products(d):
 
 def test_scales_by_hand():
     """Deviation of K 3, 0, 48; root mean square of Q over both heads 12, 5, 3: the roots of the
-    ratios are 1/2, 0 and 4. The mean of K, 100, does not count. 0 becomes the least scale, a part
+    ratios are 1/2, 0 and 4. The mean of K, 4 and 52, does not count. 0 becomes the least scale,
     1/REACH of the median of 1/2 and 4."""
-    k = np.array([[[103.0, 7, 52], [97.0, 7, 148]]])
+    k = np.array([[[7.0, 0, 100], [1.0, 0, 4]]])
     q = np.array([[[12.0, 3, 3]], [[-12.0, 41**0.5, -3]]])
     assert np.allclose(balance_of(q, k), [[0.5, 2.25 / REACH, 4.0]], rtol=1e-12)
+    # A constant 320 counts as varying by 20.
+    k[..., 1] = 320
+    assert np.allclose(balance_of(q, k), [[0.5, 2.0, 4.0]], rtol=1e-12)
     # Q that is zero: the largest scale. Both: the median.
-    q, k = np.array([[[0.0, 1, 0]]]), np.array([[[1.0, 4, 2], [-1.0, -4, 2]]])
+    q, k = np.array([[[0.0, 1, 0]]]), np.array([[[1.0, 4, 0], [-1.0, -4, 0]]])
     assert np.allclose(balance_of(q, k), [[2 * REACH, 2.0, 2.0]], rtol=1e-12)
     assert (balance_of(q, 0 * k) == 1).all() and (balance_of(q[:, :0], k) == 1).all()
 

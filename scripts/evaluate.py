@@ -35,13 +35,16 @@ from models.lab.pool import Failure, run  # noqa: E402
 from models.lab.store import Store, StoreError  # noqa: E402
 from models.lab.subjects import SUBJECTS, Case  # noqa: E402
 from models.lab.tables import Series, gather, keep_table, markdown, settings_table  # noqa: E402
-from models.nets.sources import TEXTS, NetError, fetch  # noqa: E402
+from models.nets.sources import PACKAGES, TEXTS, NetError, fetch  # noqa: E402
 
 LAST = 1 << 30
 """Rank of the row types, which belong to no series."""
 
-PACKAGES = ("gguf", "numba", "safetensors", "tokenizers")
+IMPORTS = ("gguf", "numba", "safetensors", "tokenizers")
 """What the nets and the fast path of SOFA import beside numpy."""
+
+LENGTHS = {"smollm2": 1024, "gemma3": 512, "minilm": 256}
+"""Tokens of an input of --method without --length; what is not here takes 1500."""
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -110,7 +113,7 @@ def wanted(options: argparse.Namespace) -> tuple[list[Series], list[RowTask]]:
         if net not in SUBJECTS:
             raise ValueError(f"no net {net!r}, legal: {', '.join(SUBJECTS)}")
         texts = {"whisper": "voice", "lightglue": "photos"}.get(net, options.text)
-        length = options.length or {"smollm2": 1024, "minilm": 256}.get(net, 1500)
+        length = options.length or LENGTHS.get(net, 1500)
         cases = tuple(stretch(net, text, length) for text in texts.split(","))
         return [Series(method.name, "peer", ((label(method), method),), cases)], []
     series, rows = grids(GRIDS[options.grid])
@@ -134,12 +137,14 @@ def wanted(options: argparse.Namespace) -> tuple[list[Series], list[RowTask]]:
 
 def prepare(cases: list[Case], cache: Path) -> None:
     """Fetch packages once, before the processes start, and refuse early what cannot work."""
-    missing = [name for name in PACKAGES if not importable(name)]
+    missing = [name for name in IMPORTS if not importable(name)]
     if missing:
         raise NetError(f"missing packages: {', '.join(missing)}. Install with: "
                        "scripts/setup.sh lab")
     for net in dict.fromkeys(c.net for c in cases):
-        fetch(net, cache)
+        for package in PACKAGES:
+            if package == net or package.startswith(f"{net}-part"):
+                fetch(package, cache)
     for case in cases:
         SUBJECTS[case.net].source(case)
         if case.text in (*TEXTS, "voice", "photos"):

@@ -11,11 +11,12 @@ with phases = 2 models.second.layer makes K, V and the means from X as well.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from models.config import ConfigError
+from models.config import ConfigError, check
 from models.lab.counts import Counts
 from models.lab.machine import (
     SNAPS,
@@ -29,6 +30,7 @@ from models.lab.machine import (
 )
 from models.lab.method import Attended, Call, Method
 from models.second import fast, head, layer, plan
+from models.second.balance import additions
 from models.second.config import Config
 
 
@@ -44,6 +46,11 @@ class Sofa(Machine):
                   predicted weight, up to tau; None: there are none; may differ by layer; with
                   phases = 1 only
     blend         the mean of V stands in for what is dropped
+    balance       Q and K are turned before they are quantised (models.second.balance): True, with
+                  scales of the channels from the data; layer -> scales [kv_heads, d], a mapping,
+                  kept as sorted pairs of tuples; False: not. With peaks, which are then those of
+                  the turned tensors, a mapping or False (models.lab.dense.Calibration finds both);
+                  with phases = 1 only
     quota, radius_nats   in the place of all that, when one is given: keys a row may take from a
                   tile, and how far below the row's best they may be (the first machine's rule;
                   None: a quarter of the tile, and any); may differ by layer
@@ -56,9 +63,10 @@ class Sofa(Machine):
     with quota and radius the comparisons of the sort cores (models.lab.machine.core_comparisons).
     compute: as models.lab.method.count_formal, with one comparison a pair, a product for each
     output element, and another one where the mean of V is blended in; with two phases the
-    projection of the means. Bytes are whole beats: Q, K8 of every tile of a band as often as it is
-    scored, K and V of the union of a band, O, the means or, with two phases, mean rows of X. How K
-    and V of keys are made is not counted, as with every Method.
+    projection of the means. With balance (predict) a product and log2(d) additions for each element
+    of Q and K, which are the host's. Bytes are whole beats: Q, K8 of every tile of a band as often
+    as it is scored, K and V of the union of a band, O, the means or, with two phases, mean rows of
+    X. How K and V of keys are made is not counted, as with every Method.
 
     The coarse tail. select: one more comparison and addition for each scored pair, one more shift
     for each row and tile. compute: for each coarse pair an addition of CW_W bits, which occurs
@@ -74,6 +82,7 @@ class Sofa(Machine):
     fall: float | None | tuple[float | None, ...] = None
     coarse: float | None | tuple[float | None, ...] = None
     blend: bool = True
+    balance: bool | tuple[tuple[int, tuple], ...] | Mapping[int, np.ndarray] = False
     quota: int | None | tuple[int | None, ...] = None
     radius_nats: float | None | tuple[float | None, ...] = None
 
@@ -90,10 +99,37 @@ class Sofa(Machine):
             raise ConfigError(f"coarse = {self.coarse}, legal: None without blend")
         if self.coarse is not None and self.phases == 2:
             raise ConfigError(f"coarse = {self.coarse}, legal: None with phases = 2")
+        if not isinstance(self.balance, bool):
+            self._keep_balance()
+        elif self.balance and self.peaks:
+            raise ConfigError("balance = True with peaks, legal: False, or layer -> scales")
+        if self.balance and self.phases == 2:
+            raise ConfigError("balance with phases = 2, legal: False, for the machine makes K")
         for value in each(self.fall):
             if not 0 <= value < 1:
                 raise ConfigError(f"fall = {value}, legal: 0 and above, below 1, or None")
         check_sort(self.quota, self.radius_nats, self.machine())
+
+    def _keep_balance(self) -> None:
+        """Make the scales of the layers hashable."""
+        try:
+            given = {number: tuple(tuple(map(float, of)) for of in scales)
+                     for number, scales in dict(self.balance).items()}
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"balance = {self.balance!r}, legal: True, False, or a mapping, "
+                              f"layer -> scales [kv_heads, d]") from error
+        for number in given:
+            check("layer of balance", number, 0, 65535)
+        object.__setattr__(self, "balance", tuple(sorted(given.items())) or False)
+
+    def balance_of(self, call: Call):
+        """What models.second.plan.plan takes as balance in a layer."""
+        if isinstance(self.balance, bool):
+            return self.balance
+        known, (number, _) = dict(self.balance), call.place()
+        if number not in known:
+            raise ConfigError(f"balance has no layer {number}, legal: {', '.join(map(str, known))}")
+        return np.array(known[number])
 
     def attend(self, call: Call) -> Attended:
         """One layer."""
@@ -121,10 +157,15 @@ class Sofa(Machine):
             count_prediction(counts, call, made.h, cfg)
             self._count(counts, call, job, cfg, done, made.h)
         else:
-            numbers, job = plan.plan(call.q, call.k, call.v, cfg, peaks=peaks, **settings)
+            numbers, job = plan.plan(call.q, call.k, call.v, cfg, peaks=peaks,
+                                     balance=self.balance_of(call), **settings)
             done = run(numbers.q, numbers.k, numbers.v, numbers.k8, numbers.means, job, cfg)
             out = done.out * numbers.out_scale
             self._count(counts, call, job, cfg, done)
+            if self.balance:
+                vectors = call.q.size + call.k.size
+                counts.add("predict", "mul16x16", vectors)
+                counts.add("predict", "add32", vectors * additions(call.d))
             if job.select == head.SUM and any(entry.coarse is not None for entry in job.table):
                 self._count_tail(counts, call, job, cfg, done)
         return Attended(out.astype(np.float32), done.selected, counts)

@@ -23,6 +23,7 @@ from models import workloads
 from models.config import ConfigError, check
 from models.dlzs import FLOOR, TWO_TERM
 from models.quantise import Peaks, quantise
+from models.second.balance import checked, turned_k, turned_q
 from models.second.config import Config
 from models.second.head import Job
 from models.second.plan import Numbers, job_of, octave_of, plan
@@ -35,12 +36,14 @@ class KVCache:
     cfg, d  configuration and head dimension
     peaks   values that become the largest integers, for q one of each query head, for k and v one
             of each KV head; larger ones saturate (models.lab.dense.Calibration finds them)
+    balance scales [kv_heads, d] with which Q and K are turned first (models.second.balance), peaks
+            are then those of the turned ones; None: they stay
 
     ConfigError for what does not fit. The arrays of a job are views of the cache: they stay as they
     are until crop gives their places to other tokens.
     """
 
-    def __init__(self, cfg: Config, peaks: Peaks, d: int):
+    def __init__(self, cfg: Config, peaks: Peaks, d: int, balance=None):
         cfg.check_d(d)
         heads, kv_heads = len(peaks.q), len(peaks.k)
         if not kv_heads or heads % kv_heads or len(peaks.v) != kv_heads:
@@ -48,6 +51,7 @@ class KVCache:
                               f"{len(peaks.v)} of V, legal: as many of K as of V, and a multiple "
                               f"of them of Q")
         self.cfg, self.peaks, self.d, self.keys = cfg, peaks, d, 0
+        self.balance = None if balance is None else checked(balance, kv_heads, d)
         self._k, self._k8, self._v = (np.empty((kv_heads, 0, d), kind)
                                       for kind in (np.int16, np.int8, np.int16))
         # Entry i: sum of V over the first i * EXACT keys.
@@ -80,6 +84,8 @@ class KVCache:
             if x.shape != (kv_heads, k.shape[1] if k.ndim == 3 else -1, self.d):
                 raise ConfigError(f"{name} has shape {list(x.shape)}, legal: [{kv_heads}, n, "
                                   f"{self.d}], n the same for k and v")
+        if self.balance is not None:
+            k = turned_k(k, self.balance)
         first = self.keys
         last = check("keys", first + k.shape[1], 0, self.cfg.KEYS_MAX)
         new = [np.stack([quantise(x[h], bits, f"KV head {h}: {name}", peaks[h])[0]
@@ -134,6 +140,8 @@ class KVCache:
         if q.ndim != 3 or q.shape[::2] != (heads, self.d) or not 0 < q.shape[1] <= self.keys:
             raise ConfigError(f"q has shape {list(q.shape)}, legal: [{heads}, 1..{self.keys}, "
                               f"{self.d}]")
+        if self.balance is not None:
+            q = turned_q(q, self.balance)
         group = heads // len(self.sk)
         octaves, whole, sq = [], np.empty(q.shape, np.int16), np.empty(heads)
         for h, peak in enumerate(self.peaks.q):

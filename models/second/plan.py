@@ -25,6 +25,7 @@ from models.quantise import (
     radius_to_int,
     score_unit,
 )
+from models.second.balance import balance_of, balanced
 from models.second.config import Config
 from models.second.head import SORT, SUM, HeadTable, Job, means_of
 from models.second.length import tau_of
@@ -70,12 +71,16 @@ def octave_of(peak: float, sk8: float, d: int, snap: int, cfg: Config) -> tuple[
 
 
 def plan(
-    q, k, v, cfg: Config, *, peaks: Peaks | None = None, snap: int = FLOOR, **settings
+    q, k, v, cfg: Config, *, peaks: Peaks | None = None, balance=None, snap: int = FLOOR,
+    **settings,
 ) -> tuple[Numbers, Job]:
     """Quantise float q [heads, rows, d], k, v [kv_heads, keys, d] and make the job for them.
 
     Args:
         peaks: values that become the largest integers (models.quantise); default: the data's.
+        balance: scales [kv_heads, d] of the channels with which Q and K are turned first
+            (models.second.balance), and peaks are those of the turned ones; True: those of the
+            data, for which peaks must be the data's as well; None or False: Q and K stay.
         snap, settings: those of job_of.
 
     ConfigError for what the machine cannot compute; see models.plan.check_scores.
@@ -86,6 +91,11 @@ def plan(
     if peaks is None:
         for name, x in (("q", q), ("k", k), ("v", v)):
             check_finite(name, x)
+    if balance is True and peaks is not None:
+        raise ConfigError("balance = True with peaks, legal: scales of the channels beside peaks")
+    if balance is not None and balance is not False:
+        q, k = balanced(q, k, balance_of(q, k) if balance is True else balance)
+    if peaks is None:
         peaks = Peaks(*(tuple(np.abs(x).max(axis=(1, 2), initial=0)) for x in (q, k, v)))
     group = len(q) // max(len(k), 1)
     octaves, wider = [], []

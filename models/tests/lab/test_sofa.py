@@ -210,6 +210,36 @@ def test_peaks_keep_heads_and_tokens_apart():
         method.attend(call_of(layer=1, layers=2))
 
 
+def test_balance():
+    """Turned by the data's scales, or with scales and peaks from Calibration, which are those of
+    the data when it has seen the call alone; and what the turn costs."""
+    call = call_of(layer=0, layers=1)
+    plain, turned = Sofa().attend(call), Sofa(balance=True).attend(call)
+    assert not np.array_equal(plain.out, turned.out)
+    first = Calibration()
+    first.attend(call)
+    second = Calibration(balance=first.balance_seen())
+    second.attend(call)
+    method = Sofa(peaks=second.peaks(), balance=first.balance_seen())
+    assert hash(method) == hash(Sofa(peaks=second.peaks(), balance=dict(method.balance)))
+    given = method.attend(call)
+    assert np.array_equal(turned.selected, given.selected)
+    assert relative_error(given.out, turned.out) < 1e-3
+    want = Dense().attend(call).out
+    assert relative_error(turned.out, want) < relative_error(plain.out, want)
+    full = Sofa(balance=True, dense_layers=(0,)).attend(call)
+    assert relative_error(full.out, want) < 1e-3
+    # A product and six additions for each of 64 elements of 3 heads of Q and 1 of K, 100 tokens.
+    ops, before = turned.counts.ops["predict"], plain.counts.ops["predict"]
+    assert ops["mul16x16"] == 4 * 100 * 64 and "mul16x16" not in before
+    assert ops["add32"] - before.get("add32", 0) == 6 * 4 * 100 * 64
+    later = call_of(layer=1, layers=2)
+    with pytest.raises(ConfigError, match="balance has no layer 1, legal: 0"):
+        Sofa(balance=first.balance_seen()).attend(later)
+    with pytest.raises(ConfigError, match="balance has no layer 1, legal: 0"):
+        Calibration(balance=first.balance_seen()).attend(later)
+
+
 @pytest.mark.parametrize("settings, words", [
     ({"snap": "ceil"}, "snap = 'ceil', legal: "), ({"tau": 0.0}, "tau = 0.0, legal: above 0"),
     ({"tau": 2.0}, "tau = 2.0, legal: "), ({"fall": 1.0}, "fall = 1.0, legal: "),
@@ -219,6 +249,10 @@ def test_peaks_keep_heads_and_tokens_apart():
     ({"coarse": 0.0}, "coarse = 0.0, legal: above 0"),
     ({"coarse": 0.01, "blend": False}, "coarse = 0.01, legal: None without blend"),
     ({"coarse": 0.01, "phases": 2}, "coarse = 0.01, legal: None with phases = 2"),
+    ({"balance": True, "phases": 2}, "balance with phases = 2, legal: False"),
+    ({"balance": True, "peaks": {0: Peaks((1,), (1,), (1,))}}, "balance = True with peaks, legal"),
+    ({"balance": 0.5}, "balance = 0.5, legal: True, False"),
+    ({"balance": {-1: [[1.0]]}}, "layer of balance = -1"),
 ])
 def test_settings_out_of_range_are_refused(settings, words):
     with pytest.raises(ConfigError, match=words):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sufa_div: every normalised sum, every position of the leading one, gaps in the stream."""
+"""Dividers: every normalised sum, every position of the leading one, gaps in the stream."""
 
 import random
 from collections import deque
@@ -12,7 +12,7 @@ from cocotb.triggers import RisingEdge
 from tb.common.signals import reader, writer
 from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 
-LATENCY = 10
+LATENCY = {"sufa_div": 10, "sofa_sufa_div": 18}
 
 
 def expected(total):
@@ -55,7 +55,7 @@ async def check(dut, sums, gap):
         if send:
             total = sums.popleft()
             # Driven after this edge, taken at the next one.
-            waiting.append((cycle + 1 + LATENCY, total))
+            waiting.append((cycle + 1 + LATENCY[dut._name], total))
             put_l(format(total, f"0{width}b"))
     return compared
 
@@ -84,12 +84,14 @@ async def edges_and_gaps(dut):
 
 
 @pytest.mark.parametrize("width", [24, 28, 32])
-def test_sufa_div(sim, seed, width):
+@pytest.mark.parametrize("top", LATENCY)
+def test_sufa_div(sim, seed, top, width):
     names = ["edges_and_gaps"] + (["every_normalised_sum"] if width == 28 else [])
-    run("sufa_div", __name__, {"L_W": width}, sim, seed=seed, testcase=names)
+    run(top, __name__, {"L_W": width}, sim, seed=seed, testcase=names)
 
 
 @pytest.mark.parametrize("width", [15, 33])
-def test_illegal_parameters_are_refused(sim, width):
-    with pytest.raises(BuildError, match="illegal_parameter_sufa_div"):
-        build("sufa_div", {"L_W": width}, sim)
+@pytest.mark.parametrize("top", LATENCY)
+def test_illegal_parameters_are_refused(sim, top, width):
+    with pytest.raises(BuildError, match=f"illegal_parameter_{top}"):
+        build(top, {"L_W": width}, sim)

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reciprocal of a row's sum of weights: R = min(65535, floor(2^31 / l16)), and the shift of o.
+//
+// Why: the flush of a row needs one reciprocal. l is shifted until its leading one is in bit 15
+// (l16; bits below are dropped). As l16 lies in 32768..65535 the quotient's leading one is known,
+// and restoring division finds the other 15 bits, one a stage. l16 = 32768 gives 65535 by itself:
+// the remainder never falls below it. l = 0 (the row used no key) gives R = 0.
+// Latency: 18 cycles from in_valid to out_valid. Throughput: one row a cycle.
+// Source: docs/architecture.md section 5.4, step 7.
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+module sofa_sufa_div #(
+    // Bits of a sum of weights, 16..32.
+    parameter L_W = 28
+) (
+    input  wire           clk,
+    input  wire           rst,
+
+    input  wire           in_valid,
+    input  wire [L_W-1:0] in_l,
+
+    output wire           out_valid,
+    // Reciprocal; shift of o: number of l's leading one - 8
+    output wire [15:0]    out_r,
+    output wire [4:0]     out_shift
+);
+
+    generate
+        if (L_W < 16 || L_W > 32) begin : g_illegal
+            // No such module exists: elaboration stops here, and its message gives this name.
+            illegal_parameter_sofa_sufa_div_needs_L_W_16_32 stop ();
+        end
+    endgenerate
+
+    // Quotient bits below the leading one, one stage each.
+    localparam STAGES = 15;
+
+    // -----------------------------------------------------------------------------------------
+    // Normalisation: count leading zeros, then shift, then 2^16 - l16
+    // -----------------------------------------------------------------------------------------
+    // Bit i of `above` says that l has a one at bit i or higher; `lead` is one-hot.
+    wire [31:0] l_ext = {{(32 - L_W){1'b0}}, in_l};
+    wire [32:0] above;
+    wire [31:0] lead = above[31:0] & ~above[32:1];
+    wire [4:0]  lead_pos;
+
+    assign above[32] = 1'b0;
+
+    genvar i, b;
+    generate
+        for (i = 0; i < 32; i = i + 1) begin : g_above
+            assign above[i] = |l_ext[31:i];
+        end
+        for (b = 0; b < 5; b = b + 1) begin : g_pos
+            wire [31:0] mask;
+            for (i = 0; i < 32; i = i + 1) begin : g_bit
+                assign mask[i] = ((i >> b) % 2) == 1;
+            end
+            assign lead_pos[b] = |(lead & mask);
+        end
+    endgenerate
+
+    reg  [STAGES+2:0] valid_reg;
+    reg  [L_W-1:0]    l_reg;
+    reg  [4:0]        pos_reg, pos_n_reg, pos_0_reg;
+    reg               zero_reg, zero_n_reg, zero_0_reg;
+    reg  [14:0]       den_n_reg, den_0_reg;
+    reg  [15:0]       rem_0_reg;
+    wire [31:0]       l_top = {{(32 - L_W){1'b0}}, l_reg} << (~pos_reg);
+    wire              unused_top = &{1'b0, l_top[31], l_top[15:0]};
+
+    always @(posedge clk) begin
+        valid_reg <= {valid_reg[STAGES+1:0], in_valid};
+        if (in_valid) begin
+            l_reg    <= in_l;
+            pos_reg  <= lead_pos;
+            zero_reg <= !above[0];
+        end
+        if (valid_reg[0]) begin
+            den_n_reg  <= l_top[30:16];
+            pos_n_reg  <= pos_reg;
+            zero_n_reg <= zero_reg;
+        end
+        if (valid_reg[1]) begin
+            // At most 2^15.
+            rem_0_reg  <= ~{1'b1, den_n_reg} + 16'd1;
+            den_0_reg  <= den_n_reg;
+            pos_0_reg  <= pos_n_reg;
+            zero_0_reg <= zero_n_reg;
+        end
+        if (rst) begin
+            valid_reg <= {(STAGES + 3){1'b0}};
+        end
+    end
+
+    // -----------------------------------------------------------------------------------------
+    // Division
+    // -----------------------------------------------------------------------------------------
+    // Divisor without its leading one, remainder, quotient so far, per stage.
+    wire [14:0] den  [0:STAGES];
+    wire [15:0] rem  [0:STAGES];
+    wire [14:0] quo  [0:STAGES];
+    wire [4:0]  pos  [0:STAGES];
+    wire        zero [0:STAGES];
+
+    assign den[0]  = den_0_reg;
+    assign rem[0]  = rem_0_reg;
+    assign quo[0]  = 15'd0;
+    assign pos[0]  = pos_0_reg;
+    assign zero[0] = zero_0_reg;
+
+    generate
+        for (i = 0; i < STAGES; i = i + 1) begin : g_stage
+            // Bit 17 is the sign of the difference.
+            wire [17:0] less = {1'b0, rem[i], 1'b0} - {3'b001, den[i]};
+            wire        one = !less[17];
+            wire        unused_less = &{1'b0, less[16]};
+            reg  [14:0] den_reg, quo_reg;
+            reg  [15:0] rem_reg;
+            reg  [4:0]  pos_i_reg;
+            reg         zero_i_reg;
+
+            always @(posedge clk) begin
+                if (valid_reg[i+2]) begin
+                    den_reg    <= den[i];
+                    rem_reg    <= one ? less[15:0] : {rem[i][14:0], 1'b0};
+                    quo_reg    <= {quo[i][13:0], one};
+                    pos_i_reg  <= pos[i];
+                    zero_i_reg <= zero[i];
+                end
+            end
+
+            assign den[i+1]  = den_reg;
+            assign rem[i+1]  = rem_reg;
+            assign quo[i+1]  = quo_reg;
+            assign pos[i+1]  = pos_i_reg;
+            assign zero[i+1] = zero_i_reg;
+        end
+    endgenerate
+
+    wire unused_end = &{1'b0, den[STAGES], rem[STAGES]};
+
+    assign out_valid = valid_reg[STAGES+2];
+    assign out_r     = zero[STAGES] ? 16'd0 : {1'b1, quo[STAGES]};
+    assign out_shift = pos[STAGES] - 5'd8;
+
+endmodule
+
+`resetall

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+// Weights of a SU-FA unit: score -> log2 units -> reference exponent m -> p = 2^(z - m), sum l.
+//
+// Why: one pair at a time needs one exponential. m is an integer power of two and rises only when
+// a score exceeds it by more than GUARD bits, so that rescaling is a shift. m and l of all rows lie
+// in two memories, read and written back once a pair; a row's first key ignores what they hold.
+// Three kinds of events share the pipeline: a pair, the mean of V of a block (in_mean: its weight
+// is 1/32, nothing of any row is touched) and a question for l of a row (in_ask).
+// A row must not come again within 2 cycles of its last pair.
+// Latency: in_* to out_p, out_dm, ask_* 10 cycles, l is written one cycle later.
+// Throughput: one event a cycle.
+// Source: SOFA (MICRO 2024), SU-FA, EXP unit; docs/second.md, formal path.
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+`include "sofa_exp2.vh"
+
+module sofa_sufa_exp #(
+    // Rows in all places, power of two, 4..1024.
+    parameter ALL = 8,
+    // Bits of a score without its 8 low bits, 28..32.
+    parameter SD_W = 31,
+    // Bits of a sum of weights, 18..32.
+    parameter L_W = 28,
+    // 1: drive the taps. 0: taps are 0 and cost nothing.
+    parameter TAPS = 1,
+    // Bits of a row number. Derived: leave at its default.
+    parameter IDX_W = $clog2(ALL),
+    // Bits of a score in log2 units. Fixed.
+    parameter Z_W = 26
+) (
+    input  wire             clk,
+    input  wire             rst,
+
+    // At most one of pair, mean, ask; the row, whether it used a key before; its score; its scale
+    input  wire             in_pair,
+    input  wire             in_mean,
+    input  wire             in_ask,
+    input  wire [IDX_W-1:0] in_idx,
+    input  wire             in_some,
+    input  wire [SD_W-1:0]  in_sd,
+    input  wire [15:0]      in_scale_m,
+    input  wire [5:0]       in_scale_shift,
+
+    // Weight and rise of m of a pair or mean
+    output wire [15:0]      out_p,
+    output wire [5:0]       out_dm,
+
+    // l of the row that was asked for, 0 if it used no key
+    output wire             ask_valid,
+    output wire [L_W-1:0]   ask_l,
+
+    // m rose
+    output wire             ev_upd,
+
+    // Taps: a pair, one cycle after its out_p
+    output wire             tap_valid,
+    output wire [IDX_W-1:0] tap_idx,
+    output wire [Z_W-1:0]   tap_z,
+    output wire [15:0]      tap_p,
+    output wire [16:0]      tap_m,
+    output wire [5:0]       tap_dm,
+    output wire [L_W-1:0]   tap_l
+);
+
+    generate
+        if (ALL < 4 || ALL > 1024 || ALL != (1 << $clog2(ALL)) || SD_W < 28 || SD_W > 32
+                || L_W < 18 || L_W > 32 || IDX_W != $clog2(ALL) || Z_W != 26) begin : g_illegal
+            // No such module exists: elaboration stops here, and its message gives this name.
+            illegal_parameter_sofa_sufa_exp_needs_ALL_4_1024_SD_W_28_32_L_W_18_32 stop ();
+        end
+    endgenerate
+
+    localparam [`SOFA_EXP2_BASE_W*64-1:0]  BASE = `SOFA_EXP2_BASE;
+    localparam [`SOFA_EXP2_SLOPE_W*64-1:0] SLOPE = `SOFA_EXP2_SLOPE;
+    // Gives (MEAN_P * v + 128) >> 8 = 2*v, of which the flush rounds one bit away.
+    localparam [15:0] MEAN_P = 16'd512;
+
+    // Registers named _k hold an event k cycles after its input: 1 partial products, 2 product,
+    // 3 z, 4 exponent, 5 rise, 6 m, 7 fraction and shift, 8 table, 9 mantissa, 10 weight, 11 l.
+    localparam STAGES = 11;
+    reg  [STAGES:1]       pair_reg, mean_reg, ask_reg, some_reg;
+    reg  [STAGES*IDX_W:1] idx_reg;
+    wire [IDX_W-1:0]      idx_3 = idx_reg[2*IDX_W+1 +: IDX_W];
+    wire [IDX_W-1:0]      idx_5 = idx_reg[4*IDX_W+1 +: IDX_W];
+    wire [IDX_W-1:0]      idx_9 = idx_reg[8*IDX_W+1 +: IDX_W];
+    wire [IDX_W-1:0]      idx_11 = idx_reg[10*IDX_W+1 +: IDX_W];
+
+    // -----------------------------------------------------------------------------------------
+    // Scaling: z = saturate((s * M) >>> shift), s cut into two halves for the multiplication
+    // -----------------------------------------------------------------------------------------
+    localparam HI_W = SD_W - 16;
+    localparam PROD_W = SD_W + 16;
+
+    reg  [31:0]           lo_1_reg;
+    reg  [HI_W+15:0]      hi_1_reg;
+    reg  [PROD_W-1:0]     prod_2_reg;
+    reg  [5:0]            shift_1_reg, shift_2_reg;
+    reg  [Z_W-1:0]        z_3_reg, z_4_reg, z_5_reg, z_6_reg;
+
+    wire [PROD_W-1:0]     scaled = $signed(prod_2_reg) >>> shift_2_reg;
+    wire                  z_fits = &scaled[PROD_W-1:Z_W-1] || !(|scaled[PROD_W-1:Z_W-1]);
+    wire [Z_W-1:0]        z_sat = z_fits ? scaled[Z_W-1:0]
+                                         : {scaled[PROD_W-1], {(Z_W - 1){!scaled[PROD_W-1]}}};
+
+    // -----------------------------------------------------------------------------------------
+    // Reference exponent: read 3, compare 4, written 5
+    // -----------------------------------------------------------------------------------------
+    reg  [16:0]           e_4_reg, e_5_reg, m_5_reg, m_6_reg;
+    reg                   above_5_reg;
+    reg  [5:0]            dm_5_reg, dm_6_reg, dm_7_reg, dm_8_reg, dm_9_reg, dm_10_reg;
+    reg                   upd_reg;
+
+    wire [16:0]           m_rd;
+    wire [17:0]           rise = {e_4_reg[16], e_4_reg} - {m_rd[16], m_rd};
+    // e > m + GUARD, GUARD = 1
+    wire                  above = !rise[17] && |rise[16:1];
+    wire                  upd = pair_reg[5] && some_reg[5] && above_5_reg;
+    wire [16:0]           m_next = !some_reg[5] || above_5_reg ? e_5_reg : m_5_reg;
+
+    // -----------------------------------------------------------------------------------------
+    // Weight: 2^(z - m) by table, then shifted by the whole part
+    // -----------------------------------------------------------------------------------------
+    reg  [9:0]            frac_7_reg;
+    reg  [4:0]            sh_7_reg, sh_8_reg, sh_9_reg;
+    reg  [15:0]           base_8_reg;
+    reg  [9:0]            slope_8_reg;
+    reg  [3:0]            low_8_reg;
+    reg  [15:0]           mant_9_reg;
+    reg  [15:0]           p_10_reg, p_11_reg;
+
+    // GUARD - 1 - whole part of z - m; 17 and more give 0. m has no fraction bits.
+    wire [17:0]           sh = {m_6_reg[16], m_6_reg} - {{2{z_6_reg[Z_W-1]}}, z_6_reg[Z_W-1:10]};
+    wire [4:0]            sh_sat = |sh[17:5] || (sh[4] && |sh[3:0]) ? 5'd17 : sh[4:0];
+    wire [13:0]           interp = slope_8_reg * low_8_reg + 14'd8;
+    wire                  unused_interp = &{1'b0, interp[3:0]};
+    wire [15:0]           mant = base_8_reg + {6'd0, interp[13:4]};
+    // One bit below the weight for rounding; shift 0 does not round.
+    wire [16:0]           cut = {mant_9_reg, 1'b0} >> sh_9_reg;
+    wire [15:0]           p = cut[16:1] + {15'd0, cut[0]};
+
+    // -----------------------------------------------------------------------------------------
+    // Sum of weights: read 9, shifted 10, written 11
+    // -----------------------------------------------------------------------------------------
+    reg  [L_W-1:0]        l_11_reg;
+    wire [L_W-1:0]        l_rd;
+    wire [L_W-1:0]        l_new = l_11_reg + {{(L_W - 16){1'b0}}, p_11_reg};
+    wire                  unused_ends = &{1'b0, mean_reg[STAGES:10], ask_reg[11], some_reg[11]};
+
+    always @(posedge clk) begin
+        pair_reg <= {pair_reg[STAGES-1:1], in_pair};
+        mean_reg <= {mean_reg[STAGES-1:1], in_mean};
+        ask_reg  <= {ask_reg[STAGES-1:1], in_ask};
+        some_reg <= {some_reg[STAGES-1:1], in_some};
+        idx_reg  <= {idx_reg[(STAGES-1)*IDX_W:1], in_idx};
+
+        if (in_pair) begin
+            lo_1_reg    <= in_sd[15:0] * in_scale_m;
+            hi_1_reg    <= $signed(in_sd[SD_W-1:16]) * $signed({1'b0, in_scale_m});
+            shift_1_reg <= in_scale_shift;
+        end
+        if (pair_reg[1]) begin
+            prod_2_reg  <= {hi_1_reg, 16'd0} + {{(PROD_W - 32){1'b0}}, lo_1_reg};
+            shift_2_reg <= shift_1_reg;
+        end
+        if (pair_reg[2]) begin
+            z_3_reg <= z_sat;
+        end
+        z_4_reg <= z_3_reg;
+        z_5_reg <= z_4_reg;
+        z_6_reg <= z_5_reg;
+
+        e_4_reg     <= {z_3_reg[Z_W-1], z_3_reg[Z_W-1:10]} + 17'd1;
+        e_5_reg     <= e_4_reg;
+        m_5_reg     <= m_rd;
+        above_5_reg <= above;
+        dm_5_reg    <= |rise[16:6] ? 6'd63 : rise[5:0];
+        m_6_reg     <= m_next;
+        dm_6_reg    <= upd ? dm_5_reg : 6'd0;
+        upd_reg     <= upd;
+        dm_7_reg    <= dm_6_reg;
+        dm_8_reg    <= dm_7_reg;
+        dm_9_reg    <= dm_8_reg;
+        dm_10_reg   <= dm_9_reg;
+
+        frac_7_reg  <= z_6_reg[9:0];
+        sh_7_reg    <= sh_sat;
+        base_8_reg  <= BASE[{frac_7_reg[9:4], 4'd0} +: 16];
+        slope_8_reg <= SLOPE[{4'd0, frac_7_reg[9:4]} * 10'd10 +: 10];
+        low_8_reg   <= frac_7_reg[3:0];
+        sh_8_reg    <= sh_7_reg;
+        mant_9_reg  <= mant;
+        sh_9_reg    <= sh_8_reg;
+        p_10_reg    <= mean_reg[9] ? MEAN_P : p;
+        p_11_reg    <= p_10_reg;
+        l_11_reg    <= some_reg[10] ? l_rd >> dm_10_reg : {L_W{1'b0}};
+
+        if (rst) begin
+            pair_reg <= {STAGES{1'b0}};
+            mean_reg <= {STAGES{1'b0}};
+            ask_reg  <= {STAGES{1'b0}};
+            upd_reg  <= 1'b0;
+        end
+    end
+
+    assign out_p     = p_10_reg;
+    assign out_dm    = dm_10_reg;
+    assign ask_valid = ask_reg[10];
+    assign ask_l     = some_reg[10] ? l_rd : {L_W{1'b0}};
+    assign ev_upd    = upd_reg;
+
+    ram_1r1w #(
+        .WIDTH  (17),
+        .DEPTH  (ALL),
+        .ADDR_W (IDX_W)
+    ) m_ram_inst (
+        .clk     (clk),
+        .wr_en   (pair_reg[5]),
+        .wr_addr (idx_5),
+        .wr_data (m_next),
+        .rd_en   (pair_reg[3]),
+        .rd_addr (idx_3),
+        .rd_data (m_rd)
+    );
+
+    ram_1r1w #(
+        .WIDTH  (L_W),
+        .DEPTH  (ALL),
+        .ADDR_W (IDX_W)
+    ) l_ram_inst (
+        .clk     (clk),
+        .wr_en   (pair_reg[11]),
+        .wr_addr (idx_11),
+        .wr_data (l_new),
+        .rd_en   (pair_reg[9] || ask_reg[9]),
+        .rd_addr (idx_9),
+        .rd_data (l_rd)
+    );
+
+    // -----------------------------------------------------------------------------------------
+    // Taps: z and m delayed to the write of l
+    // -----------------------------------------------------------------------------------------
+    generate
+        if (TAPS != 0) begin : g_taps
+            reg [5*Z_W-1:0] z_reg;
+            reg [5*17-1:0]  m_reg;
+            reg [5:0]       dm_reg;
+
+            always @(posedge clk) begin
+                z_reg  <= {z_reg[4*Z_W-1:0], z_6_reg};
+                m_reg  <= {m_reg[4*17-1:0], m_6_reg};
+                dm_reg <= dm_10_reg;
+            end
+
+            assign tap_valid = pair_reg[11];
+            assign tap_idx   = idx_11;
+            assign tap_z     = z_reg[4*Z_W +: Z_W];
+            assign tap_p     = p_11_reg;
+            assign tap_m     = m_reg[4*17 +: 17];
+            assign tap_dm    = dm_reg;
+            assign tap_l     = l_new;
+        end else begin : g_no_taps
+            assign tap_valid = 1'b0;
+            assign tap_idx   = {IDX_W{1'b0}};
+            assign tap_z     = {Z_W{1'b0}};
+            assign tap_p     = 16'd0;
+            assign tap_m     = 17'd0;
+            assign tap_dm    = 6'd0;
+            assign tap_l     = {L_W{1'b0}};
+        end
+    endgenerate
+
+endmodule
+
+`resetall

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+// Issue of a SU-FA unit: which row of which key is next, and when.
+//
+// Why: everything behind this block is rigid, so all waiting is here. Of a key the rows that want
+// it are taken from the lowest on (find first), each for cfg_c cycles. A row of the flush takes
+// 2*cfg_c cycles and goes first; rows that the flush asks about need a cycle in which no pair ends.
+// A row waits when it was issued less than HAZARD = 3 cycles ago: m, l and o of its last pair are
+// not written. Between a beat of a pair and a row of the flush lie 2 free cycles, because the flush
+// reads o earlier than a pair (sofa_sufa_sv.v).
+// Three registered steps: the mask of a key, a row, addresses of a row; Q and K are read in the
+// third. With the last of cfg_c cycles the operation leaves on d_*.
+// Latency: a key to the first read of K 3 cycles. Throughput: a row every cfg_c cycles, across
+// keys; the same row again not before 3.
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+module sofa_sufa_issue #(
+    // Rows of a block in the unit, power of two, 2..64.
+    parameter ROWS_U = 4,
+    // Blocks whose sums the unit holds, power of two, 2..16.
+    parameter PLACES_O = 2,
+    // Bits of a place of Q, of addresses of Q, of the sums, of K and V; first address of the means.
+    parameter QP_W = 1,
+    parameter QA_W = 5,
+    parameter OA_W = 6,
+    parameter KA_W = 7,
+    parameter MEAN_BASE = 32,
+    // Bits of a number of beats of a vector, 1..7.
+    parameter C_W = 4,
+    // Derived: leave at their defaults.
+    parameter ALL = PLACES_O * ROWS_U,
+    parameter IDX_W = $clog2(ALL)
+) (
+    input  wire                     clk,
+    input  wire                     rst,
+
+    input  wire [C_W-1:0]           cfg_c,
+    // Place of Q of each place of sums
+    input  wire [PLACES_O*QP_W-1:0] cfg_q_places,
+
+    // Keys
+    input  wire                     k_valid,
+    output wire                     k_ready,
+    input  wire [ALL-1:0]           k_mask,
+    input  wire                     k_end,
+    input  wire [IDX_W-1:0]         k_end_idx,
+
+    // Reads of Q and K; first beat of a pair
+    output wire                     rd_en,
+    output wire                     rd_first,
+    output wire [QA_W-1:0]          q_rd_addr,
+    output wire [KA_W-1:0]          k_rd_addr,
+
+    // Operation that leaves: a pair, a mean, a row of the flush, or a question for l
+    output wire                     d_pair,
+    output wire                     d_mean,
+    output wire                     d_fin,
+    output wire                     d_ask,
+    output wire [IDX_W-1:0]         d_idx,
+    output wire                     d_some,
+    output wire [KA_W-1:0]          d_vbase,
+    output wire [OA_W-1:0]          d_obase,
+    output wire                     d_vlast,
+
+    // Flush
+    input  wire                     ask_req,
+    input  wire [IDX_W-1:0]         ask_idx,
+    output wire                     ask_go,
+    output wire                     ask_some,
+    input  wire                     fin_req,
+    output wire                     fin_go,
+
+    // The cycle serves a pair; the flush; nothing although a pair waits; nothing
+    output wire                     ev_busy,
+    output wire                     ev_flush,
+    output wire                     ev_stall,
+    output wire                     ev_starve
+);
+
+    generate
+        if (ROWS_U < 2 || ROWS_U > 64 || ROWS_U != (1 << $clog2(ROWS_U)) || PLACES_O < 2
+                || PLACES_O > 16 || PLACES_O != (1 << $clog2(PLACES_O)) || QP_W < 1 || QA_W < 2
+                || OA_W < 2 || KA_W < 1 || MEAN_BASE < 1 || C_W < 1 || C_W > 7
+                || ALL != PLACES_O * ROWS_U || ALL > 256 || IDX_W != $clog2(ALL)) begin : g_illegal
+            // No such module exists: elaboration stops here, and its message gives this name.
+            illegal_parameter_sofa_sufa_issue_see_the_comments_of_its_parameters stop ();
+        end
+    endgenerate
+
+    localparam ROW_W = $clog2(ROWS_U);
+    localparam PL_W = IDX_W - ROW_W;
+    // Products, wider than the addresses.
+    localparam QB_W = QA_W + QP_W + ROW_W;
+    localparam OB_W = OA_W + IDX_W;
+    localparam [31:0] MEAN_32 = MEAN_BASE;
+    localparam [C_W-1:0] ONE = 1;
+
+    wire [C_W-1:0]   c_last = cfg_c - ONE;
+    // Beats of a vector as an address of the ring, which holds more.
+    wire [KA_W+C_W-1:0] c_wide = {{KA_W{1'b0}}, cfg_c};
+    wire [KA_W-1:0]  c_ring = c_wide[KA_W-1:0];
+    wire             unused_c = &{1'b0, c_wide};
+
+    // -----------------------------------------------------------------------------------------
+    // A: rows left of a key
+    // -----------------------------------------------------------------------------------------
+    reg              a_valid_reg, a_end_reg;
+    reg  [ALL-1:0]   a_mask_reg;
+    reg  [IDX_W-1:0] a_end_idx_reg;
+    // First beats of the key at A, and of the key after it.
+    reg  [KA_W-1:0]  a_kbase_reg, a_vbase_reg, k_next_reg, v_next_reg;
+    wire [IDX_W-1:0] a_first;
+    wire             a_go, b_go, c_go, c_last_beat;
+
+    genvar l;
+    generate
+        // Level l: a bit is set where one of 2 << l bits from it down is.
+        for (l = 0; l < IDX_W; l = l + 1) begin : g_below
+            wire [ALL-1:0] in;
+            wire [ALL-1:0] out = in | (in << (1 << l));
+            if (l == 0) begin : g_in
+                assign in = a_mask_reg;
+            end else begin : g_in
+                assign in = g_below[l-1].out;
+            end
+        end
+    endgenerate
+
+    // All rows but the first: those that have another one below.
+    wire [ALL-1:0]   a_rest = a_mask_reg & (g_below[IDX_W-1].out << 1);
+    wire             a_last = a_end_reg || a_rest == {ALL{1'b0}};
+
+    assign k_ready = !a_valid_reg || (a_go && a_last);
+
+    find_first #(
+        .WIDTH (ALL)
+    ) first_inst (
+        .mask  (a_mask_reg),
+        .index (a_first)
+    );
+
+    // -----------------------------------------------------------------------------------------
+    // B: a row
+    // -----------------------------------------------------------------------------------------
+    reg              b_valid_reg, b_end_reg, b_last_reg;
+    reg  [IDX_W-1:0] b_idx_reg;
+    reg  [KA_W-1:0]  b_kbase_reg, b_vbase_reg;
+    wire [PL_W-1:0]  b_place = b_idx_reg[IDX_W-1:ROW_W];
+    wire [QP_W-1:0]  b_q_place = cfg_q_places[b_place*QP_W +: QP_W];
+    wire [QB_W-1:0]  b_qbase = {{QA_W{1'b0}}, b_q_place, b_idx_reg[ROW_W-1:0]}
+                               * {{(QB_W - C_W){1'b0}}, cfg_c};
+    // The means of the places follow each other as rows do.
+    wire [IDX_W-1:0] b_orow = b_end_reg ? {{ROW_W{1'b0}}, b_place} : b_idx_reg;
+    wire [OB_W-1:0]  b_obase = {{(OB_W - IDX_W){1'b0}}, b_orow} * {{(OB_W - C_W){1'b0}}, cfg_c};
+    // The places that a job uses fit into the memories.
+    wire             unused_bases = &{1'b0, b_qbase, b_obase};
+
+    assign a_go = a_valid_reg && (!b_valid_reg || b_go);
+
+    // -----------------------------------------------------------------------------------------
+    // C: a row with its addresses, for cfg_c cycles
+    // -----------------------------------------------------------------------------------------
+    reg              c_valid_reg, c_end_reg, c_last_reg;
+    reg  [IDX_W-1:0] c_idx_reg;
+    reg  [QA_W-1:0]  c_qaddr_reg;
+    reg  [KA_W-1:0]  c_kaddr_reg, c_vbase_reg;
+    reg  [OA_W-1:0]  c_obase_reg;
+    reg  [C_W-1:0]   c_beat_reg;
+    wire             c_first = c_beat_reg == {C_W{1'b0}};
+    wire             c_done = c_go && c_last_beat;
+
+    assign b_go = b_valid_reg && (!c_valid_reg || c_done);
+    assign c_last_beat = c_beat_reg == c_last;
+
+    // Rows that a pair started 1 and 2 cycles ago; beats of pairs and means 1 and 2 cycles ago.
+    reg  [2:1]       h_valid_reg, went_reg;
+    reg  [IDX_W-1:0] h1_idx_reg, h2_idx_reg;
+    wire             hazard = !c_end_reg && ((h_valid_reg[1] && h1_idx_reg == c_idx_reg)
+                                             || (h_valid_reg[2] && h2_idx_reg == c_idx_reg));
+
+    // Row of the flush: beats of its cfg_c pairs of cycles.
+    reg              f_busy_reg;
+    reg  [C_W:0]     f_count_reg;
+    wire             f_first = !f_busy_reg && fin_req && !(|went_reg);
+    wire             f_slot = f_busy_reg || f_first;
+    wire [C_W:0]     f_count = f_busy_reg ? f_count_reg : {(C_W + 1){1'b0}};
+    wire             f_end = f_count == {cfg_c, 1'b0} - {{C_W{1'b0}}, 1'b1};
+
+    // Where every cycle ends a pair, one is left out for a question.
+    wire             c_hold = f_busy_reg || fin_req || (ask_req && cfg_c == ONE);
+    assign c_go = c_valid_reg && (!c_first || (!hazard && !c_hold));
+
+    // -----------------------------------------------------------------------------------------
+    // Rows that used a key
+    // -----------------------------------------------------------------------------------------
+    reg  [ALL-1:0]   some_reg;
+
+    assign d_pair   = c_done && !c_end_reg;
+    assign d_mean   = c_done && c_end_reg;
+    assign d_fin    = f_slot && f_count == {1'b0, c_last};
+    assign d_ask    = ask_req && !c_done && !d_fin;
+    assign d_idx    = d_ask ? ask_idx : c_idx_reg;
+    assign d_some   = some_reg[d_idx];
+    assign d_vbase  = c_vbase_reg;
+    assign d_obase  = c_obase_reg;
+    assign d_vlast  = c_last_reg;
+    assign ask_go   = d_ask;
+    assign ask_some = d_some;
+    assign fin_go   = f_first;
+
+    assign rd_en     = c_go && !c_end_reg;
+    assign rd_first  = c_first;
+    assign q_rd_addr = c_qaddr_reg;
+    assign k_rd_addr = c_kaddr_reg;
+
+    assign ev_busy   = rd_en;
+    assign ev_flush  = f_slot || (c_go && c_end_reg);
+    assign ev_stall  = !c_go && !f_slot && c_valid_reg;
+    assign ev_starve = !c_valid_reg && !f_slot;
+
+    always @(posedge clk) begin
+        if (k_ready) begin
+            a_valid_reg <= k_valid;
+        end
+        if (k_ready && k_valid) begin
+            a_mask_reg    <= k_mask;
+            a_end_reg     <= k_end;
+            a_end_idx_reg <= k_end_idx;
+            a_kbase_reg   <= k_next_reg;
+            a_vbase_reg   <= v_next_reg;
+            k_next_reg    <= k_end ? k_next_reg : k_next_reg + c_ring;
+            v_next_reg    <= v_next_reg + c_ring;
+        end else if (a_go) begin
+            a_mask_reg <= a_rest;
+        end
+
+        if (a_go) begin
+            b_valid_reg <= 1'b1;
+            b_end_reg   <= a_end_reg;
+            b_last_reg  <= a_last;
+            b_idx_reg   <= a_end_reg ? a_end_idx_reg : a_first;
+            b_kbase_reg <= a_kbase_reg;
+            b_vbase_reg <= a_vbase_reg;
+        end else if (b_go) begin
+            b_valid_reg <= 1'b0;
+        end
+
+        if (b_go) begin
+            c_valid_reg <= 1'b1;
+            c_end_reg   <= b_end_reg;
+            c_last_reg  <= b_last_reg;
+            c_idx_reg   <= b_idx_reg;
+            c_qaddr_reg <= b_qbase[QA_W-1:0];
+            c_kaddr_reg <= b_kbase_reg;
+            c_vbase_reg <= b_vbase_reg;
+            c_obase_reg <= b_obase[OA_W-1:0] + (b_end_reg ? MEAN_32[OA_W-1:0] : {OA_W{1'b0}});
+            c_beat_reg  <= {C_W{1'b0}};
+        end else if (c_done) begin
+            c_valid_reg <= 1'b0;
+        end else if (c_go) begin
+            c_qaddr_reg <= c_qaddr_reg + 1'b1;
+            c_kaddr_reg <= c_kaddr_reg + 1'b1;
+            c_beat_reg  <= c_beat_reg + ONE;
+        end
+
+        h_valid_reg <= {h_valid_reg[1], c_go && c_first && !c_end_reg};
+        h1_idx_reg  <= c_idx_reg;
+        h2_idx_reg  <= h1_idx_reg;
+        went_reg    <= {went_reg[1], c_go};
+
+        f_busy_reg  <= f_slot && !f_end;
+        f_count_reg <= f_count + {{C_W{1'b0}}, 1'b1};
+
+        if (d_pair) begin
+            some_reg[c_idx_reg] <= 1'b1;
+        end
+        if (d_ask) begin
+            some_reg[ask_idx] <= 1'b0;
+        end
+
+        if (rst) begin
+            a_valid_reg <= 1'b0;
+            b_valid_reg <= 1'b0;
+            c_valid_reg <= 1'b0;
+            k_next_reg  <= {KA_W{1'b0}};
+            v_next_reg  <= {KA_W{1'b0}};
+            h_valid_reg <= 2'd0;
+            went_reg    <= 2'd0;
+            f_busy_reg  <= 1'b0;
+            some_reg    <= {ALL{1'b0}};
+        end
+    end
+
+endmodule
+
+`resetall

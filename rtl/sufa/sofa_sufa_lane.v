@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// One lane of the output side of a SU-FA unit: o = (o >>> dm) + ((p*v + 128) >>> 8), and the flush.
+//
+// Why: shifter, multiplier and adder serve pairs and flush alike. A pair shifts o while it
+// multiplies v. The flush first shifts and rounds o to o', then multiplies it as if it were v: the
+// product with R' is kept in `fin`, the product of the mean of V with 1 - f, which comes in the
+// next cycle from the same memory, is added to it, rounded and saturated.
+// The stages are numbered by the cycles after the read of o: 1 o present, 2 o shifted, and so on.
+// Not done here: memories, the order of the stages (sofa_sufa_sv.v).
+// Source: docs/second.md, formal path.
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+module sofa_sufa_lane #(
+    // Bits of an output sum, 26..48.
+    parameter O_W = 36
+) (
+    input  wire           clk,
+
+    // o present: shift it by sh, or start from 0
+    input  wire           sh_en,
+    input  wire           sh_zero,
+    input  wire [5:0]     sh,
+    input  wire [O_W-1:0] o_rd,
+    // Factor of the next product: v, or the shifted o rounded to 16 bits
+    input  wire           v_en,
+    input  wire           fin_en,
+    input  wire [15:0]    v,
+    // Product with p
+    input  wire           mul_en,
+    input  wire [15:0]    p,
+    // Sum; of the flush: first product, second product
+    input  wire           fin_a,
+    input  wire           fin_b,
+    output wire [O_W-1:0] o_new,
+    output wire [15:0]    out,
+
+    // o' one cycle after fin_en
+    output wire [15:0]    tap_o
+);
+
+    generate
+        if (O_W < 26 || O_W > 48) begin : g_illegal
+            // No such module exists: elaboration stops here, and its message gives this name.
+            illegal_parameter_sofa_sufa_lane_needs_O_W_26_48 stop ();
+        end
+    endgenerate
+
+    // Weights carry 15 fraction bits, output sums 7: 8 bits are rounded away. The sum is made
+    // with them, one addition for both.
+    localparam SUM_W = O_W + 8;
+    localparam [7:0] HALF_STEP = 8'd128;
+    // out = sum / 2^15, rounded.
+    localparam [33:0] HALF_FIN = 34'd16384;
+
+    reg  [O_W-1:0]   o_sh_reg;
+    reg  [15:0]      x_reg;
+    reg  [33:0]      fin_reg;
+    reg  [15:0]      out_reg;
+
+    wire [32:0]      prod;
+    wire [O_W-1:0]   shifted = $signed(o_rd) >>> sh;
+    // (o + 1) / 2 is o / 2 plus the bit shifted out.
+    wire [O_W-1:0]   half = {o_sh_reg[O_W-1], o_sh_reg[O_W-1:1]}
+                            + {{(O_W - 1){1'b0}}, o_sh_reg[0]};
+    wire             half_fits = &half[O_W-1:15] || !(|half[O_W-1:15]);
+    wire [15:0]      half_sat = half_fits ? half[15:0] : {half[O_W-1], {15{!half[O_W-1]}}};
+    wire [SUM_W-1:0] base = fin_a || fin_b ? {{(SUM_W - 34){fin_reg[33]}}, fin_reg}
+                                           : {o_sh_reg, HALF_STEP};
+    wire [SUM_W-1:0] sum = base + {{(SUM_W - 33){prod[32]}}, prod};
+    wire             out_fits = &sum[33:30] || !(|sum[33:30]);
+    wire [15:0]      out_sat = out_fits ? sum[30:15] : {sum[33], {15{!sum[33]}}};
+
+    assign o_new = sum[SUM_W-1:8];
+    assign out   = out_reg;
+    assign tap_o = x_reg;
+
+    sofa_mult16 mult_inst (
+        .clk (clk),
+        .en  (mul_en),
+        .a   (x_reg),
+        .b   ({1'b0, p}),
+        .p   (prod)
+    );
+
+    always @(posedge clk) begin
+        if (sh_en) begin
+            o_sh_reg <= sh_zero ? {O_W{1'b0}} : shifted;
+        end
+        if (fin_en) begin
+            x_reg <= half_sat;
+        end else if (v_en) begin
+            x_reg <= v;
+        end
+        fin_reg <= fin_a ? sum[33:0] : HALF_FIN;
+        if (fin_b) begin
+            out_reg <= out_sat;
+        end
+    end
+
+endmodule
+
+`resetall

@@ -174,8 +174,8 @@ def increase(rise: np.ndarray) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(
-        prog="python -m models.lab.chunks", description="Perplexity of SmolLM2 on the tokens after "
-        "a prompt: in one pass in blocks, and token by token as with a KV cache.")
+        description="Perplexity of SmolLM2 on the tokens after a prompt: in one pass in blocks, "
+        "and token by token as with a KV cache.")
     parser.add_argument("--text", default="novel:1,code:1,speech,drama",
                         help="names of models.nets.sources, :1 takes the second stretch")
     parser.add_argument("--prompt", type=int, default=512)

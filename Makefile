@@ -108,7 +108,6 @@ report: ## build/lab/report.html from the results that are there: GRID=
 	@scripts/setup.sh lab
 	@$(PY) scripts/report.py --grid "$$GRID"
 
-
 dse: ## search threshold, tile and codes of every layer of SmolLM2: TRIALS=, JOBS=
 	@scripts/setup.sh lab torch dse
 	@$(PY) scripts/dse.py --trials "$$TRIALS" --workers "$$JOBS"

@@ -50,6 +50,7 @@ from models.lab.method import Call
 from models.lab.pipeline import FRONT
 from models.lab.sofa import Sofa
 from models.layer import valid_beats, with_bias
+from models.plan import default_quota
 from models.second import fast, layer, plan
 from models.second.config import Config
 from models.second.head import DENSE, SORT, SUM, HeadTable, Job, Part, parts, turns
@@ -378,10 +379,12 @@ def job_of(call: Call, method: Sofa, dense: bool) -> Job:
     sorts = any(method.setting(name, call) is not None for name in ("quota", "radius_nats"))
     bc = method.setting("bc", call)
     quota = method.setting("quota", call)
-    band = method.band or min(max(cfg.places(call.d) // call.group, 1), -(-rows // cfg.ROWS))
+    band = method.band
+    if band is None:
+        band = plan.default_band(rows, call.d, call.group, cfg)
     return Job(d=call.d, bc=cfg.BC_MAX if dense else bc, table=(HeadTable(0, 0),) * len(call.q),
                band=band, select=DENSE if dense else SORT if sorts else SUM,
-               quota=max(bc // 4, 1) if quota is None else quota, causal=call.causal,
+               quota=default_quota(bc) if quota is None else quota, causal=call.causal,
                offset=call.k.shape[1] - rows if call.causal else 0,
                interleaved=method.interleaved, blend=method.blend).checked(cfg)
 
@@ -542,7 +545,7 @@ def print_sizes(cfg: Config) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Print cycles and bounds of captured heads and layers; 0."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(description=main.__doc__.split(";")[0])
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--all", action="store_true", help="every job against its bounds")
     what.add_argument("--sizes", action="store_true", help="what other sizes change")

@@ -28,12 +28,11 @@ from models.lab.dense import Calibration
 from models.lab.method import Attended, Call, Method
 from models.lab.sofa import Sofa
 from models.lab.subjects import SE_TOKENS, Case, Language, blocks
+from models.nets.sources import CACHE
 from models.quantise import Peaks
 from models.second import fast, head
 from models.second.cache import KVCache
 from models.second.config import Config
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def pieces(rows: int, sizes: tuple[int, ...]) -> Iterator[slice]:
@@ -175,13 +174,13 @@ def increase(rise: np.ndarray) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(
-        prog="python -m models.lab.chunks", description="Perplexity of SmolLM2 on the tokens after "
-        "a prompt: in one pass in blocks, and token by token as with a KV cache.")
+        description="Perplexity of SmolLM2 on the tokens after a prompt: in one pass in blocks, "
+        "and token by token as with a KV cache.")
     parser.add_argument("--text", default="novel:1,code:1,speech,drama",
                         help="names of models.nets.sources, :1 takes the second stretch")
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--tokens", type=int, default=512, help="after the prompt")
-    parser.add_argument("--cache", type=Path, default=ROOT / "build" / "capture",
+    parser.add_argument("--cache", type=Path, default=CACHE,
                         help="folder of fetched packages")
     options = parser.parse_args(arguments)
     if options.prompt < 1 or options.tokens < 2 * SE_TOKENS:

@@ -42,8 +42,10 @@ from models.lab.first import FirstSofa
 from models.lab.machine import Machine
 from models.lab.method import Attended, Call, Method
 from models.lab.sofa import Sofa
-from models.lab.store import Store, StoreError, code_digest, describe, digest
+from models.lab.store import ROOT, Store, StoreError, code_digest, describe, digest
 from models.lab.subjects import Case
+from models.nets.sources import CACHE
+from models.plan import default_quota
 
 TILES = (32, 64)
 """Keys in a tile; the least and the largest that the configuration `paper` can do."""
@@ -197,7 +199,7 @@ def call_cycles(call: Call, selected: np.ndarray, method: Machine, dense: bool) 
     bc = cfg.BC_MAX if dense else method.setting("bc", call)
     quota = bc if dense else method.setting("quota", call)
     job = Job(d=call.d, scale_m=0, scale_shift=0, bc=bc,
-              quota=max(bc // 4, 1) if quota is None else quota, causal=call.causal,
+              quota=default_quota(bc) if quota is None else quota, causal=call.causal,
               offset=call.k.shape[1] - call.q.shape[1] if call.causal else 0, dense=dense,
               interleaved=method.interleaved)
     return layer_cycles(work_of(selected, job, cfg, len(call.k)), job, cfg).total
@@ -426,11 +428,11 @@ BOTH: dict[str, Machine] = {
 
 def main(argv: list[str] | None = None) -> int:
     """Print loss, keep and cycles of SmolLM2 on both machines; 0."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(description=main.__doc__.split(";")[0])
     parser.add_argument("--text", default="novel")
     parser.add_argument("--length", type=int, default=1024)
-    parser.add_argument("--out", type=Path, default=Path("build/lab"))
-    parser.add_argument("--cache", type=Path, default=Path("build/capture"))
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "lab")
+    parser.add_argument("--cache", type=Path, default=CACHE)
     args = parser.parse_args(argv)
     lab = Lab(Case("smollm2", args.text, args.length), str(args.cache.resolve()),
               str((args.out / "results").resolve()))

@@ -14,6 +14,7 @@ that is used.
 
 from __future__ import annotations
 
+import argparse
 import math
 import re
 import sys
@@ -98,10 +99,12 @@ def tables(got: Gathered, name: str) -> tuple[str, Table]:
             f"log2(S/1024)", (header, test(got, name, line)))
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 2 there is no record."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("record", nargs="?", type=Path, default=RESULTS)
     try:
-        got = load(Path(arguments[0]) if arguments else RESULTS)
+        got = load(parser.parse_args(arguments).record)
     except StoreError as error:
         print(f"lengths: {error}", file=sys.stderr)
         return 2
@@ -112,4 +115,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

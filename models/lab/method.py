@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every way to do attention has in common: ours, dense, and the systems it is compared with.
 
-    session = FirstSofa(quota=16).start()           # state of one pass through a model
+    session = Sofa(tau=2**-9).start()          # state of one pass through a model
     done = session(call)                       # one Call a layer, in the order of the layers
     done.out, done.selected, done.counts
 
@@ -132,6 +132,26 @@ class Method:
     def sweep(cls) -> list[Method]:
         """Settings from nearly dense to very sparse, for curves of loss against keep ratio."""
         return [cls()]
+
+
+def top_k(score: np.ndarray, allowed: np.ndarray, k: np.ndarray | int) -> np.ndarray:
+    """bool like score [.., S]: the k best allowed entries of each row, the lower index first among
+    equals; allowed broadcasts to score, k (also above the number allowed) to its leading axes."""
+    if score.ndim > 2:
+        # One head at a time stays in the cache.
+        allowed = np.broadcast_to(allowed, score.shape)
+        k = np.broadcast_to(k, score.shape[:-1])
+        return np.stack([top_k(*head) for head in zip(score, allowed, k, strict=True)])
+    low = np.where(allowed, score, -np.inf)
+    k = np.minimum(np.broadcast_to(k, low.shape[:-1]), (low > -np.inf).sum(axis=-1))[..., None]
+    place = np.minimum(low.shape[-1] - k, low.shape[-1] - 1)
+    kth = np.take_along_axis(np.sort(low, axis=-1), place, axis=-1)
+    kth = np.where(k > 0, kth, np.inf)
+    chosen, equal = low > kth, (low == kth) & (low > -np.inf)
+    spare = k - chosen.sum(axis=-1, keepdims=True)
+    crowded = (equal.sum(axis=-1, keepdims=True) > spare)[..., 0]
+    equal[crowded] &= np.cumsum(equal[crowded], axis=-1) <= spare[crowded]
+    return chosen | equal
 
 
 def softmax_over(logits: np.ndarray, selected: np.ndarray, v: np.ndarray) -> np.ndarray:

@@ -36,6 +36,7 @@ from models.lab.method import (
     Method,
     count_formal,
     softmax_over,
+    top_k,
     union_bytes,
 )
 from models.quantise import SHRINK, quantise
@@ -100,23 +101,6 @@ def predict(predictor: str, call: Call) -> np.ndarray:
     elif predictor == "msb4":
         q, k = heads(upper_bits, q, 4), heads(upper_bits, k, 4)
     return np.matmul(q, call.shared(k).swapaxes(1, 2)) / np.float32(math.sqrt(call.d))
-
-
-def best(score: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """The ``number`` largest of each row, of equal ones the first: score [.., n] with -inf where
-    nothing may be taken, number int of the rows' shape. bool [.., n]"""
-    number = np.minimum(number, np.isfinite(score).sum(axis=-1))
-    place = np.maximum(score.shape[-1] - number, 0)[..., None]
-    ordered = np.sort(score, axis=-1)
-    bound = np.take_along_axis(ordered, np.minimum(place, score.shape[-1] - 1), axis=-1)
-    bound = np.where(number[..., None] > 0, bound, np.inf)
-    chosen = score >= bound
-    # Rows with equal scores at the bound have too many: drop the last of those.
-    extra = chosen.sum(axis=-1) - number
-    for where in zip(*np.nonzero(extra), strict=True):
-        equal = np.flatnonzero(score[where] == bound[where])
-        chosen[where][equal[len(equal) - extra[where]:]] = False
-    return chosen
 
 
 def blended(
@@ -203,7 +187,7 @@ class Rule(Method):
             chosen = chosen & (e >= np.minimum(
                 self.threshold * e.sum(axis=-1, keepdims=True), 1))
         if self.min_keys:
-            chosen = chosen | best(score, np.full(score.shape[:-1], self.min_keys))
+            chosen = chosen | top_k(score, mask, self.min_keys)
         if self.mean:
             chosen = chosen | mask & keeps_everything(call)[:, None]
         return np.array(chosen)
@@ -215,8 +199,7 @@ class Rule(Method):
         for segment in range(self.segments):
             mine = np.flatnonzero(place == segment)
             number = np.ceil(self.share * mask[:, mine].sum(axis=-1) - 1e-9).astype(int)
-            chosen[..., mine] = best(score[..., mine],
-                                     np.broadcast_to(number, score.shape[:-1]))
+            chosen[..., mine] = top_k(score[..., mine], mask[:, mine], number)
         return chosen
 
     def attend(self, call: Call) -> Attended:

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from models import workloads
+from models.dlzs import TWO_TERM
 from models.lab.bands import Machine, bound_of, cycles, work_of
 from models.lab.counts import price
 from models.nets.common import dense
@@ -75,21 +76,24 @@ def unit_area(cfg: Config) -> float:
     return cfg.QE * element + price("exp16") + fifo
 
 
-def tail_area(cfg: Config, lanes: int, d: int, mask_tiles: int = 16) -> dict[str, float]:
+def tail_area(
+    cfg: Config, lanes: int, d: int, machine: Machine | None = None
+) -> dict[str, float]:
     """Full-adder bits of what a tail adds.
 
     lanes   shift of V, shift of the sum, addition
     SADS    of each row: a second comparison for 4 keys, the sum C
     codes   4 bits for each row and key, the distance below the peak, where a mask has one
-    sums    of all resident rows
+    sums    of all rows whose O is resident
     """
+    machine = machine or Machine()
     lane = price(f"shift{cfg.CV_FRAC + cfg.VC_W}") + price(f"shift{cfg.CV_W}") + price(
         f"add{cfg.CV_W}")
     row = 4 * price(f"cmp{cfg.SC_W}") + price(f"add{cfg.SUM_W}") + price(f"shift{cfg.SUM_W}")
-    resident = cfg.places(d) * cfg.ROWS
+    resident = int(cfg.places(d) * machine.o_stores) * cfg.ROWS
     return {
         "lanes": lanes * lane, "SADS": cfg.ROWS * row,
-        "codes": 3 * mask_tiles * cfg.ROWS * cfg.BC_MAX * MEMORY_BIT,
+        "codes": 3 * machine.mask_tiles * cfg.ROWS * cfg.BC_MAX * MEMORY_BIT,
         "sums": resident * (d * cfg.CV_W + cfg.CW_W) * MEMORY_BIT,
     }
 
@@ -99,7 +103,7 @@ def figures(
 ) -> np.ndarray:
     """COLUMNS of a job of float tensors with two-term codes: pairs that are visible, exact and
     coarse, bounds, cycles; thresholds: tau and coarse of models.second.plan.job_of."""
-    z, job = plan.plan(q, k, v, cfg, causal=causal, snap=2, **thresholds)
+    z, job = plan.plan(q, k, v, cfg, causal=causal, snap=TWO_TERM, **thresholds)
     got = fast.run_job(z.q, z.k, z.v, z.k8, z.means, job, cfg)
     heads, rows, keys = got.selected.shape
     visible = heads * (rows * (2 * keys - rows + 1) // 2 if causal else rows * keys)

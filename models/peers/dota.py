@@ -45,9 +45,9 @@ import numpy as np
 
 from models import rope
 from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, attended, count_formal
+from models.lab.method import Attended, Call, Method, attended, count_formal, top_k
 from models.peers.arith import count_products, sum_bits, transposed
-from models.peers.parts import symmetric, top_k
+from models.peers.parts import symmetric
 
 RIDGE = 1e-2
 """Regularisation of the fit, in units of the mean energy of a column of X P."""

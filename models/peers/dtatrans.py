@@ -38,7 +38,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.lab.counts import Counts
-from models.lab.method import BLOCK, Attended, Call, Method, union_bytes
+from models.lab.method import BLOCK, Attended, Call, Method, top_k, union_bytes
 from models.peers.parts import (
     SELECT_COMPARISONS,
     check_range,
@@ -47,7 +47,6 @@ from models.peers.parts import (
     part,
     ramp,
     symmetric,
-    top_k,
 )
 
 HIGH, LOW = 8, 4

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several peers share: quantisation, best keys of a row, probabilities, pruning schedules."""
+"""What several peers share: quantisation, probabilities, pruning schedules."""
 
 from __future__ import annotations
 
@@ -29,26 +29,6 @@ def symmetric(x: np.ndarray, bits: int, axes: tuple[int, ...]) -> tuple[np.ndarr
     scale = np.abs(x).max(axis=axes, keepdims=True) / np.float32(top)
     scale = np.where(scale > 0, scale, np.float32(1))
     return np.clip(np.rint(x / scale), -top, top), scale
-
-
-def top_k(score: np.ndarray, allowed: np.ndarray, k: np.ndarray | int) -> np.ndarray:
-    """bool like score [.., S]: the k best allowed entries of each row, the lower index first among
-    equals; allowed broadcasts to score, k (also above the number allowed) to its leading axes."""
-    if score.ndim > 2:
-        # One head at a time stays in the cache.
-        allowed = np.broadcast_to(allowed, score.shape)
-        k = np.broadcast_to(k, score.shape[:-1])
-        return np.stack([top_k(*head) for head in zip(score, allowed, k, strict=True)])
-    low = np.where(allowed, score, -np.inf)
-    k = np.minimum(np.broadcast_to(k, low.shape[:-1]), (low > -np.inf).sum(axis=-1))[..., None]
-    place = np.minimum(low.shape[-1] - k, low.shape[-1] - 1)
-    kth = np.take_along_axis(np.sort(low, axis=-1), place, axis=-1)
-    kth = np.where(k > 0, kth, np.inf)
-    chosen, equal = low > kth, (low == kth) & (low > -np.inf)
-    spare = k - chosen.sum(axis=-1, keepdims=True)
-    crowded = (equal.sum(axis=-1, keepdims=True) > spare)[..., 0]
-    equal[crowded] &= np.cumsum(equal[crowded], axis=-1) <= spare[crowded]
-    return chosen | equal
 
 
 def probabilities(score: np.ndarray, allowed: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ import numpy as np
 
 from models.config import check
 from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, union_bytes
+from models.lab.method import Attended, Call, Method, top_k, union_bytes
 from models.peers.parts import (
     SELECT_COMPARISONS,
     check_range,
@@ -55,7 +55,6 @@ from models.peers.parts import (
     probabilities,
     ramp,
     symmetric,
-    top_k,
 )
 
 

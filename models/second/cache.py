@@ -25,8 +25,8 @@ from models.dlzs import FLOOR, TWO_TERM
 from models.quantise import Peaks, quantise
 from models.second.balance import checked, turned_k, turned_q
 from models.second.config import Config
-from models.second.head import Job
-from models.second.plan import Numbers, job_of, octave_of, plan
+from models.second.head import Job, rounded_mean
+from models.second.plan import Numbers, job_of, octaves_of, plan
 from models.second.tiling import EXACT, mean_span
 
 
@@ -121,15 +121,13 @@ class KVCache:
         """Means of V for the blocks of the last ``rows`` tokens, int16 [kv_heads, blocks, d]:
         models.second.head.means_of, from the running sums."""
         check("rows", rows, 0, self.keys)
-        top, fine = 1 << (self.cfg.VM_W - 1), 16 - self.cfg.VM_W
         out = np.empty((len(self.sv), -(-rows // self.cfg.ROWS), self.d), np.int16)
         for block in range(out.shape[1]):
             g = mean_span(block * self.cfg.ROWS, self.keys, True, self.keys - rows)
             # g is a multiple of EXACT, or all of fewer keys.
             total = self._sums[:, g // EXACT] + self._v[:, g - g % EXACT : g].sum(
                 axis=1, dtype=np.int64)
-            unit = g << fine
-            out[:, block] = np.clip((2 * total + unit) // (2 * unit), -top, top - 1)
+            out[:, block] = rounded_mean(total, g, self.cfg.VM_W)
         return out
 
     def job(self, q, *, snap: int = FLOOR, **settings) -> tuple[Numbers, Job]:
@@ -142,13 +140,10 @@ class KVCache:
                               f"{self.d}]")
         if self.balance is not None:
             q = turned_q(q, self.balance)
-        group = heads // len(self.sk)
-        octaves, whole, sq = [], np.empty(q.shape, np.int16), np.empty(heads)
-        for h, peak in enumerate(self.peaks.q):
-            octave, wider = octave_of(peak, (self.peaks.k[h // group] or 1.0) / 127, self.d, snap,
-                                      self.cfg)
-            octaves.append(octave)
-            whole[h], sq[h] = quantise(q[h], 16, f"query head {h}: q", wider)
+        octaves, peaks = octaves_of(self.peaks.q, self.sk8, self.d, snap, self.cfg)
+        whole, sq = np.empty(q.shape, np.int16), np.empty(heads)
+        for h, peak in enumerate(peaks):
+            whole[h], sq[h] = quantise(q[h], 16, f"query head {h}: q", peak)
         job = job_of(whole, self.k, sq, self.sk, self.sk8, octaves, self.cfg, snap=snap,
                      causal=True, offset=self.keys - q.shape[1], **settings)
         return Numbers(whole, self.k, self.v, self.k8, self.means(q.shape[1]), sq, self.sk,

@@ -21,8 +21,7 @@ from models.second.config import Config
 from models.second.tiling import Band, Block, allowed, bands, exact_rows, mean_span
 
 SUM, SORT, DENSE = 0, 1, 2
-SELECTIONS = {SUM: "sum", SORT: "sort", DENSE: "dense"}
-"""How a job selects: value of Job.select -> name."""
+"""How a job selects: values of Job.select."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ class BlockResult:
     """One block of a head.
 
     out     int16 [n, d]
-    chosen  what it takes of the tiles; masks, f and g are also fields of their own
+    chosen  what it takes of the tiles
     scores  int64 [n, tile.n] per tile, predicted; empty when dense
     trace   intermediates of the formal path, when asked for
     updates references raised; rises: coarse sums shifted
@@ -140,16 +139,6 @@ class BlockResult:
     trace: sufa.Trace | None = None
     updates: int = 0
     rises: int = 0
-
-    @property
-    def masks(self) -> list[np.ndarray]:
-        """Pairs selected, of each tile."""
-        return self.chosen.masks
-
-    @property
-    def f(self) -> np.ndarray:
-        """Kept share of each row."""
-        return self.chosen.f
 
 
 @dataclass
@@ -293,7 +282,7 @@ def run_head(
                 if chosen.weights:
                     coarse[rows, tile.keys] = chosen.weights[t] > 0
     return HeadResult(np.concatenate([b.out for b in done]), selected, coarse,
-                      np.concatenate([b.f for b in done]),
+                      np.concatenate([b.chosen.f for b in done]),
                       np.concatenate([b.chosen.g for b in done]), split, done)
 
 
@@ -352,6 +341,12 @@ def run_job(
     return JobResult(*stacked, *counted, heads)
 
 
+def rounded_mean(total: np.ndarray, keys: int, bits: int) -> np.ndarray:
+    """total / keys in units of 2**(16 - bits), int16, halves rounded up, saturated."""
+    top, unit = 1 << (bits - 1), keys << (16 - bits)
+    return np.clip((2 * total + unit) // (2 * unit), -top, top - 1).astype(np.int16)
+
+
 def means_of(
     x: np.ndarray, rows: int, job: Job, cfg: Config, bits: int | None = None
 ) -> np.ndarray:
@@ -359,10 +354,6 @@ def means_of(
     units of 2**(16 - bits), halves rounded up. V and VM_W bits, the default: what blends in."""
     bits = cfg.VM_W if bits is None else bits
     total = np.cumsum(np.asarray(x, np.int64), axis=1)
-    top = 1 << (bits - 1)
-    out = []
-    for row in range(0, rows, cfg.ROWS):
-        g = mean_span(row, x.shape[1], job.causal, job.offset)
-        unit = g << (16 - bits)
-        out.append(np.clip((2 * total[:, g - 1] + unit) // (2 * unit), -top, top - 1))
-    return np.stack(out, axis=1).astype(np.int16)
+    spans = [mean_span(row, x.shape[1], job.causal, job.offset)
+             for row in range(0, rows, cfg.ROWS)]
+    return np.stack([rounded_mean(total[:, g - 1], g, bits) for g in spans], axis=1)

@@ -24,7 +24,7 @@ from models.quantise import quantise
 from models.second import head, sufa
 from models.second.config import Config
 from models.second.head import Part, means_of, parts, turns
-from models.second.plan import job_of, octave_of
+from models.second.plan import job_of, octaves_of
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,6 @@ def plan_layer(
         mode = rope.INTERLEAVED if rope_theta else rope.OFF
     layer.check_layer(x, wk, wv, q, rope_theta, mode, cfg)
     heads, rows, d = q.shape
-    group = heads // len(wk)
     rt = rope.table(len(x), d, rope_theta) if mode else None
     predicted = layer.plan_heads_keys(x, wk, cfg, mode, rt)
     smooth = layer.smooth_heads(x, np.concatenate([wk, wv]))
@@ -109,10 +108,10 @@ def plan_layer(
     elif len(q_peaks) != heads:
         raise ConfigError(f"peaks of q has {len(q_peaks)} entries, legal: one for each of {heads} "
                           f"heads")
-    fitted = [octave_of(peak, sk8[h // group], d, snap, cfg) for h, peak in enumerate(q_peaks)]
-    both = [quantise(q[h], 16, f"query head {h}: q", peak) for h, (_, peak) in enumerate(fitted)]
+    octaves, q_peaks = octaves_of(q_peaks, sk8, d, snap, cfg)
+    both = [quantise(q[h], 16, f"query head {h}: q", peak) for h, peak in enumerate(q_peaks)]
     q16, sq = np.stack([part[0] for part in both]), np.array([part[1] for part in both])
-    job = job_of(q16, k, sq, sk, sk8, [octave for octave, _ in fitted], cfg, snap=snap, **settings)
+    job = job_of(q16, k, sq, sk, sk8, octaves, cfg, snap=snap, **settings)
     return LayerPlan(
         q=q16, x8=predicted[0].x8, x=x16, codes=np.concatenate([one.codes for one in predicted]),
         wk=wk16, wv=wv16, rt=rt, mode=mode, kg_shift_k=shift_k, kg_shift_v=shift_v, job=job,

@@ -21,6 +21,7 @@ from models.quantise import (
     Peaks,
     check_finite,
     log2_multiplier,
+    quantise,
     quantise_heads,
     radius_to_int,
     score_unit,
@@ -70,6 +71,22 @@ def octave_of(peak: float, sk8: float, d: int, snap: int, cfg: Config) -> tuple[
     return octave, peak * float(units) / 2.0**octave
 
 
+def octaves_of(
+    peaks, sk8, d: int, snap: int, cfg: Config
+) -> tuple[list[int], tuple[float, ...]]:
+    """(octaves, peaks) of octave_of for every query head; sk8: of every KV head."""
+    group = max(len(peaks) // max(len(sk8), 1), 1)
+    fitted = [octave_of(peak, scale, d, snap, cfg)
+              for peak, scale in zip(peaks, np.repeat(sk8, group), strict=False)]
+    return [octave for octave, _ in fitted], tuple(peak for _, peak in fitted)
+
+
+def default_band(rows: int, d: int, group: int, cfg: Config) -> int:
+    """Row blocks of a band where nothing is said: as many as the stores hold beside each other with
+    all query heads of a group, at least 1, no more than there are."""
+    return min(max(cfg.places(d) // group, 1), -(-rows // cfg.ROWS))
+
+
 def plan(
     q, k, v, cfg: Config, *, peaks: Peaks | None = None, balance=None, snap: int = FLOOR,
     **settings,
@@ -98,12 +115,9 @@ def plan(
     if peaks is None:
         peaks = Peaks(*(tuple(np.abs(x).max(axis=(1, 2), initial=0)) for x in (q, k, v)))
     group = len(q) // max(len(k), 1)
-    octaves, wider = [], []
-    for h, peak in enumerate(peaks.q):
-        octave, peak = octave_of(peak, (peaks.k[h // group] or 1.0) / 127, d, snap, cfg)
-        octaves.append(octave)
-        wider.append(peak)
-    heads = quantise_heads(q, k, v, cfg, Peaks(tuple(wider), peaks.k, peaks.v))
+    scales = [quantise((), 8, f"KV head {h}: k", peak)[1] for h, peak in enumerate(peaks.k)]
+    octaves, wider = octaves_of(peaks.q, scales, d, snap, cfg)
+    heads = quantise_heads(q, k, v, cfg, Peaks(wider, peaks.k, peaks.v))
     of_kv = heads[::group]
     q, k, v, k8 = (np.concatenate([getattr(n, name) for n in of])
                    for name, of in (("q", heads), ("k", of_kv), ("v", of_kv), ("k8", of_kv)))
@@ -128,8 +142,7 @@ def job_of(
     Args:
         offset: position of query row 0; default: the last query sees every key.
         bc: keys in a tile; default BC_MAX.
-        band: row blocks of a band; default: as many as the stores hold beside each other with all
-            query heads of a group, at least 1, no more than there are.
+        band: row blocks of a band; default: default_band.
         tau, fall: threshold and the exponent of its fall; default TAU of the snap rule.
         coarse: least share of a coarse key, up to tau; None: there are none.
         quota, radius_nats: of a job that sorts; default a quarter of a tile, and no radius.
@@ -152,7 +165,7 @@ def job_of(
         offset = max(k.shape[1] - rows, 0) if causal else 0
     bc = cfg.BC_MAX if bc is None else bc
     if band is None:
-        band = min(max(cfg.places(d) // group, 1), -(-rows // cfg.ROWS))
+        band = default_band(rows, d, group, cfg)
     table = []
     for h in range(heads):
         kv = h // group

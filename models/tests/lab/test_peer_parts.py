@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the peers share: best keys of a row, quantisation, schedules, the register of peers."""
+"""What the peers share: quantisation, best keys of a row, schedules, the register of peers."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 
-from models.lab.method import Call, Method
+from models.lab.method import Call, Method, top_k
 from models.lab.published import TABLE_II
 from models.peers import PEERS, parts
 from models.tests.lab.peer_calls import best, make, whole
@@ -17,7 +17,7 @@ def test_top_k_by_hand():
     allowed = np.array([[True, True, True, False]])
     # Allowed are 3, 1, 3: the first 3, then the other, then 1; a masked key never.
     for k, expected in ((0, []), (1, [0]), (2, [0, 2]), (3, [0, 1, 2]), (9, [0, 1, 2])):
-        assert np.flatnonzero(parts.top_k(score, allowed, k)[0]).tolist() == expected
+        assert np.flatnonzero(top_k(score, allowed, k)[0]).tolist() == expected
 
 
 @pytest.mark.parametrize("case", range(5))
@@ -27,7 +27,7 @@ def test_top_k_of_many_equal_scores(case):
     allowed = rng.random((7, 20)) < 0.7
     allowed[0] = False
     k = rng.integers(0, 12, (3, 7))
-    chosen = parts.top_k(score, allowed, k)
+    chosen = top_k(score, allowed, k)
     for h, r in np.ndindex(3, 7):
         row = {j: score[h, r, j] for j in range(20) if allowed[r, j]}
         assert set(np.flatnonzero(chosen[h, r])) == best(row, k[h, r])

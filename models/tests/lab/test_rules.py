@@ -9,7 +9,7 @@ import pytest
 from models import dlzs
 from models.lab import rowtypes
 from models.lab.method import Call
-from models.lab.rules import COSTS, PREDICTORS, Rule, best, predict
+from models.lab.rules import COSTS, PREDICTORS, Rule, predict
 from models.lab.store import describe
 from models.lab.twopass import TwoPass
 from models.nets.common import dense
@@ -64,14 +64,6 @@ def test_predicted_scores_against_plain_python(predictor):
                 a, b = a // 16 * 16, b // 16 * 16
             total += a * b * sq * sk
         assert got[h, i, j] == pytest.approx(total / math.sqrt(c.d), rel=1e-4, abs=1e-5)
-
-
-def test_best_takes_the_largest_and_of_equals_the_first():
-    score = np.array([[3, 1, 3, 2, 3], [1, 1, 1, 1, 1], [5, 4, -np.inf, 9, -np.inf],
-                      [-np.inf] * 5, [1, 2, 3, 4, 5]], np.float32)
-    got = best(score, np.array([2, 3, 4, 1, 0]))
-    assert got.astype(int).tolist() == [
-        [1, 0, 1, 0, 0], [1, 1, 1, 0, 0], [1, 1, 0, 1, 0], [0] * 5, [0] * 5]
 
 
 @pytest.mark.parametrize("interleaved", [True, False])

@@ -14,19 +14,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from models import head as first
-from models.config import ConfigError
+from models.config import ConfigError, check
 from models.dlzs import FLOOR, TWO_TERM
 from models.plan import check_scores, default_quota
 from models.quantise import (
     Peaks,
     check_finite,
+    check_heads,
     log2_multiplier,
     quantise_heads,
     radius_to_int,
     score_unit,
 )
 from models.second.config import Config
-from models.second.head import SORT, SUM, HeadTable, Job, means_of
+from models.second.head import LEAST_TAU, MOST_FALL, SORT, SUM, HeadTable, Job, means_of
 from models.second.length import tau_of
 
 TAU = {FLOOR: (tau_of(FLOOR, 1024), 0.0), TWO_TERM: (tau_of(TWO_TERM, 1024), 0.35)}
@@ -69,6 +70,31 @@ def octave_of(peak: float, sk8: float, d: int, snap: int, cfg: Config) -> tuple[
     return octave, peak * float(units) / 2.0**octave
 
 
+def check_share(name: str, share: float) -> None:
+    """ConfigError for a threshold beyond the table of a job."""
+    if not 2.0**-LEAST_TAU <= share <= 1:
+        raise ConfigError(f"{name} = {share}, legal: 2**-{LEAST_TAU} .. 1")
+
+
+def check_fall(fall: float) -> None:
+    """ConfigError for an exponent beyond the field of a job."""
+    if not 0 <= fall <= MOST_FALL / 256:
+        raise ConfigError(f"fall = {fall}, legal: 0 .. {MOST_FALL}/256")
+
+
+def check_tensors(q: np.ndarray, k: np.ndarray, v: np.ndarray, cfg: Config) -> None:
+    """ConfigError where q [heads, rows, d], k and v [kv_heads, keys, d] are not the shapes of a
+    job."""
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        if x.ndim != 3:
+            raise ConfigError(f"{name} has shape {x.shape}, legal: 3 axes")
+    d = cfg.check_d(q.shape[2])
+    if k.shape != v.shape or k.shape[2] != d:
+        raise ConfigError(f"k has shape {k.shape}, v {v.shape}, legal: [kv_heads, keys, {d}] both")
+    check("query rows", q.shape[1], 1, 65536)
+    check("keys", k.shape[1], 1, cfg.KEYS_MAX)
+
+
 def plan(
     q, k, v, cfg: Config, *, peaks: Peaks | None = None, snap: int = FLOOR, **settings
 ) -> tuple[Numbers, Job]:
@@ -81,13 +107,14 @@ def plan(
     ConfigError for what the machine cannot compute; see models.plan.check_scores.
     """
     q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
+    check_tensors(q, k, v, cfg)
+    check_heads(q, k, v, peaks)
     rows, d = q.shape[1:]
-    cfg.check_d(d)
     if peaks is None:
         for name, x in (("q", q), ("k", k), ("v", v)):
             check_finite(name, x)
-        peaks = Peaks(*(tuple(np.abs(x).max(axis=(1, 2), initial=0)) for x in (q, k, v)))
-    group = len(q) // max(len(k), 1)
+        peaks = Peaks(*(tuple(np.abs(x).max(axis=(1, 2))) for x in (q, k, v)))
+    group = len(q) // len(k)
     octaves, wider = [], []
     for h, peak in enumerate(peaks.q):
         octave, peak = octave_of(peak, (peaks.k[h // group] or 1.0) / 127, d, snap, cfg)
@@ -134,10 +161,12 @@ def job_of(
             raise ConfigError(f"snap = {snap} has no default threshold, legal: tau and fall given")
         default = TAU.get(snap, (1.0, 0.0))
         tau, fall = default[0] if tau is None else tau, default[1] if fall is None else fall
-    if not 0 < tau <= 1:
-        raise ConfigError(f"tau = {tau}, legal: above 0, up to 1")
-    if coarse is not None and not 0 < coarse <= tau:
-        raise ConfigError(f"coarse = {coarse}, legal: above 0, up to tau = {tau}, or None")
+    check_share("tau", tau)
+    check_fall(fall)
+    if coarse is not None:
+        check_share("coarse", coarse)
+        if coarse > tau:
+            raise ConfigError(f"coarse = {coarse}, legal: up to tau = {tau}, or None")
     if offset is None:
         offset = max(k.shape[1] - rows, 0) if causal else 0
     bc = cfg.BC_MAX if bc is None else bc

@@ -293,6 +293,9 @@ def test_the_threshold_by_length():
     assert tau_of(dlzs.TWO_TERM, 1) <= 1.0
     with pytest.raises(ConfigError, match="keys = 0, legal: 1 and above"):
         tau_of(dlzs.FLOOR, 0)
+    for keys in (math.nan, math.inf):
+        with pytest.raises(ConfigError, match="legal: 1 and above"):
+            tau_of(dlzs.FLOOR, keys)
     with pytest.raises(ConfigError, match="snap = 1 has no threshold by length, legal: 0, 2"):
         tau_of(dlzs.NEAREST, 1024)
 

@@ -99,7 +99,10 @@ def tables(got: Gathered, name: str) -> tuple[str, Table]:
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code: 0 done, 2 there is no record."""
+    """Exit code: 0 done, 2 there is no record, or more than one."""
+    if len(arguments) > 1 or any(a.startswith("-") for a in arguments):
+        print("usage: python -m models.lab.lengths [RECORD]", file=sys.stderr)
+        return 2
     try:
         got = load(Path(arguments[0]) if arguments else RESULTS)
     except StoreError as error:

@@ -42,6 +42,7 @@ from models.lab.tables import (
 )
 from models.second.length import TAU_LINE, tau_of
 from scripts import browser
+from scripts import report as command
 
 WHERE = ("smollm2", 1024)
 
@@ -322,6 +323,22 @@ def test_a_record_gives_the_tables_of_the_results_it_was_made_of(got, tmp_path):
     (tmp_path / "r.json").write_text("{}")
     with pytest.raises(StoreError, match="r.json is not a record of results .*--save"):
         record.load(tmp_path / "r.json")
+    # Nothing takes the place of a record.
+    with pytest.raises(StoreError, match="r.json is not written, there are no results"):
+        record.save(Gathered(), tmp_path / "r.json")
+    assert (tmp_path / "r.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("more", [["--save", "x"], ["--check"]])
+def test_documents_are_written_alone(more, capsys):
+    with pytest.raises(SystemExit):
+        command.main(["--documents", *more])
+    assert "--documents goes without --save and --check" in capsys.readouterr().err
+
+
+def test_lengths_takes_one_record(capsys):
+    for given in (["--help"], ["a", "b"]):
+        assert lengths.main(given) == 2 and "usage: " in capsys.readouterr().err
 
 
 def test_documents_get_tables_between_their_marks(got):

@@ -121,7 +121,7 @@ class Config:
         check("ROPE_PAIRS", self.ROPE_PAIRS, 1, self.ROWS // 2, pow2=True)
         check("GUARD", self.GUARD, 0, 6)
         check("Z_FRAC", self.Z_FRAC, 6, 16)
-        check("O_FRAC", self.O_FRAC, 0, 14 - self.GUARD)
+        check("O_FRAC", self.O_FRAC, 1, 14 - self.GUARD)
         check("S_DROP", self.S_DROP, 0, 16)
 
     @classmethod

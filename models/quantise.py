@@ -171,6 +171,17 @@ class Peaks:
             object.__setattr__(self, name, peaks)
 
 
+def check_heads(q: np.ndarray, k: np.ndarray, v: np.ndarray, peaks: Peaks | None) -> None:
+    """ConfigError where query heads, KV heads and peaks do not fit each other."""
+    if not len(k) or not len(q) or len(q) % len(k):
+        raise ConfigError(f"heads = {len(q)}, legal: multiple of kv_heads = {len(k)}")
+    if peaks is not None:
+        for name, given, heads in (("q", peaks.q, q), ("k", peaks.k, k), ("v", peaks.v, v)):
+            if len(given) != len(heads):
+                raise ConfigError(f"peaks of {name} has {len(given)} entries, legal: one for each "
+                                  f"of {len(heads)} heads")
+
+
 def _quantise_keys(
     k: np.ndarray, v: np.ndarray, name: str = "", peak_k: float | None = None,
     peak_v: float | None = None,
@@ -202,13 +213,7 @@ def quantise_heads(
     No head has a part in the integers or scales of another. peaks: None takes them from the
     tensors, and then every token has a part in the scale of its head, a later one too.
     """
-    if not len(k) or len(q) % len(k):
-        raise ConfigError(f"heads = {len(q)}, legal: multiple of kv_heads = {len(k)}")
-    if peaks is not None:
-        for name, given, heads in (("q", peaks.q, q), ("k", peaks.k, k), ("v", peaks.v, v)):
-            if len(given) != len(heads):
-                raise ConfigError(f"peaks of {name} has {len(given)} entries, legal: one for each "
-                                  f"of {len(heads)} heads")
+    check_heads(q, k, v, peaks)
     group, done = len(q) // len(k), []
     for h in range(len(q)):
         kv = h // group

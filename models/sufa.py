@@ -177,7 +177,7 @@ def normalised(state: State, cfg: Config) -> tuple[np.ndarray, np.ndarray, np.nd
     some = state.l > 0
     bits, r = reciprocal(np.where(some, state.l, 1 << 15))
     drop = bits - (16 - cfg.GUARD - cfg.O_FRAC) - 1
-    # The constants of the RTL leave drop >= 5; swept ones could go below 0.
+    # A row's last reference came with a weight of 1/2 at least, so that bits >= 16 - GUARD.
     assert (drop >= 0).all(), "O_FRAC + GUARD leave no bit to round away"
     return some, sat16(((state.o >> drop[:, None]) + 1) >> 1), r
 

@@ -16,7 +16,8 @@ import functools
 import sys
 from pathlib import Path
 
-REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR,
+           errno.EISDIR, errno.EEXIST)
 
 
 def explain(name: str, kind, error, traceback) -> None:

@@ -29,7 +29,7 @@ from scripts import entry  # noqa: E402 (needs the repository on the search path
 entry.install()
 
 from models.lab.evaluate import Bench, RowTask, Task, digest, work  # noqa: E402
-from models.lab.grid import GRIDS, METHODS, grids, label  # noqa: E402
+from models.lab.grid import GRIDS, METHODS, grids, label, stretch_of  # noqa: E402
 from models.lab.method import Method  # noqa: E402
 from models.lab.pool import Failure, run  # noqa: E402
 from models.lab.store import Store, StoreError  # noqa: E402
@@ -40,7 +40,14 @@ from models.nets.sources import PACKAGES, TEXTS, NetError, fetch  # noqa: E402
 LAST = 1 << 30
 """Rank of the row types, which belong to no series."""
 
+<<<<<<< HEAD
 IMPORTS = ("gguf", "numba", "safetensors", "tokenizers")
+=======
+LENGTHS = {"smollm2": 1024, "minilm": 256, "gemma3": 512}
+"""Net -> length of the inputs of one setting."""
+
+PACKAGES = ("gguf", "numba", "safetensors", "tokenizers")
+>>>>>>> atk1
 """What the nets and the fast path of SOFA import beside numpy."""
 
 LENGTHS = {"smollm2": 1024, "gemma3": 512, "minilm": 256}
@@ -59,9 +66,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--method", help=f"one setting instead of a grid: {', '.join(METHODS)}")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
                         help="a field of the method (may be repeated)")
-    parser.add_argument("--text", default="novel",
-                        help=f"for --method: {', '.join(TEXTS)} or a file of UTF-8 text, several "
-                             "with commas between them; :1 behind a name takes its second stretch")
+    parser.add_argument("--text",
+                        help=f"for --method, default novel: {', '.join(TEXTS)} or a file of UTF-8 "
+                             "text, several with commas between them; :1 behind a name takes its "
+                             "second stretch")
     parser.add_argument("--jobs", type=int, default=2, help="processes, each with one thread")
     parser.add_argument("--list", action="store_true", help="run nothing")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "lab",
@@ -71,8 +79,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.jobs < 1:
         parser.error(f"--jobs {options.jobs}: give 1 or more")
-    if options.set and not options.method:
-        parser.error("--set goes with --method")
+    if options.length is not None and options.length < 1:
+        parser.error(f"--length {options.length}: give 1 or more")
+    if (options.set or options.text) and not options.method:
+        parser.error("--set and --text go with --method")
+    if options.method and options.only:
+        parser.error("--only goes without --method")
     return options
 
 
@@ -87,6 +99,8 @@ def one_method(name: str, assignments: list[str]) -> Method:
         field, equals, value = text.partition("=")
         if not equals or field not in legal:
             raise ValueError(f"--set {text}: {name} has the fields {', '.join(legal) or 'none'}")
+        if field in values:
+            raise ValueError(f"--set {text}: {field} is given twice")
         try:
             values[field] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
@@ -99,10 +113,8 @@ def one_method(name: str, assignments: list[str]) -> Method:
 
 def stretch(net: str, text: str, length: int) -> Case:
     """The case of a text, or of NAME:PART, its PART-th stretch from 0 on."""
-    name, colon, part = text.rpartition(":")
-    if colon and part.isdecimal():
-        return Case(net, name, length, int(part))
-    return Case(net, text, length)
+    name, part = stretch_of(text)
+    return Case(net, name, length, part)
 
 
 def wanted(options: argparse.Namespace) -> tuple[list[Series], list[RowTask]]:
@@ -112,7 +124,12 @@ def wanted(options: argparse.Namespace) -> tuple[list[Series], list[RowTask]]:
         net = options.net or "smollm2"
         if net not in SUBJECTS:
             raise ValueError(f"no net {net!r}, legal: {', '.join(SUBJECTS)}")
+<<<<<<< HEAD
         texts = {"whisper": "voice", "lightglue": "photos"}.get(net, options.text)
+=======
+        texts = {"whisper": "voice", "lightglue": "photos"}.get(
+            net, options.text or "novel")
+>>>>>>> atk1
         length = options.length or LENGTHS.get(net, 1500)
         cases = tuple(stretch(net, text, length) for text in texts.split(","))
         return [Series(method.name, "peer", ((label(method), method),), cases)], []

@@ -47,7 +47,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "lab")
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "capture",
                         help="folder of fetched packages")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.documents and (options.save or options.check):
+        parser.error("--documents goes without --save and --check")
+    return options
 
 
 def check(page: Path) -> list[str]:

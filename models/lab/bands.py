@@ -44,6 +44,7 @@ import numpy as np
 
 from models import dlzs, kvgen, workloads
 from models.bounds import weight_bound
+from models.config import ConfigError, check
 from models.head import KeySource
 from models.lab.cycles import Memory, prediction_cycles
 from models.lab.method import Call
@@ -64,6 +65,7 @@ START = 60
 LIMIT = 12
 """Cycles in which SADS makes the limit of a tile from the sums."""
 
+
 @dataclass(frozen=True)
 class Machine:
     """Sizes of what decouples the stages.
@@ -81,6 +83,8 @@ class Machine:
     packed      rows of all heads of a group share a block where they fit
     released    a group of tokens begins when the front is blocked (else the machine can wait for
                 ever: tests show it)
+
+    ConfigError for a size out of range.
     """
 
     unit_mults: int = 0
@@ -97,6 +101,17 @@ class Machine:
     packed: bool = True
     released: bool = True
 
+    def __post_init__(self) -> None:
+        check("unit_mults", self.unit_mults, 0, 256)
+        for name in ("landing", "fifo", "k8_bufs", "mask_tiles", "lanes"):
+            check(name, getattr(self, name), 1, 65536)
+        # A longer wait for a row would look like a machine that stands still.
+        for name in ("least", "hazard"):
+            check(name, getattr(self, name), 1, 64)
+        for name in ("q_stores", "o_stores"):
+            if not 0 < getattr(self, name) <= 64:
+                raise ConfigError(f"{name} = {getattr(self, name)}, legal: above 0, up to 64")
+
     def places(self, job: Job, cfg: Config, band: int) -> tuple[int, int]:
         """(of Q, of O) for a job whose largest band has so many blocks."""
         held = cfg.places(job.d)
@@ -104,6 +119,7 @@ class Machine:
 
     def units(self, cfg: Config) -> int:
         """2 * ROWS multipliers for Q*K, as in the first machine, shared out to units."""
+        check("unit_mults", self.unit_mults, 0, 2 * cfg.ROWS)
         return 2 * cfg.ROWS // (self.unit_mults or cfg.QE)
 
     def pair(self, d: int, cfg: Config) -> int:

@@ -22,13 +22,18 @@ from pathlib import Path
 
 import numpy as np
 
-from models.config import check
+from models.config import ConfigError, check
 from models.lab.curves import percent, standard_error
 from models.lab.dense import Calibration
+from models.lab.grid import stretch_of
 from models.lab.method import Attended, Call, Method
 from models.lab.sofa import Sofa
 from models.lab.subjects import SE_TOKENS, Case, Language, blocks
+<<<<<<< HEAD
 from models.nets.sources import CACHE
+=======
+from models.nets.sources import NetError
+>>>>>>> atk1
 from models.quantise import Peaks
 from models.second import fast, head
 from models.second.cache import KVCache
@@ -45,7 +50,11 @@ def pieces(rows: int, sizes: tuple[int, ...]) -> Iterator[slice]:
 
 
 def part(call: Call, rows: slice) -> Call:
-    """A chunk of a causal call: its rows over the keys up to its last one."""
+    """A chunk of a causal call: its rows over the keys up to its last one. ConfigError where that
+    is before the first key."""
+    if call.q.shape[1] > call.k.shape[1]:
+        raise ConfigError(f"{call.q.shape[1]} causal query rows over {call.k.shape[1]} keys, "
+                          f"legal: up to {call.k.shape[1]}")
     keys = call.k.shape[1] - call.q.shape[1] + rows.stop
     source = call.projection and replace(call.projection, x=call.projection.x[:keys])
     return replace(call, q=call.q[:, rows], k=call.k[:, :keys], v=call.v[:, :keys],
@@ -172,7 +181,7 @@ def increase(rise: np.ndarray) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the table."""
+    """Print the table; exit code 0, or 2 where it cannot be made."""
     parser = argparse.ArgumentParser(
         description="Perplexity of SmolLM2 on the tokens after a prompt: in one pass in blocks, "
         "and token by token as with a KV cache.")
@@ -187,9 +196,12 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"legal: --prompt 1 or more, --tokens {2 * SE_TOKENS} or more")
     subject, ways = Language(options.cache), {}
     for name in options.text.split(","):
-        text, _, number = name.partition(":")
-        for way, got in measure(subject, text, int(number or 0), options.prompt,
-                                options.tokens).items():
+        try:
+            done = measure(subject, *stretch_of(name), options.prompt, options.tokens)
+        except (ValueError, NetError) as error:
+            print(f"chunks: {error}", file=sys.stderr)
+            return 2
+        for way, got in done.items():
             ways.setdefault(way, []).append(got)
     losses = {way: np.concatenate([blocks(loss, SE_TOKENS) for loss, _ in of])
               for way, of in ways.items()}

@@ -100,6 +100,12 @@ SECOND = UNSEEN[:2]
 """Those that are long enough for S = 2048 and more."""
 
 
+def stretch_of(text: str) -> tuple[str, int]:
+    """(NAME, PART) of a text NAME:PART, or of NAME, whose first stretch it is."""
+    name, colon, part = text.rpartition(":")
+    return (name, int(part)) if colon and part.isdecimal() else (text, 0)
+
+
 def cases(net: str, texts: Iterable[str | tuple[str, int]], *lengths: int) -> tuple[Case, ...]:
     """Every text, or (text, part), at every length."""
     parts = [(t, 0) if isinstance(t, str) else t for t in texts]

@@ -36,6 +36,12 @@ def each(setting) -> tuple:
     return tuple(value for value in values if value is not None)
 
 
+def check_flag(name: str, value: object) -> None:
+    """ConfigError for what is neither True nor False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ConfigError(f"{name} = {value!r}, legal: True, False")
+
+
 def check_sort(quota, radius_nats, cfg: Config) -> None:
     """ConfigError for a quota or a radius out of range, in any layer."""
     for value in each(quota):
@@ -97,6 +103,7 @@ class Machine(Method):
             raise ConfigError(f"peaks = {self.peaks!r}, legal: a mapping, layer -> Peaks")
         object.__setattr__(self, "dense_layers", tuple(self.dense_layers))
         check("phases", self.phases, 1, 2)
+        check_flag("interleaved", self.interleaved)
         for number in self.dense_layers:
             check("dense_layers", number, 0, 65535)
         for number, given in dict(self.peaks).items():

@@ -65,7 +65,7 @@ def short(value: object) -> object:
 
 
 def save(got: Gathered, path: Path) -> None:
-    """Write the points of a grid, a line each."""
+    """Write the points of a grid, a line each; StoreError where there are none."""
     blocks = []
     for (net, length), curves in got.curves.items():
         for name, points in curves.items():
@@ -77,6 +77,9 @@ def save(got: Gathered, path: Path) -> None:
                 "recall": p.recall, "mass": p.mass, "cost": p.cost, "bytes": p.bytes,
                 "extra": p.extra, "texts": p.texts}), separators=(",", ":")) for p in points]
             blocks.append(json.dumps(head)[:-1] + ', "points": [\n' + ",\n".join(lines) + "]}")
+    if not blocks:
+        raise StoreError(f"{path} is not written, there are no results: measure them with "
+                         f"scripts/evaluate.py")
     text = '{"curves": [\n' + ",\n".join(blocks) + "\n]}\n"
     write_whole(path, lambda file: file.write(text.encode()))
 

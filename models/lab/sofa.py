@@ -21,6 +21,7 @@ from models.lab.counts import Counts
 from models.lab.machine import (
     SNAPS,
     Machine,
+    check_flag,
     check_sort,
     core_comparisons,
     count_prediction,
@@ -91,10 +92,13 @@ class Sofa(Machine):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        cfg = self.machine()
+        check_flag("blend", self.blend)
+        if self.band is not None:
+            check("band", self.band, 1, cfg.places(8))
         for name in ("tau", "coarse"):
             for value in each(getattr(self, name)):
-                if not 0 < value <= 1:
-                    raise ConfigError(f"{name} = {value}, legal: above 0, up to 1, or None")
+                plan.check_share(name, value)
         if self.coarse is not None and not self.blend:
             raise ConfigError(f"coarse = {self.coarse}, legal: None without blend")
         if self.coarse is not None and self.phases == 2:
@@ -106,9 +110,8 @@ class Sofa(Machine):
         if self.balance and self.phases == 2:
             raise ConfigError("balance with phases = 2, legal: False, for the machine makes K")
         for value in each(self.fall):
-            if not 0 <= value < 1:
-                raise ConfigError(f"fall = {value}, legal: 0 and above, below 1, or None")
-        check_sort(self.quota, self.radius_nats, self.machine())
+            plan.check_fall(value)
+        check_sort(self.quota, self.radius_nats, cfg)
 
     def _keep_balance(self) -> None:
         """Make the scales of the layers hashable."""

@@ -26,9 +26,10 @@ from models import workloads
 from models.dlzs import TWO_TERM
 from models.lab.bands import Machine, bound_of, cycles, work_of
 from models.lab.counts import price
+from models.lab.grid import stretch_of
 from models.nets.common import dense
 from models.nets.smollm2 import SmolLM2
-from models.nets.sources import CACHE, read_text
+from models.nets.sources import CACHE, NetError, read_text
 from models.second import fast, plan
 from models.second.config import Config
 from models.second.head import Job, JobResult, parts
@@ -122,20 +123,23 @@ def figures(
 def net_figures(length: int, text: str, cache: Path, cfg: Config, settings: list) -> np.ndarray:
     """figures of every setting, summed over the layers of SmolLM2 on a text, NAME:PART."""
     net, total = SmolLM2(cache), [0.0] * len(settings)
-    name, _, part = text.partition(":")
+    name, part = stretch_of(text)
 
     def attend(call):
         for i, thresholds in enumerate(settings):
             total[i] = total[i] + figures(call.q, call.k, call.v, True, cfg, **thresholds)
         return dense(call)
 
-    tokens = net.encode(read_text(name, cache), int(part or 0) * 2 * length, length)
+    tokens = net.encode(read_text(name, cache), part * 2 * length, length)
     net.losses(tokens, attend)
     return np.array(total)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the machine without and with a tail on captured cases or all of SmolLM2; 0."""
+    """Print the machine without and with a tail on captured cases or all of SmolLM2.
+
+    Exit code 0, or 2 where it cannot be done.
+    """
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("cases", nargs="*", help="captured cases; default: all")
     parser.add_argument("--tau", type=float, default=TAU)
@@ -145,6 +149,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--text", default="novel:1")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of downloaded packages")
     options = parser.parse_args(arguments)
+    if options.net is not None and options.net < 2:
+        parser.error(f"--net {options.net}: give 2 tokens or more")
+    try:
+        show(options)
+    except (ValueError, NetError) as error:
+        print(f"tail: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def show(options: argparse.Namespace) -> None:
+    """Print the tables."""
     cfg = Config.from_name("paper").replace(TWO_TERM=1)
     settings = [{"tau": options.one}, {"tau": options.tau, "coarse": options.coarse}]
     print("", *COLUMNS, sep=" | ")
@@ -164,7 +180,6 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"area, thousand full-adder bits: a unit {unit_area(cfg) / 1e3:.0f}; of the tail "
           + ", ".join(f"{part} {area / 1e3:.0f}"
                       for part, area in tail_area(cfg, LANES, 64).items()))
-    return 0
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from models.nets.common import (
     split_heads,
 )
 from models.nets.ggufs import read_gguf
-from models.nets.sources import CACHE, fetch
+from models.nets.sources import CACHE, NetError, fetch
 
 PATTERN = 6
 """Every so many layers one sees all tokens before; the others see a window. Not in the file."""
@@ -90,9 +90,11 @@ class Gemma3(LanguageModel):
     def encode(self, text: str, offset: int, length: int) -> np.ndarray:
         """The mark that begins a text, without which the model is lost, and tokens
         offset .. offset + length - 1 of the text."""
+        if length < 1:
+            raise NetError(f"{self.name}: {length} tokens, legal: 1 and more")
         begin = self.tokenizer.token_to_id("<bos>")
         ids = self.tokenizer.encode(text, add_special_tokens=False).ids
-        return np.concatenate([[begin], cut(ids, offset, length - 1)])
+        return np.array([begin, *cut(ids, offset, length - 1)], np.int64)
 
     def forward(self, tokens: np.ndarray, attend: Hook | None = None) -> np.ndarray:
         """Hidden states [S, D] after the last norm, of tokens [S]; attend: None is dense."""
@@ -100,6 +102,9 @@ class Gemma3(LanguageModel):
             raise ValueError(
                 f"{self.name}: {len(tokens)} tokens, legal: 1..{self.max_length}, the window that "
                 f"most of its layers have and an attention hook has not")
+        if np.min(tokens) < 0 or np.max(tokens) >= len(self.embedding):
+            raise ValueError(f"{self.name}: tokens {np.min(tokens)} to {np.max(tokens)}, legal: "
+                             f"0..{len(self.embedding) - 1}")
         w = self.weights
         h = self.embedding[tokens] * np.float32(math.sqrt(self.embedding.shape[1]))
         for number in range(self.n_layers):

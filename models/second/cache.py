@@ -46,7 +46,7 @@ class KVCache:
     def __init__(self, cfg: Config, peaks: Peaks, d: int, balance=None):
         cfg.check_d(d)
         heads, kv_heads = len(peaks.q), len(peaks.k)
-        if not kv_heads or heads % kv_heads or len(peaks.v) != kv_heads:
+        if not kv_heads or not heads or heads % kv_heads or len(peaks.v) != kv_heads:
             raise ConfigError(f"peaks of {heads} query heads, {kv_heads} heads of K and "
                               f"{len(peaks.v)} of V, legal: as many of K as of V, and a multiple "
                               f"of them of Q")

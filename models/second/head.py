@@ -24,6 +24,13 @@ SUM, SORT, DENSE = 0, 1, 2
 """How a job selects: values of Job.select."""
 
 
+LEAST_TAU = 32
+"""Octaves that a threshold may lie below 1."""
+
+MOST_FALL = 255
+"""Largest Job.fall, in 1/256."""
+
+
 @dataclass(frozen=True)
 class HeadTable:
     """What a query head has of its own.
@@ -75,16 +82,16 @@ class Job:
         cfg.check_snap(self.snap)
         check("select", self.select, SUM, DENSE)
         check("quota", self.quota, 1, cfg.BC_MAX)
-        check("fall", self.fall, 0, 255)
+        check("fall", self.fall, 0, MOST_FALL)
         check("offset", self.offset, 0, 65535)
         check("band", self.band, 1, cfg.places(self.d))
         for entry in self.table:
             check("scale_m", entry.scale_m, 0, 65535)
             check("scale_shift", entry.scale_shift, 0, 47)
             check("octave", entry.octave, 0, cfg.SC_W - 1)
-            check("tau", entry.tau, -(32 << cfg.LOG_FRAC), 0)
+            check("tau", entry.tau, -(LEAST_TAU << cfg.LOG_FRAC), 0)
             if entry.coarse is not None:
-                check("coarse", entry.coarse, -(32 << cfg.LOG_FRAC), entry.tau)
+                check("coarse", entry.coarse, -(LEAST_TAU << cfg.LOG_FRAC), entry.tau)
                 if not self.blend:
                     raise ConfigError(f"coarse = {entry.coarse}, legal: None without blend")
             if entry.radius is not None:

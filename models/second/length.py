@@ -26,7 +26,7 @@ def tau_of(snap: int, keys: int) -> float:
     if snap not in TAU_LINE:
         raise ConfigError(f"snap = {snap} has no threshold by length, legal: "
                           f"{', '.join(map(str, TAU_LINE))}")
-    if keys < 1:
+    if not 1 <= keys < math.inf:
         raise ConfigError(f"keys = {keys}, legal: 1 and above")
     offset, slope = TAU_LINE[snap]
     return min(1.0, 2.0 ** (offset + slope * math.log2(keys / 1024)))

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from models import head as first
-from models.config import ConfigError
+from models.config import ConfigError, check
 from models.dlzs import FLOOR, TWO_TERM
 from models.plan import check_scores, default_quota
 from models.quantise import (
     Peaks,
     check_finite,
+    check_heads,
     log2_multiplier,
     quantise,
     quantise_heads,
@@ -28,7 +29,7 @@ from models.quantise import (
 )
 from models.second.balance import balance_of, balanced
 from models.second.config import Config
-from models.second.head import SORT, SUM, HeadTable, Job, means_of
+from models.second.head import LEAST_TAU, MOST_FALL, SORT, SUM, HeadTable, Job, means_of
 from models.second.length import tau_of
 
 TAU = {FLOOR: (tau_of(FLOOR, 1024), 0.0), TWO_TERM: (tau_of(TWO_TERM, 1024), 0.35)}
@@ -71,6 +72,7 @@ def octave_of(peak: float, sk8: float, d: int, snap: int, cfg: Config) -> tuple[
     return octave, peak * float(units) / 2.0**octave
 
 
+<<<<<<< HEAD
 def octaves_of(
     peaks, sk8, d: int, snap: int, cfg: Config
 ) -> tuple[list[int], tuple[float, ...]]:
@@ -85,6 +87,31 @@ def default_band(rows: int, d: int, group: int, cfg: Config) -> int:
     """Row blocks of a band where nothing is said: as many as the stores hold beside each other with
     all query heads of a group, at least 1, no more than there are."""
     return min(max(cfg.places(d) // group, 1), -(-rows // cfg.ROWS))
+=======
+def check_share(name: str, share: float) -> None:
+    """ConfigError for a threshold beyond the table of a job."""
+    if not 2.0**-LEAST_TAU <= share <= 1:
+        raise ConfigError(f"{name} = {share}, legal: 2**-{LEAST_TAU} .. 1")
+
+
+def check_fall(fall: float) -> None:
+    """ConfigError for an exponent beyond the field of a job."""
+    if not 0 <= fall <= MOST_FALL / 256:
+        raise ConfigError(f"fall = {fall}, legal: 0 .. {MOST_FALL}/256")
+
+
+def check_tensors(q: np.ndarray, k: np.ndarray, v: np.ndarray, cfg: Config) -> None:
+    """ConfigError where q [heads, rows, d], k and v [kv_heads, keys, d] are not the shapes of a
+    job."""
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        if x.ndim != 3:
+            raise ConfigError(f"{name} has shape {x.shape}, legal: 3 axes")
+    d = cfg.check_d(q.shape[2])
+    if k.shape != v.shape or k.shape[2] != d:
+        raise ConfigError(f"k has shape {k.shape}, v {v.shape}, legal: [kv_heads, keys, {d}] both")
+    check("query rows", q.shape[1], 1, 65536)
+    check("keys", k.shape[1], 1, cfg.KEYS_MAX)
+>>>>>>> atk1
 
 
 def plan(
@@ -103,11 +130,13 @@ def plan(
     ConfigError for what the machine cannot compute; see models.plan.check_scores.
     """
     q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
+    check_tensors(q, k, v, cfg)
+    check_heads(q, k, v, peaks)
     rows, d = q.shape[1:]
-    cfg.check_d(d)
     if peaks is None:
         for name, x in (("q", q), ("k", k), ("v", v)):
             check_finite(name, x)
+<<<<<<< HEAD
     if balance is True and peaks is not None:
         raise ConfigError("balance = True with peaks, legal: scales of the channels beside peaks")
     if balance is not None and balance is not False:
@@ -118,6 +147,16 @@ def plan(
     scales = [quantise((), 8, f"KV head {h}: k", peak)[1] for h, peak in enumerate(peaks.k)]
     octaves, wider = octaves_of(peaks.q, scales, d, snap, cfg)
     heads = quantise_heads(q, k, v, cfg, Peaks(wider, peaks.k, peaks.v))
+=======
+        peaks = Peaks(*(tuple(np.abs(x).max(axis=(1, 2))) for x in (q, k, v)))
+    group = len(q) // len(k)
+    octaves, wider = [], []
+    for h, peak in enumerate(peaks.q):
+        octave, peak = octave_of(peak, (peaks.k[h // group] or 1.0) / 127, d, snap, cfg)
+        octaves.append(octave)
+        wider.append(peak)
+    heads = quantise_heads(q, k, v, cfg, Peaks(tuple(wider), peaks.k, peaks.v))
+>>>>>>> atk1
     of_kv = heads[::group]
     q, k, v, k8 = (np.concatenate([getattr(n, name) for n in of])
                    for name, of in (("q", heads), ("k", of_kv), ("v", of_kv), ("k8", of_kv)))
@@ -157,10 +196,12 @@ def job_of(
             raise ConfigError(f"snap = {snap} has no default threshold, legal: tau and fall given")
         default = TAU.get(snap, (1.0, 0.0))
         tau, fall = default[0] if tau is None else tau, default[1] if fall is None else fall
-    if not 0 < tau <= 1:
-        raise ConfigError(f"tau = {tau}, legal: above 0, up to 1")
-    if coarse is not None and not 0 < coarse <= tau:
-        raise ConfigError(f"coarse = {coarse}, legal: above 0, up to tau = {tau}, or None")
+    check_share("tau", tau)
+    check_fall(fall)
+    if coarse is not None:
+        check_share("coarse", coarse)
+        if coarse > tau:
+            raise ConfigError(f"coarse = {coarse}, legal: up to tau = {tau}, or None")
     if offset is None:
         offset = max(k.shape[1] - rows, 0) if causal else 0
     bc = cfg.BC_MAX if bc is None else bc

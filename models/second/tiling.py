@@ -44,7 +44,7 @@ def bands(
     offset: int = 0, interleaved: bool = True,
 ) -> list[Band]:
     """The bands of a head: rows query rows over keys, bc keys in a tile, blocks in a band."""
-    check("blocks", blocks, 1, 64)
+    check("blocks", blocks, 1, cfg.STORE_BEATS)
     out = []
     for first in range(0, rows, blocks * cfg.ROWS):
         n = min(blocks * cfg.ROWS, rows - first)

@@ -401,6 +401,21 @@ def test_gemma3_says_why_it_refuses_long_inputs():
         tiny_gemma3().losses(np.zeros(17, int))
 
 
+def test_gemma3_takes_tokens_of_its_vocabulary():
+    net = tiny_gemma3()
+    top = len(net.embedding) - 1
+    for tokens in ([-1, 2], [1, top + 1]):
+        with pytest.raises(ValueError, match=f"tokens .*, legal: 0..{top}"):
+            net.forward(np.array(tokens))
+
+
+@pytest.mark.parametrize("length", [0, -3])
+def test_gemma3_encodes_no_fewer_than_a_token(length):
+    """The mark that begins a text counts."""
+    with pytest.raises(NetError, match=f"gemma3: {length} tokens, legal: 1 and more"):
+        tiny_gemma3().encode("a", 0, length)
+
+
 SCORES = {"a": 0, "b": 0, "c": 0, "\u2581": 0, "ab": -2, "bc": -1, "abc": -3, "\u2581a": -5,
           "aa": -4, "aab": -6, "\u2581\u2581": -7}
 """Pieces of a small vocabulary; of bytes it has those of the letter x."""

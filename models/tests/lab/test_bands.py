@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models import fast, workloads
+from models.config import ConfigError
 from models.lab import bands
 from models.lab.bands import Machine, bound_of, cycles, work_of
 from models.lab.cycles import Memory
@@ -154,6 +155,22 @@ def test_sads_holds_prediction_up_where_it_takes_longer():
 
 
 @needs_numba
+@pytest.mark.parametrize("sizes, words", [
+    ({"landing": 0}, "landing = 0, legal: "), ({"fifo": 0}, "fifo = 0, legal: "),
+    ({"k8_bufs": 0}, "k8_bufs = 0, legal: "), ({"lanes": 0}, "lanes = 0, legal: "),
+    ({"hazard": 1000}, "hazard = 1000, legal: integer 1..64"), ({"least": 0}, "least = 0, legal: "),
+    ({"q_stores": 0}, "q_stores = 0, legal: "), ({"o_stores": np.nan}, "o_stores = nan, legal: "),
+])
+def test_sizes_that_stop_a_machine_are_refused(sizes, words):
+    with pytest.raises(ConfigError, match=words):
+        Machine(**sizes)
+
+
+def test_a_unit_is_no_wider_than_the_machine():
+    with pytest.raises(ConfigError, match="unit_mults = 16, legal: integer 0..8"):
+        Machine(unit_mults=16).units(Config.from_name("tiny"))
+
+
 def test_a_row_waits_for_itself():
     """Rows 0 and 2 of unit 0 want the even keys, row 2 alone the odd ones: a pair takes 2 cycles,
     the next one of the same row starts 4 after it: up to 2 are lost for each of 32 even keys."""

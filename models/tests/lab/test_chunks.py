@@ -16,6 +16,7 @@ from models.lab.first import FirstSofa
 from models.lab.method import Attended, Call, Method, Projection
 from models.lab.rules import Rule
 from models.lab.sofa import Sofa
+from models.nets.sources import read_text
 from models.peers import A3, DTATrans, Energon, Isscc22, Pade, Sanger, SpAtten, Twilight, XAttention
 from models.second.config import Config
 
@@ -130,6 +131,20 @@ def test_refused_sizes(sizes, words):
         Chunks(Dense(), sizes)
     with pytest.raises(ConfigError, match=words):
         decode(captured(), None, sizes, Config.from_name("paper"))
+
+
+def test_more_rows_than_keys_are_refused():
+    """Their first chunks would end before the first key."""
+    call = Call(*(np.ones((1, n, 8), np.float32) for n in (7, 4, 4)), causal=True)
+    with pytest.raises(ConfigError, match="7 causal query rows over 4 keys, legal: up to 4"):
+        chunks.Chunks(Rule(), (1,)).attend(call)
+
+
+def test_texts_that_are_not_there(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(chunks, "Language", lambda cache: None)
+    monkeypatch.setattr(chunks, "measure", lambda _, text, *others: read_text(text, tmp_path))
+    assert chunks.main(["--text", "/nowhere:x"]) == 2
+    assert capsys.readouterr().err.startswith("chunks: no text '/nowhere:x'")
 
 
 def test_a_cache_is_causal():

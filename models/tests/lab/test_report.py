@@ -42,6 +42,7 @@ from models.lab.tables import (
 )
 from models.second.length import TAU_LINE, tau_of
 from scripts import browser
+from scripts import report as command
 
 WHERE = ("smollm2", 1024)
 
@@ -293,6 +294,9 @@ def test_the_threshold_by_length():
     assert tau_of(dlzs.TWO_TERM, 1) <= 1.0
     with pytest.raises(ConfigError, match="keys = 0, legal: 1 and above"):
         tau_of(dlzs.FLOOR, 0)
+    for keys in (math.nan, math.inf):
+        with pytest.raises(ConfigError, match="legal: 1 and above"):
+            tau_of(dlzs.FLOOR, keys)
     with pytest.raises(ConfigError, match="snap = 1 has no threshold by length, legal: 0, 2"):
         tau_of(dlzs.NEAREST, 1024)
 
@@ -319,6 +323,22 @@ def test_a_record_gives_the_tables_of_the_results_it_was_made_of(got, tmp_path):
     (tmp_path / "r.json").write_text("{}")
     with pytest.raises(StoreError, match="r.json is not a record of results .*--save"):
         record.load(tmp_path / "r.json")
+    # Nothing takes the place of a record.
+    with pytest.raises(StoreError, match="r.json is not written, there are no results"):
+        record.save(Gathered(), tmp_path / "r.json")
+    assert (tmp_path / "r.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("more", [["--save", "x"], ["--check"]])
+def test_documents_are_written_alone(more, capsys):
+    with pytest.raises(SystemExit):
+        command.main(["--documents", *more])
+    assert "--documents goes without --save and --check" in capsys.readouterr().err
+
+
+def test_lengths_takes_one_record(capsys):
+    for given in (["--help"], ["a", "b"]):
+        assert lengths.main(given) == 2 and "usage: " in capsys.readouterr().err
 
 
 def test_documents_get_tables_between_their_marks(got):

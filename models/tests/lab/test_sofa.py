@@ -241,12 +241,17 @@ def test_balance():
 
 
 @pytest.mark.parametrize("settings, words", [
-    ({"snap": "ceil"}, "snap = 'ceil', legal: "), ({"tau": 0.0}, "tau = 0.0, legal: above 0"),
+    ({"snap": "ceil"}, "snap = 'ceil', legal: "), ({"tau": 0.0}, "tau = 0.0, legal: 2"),
     ({"tau": 2.0}, "tau = 2.0, legal: "), ({"fall": 1.0}, "fall = 1.0, legal: "),
     ({"bc": 48}, "bc = 48, legal: "), ({"phases": 3}, "phases = 3"),
     ({"widths": {"SUM": 1}}, "widths: no field 'SUM', legal: .*SUM_FRAC"),
     ({"dense_layers": (-1,)}, "dense_layers = -1"),
-    ({"coarse": 0.0}, "coarse = 0.0, legal: above 0"),
+    ({"coarse": 0.0}, "coarse = 0.0, legal: 2"),
+    ({"tau": (0.1, 2.0**-33)}, r"tau = 1.16.*e-10, legal: 2\*\*-32 .. 1"),
+    ({"fall": 0.999}, "fall = 0.999, legal: 0 .. 255/256"),
+    ({"band": 0}, "band = 0, legal: integer 1..8"), ({"band": 9}, "band = 9, legal: "),
+    ({"blend": "no"}, "blend = 'no', legal: True, False"),
+    ({"interleaved": "no"}, "interleaved = 'no', legal: True, False"),
     ({"coarse": 0.01, "blend": False}, "coarse = 0.01, legal: None without blend"),
     ({"coarse": 0.01, "phases": 2}, "coarse = 0.01, legal: None with phases = 2"),
     ({"balance": True, "phases": 2}, "balance with phases = 2, legal: False"),

@@ -11,6 +11,7 @@ from models.second.config import Config
 
 TINY = Config.from_name("tiny")
 PAPER = Config.from_name("paper").replace(TWO_TERM=1)
+CASE = next(c for c in workloads.list_cases() if "_s0100_" in c)
 
 
 def test_beats_of_coarse_v_by_hand():
@@ -43,7 +44,7 @@ def test_area_by_hand():
 
 @pytest.mark.skipif(not fast.available(), reason="numba is not installed")
 def test_a_captured_head():
-    case = workloads.load_case(next(c for c in workloads.list_cases() if "_s0100_" in c))
+    case = workloads.load_case(CASE)
     args = case.q, case.k, case.v, case.causal, PAPER
     plain, with_tail = (dict(zip(("visible", *tail.COLUMNS), tail.figures(*args, **t), strict=True))
                         for t in ({"tau": 2.0**-8}, {"tau": 2.0**-6, "coarse": 2.0**-10}))
@@ -55,3 +56,19 @@ def test_a_captured_head():
     for done in (plain, with_tail):
         assert done["bound of 4 units"] == pytest.approx(2 * done["bound of 8 units"], abs=2)
         assert done["cycles of 4 units"] >= done["cycles of 8 units"] >= done["DLZS"]
+
+
+@pytest.mark.parametrize("given, words", [
+    (["nosuch"], "no case 'nosuch'"), (["--tau", "5", CASE], "tau = 5.0, legal: "),
+    (["--tau", "0.001", "--coarse", "0.1", CASE], "coarse = 0.1, legal: up to tau = 0.001"),
+])
+def test_wrong_arguments_give_one_sentence(given, words, capsys):
+    assert tail.main(given) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("tail: ") and words in error and error.count("\n") == 1
+
+
+def test_a_net_needs_tokens(capsys):
+    with pytest.raises(SystemExit):
+        tail.main(["--net", "0"])
+    assert "--net 0: give 2 tokens or more" in capsys.readouterr().err

@@ -119,6 +119,8 @@ def test_refusals():
         KVCache(TINY, Peaks((1,) * 4, (1,) * 3, (1,) * 3), D)
     with pytest.raises(ConfigError, match="peaks of 4 query heads, 2 heads of K and 1 of V, legal"):
         KVCache(TINY, Peaks((1,) * 4, (1,) * 2, (1,)), D)
+    with pytest.raises(ConfigError, match="peaks of 0 query heads, 2 heads of K and 2 of V, legal"):
+        KVCache(TINY, Peaks((), (1,) * 2, (1,) * 2), D)
     with pytest.raises(ConfigError, match="d = 12, legal: multiple of 8"):
         KVCache(TINY, PEAKS, 12)
     cache = KVCache(TINY, PEAKS, D)

@@ -173,5 +173,5 @@ def test_illegal_limits_are_refused(coarse, blend, words):
 
 
 def test_a_share_above_the_threshold_is_refused():
-    with pytest.raises(ConfigError, match="coarse = 0.5, legal: above 0, up to tau = 0.25, or"):
+    with pytest.raises(ConfigError, match="coarse = 0.5, legal: up to tau = 0.25, or"):
         captured(CAUSAL, PAPER, tau=0.25, coarse=0.5)

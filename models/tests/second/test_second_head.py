@@ -6,6 +6,7 @@ import pytest
 
 from models import oracle, workloads
 from models.config import ConfigError
+from models.quantise import Peaks
 from models.second import head, plan, sufa
 from models.second.config import Config
 from models.second.tiling import bands, mean_span
@@ -167,3 +168,42 @@ def test_illegal_jobs_are_refused(changes, words):
     job = head.Job(**{"d": 8, "bc": 16, "table": (head.HeadTable(1, 0),), **changes})
     with pytest.raises(ConfigError, match=words):
         job.checked(TINY)
+
+
+@pytest.mark.parametrize("q, k, v, peaks, words", [
+    ((3, 2, 8), (2, 4, 8), (2, 4, 8), None, "heads = 3, legal: multiple of kv_heads = 2"),
+    ((1, 2, 8), (2, 4, 8), (2, 4, 8), None, "heads = 1, legal: multiple of kv_heads = 2"),
+    ((0, 2, 8), (1, 4, 8), (1, 4, 8), None, "heads = 0, legal: multiple of kv_heads = 1"),
+    ((1, 2, 8), (0, 4, 8), (0, 4, 8), None, "heads = 1, legal: multiple of kv_heads = 0"),
+    ((2, 8), (1, 4, 8), (1, 4, 8), None, r"q has shape \(2, 8\), legal: 3 axes"),
+    ((1, 2, 8), (1, 4, 16), (1, 4, 16), None, r"k has shape \(1, 4, 16\), .*keys, 8\] both"),
+    ((1, 2, 8), (1, 4, 8), (1, 5, 8), None, r"v \(1, 5, 8\), legal: "),
+    ((1, 0, 8), (1, 4, 8), (1, 4, 8), None, "query rows = 0, legal: integer 1.."),
+    ((1, 2, 8), (1, 0, 8), (1, 0, 8), None, "keys = 0, legal: integer 1..256"),
+    ((1, 2, 8), (1, 257, 8), (1, 257, 8), None, "keys = 257, legal: integer 1..256"),
+    ((1, 2, 8), (1, 4, 8), (1, 4, 8), (2, 1, 1), "peaks of q has 2 entries, legal: one for each"),
+    ((2, 2, 8), (2, 4, 8), (2, 4, 8), (2, 1, 2), "peaks of k has 1 entries, legal: one for each"),
+])
+def test_tensors_that_are_no_job_are_refused(q, k, v, peaks, words):
+    given = peaks and Peaks(*((1.0,) * n for n in peaks))
+    with pytest.raises(ConfigError, match=words):
+        plan.plan(np.ones(q), np.ones(k), np.ones(v), TINY, peaks=given)
+
+
+def test_stores_of_very_many_blocks():
+    """The default band is all row blocks of a job where the stores hold them."""
+    cfg = TINY.replace(STORE_BEATS=1 << 12)
+    x = np.random.default_rng(1).standard_normal((1, 70 * cfg.ROWS, 8))
+    z, job = plan.plan(x, x[:, :9], x[:, :9], cfg)
+    assert job.band == len(job.bands(x.shape[1], 9, cfg)[0].blocks) > 64
+
+
+def test_the_least_fraction_bits_of_an_output():
+    """A single key's weight is half of 1, or little more: V comes back all the same."""
+    cfg = TINY.replace(O_FRAC=1)
+    q, k, v = (np.full((1, 1, 8), x) for x in (1.0, 0.0, 3.0))
+    z, job = plan.plan(q, k, v, cfg)
+    done = head.run_job(z.q, z.k, z.v, z.k8, z.means, job, cfg)
+    assert np.allclose(done.out * z.out_scale, 3.0, atol=3e-4)
+    with pytest.raises(ConfigError, match="O_FRAC = 0, legal: integer 1..13"):
+        TINY.replace(O_FRAC=0)

@@ -40,18 +40,12 @@ from models.nets.sources import PACKAGES, TEXTS, NetError, fetch  # noqa: E402
 LAST = 1 << 30
 """Rank of the row types, which belong to no series."""
 
-<<<<<<< HEAD
-IMPORTS = ("gguf", "numba", "safetensors", "tokenizers")
-=======
 LENGTHS = {"smollm2": 1024, "minilm": 256, "gemma3": 512}
 """Net -> length of the inputs of one setting."""
 
-PACKAGES = ("gguf", "numba", "safetensors", "tokenizers")
->>>>>>> atk1
+IMPORTS = ("gguf", "numba", "safetensors", "tokenizers")
 """What the nets and the fast path of SOFA import beside numpy."""
 
-LENGTHS = {"smollm2": 1024, "gemma3": 512, "minilm": 256}
-"""Tokens of an input of --method without --length; what is not here takes 1500."""
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -124,12 +118,8 @@ def wanted(options: argparse.Namespace) -> tuple[list[Series], list[RowTask]]:
         net = options.net or "smollm2"
         if net not in SUBJECTS:
             raise ValueError(f"no net {net!r}, legal: {', '.join(SUBJECTS)}")
-<<<<<<< HEAD
-        texts = {"whisper": "voice", "lightglue": "photos"}.get(net, options.text)
-=======
         texts = {"whisper": "voice", "lightglue": "photos"}.get(
             net, options.text or "novel")
->>>>>>> atk1
         length = options.length or LENGTHS.get(net, 1500)
         cases = tuple(stretch(net, text, length) for text in texts.split(","))
         return [Series(method.name, "peer", ((label(method), method),), cases)], []

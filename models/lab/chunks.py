@@ -29,11 +29,7 @@ from models.lab.grid import stretch_of
 from models.lab.method import Attended, Call, Method
 from models.lab.sofa import Sofa
 from models.lab.subjects import SE_TOKENS, Case, Language, blocks
-<<<<<<< HEAD
-from models.nets.sources import CACHE
-=======
-from models.nets.sources import NetError
->>>>>>> atk1
+from models.nets.sources import CACHE, NetError
 from models.quantise import Peaks
 from models.second import fast, head
 from models.second.cache import KVCache

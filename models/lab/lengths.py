@@ -99,18 +99,10 @@ def tables(got: Gathered, name: str) -> tuple[str, Table]:
             f"log2(S/1024)", (header, test(got, name, line)))
 
 
-<<<<<<< HEAD
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 2 there is no record."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("record", nargs="?", type=Path, default=RESULTS)
-=======
-def main(arguments: list[str]) -> int:
-    """Exit code: 0 done, 2 there is no record, or more than one."""
-    if len(arguments) > 1 or any(a.startswith("-") for a in arguments):
-        print("usage: python -m models.lab.lengths [RECORD]", file=sys.stderr)
-        return 2
->>>>>>> atk1
     try:
         got = load(parser.parse_args(arguments).record)
     except StoreError as error:

@@ -72,7 +72,6 @@ def octave_of(peak: float, sk8: float, d: int, snap: int, cfg: Config) -> tuple[
     return octave, peak * float(units) / 2.0**octave
 
 
-<<<<<<< HEAD
 def octaves_of(
     peaks, sk8, d: int, snap: int, cfg: Config
 ) -> tuple[list[int], tuple[float, ...]]:
@@ -87,7 +86,8 @@ def default_band(rows: int, d: int, group: int, cfg: Config) -> int:
     """Row blocks of a band where nothing is said: as many as the stores hold beside each other with
     all query heads of a group, at least 1, no more than there are."""
     return min(max(cfg.places(d) // group, 1), -(-rows // cfg.ROWS))
-=======
+
+
 def check_share(name: str, share: float) -> None:
     """ConfigError for a threshold beyond the table of a job."""
     if not 2.0**-LEAST_TAU <= share <= 1:
@@ -111,7 +111,6 @@ def check_tensors(q: np.ndarray, k: np.ndarray, v: np.ndarray, cfg: Config) -> N
         raise ConfigError(f"k has shape {k.shape}, v {v.shape}, legal: [kv_heads, keys, {d}] both")
     check("query rows", q.shape[1], 1, 65536)
     check("keys", k.shape[1], 1, cfg.KEYS_MAX)
->>>>>>> atk1
 
 
 def plan(
@@ -136,27 +135,16 @@ def plan(
     if peaks is None:
         for name, x in (("q", q), ("k", k), ("v", v)):
             check_finite(name, x)
-<<<<<<< HEAD
     if balance is True and peaks is not None:
         raise ConfigError("balance = True with peaks, legal: scales of the channels beside peaks")
     if balance is not None and balance is not False:
         q, k = balanced(q, k, balance_of(q, k) if balance is True else balance)
     if peaks is None:
         peaks = Peaks(*(tuple(np.abs(x).max(axis=(1, 2), initial=0)) for x in (q, k, v)))
-    group = len(q) // max(len(k), 1)
+    group = len(q) // len(k)
     scales = [quantise((), 8, f"KV head {h}: k", peak)[1] for h, peak in enumerate(peaks.k)]
     octaves, wider = octaves_of(peaks.q, scales, d, snap, cfg)
     heads = quantise_heads(q, k, v, cfg, Peaks(wider, peaks.k, peaks.v))
-=======
-        peaks = Peaks(*(tuple(np.abs(x).max(axis=(1, 2))) for x in (q, k, v)))
-    group = len(q) // len(k)
-    octaves, wider = [], []
-    for h, peak in enumerate(peaks.q):
-        octave, peak = octave_of(peak, (peaks.k[h // group] or 1.0) / 127, d, snap, cfg)
-        octaves.append(octave)
-        wider.append(peak)
-    heads = quantise_heads(q, k, v, cfg, Peaks(tuple(wider), peaks.k, peaks.v))
->>>>>>> atk1
     of_kv = heads[::group]
     q, k, v, k8 = (np.concatenate([getattr(n, name) for n in of])
                    for name, of in (("q", heads), ("k", of_kv), ("v", of_kv), ("k8", of_kv)))

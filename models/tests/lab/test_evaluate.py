@@ -443,7 +443,7 @@ def test_one_setting_of_a_net_with_a_window_is_no_longer_than_it():
 
 
 def test_missing_packages_give_one_sentence_with_the_pip_line(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "PACKAGES", ("gguf_that_nobody_has",))
+    monkeypatch.setattr(command, "IMPORTS", ("gguf_that_nobody_has",))
     assert command.main(["--method", "dense", "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "missing packages: gguf_that_nobody_has" in error and error.count("\n") == 1

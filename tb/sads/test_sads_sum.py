@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """sofa_sads_sum against models.second: masks, shares, cycles; turns of blocks interleave."""
 
+import copy
 import random
 
 import cocotb
@@ -67,12 +68,12 @@ class Block:
         cfg, level = self.cfg, score >> self.octave
         least, before = self.least, self.sums.peak.copy()
         self.at_limit += int((seen & (level == least[:, None])).sum())
+        mask, none = seen & (level >= least[:, None]) & (not count), np.zeros_like(seen)
         if final:
             assert self.ratio == 1 << cfg.RATIO_FRAC
-            mask = sads.keep_last(self.sums, level, seen, self.tau, self.everything, cfg)
+            sads.count_last(self.sums, level, mask, none, cfg)
         else:
-            mask = seen & (level >= least[:, None]) & (not count)
-            sads.count(self.sums, level, seen, mask, cfg)
+            sads.count(self.sums, level, seen, mask, none, cfg)
         rise = self.sums.peak - before
         self.risen += int(((rise > cfg.SUM_FRAC) & (before > sads.NO_PEAK)).sum())
         self.ratio, self.fresh = ratio, False
@@ -186,7 +187,7 @@ class TB:
                 self.expected_masks.append((self.sent, w, w == 0, w == words - 1, user,
                                             bits[:, part].T))
         if final:
-            f = sads.share(block.sums, block.everything, cfg)
+            f, _ = sads.shares(block.sums, block.everything, cfg)
             for w in range(self.share):
                 self.expected_shares.append((self.sent, w, place, user,
                                              f[w * self.groups : (w + 1) * self.groups]))
@@ -288,11 +289,11 @@ def block_turns(tb, place, job, band, block):
                                      count=not chosen, final=final, ratio=ratio, score=again)
         yield
     seen = [allowed(tile, band, block) for tile in band.tiles]
-    want, f = select(score, seen, block, entry, job, cfg)
+    want = select(score, seen, block, entry, job, cfg)
     for t in range(tiles):
-        tb.board.compare("select", want[t], masks[t], axes=("row", "slot"), where={"tile": t})
-    got = sads.share(state.sums, state.everything, cfg)[: block.n]
-    tb.board.compare("select", f, got, axes=("row",))
+        tb.board.compare("select", want.masks[t], masks[t], axes=("row", "slot"), where={"tile": t})
+    got = sads.shares(state.sums, state.everything, cfg)[0][: block.n]
+    tb.board.compare("select", want.f, got, axes=("row",))
 
 
 def random_blocks(tb, number):
@@ -355,8 +356,8 @@ def most_ratio(block, score, seen, most):
     """The largest ratio, ``most`` at most, with which the sum of every row still fits when it has
     counted a tile."""
     cfg, sums = block.cfg, block.sums
-    after = sads.Sums(sums.peak.copy(), sums.total.copy(), sums.kept.copy())
-    sads.count(after, score >> block.octave, seen, np.zeros_like(seen), cfg)
+    after, none = copy.deepcopy(sums), np.zeros_like(seen)
+    sads.count(after, score >> block.octave, seen, none, none, cfg)
     more = int(after.total.max()) - (1 << cfg.SUM_FRAC)
     room = (1 << cfg.SUM_W) - 1 - (1 << cfg.SUM_FRAC)
     return most if more <= 0 else min(most, (room << cfg.RATIO_FRAC) // more)

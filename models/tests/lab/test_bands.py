@@ -171,6 +171,7 @@ def test_a_unit_is_no_wider_than_the_machine():
         Machine(unit_mults=16).units(Config.from_name("tiny"))
 
 
+@needs_numba
 def test_a_row_waits_for_itself():
     """Rows 0 and 2 of unit 0 want the even keys, row 2 alone the odd ones: a pair takes 2 cycles,
     the next one of the same row starts 4 after it: up to 2 are lost for each of 32 even keys."""

@@ -13,6 +13,8 @@ TINY = Config.from_name("tiny")
 PAPER = Config.from_name("paper").replace(TWO_TERM=1)
 CASE = next(c for c in workloads.list_cases() if "_s0100_" in c)
 
+needs_numba = pytest.mark.skipif(not fast.available(), reason="numba is not installed")
+
 
 def test_beats_of_coarse_v_by_hand():
     """Two heads share V; bands of 4 rows of both; d = 16 at 4 bits is a beat of 8 bytes."""
@@ -42,7 +44,7 @@ def test_area_by_hand():
         4 * (512 + 32 + wide / 3 * np.log2(wide) + wide) + 256 + 16 * 2 * 64 * 16 / 10)
 
 
-@pytest.mark.skipif(not fast.available(), reason="numba is not installed")
+@needs_numba
 def test_a_captured_head():
     case = workloads.load_case(CASE)
     args = case.q, case.k, case.v, case.causal, PAPER
@@ -58,6 +60,7 @@ def test_a_captured_head():
         assert done["cycles of 4 units"] >= done["cycles of 8 units"] >= done["DLZS"]
 
 
+@needs_numba
 @pytest.mark.parametrize("given, words", [
     (["nosuch"], "no case 'nosuch'"), (["--tau", "5", CASE], "tau = 5.0, legal: "),
     (["--tau", "0.001", "--coarse", "0.1", CASE], "coarse = 0.1, legal: up to tau = 0.001"),

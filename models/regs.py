@@ -143,6 +143,7 @@ OFFSETS = {
     "CNT_BEATS_D": 0x280,
     "CNT_BEATS_WB": 0x284,
     "CNT_PREDICT": 0x288,
+    "CNT_SUFA_FLUSH": 0x28C,
 }
 
 ACCESS = {
@@ -269,6 +270,7 @@ ACCESS = {
     "CNT_BEATS_D": "RO",
     "CNT_BEATS_WB": "RO",
     "CNT_PREDICT": "RO",
+    "CNT_SUFA_FLUSH": "RO",
 }
 
 RESETS = {
@@ -380,6 +382,7 @@ RESETS = {
     "CNT_BEATS_D": 0x0,
     "CNT_BEATS_WB": 0x0,
     "CNT_PREDICT": 0x0,
+    "CNT_SUFA_FLUSH": 0x0,
 }
 
 WIDTHS = {
@@ -407,7 +410,7 @@ WIDTHS = {
     "IRQ_STATUS": 2,
     "JOBS": 32,
     "TIMEOUT": 32,
-    "MODE": 10,
+    "MODE": 12,
     "HEAD_DIM": 32,
     "QUERY_ROWS": 32,
     "KEYS": 32,
@@ -506,6 +509,7 @@ WIDTHS = {
     "CNT_BEATS_D": 32,
     "CNT_BEATS_WB": 32,
     "CNT_PREDICT": 32,
+    "CNT_SUFA_FLUSH": 32,
 }
 
 FIELDS = {
@@ -546,6 +550,8 @@ FIELDS = {
         "PREDICT": (6, 1),
         "ROPE": (7, 2),
         "VB_LOAD": (9, 1),
+        "SORT": (10, 1),
+        "BLEND": (11, 1),
     },
 }
 
@@ -597,6 +603,10 @@ MODE_ROPE_LSB = 7
 MODE_ROPE_BITS = 2
 MODE_VB_LOAD_LSB = 9
 MODE_VB_LOAD_BITS = 1
+MODE_SORT_LSB = 10
+MODE_SORT_BITS = 1
+MODE_BLEND_LSB = 11
+MODE_BLEND_BITS = 1
 
 JOB = (
     "MODE",
@@ -715,6 +725,7 @@ COUNTERS = (
     "BEATS_D",
     "BEATS_WB",
     "PREDICT",
+    "SUFA_FLUSH",
 )
 
 ERR_NONE = 0
@@ -748,6 +759,7 @@ ERR_KG_SHIFT_V = 27
 ERR_ROPE = 28
 ERR_KIND = 29
 ERR_NEXT = 30
+ERR_BAND = 31
 ERR_READ_SLVERR = 32
 ERR_READ_DECERR = 33
 ERR_WRITE_SLVERR = 34
@@ -756,6 +768,9 @@ ERR_READ_PROTOCOL = 36
 ERR_WRITE_PROTOCOL = 37
 ERR_READ_TIMEOUT = 38
 ERR_WRITE_TIMEOUT = 39
+ERR_FALL = 40
+ERR_SELECT = 41
+ERR_HEAD_ENTRY = 42
 ERR_ABORTED = 48
 
 ERRORS = {
@@ -858,7 +873,7 @@ ERRORS = {
     ),
     ERR_MODE: (
         "MODE",
-        "Bits of MODE above VB_LOAD must be 0.",
+        "Bits of MODE above BLEND must be 0.",
         "",
     ),
     ERR_HEAD_STRIDE_SMALL: (
@@ -918,6 +933,11 @@ ERRORS = {
         "NEXT must be a multiple of 256 below 2^ADDR_W, and not 0 with START_CHAIN.",
         "",
     ),
+    ERR_BAND: (
+        "BAND",
+        "BAND must be in 1 to the blocks that the stores hold at HEAD_DIM.",
+        "",
+    ),
     ERR_READ_SLVERR: (
         "READ_SLVERR",
         "The memory answered a read with SLVERR.",
@@ -962,6 +982,22 @@ ERRORS = {
         "WRITE_TIMEOUT",
         "The memory owed something to the write master and did nothing for TIMEOUT cycles.",
         "bits: 0 AW was not taken, 1 W was not taken, 2 an answer was missing",
+    ),
+    ERR_FALL: (
+        "FALL",
+        "FALL must be in 0..255.",
+        "",
+    ),
+    ERR_SELECT: (
+        "SELECT",
+        "This build has no sort cores: MODE.SORT must be 0.",
+        "",
+    ),
+    ERR_HEAD_ENTRY: (
+        "HEAD_ENTRY",
+        "An entry of HT must have SCALE_SHIFT in 0..47, OCTAVE in 0..SC_W-1, TAU in "
+        "`-32*2^LOG_FRAC..0` and RADIUS in 0..2^SC_W-1.",
+        "number of the head, modulo 256",
     ),
     ERR_ABORTED: (
         "ABORTED",

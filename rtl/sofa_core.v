@@ -336,6 +336,7 @@ wire p_taken = p_valid && p_ready;
 wire u_taken = u_valid && u_ready;
 wire [6:0] p_count, u_count;
 assign ev_inc[`SOFA_CNT_CYCLES*16 +: 16] = 16'd0;
+assign ev_inc[`SOFA_CNT_SUFA_FLUSH*16 +: 16] = 16'd0;
 assign ev_inc[`SOFA_CNT_DLZS_BUSY*16 +: 16] = {15'd0, ev_dlzs_busy};
 assign ev_inc[`SOFA_CNT_DLZS_STALL*16 +: 16] = {15'd0, ev_dlzs_stall};
 assign ev_inc[`SOFA_CNT_SADS_BUSY*16 +: 16] = {15'd0, ev_sads_busy};

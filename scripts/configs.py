@@ -48,3 +48,20 @@ CONFIGS = {
                ROPE_PAIRS=4),
     )
 }
+
+SECOND = {
+    c.name: c
+    for c in (
+        Config("tiny", ROWS=4, COLS=4, D_MAX=16, BC_MAX=16, BUS_BYTES=8, KEYS_MAX=256, K8_BUFS=2,
+               PLACES=4, STORE_BEATS=32, LAND=8, LAND_BEATS=32, FIFO=8, SORT=1, H_MAX=64, KG_TOK=1,
+               WGT_WORDS=512, ROPE_PAIRS=1, TWO_TERM=1),
+        Config("small", ROWS=16, COLS=8, D_MAX=64, BC_MAX=32, BUS_BYTES=16, KEYS_MAX=4096,
+               K8_BUFS=2, PLACES=4, STORE_BEATS=256, LAND=16, LAND_BEATS=128, FIFO=16, SORT=1,
+               H_MAX=1024, KG_TOK=2, WGT_WORDS=4608, ROPE_PAIRS=1, TWO_TERM=1),
+        Config("paper", ROWS=128, COLS=32, D_MAX=128, BC_MAX=64, BUS_BYTES=64, KEYS_MAX=4096,
+               K8_BUFS=3, PLACES=8, STORE_BEATS=1536, LAND=64, LAND_BEATS=256, FIFO=16, SORT=1,
+               H_MAX=1024, KG_TOK=4, WGT_WORDS=768, ROPE_PAIRS=4, TWO_TERM=1),
+    )
+}
+"""The same for the second machine: blocks in residence (PLACES, STORE_BEATS), keys of the landing
+buffer (LAND, LAND_BEATS) and of a unit's queue (FIFO), sort cores (SORT)."""

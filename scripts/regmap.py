@@ -136,7 +136,11 @@ JOB = (
                              "and GENERATE"),
       Field("ROPE", 7, 2, "rotation of made keys: 0 none, 1 neighbouring dimensions, 2 halves"),
       Field("VB_LOAD", 9, 1, "1: VB tells which keys and values exist before the job; needs "
-                             "GENERATE"))),
+                             "GENERATE"),
+      Field("SORT", 10, 1, "1: a row takes its QUOTA best keys of a tile, within RADIUS; 0, and not "
+                           "DENSE: those that its sum says"),
+      Field("BLEND", 11, 1, "1: the mean of V stands in for what is dropped; only where the sum "
+                            "selects"))),
     ("HEAD_DIM", "elements of a vector", "multiple of 8, 8..D_MAX", ()),
     ("QUERY_ROWS", "query rows of a head", "1..KEYS_MAX" + NOT_PREDICT, ()),
     ("KEYS", "keys of a head", "1..KEYS_MAX", ()),
@@ -176,6 +180,9 @@ BUFFERS = (
     ("VB", "which keys and values exist, bits", False, True),
 )
 """Name, content, has a row stride, has a head stride."""
+
+SHARED = (("HT", 5), ("VM", 6))
+"""Buffers of attention jobs in the registers of a buffer of predict jobs: name, its number."""
 
 BUFFER_REGISTERS = (
     ("BASE_LO", 32, "address bits 31:0 of head 0, row 0", "multiple of BUS_BYTES"),
@@ -225,6 +232,7 @@ COUNTERS = (
     ("BEATS_D", "beats of descriptors read"),
     ("BEATS_WB", "single beats of K8, K, V and VB written"),
     ("PREDICT", "cycles of CYCLES in predict jobs"),
+    ("SUFA_FLUSH", "cycles of units of SU-FA that finish blocks"),
 )
 
 INC_W = 16
@@ -262,7 +270,7 @@ ERRORS = (
                          "GENERATE also K, V and VB) must not overlap that of another one.",
           BUFFER_INFO),
     Error("SCALE_MULT", 18, "SCALE_MULT must be in 1..65535."),
-    Error("MODE", 19, "Bits of MODE above VB_LOAD must be 0."),
+    Error("MODE", 19, "Bits of MODE above BLEND must be 0."),
     Error("HEAD_STRIDE_SMALL", 20, "With more than one head, a head stride must be at least the "
                                    "bytes of a vector, rounded up to BUS_BYTES.", BUFFER_INFO),
     Error("MODEL_DIM", 21, "MODEL_DIM must be a multiple of 8 in 8..H_MAX."),
@@ -276,6 +284,7 @@ ERRORS = (
     Error("ROPE", 28, "MODE.ROPE must be 0, 1 or 2."),
     Error("KIND", 29, "MODE.PREDICT excludes DENSE and GENERATE, VB_LOAD needs GENERATE."),
     Error("NEXT", 30, "NEXT must be a multiple of 256 below 2^ADDR_W, and not 0 with START_CHAIN."),
+    Error("BAND", 31, "BAND must be in 1 to the blocks that the stores hold at HEAD_DIM."),
     Error("READ_SLVERR", 32, "The memory answered a read with SLVERR.", READ_INFO),
     Error("READ_DECERR", 33, "The memory answered a read with DECERR: no such address.",
           READ_INFO),
@@ -290,6 +299,11 @@ ERRORS = (
                               "TIMEOUT cycles.", READ_WAIT),
     Error("WRITE_TIMEOUT", 39, "The memory owed something to the write master and did nothing for "
                                "TIMEOUT cycles.", WRITE_WAIT),
+    Error("FALL", 40, "FALL must be in 0..255."),
+    Error("SELECT", 41, "This build has no sort cores: MODE.SORT must be 0."),
+    Error("HEAD_ENTRY", 42, "An entry of HT must have SCALE_SHIFT in 0..47, OCTAVE in 0..SC_W-1, TAU "
+                            "in `-32*2^LOG_FRAC..0` and RADIUS in 0..2^SC_W-1.",
+          "number of the head, modulo 256"),
     Error("ABORTED", 48, "CTRL.SOFT_RESET ended the job."),
 )
 
@@ -391,6 +405,8 @@ def verilog(registers: list[Register]) -> str:
     define("BUFFER_NUM", len(BUFFERS))
     for i, b in enumerate(BUFFERS):
         define(f"BUF_{b[0]}", i)
+    for name, i in SHARED:
+        define(f"BUF_{name}", i)
     section("Counters likewise; the increment of counter i is at ev_inc[i*INC_W +: INC_W]")
     counters = [r for r in registers if r.group == "counter"]
     define("CNT_FIRST", f"12'h{counters[0].offset:03x}")

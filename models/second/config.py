@@ -24,6 +24,7 @@ class Config(config.Config):
                 octaves is not coarse
     STORE_BEATS beats of Q, and of O sums, that the stores of resident rows hold (0: two blocks of
                 the largest head dimension)
+    PLACES      most blocks that they hold (0: as many as fit)
     """
 
     SUM_FRAC: int = 12
@@ -34,6 +35,7 @@ class Config(config.Config):
     VC_W: int = 4
     CV_FRAC: int = 12
     STORE_BEATS: int = 0
+    PLACES: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,6 +46,7 @@ class Config(config.Config):
         check("VM_W", self.VM_W, 4, 16)
         check("VC_W", self.VC_W, 2, 8)
         check("CV_FRAC", self.CV_FRAC, 4, 16)
+        check("PLACES", self.PLACES, 0, 64)
         block = self.ROWS * self.beats16(self.D_MAX)
         if self.STORE_BEATS == 0:
             object.__setattr__(self, "STORE_BEATS", 2 * block)
@@ -67,4 +70,5 @@ class Config(config.Config):
 
     def places(self, d: int) -> int:
         """Blocks of ROWS rows that the stores hold at head dimension d."""
-        return self.STORE_BEATS // (self.ROWS * self.beats16(d))
+        fit = self.STORE_BEATS // (self.ROWS * self.beats16(d))
+        return min(fit, self.PLACES) if self.PLACES else fit

@@ -133,6 +133,7 @@
 `define SOFA_REG_CNT_BEATS_D              12'h280
 `define SOFA_REG_CNT_BEATS_WB             12'h284
 `define SOFA_REG_CNT_PREDICT              12'h288
+`define SOFA_REG_CNT_SUFA_FLUSH           12'h28c
 
 // Fields: lowest bit, and number of bits; WIDTH: bits of a register that are defined
 `define SOFA_VERSION_MINOR_LSB            0
@@ -189,7 +190,11 @@
 `define SOFA_MODE_ROPE_BITS               2
 `define SOFA_MODE_VB_LOAD_LSB             9
 `define SOFA_MODE_VB_LOAD_BITS            1
-`define SOFA_MODE_WIDTH                   10
+`define SOFA_MODE_SORT_LSB                10
+`define SOFA_MODE_SORT_BITS               1
+`define SOFA_MODE_BLEND_LSB               11
+`define SOFA_MODE_BLEND_BITS              1
+`define SOFA_MODE_WIDTH                   12
 
 // Job registers follow each other: byte offset of the first, number, place of each
 `define SOFA_JOB_FIRST                    12'h100
@@ -270,10 +275,12 @@
 `define SOFA_BUF_W                        8
 `define SOFA_BUF_RT                       9
 `define SOFA_BUF_VB                       10
+`define SOFA_BUF_HT                       5
+`define SOFA_BUF_VM                       6
 
 // Counters likewise; the increment of counter i is at ev_inc[i*INC_W +: INC_W]
 `define SOFA_CNT_FIRST                    12'h200
-`define SOFA_CNT_NUM                      35
+`define SOFA_CNT_NUM                      36
 `define SOFA_CNT_INC_W                    16
 `define SOFA_CNT_CYCLES                   0
 `define SOFA_CNT_DLZS_BUSY                1
@@ -310,6 +317,7 @@
 `define SOFA_CNT_BEATS_D                  32
 `define SOFA_CNT_BEATS_WB                 33
 `define SOFA_CNT_PREDICT                  34
+`define SOFA_CNT_SUFA_FLUSH               35
 
 // Error codes
 `define SOFA_ERR_NONE                     8'd0
@@ -343,6 +351,7 @@
 `define SOFA_ERR_ROPE                     8'd28
 `define SOFA_ERR_KIND                     8'd29
 `define SOFA_ERR_NEXT                     8'd30
+`define SOFA_ERR_BAND                     8'd31
 `define SOFA_ERR_READ_SLVERR              8'd32
 `define SOFA_ERR_READ_DECERR              8'd33
 `define SOFA_ERR_WRITE_SLVERR             8'd34
@@ -351,6 +360,9 @@
 `define SOFA_ERR_WRITE_PROTOCOL           8'd37
 `define SOFA_ERR_READ_TIMEOUT             8'd38
 `define SOFA_ERR_WRITE_TIMEOUT            8'd39
+`define SOFA_ERR_FALL                     8'd40
+`define SOFA_ERR_SELECT                   8'd41
+`define SOFA_ERR_HEAD_ENTRY               8'd42
 `define SOFA_ERR_ABORTED                  8'd48
 
 `endif

@@ -19,7 +19,8 @@
 // Each place has a memory of masks for two turns, so that one read gives the masks of four slots
 // of all places; one turn is filled while the other is read. Which slots anybody wants is gathered
 // as the words come, so that words that nobody wants are not read. The ends of blocks wait in a
-// queue of PLACES entries, so that no more blocks are between m and p.
+// queue of PLACES entries; m waits while it is full. A block keeps its place until it has ended, so
+// that this holds up nothing that could be there.
 //
 // Latency: last word of a turn taken to p_valid of its first item 4 cycles, if that is wanted in the
 // turn's first word; a word that nobody wants passes in a cycle.

@@ -3,7 +3,7 @@
 
 import random
 import re
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import cocotb
 import numpy as np
@@ -52,17 +52,19 @@ class TB:
     Args:
         idle: share of cycles without a word.
         backpressure: share of cycles in which no item is taken.
+        late: no item is taken in so many cycles at the start.
     """
 
-    def __init__(self, dut, idle=0.0, backpressure=0.0):
+    def __init__(self, dut, idle=0.0, backpressure=0.0, late=0):
         self.dut = dut
         self.rows, self.bc, self.places = (parameters()[n] for n in ("ROWS", "BC_MAX", "PLACES"))
         self.board = Scoreboard(dut._log)
         self.words = StreamSource(dut, "m", dut.clk, dut.rst, seed=random.getrandbits(32),
                                   fields=("first", "last", "mask", "turn"),
                                   idle=pattern(idle, random.getrandbits(32)))
+        taken = pattern(backpressure, random.getrandbits(32))
         self.items = StreamSink(dut, "p", dut.clk, dut.rst, callback=self.on_item, fields=ALL,
-                                backpressure=pattern(backpressure, random.getrandbits(32)))
+                                backpressure=chain([(0, late)] if late else [], taken))
         # Every transfer again, for its cycle
         self.came = StreamMonitor(dut, "m", dut.clk, dut.rst, fields=("last",), use_ready=True)
         self.went = StreamMonitor(dut, "p", dut.clk, dut.rst, fields=("kind",), use_ready=True)
@@ -296,6 +298,21 @@ async def nothing(dut):
 
 
 @cocotb.test()
+async def empty_words_do_not_wait(dut):
+    """Words that nobody wants pass while an item waits."""
+    turns = 6
+    tb = await prepare(dut, late=60 + turns * parameters()["BC_MAX"] // 4)
+    masks = [np.zeros((1, tb.rows, tb.bc), bool) for _ in range(turns)]
+    masks[0][0, 0, 0] = True
+    tb.part([(tb.bc, 0, 1)] * turns, masks)
+    for _ in range(40 + turns * tb.bc // 4):
+        await RisingEdge(dut.clk)
+    assert tb.words.empty and not tb.counts[HEAD]
+    await tb.drain(200)
+    tb.finish()
+
+
+@cocotb.test()
 async def reset_in_the_middle(dut):
     """After a reset at any time it is as new."""
     tb = await prepare(dut, backpressure=0.3)
@@ -334,8 +351,9 @@ async def cycles(dut):
         # HEAD, the key; the other words; the end
         assert went[-1] - went[0] == first + words + (not first)
 
-    # Dense parts, one behind the other, of one and two blocks: no cycle without an item.
-    for blocks in (1, 2):
+    # Dense parts, one behind the other, of so few blocks that the ends of two parts find room: no
+    # cycle without an item.
+    for blocks in {1, min(2, tb.places // 2)}:
         for kvlast in (False, True, False, True):
             tb.part([whole] * 3, [ones(blocks)] * 3, kvlast=kvlast)
         number = len(tb.expected)

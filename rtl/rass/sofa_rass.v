@@ -22,11 +22,12 @@
 // queue of PLACES entries; m waits while it is full. A block keeps its place until it has ended, so
 // that this holds up nothing that could be there.
 //
-// Latency: last word of a turn taken to p_valid of its first item 4 cycles, if that is wanted in the
-// turn's first word; a word that nobody wants passes in a cycle.
+// Latency: last word of a turn taken to p_valid of its first item 4 cycles, if that is wanted in
+// the turn's first word; a word that nobody wants passes in a cycle, also while an item waits.
 // Throughput: a word of masks and an item each cycle, also across turns and parts. With M words of
-// all blocks, of which a block's take R cycles to read (a word as many as slots are wanted, or one),
-// a turn takes the most of M, R and (M + R + 1)/2 cycles, since m waits while both turns are full.
+// all blocks, and R cycles to read them (of the words of a block, each as many as slots are wanted,
+// or one), a turn takes the most of M, R and (M + R + 1)/2 cycles: m waits while both turns are
+// full.
 // Errors: none are found. More than PLACES blocks of a part, fewer or more words of one block than
 // of another give wrong masks.
 // Source: SOFA (MICRO 2024), RASS; docs/organisation.md. That no key is left for a later phase, and

@@ -324,7 +324,7 @@ module sofa #(
             wr_err_valid, rd_err_protocol, wr_err_protocol, rd_move, wr_move;
         wire [2:0] rd_err_stream, wr_err_id, wr_wait;
         wire [1:0] rd_err_resp, wr_err_resp, rd_wait;
-        // streams of fetch: w codes, r RoPE rows for dlzs, x for kvgen, d descriptors and HT for seq
+        // streams of fetch: w, r for dlzs, x for kvgen, d for seq (descriptors, HT)
         wire w_c_valid, w_c_ready, w_d_valid, w_d_ready, r_c_valid, r_c_ready, r_d_valid,
             r_d_ready, x_c_valid, x_c_ready, x_d_valid, x_d_ready, d_c_valid, d_c_ready,
             d_d_valid, d_d_ready;
@@ -380,7 +380,7 @@ module sofa #(
         wire [47:0] kv_end_addr, wb_addr;
         wire [BUS_BYTES-1:0] wb_strb;
         // single-beat writes: predicted keys in a predict job, else made vectors
-        wire sx_ready, sx_done;
+        wire sx_ready, sx_done, unused_kvgen_idle;
         // sufa to store: rows of O
         wire o_valid, o_ready, o_first, o_last, o_block_last;
         wire [BUS_BYTES*8-1:0] o_data;
@@ -487,7 +487,9 @@ module sofa #(
         wire [UNITS*BEAT_W-1:0] tap_o_beat;
         wire [UNITS*BUS_BYTES*8-1:0] tap_o_data;
         wire [UNITS*16-1:0] tap_o_rcp;
-        wire unused_taps = &{1'b0, tap_e_valid, tap_e_row, tap_e_z, tap_e_p, tap_e_m, tap_e_dm, tap_e_l, tap_l_valid, tap_l_row, tap_l_sum, tap_o_valid, tap_o_row, tap_o_beat, tap_o_data, tap_o_rcp};
+        wire unused_taps = &{1'b0, tap_e_valid, tap_e_row, tap_e_z, tap_e_p, tap_e_m, tap_e_dm,
+                              tap_e_l, tap_l_valid, tap_l_row, tap_l_sum, tap_o_valid, tap_o_row,
+                              tap_o_beat, tap_o_data, tap_o_rcp};
 `endif
 
         csr #(
@@ -686,6 +688,7 @@ module sofa #(
             .clk                  (clk),
             .rst                  (stage_rst),
             .cfg_d                (job_d[8:0]),
+            .job_done             (job_done),
             .cfg_predict          (cfg_predict),
             .cfg_q_stride         (job_stride[`SOFA_BUF_Q*32 +: 32]),
             .cfg_k_stride         (job_stride[`SOFA_BUF_K*32 +: 32]),
@@ -820,7 +823,7 @@ module sofa #(
             .q_wr_beat      (q_wr_beat),
             .q_wr_data      (q_wr_data),
             .q_commit       (q_commit),
-            .q_release      (q_release_dlzs),
+            .q_release_dlzs (q_release_dlzs),
             .k8_wr_valid    (k8_wr_valid),
             .k8_wr_buf      (k8_wr_buf),
             .k8_wr_slot     (k8_wr_slot),
@@ -861,11 +864,12 @@ module sofa #(
 
         sofa_sads #(
             .ROWS       (ROWS),
+            .COLS       (COLS),
+            .D_MAX      (D_MAX),
             .BC_MAX     (BC_MAX),
-            .BC_MIN     (BC_MIN),
             .BUS_BYTES  (BUS_BYTES),
             .KEYS_MAX   (KEYS_MAX),
-            .SC_W       (SC_W),
+            .SC_FRAC    (SC_FRAC),
             .SUM_FRAC   (SUM_FRAC),
             .LOG_FRAC   (LOG_FRAC),
             .RATIO_FRAC (RATIO_FRAC),
@@ -1016,6 +1020,7 @@ module sofa #(
             .wb_strb        (wb_strb),
             .wb_done        (sx_done && !cfg_predict),
             .kv_done        (kv_done),
+            .idle           (unused_kvgen_idle),
             .ev_busy        (ev_kvgen_busy),
             .ev_stall       (ev_kvgen_stall),
             .ev_starve      (ev_kvgen_starve),
@@ -1084,12 +1089,12 @@ module sofa #(
             .tap_e_l              (tap_e_l),
             .tap_l_valid          (tap_l_valid),
             .tap_l_row            (tap_l_row),
-            .tap_l_sum            (tap_l_sum),
+            .tap_l                (tap_l_sum),
             .tap_o_valid          (tap_o_valid),
             .tap_o_row            (tap_o_row),
             .tap_o_beat           (tap_o_beat),
-            .tap_o_data           (tap_o_data),
-            .tap_o_rcp            (tap_o_rcp)
+            .tap_o                (tap_o_data),
+            .tap_r                (tap_o_rcp)
         );
 
         assign kp_ready = sx_ready && cfg_predict;

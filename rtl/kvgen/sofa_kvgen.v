@@ -43,7 +43,7 @@ module sofa_kvgen #(
     // 8*D_MAX/BUS_BYTES..4096.
     parameter LAND = 16,
     parameter LAND_BEATS = 128,
-    // Bits of an element of the mean of V, 1..16.
+    // Bits of an element of the mean of V, 4..16.
     parameter VM_W = 8,
     // Largest model dimension, a power of two, 64..4096.
     parameter H_MAX = 1024,

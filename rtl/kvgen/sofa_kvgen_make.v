@@ -26,7 +26,7 @@ module sofa_kvgen_make #(
     parameter ADDR_W = 40,
     // Bits of the number of a landing place, 2..6.
     parameter LAND_W = 4,
-    // Bits of an element of the mean of V, 1..16.
+    // Bits of an element of the mean of V, 4..16.
     parameter VM_W = 8,
     // Largest model dimension, a power of two, 64..4096.
     parameter H_MAX = 1024,

@@ -23,7 +23,7 @@ module sofa_kvgen_out #(
     parameter ADDR_W = 40,
     // Bits of the number of a landing place, 2..6.
     parameter LAND_W = 4,
-    // Bits of an element of the mean, 1..16.
+    // Bits of an element of the mean, 4..16.
     parameter VM_W = 8,
     // Tokens between their queue and the last beat, 2 or more.
     parameter TOKENS = 12
@@ -77,7 +77,7 @@ module sofa_kvgen_out #(
 
     generate
         if (BUS_BYTES < 8 || BUS_BYTES > 64 || BUS_BYTES != (1 << $clog2(BUS_BYTES))
-                || ADDR_W < 32 || ADDR_W > 48 || LAND_W < 2 || LAND_W > 6 || VM_W < 1
+                || ADDR_W < 32 || ADDR_W > 48 || LAND_W < 2 || LAND_W > 6 || VM_W < 4
                 || VM_W > 16 || TOKENS < 2) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_sofa_kvgen_out_needs_the_ranges_at_its_parameters stop ();

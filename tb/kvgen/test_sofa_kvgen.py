@@ -59,11 +59,17 @@ async def read(dut):
 
 @cocotb.test()
 async def read_rate(dut):
-    """Memory that gives a beat a cycle after 20 cycles: so does the stage, keys and ends."""
-    tb = TB(dut, Speed(gather_latency=(20, 20)))
+    """Memory that gives a beat a cycle, as late as the places can hide: so does the stage, keys and
+    ends without a gap."""
+    tb = TB(dut)
     tb.in_order = True
+    exact = 0
     for i, d in enumerate((8, 16, tb.cfg.D_MAX)):
         tb.new_job(d, 8, 0, 64, generate=False)
+        # A place is taken from its request until its last beat is sent; an end has half a place.
+        hidden = (tb.places - 2) * tb.beats - 6
+        latency = max(2, min(hidden, 20))
+        tb.speed = Speed(gather_latency=(latency, latency))
         await tb.start(i == 0)
         tb.begin()
         tb.ask(0, range(64))
@@ -73,11 +79,13 @@ async def read_rate(dut):
         at = tb.units.at
         total = (2 * 64 + tb.job.blocks) * tb.beats
         assert len(at) == total
-        dut._log.info("d %d: %d beats in %d cycles, %d places", d, total, at[-1] - at[0] + 1,
-                      tb.places)
-        # As many as are on their way: places cover the latency and the way through the buffer.
-        if tb.places * 2 * tb.beats >= 20 + 8 + 4 * tb.beats:
+        dut._log.info("d %d: %d beats in %d cycles, latency %d, %d places", d, total,
+                      at[-1] - at[0] + 1, latency, tb.places)
+        if latency <= hidden:
             assert at[-1] - at[0] + 1 == total
+            exact += 1
+    # Four places of the smallest vectors are too few.
+    assert exact or tb.p["LAND"] == 4
 
 
 @cocotb.test()
@@ -292,7 +300,7 @@ def test_shapes(sim, seed, shape):
 
 
 @pytest.mark.parametrize("change", [{"KG_TOK": 3}, {"KG_TOK": 2}, {"PLACES": 3}, {"LAND": 12},
-                                    {"LAND_BEATS": 8}, {"H_MAX": 100}, {"VM_W": 17}])
+                                    {"LAND_BEATS": 8}, {"H_MAX": 100}, {"VM_W": 3}])
 def test_illegal_parameters_are_refused(change):
     with pytest.raises(BuildError, match="illegal_parameter_"):
         build("sofa_kvgen", {**SECOND["tiny"].pick(*NAMES), **change}, "icarus")

@@ -616,7 +616,8 @@ class TB:
         busy, tokens = len(self.at["busy"]), made + self.mean_tokens
         assert len(self.at["gen"]) == made
         assert len(self.at["reused"]) == self.read_keys
-        assert -(-tokens // self.group) * self.passes * job.h <= busy <= tokens * self.passes * job.h
+        work = self.passes * job.h
+        assert -(-tokens // self.group) * work <= busy <= tokens * work
         assert self.reads.count == self.expected_reads(made)
         if self.heads_done == job.heads:
             self.check_memory(job.heads, "memory")

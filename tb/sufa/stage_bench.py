@@ -299,6 +299,12 @@ class Bench:
             self._sample(stats, got)
             if get["q_release"]():
                 state["released"] += 1
+                for unit in range(self.units):
+                    flushed = sum(len(range(unit, b.rows, self.units))
+                                  for b in ends[:state["released"]])
+                    assert len(got[unit][2]) >= flushed * c, (
+                        f"release {state['released']}: unit {unit} has sent {len(got[unit][2])} "
+                        f"of {flushed * c} beats")
                 stats["released"].append(stats["cycles"])
             while len(stats["out"]) < len(self.o.items):
                 stats["out"].append(stats["cycles"])

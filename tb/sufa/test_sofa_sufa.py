@@ -198,6 +198,7 @@ def test_stage(sim, config, seed):
     run("sofa_sufa", __name__, stage_parameters(config.name), sim, seed=seed)
 
 
+@pytest.mark.slow_on("icarus")
 @pytest.mark.parametrize("extra", [
     # More units than rows in a word of f; two places in a store that does not divide by them.
     {"ROWS": 16, "PLACES": 2, "STORE_BEATS": 130, "F_FRAC": 12},
@@ -210,7 +211,6 @@ def test_other_widths(sim, seed, extra):
 
 @pytest.mark.configs("paper")
 @pytest.mark.sims("verilator")
-@pytest.mark.slow
 def test_stage_paper(sim, config, seed):
     run("sofa_sufa", __name__, stage_parameters(config.name), sim, seed=seed,
         testcase=["one_pair", "full_masks", "flush_rate"])

@@ -261,10 +261,10 @@ class TB:
         assert self.filled["k8"] == (0 if self.dense else len(job.tiles))
         passes = sum(-(-turn.tile.n // self.cfg.COLS) for turn in job.turns)
         assert self.busy == (len(job.turns) if self.dense else passes * self.d), "array's cycles"
-        self.check(job, start, ahead)
+        self.check_turns(job, start, ahead)
         return self.sink.cycles[start:]
 
-    def check(self, job, start, ahead):
+    def check_turns(self, job, start, ahead):
         at, begun = start, 0
         for number, turn in enumerate(job.turns):
             where = {"turn": number}

@@ -24,8 +24,8 @@
 // passes and turns as long as the input is there. Dense: a turn a cycle. Predict job: an element of
 // X8 a cycle while codes and parts are there, without gaps between parts, chunks and groups as long
 // as sofa_dlzs_khat empties a chunk in the time of the next.
-// A waiting word freezes the array: the enable of the stage depends on s_ready, which must come from
-// near a register; no output depends on it.
+// A waiting word freezes the array: the enable of the stage depends on s_ready, which must come
+// from near a register; no output depends on it.
 // Errors: none are found. A place from PLACES on or beyond the store, or n = 0, gives wrong scores.
 // Source: SOFA, MICRO 2024, DLZS; docs/dlzs.md.
 

@@ -290,7 +290,10 @@ async def stalls(dut, idle, backpressure):
     """Every stream pauses on its own; answers come late, but in order."""
     tb = await start(dut, idle=idle, backpressure=backpressure)
     tb.delay = 30
-    for _ in range(3):
+    for number in range(30):
+        # Three may be very small ones.
+        if number >= 3 and tb.board.total > 40:
+            break
         await tb.predict(random_job(tb, spread=False))
     assert tb.board.finish("K8") > 40
 

@@ -4,8 +4,8 @@
 // Why: puts the three ways of selecting behind one set of ports; cfg_* say which, static for a job.
 //     sum    sofa_sads_sum.v: by the share of a key in the row's predicted softmax; no score waits.
 //     sort   sofa_sads_sort.v: the cfg_quota best of a tile within a radius (SORT = 1 only).
-//     dense  all that a row sees. No scores come: the sum, told that every row keeps everything,
-//            walks over tiles of zeros.
+//     dense  all that a row sees. No scores come: the sum walks over tiles of zeros, whose keys all
+//            lie at the peak, and a key at the peak is kept whatever the threshold.
 // A turn (t_turn, sofa_turn.vh) comes for each tile and block, at the latest when its words begin.
 // Words of scores (s_*) come in the order of the turns, ceil(n/4) of a tile; slots behind n and
 // rows behind the block's may have any value, also an unknown one. Words of masks (m_*) leave in
@@ -142,7 +142,6 @@ module sofa_sads #(
     localparam WORD_W  = $clog2(BC_MAX / 4);
     // Turns that wait with their masks: two in use, one ahead, one whose masks leave
     localparam TURNS   = 4;
-    localparam [31:0] ROWS_32 = ROWS;
 
     wire mode_sort = SORT != 0 && cfg_sort;
 
@@ -264,7 +263,7 @@ module sofa_sads #(
         .t_causal (t_turn[`SOFA_TURN_CAUSAL]),
         .t_rel    (t_turn[`SOFA_TURN_REL]),
         .t_kstep  (t_turn[`SOFA_TURN_KSTEP]),
-        .t_exact  (cfg_dense ? ROWS_32[7:0] : t_turn[`SOFA_TURN_EXACT]),
+        .t_exact  (t_turn[`SOFA_TURN_EXACT]),
         .t_ratio  (t_ratio[RATIO_W-1:0]),
         .t_tau    (t_tau[TAU_W-1:0]),
         .t_octave (t_turn[`SOFA_TURN_OCTAVE]),

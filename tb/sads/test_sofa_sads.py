@@ -310,20 +310,23 @@ def block_turns(tb, place, job, band, block, score=None):
         alone = [lists.select_tile(*pair, None, job.quota, entry.radius, cfg)[0].mask
                  for pair in zip(score, seen, strict=True)]
         tb.clipped += sum(int((a & ~m).sum()) for a, m in zip(alone, chosen.masks, strict=True))
-    exact = job.select == SUM and job.causal
     order = turns(count, job)
-    radius = entry.radius if job.select == SORT else None
     for i, (t, taken) in enumerate(order):
         of, final = band.tiles[t], i == len(order) - 1
         tile = type(of)(n=of.n, rows=block.n, first=False, last=False, causal=of.causal,
                         rel=of.rel - (block.row - band.row), kstep=of.kstep, k0=of.k0)
+        fields = {"start": i == 0, "final": final, "count": not taken}
+        # Of the other ways any value may come.
+        if job.select == SUM:
+            exact = min(max(EXACT - job.offset - block.row, 0), block.n) if job.causal else 0
+            fields |= {
+                "exact": exact, "octave": entry.octave,
+                "ratio": sads.extrapolation(count, count if final else min(i + 1, count), cfg),
+                "tau": sads.block_threshold(entry.tau, job.fall, block.length, cfg)}
+        elif job.select == SORT:
+            fields["radius"] = lists.reach(entry.radius, cfg)
         tb.send(tile, block.n, place, None if job.dense else score[t],
-                chosen.masks[t] if taken else None,
-                start=i == 0, final=final, count=not taken,
-                ratio=sads.extrapolation(count, count if final else min(i + 1, count), cfg),
-                tau=sads.block_threshold(entry.tau, job.fall, block.length, cfg),
-                exact=min(max(EXACT - job.offset - block.row, 0), block.n) if exact else 0,
-                octave=entry.octave, radius=lists.reach(radius, cfg))
+                chosen.masks[t] if taken else None, **fields)
         if final:
             tb.send_shares(place, chosen.f)
         yield
@@ -452,7 +455,7 @@ async def shares_wait_for_no_masks(dut):
         later, total = len(tb.expected_masks), len(tb.expected_shares)
         assert total == tb.share
         # Turns of other blocks, more than the stage can hold
-        interleave([whole_block(tb, p, 2) for p in range(1, tb.cfg.PLACES)])
+        interleave([whole_block(tb, p, 6) for p in range(1, tb.cfg.PLACES)])
         later = tb.close_at = len(tb.expected_masks) - later
         total = len(tb.expected_shares) - total
         for _ in range(400 + 60 * tb.share):
@@ -600,7 +603,7 @@ def test_sofa_sads_paper(sim, seed, config):
 # The smallest tile: one word of 12 slots; one place's number is a bit.
 @pytest.mark.sims("icarus")
 def test_sofa_sads_smallest(sim, seed):
-    simulate(sim, seed, ROWS=8, COLS=8, D_MAX=16, BC_MAX=8, BUS_BYTES=16, KEYS_MAX=64, PLACES=2)
+    simulate(sim, seed, ROWS=8, COLS=8, D_MAX=16, BC_MAX=8, BUS_BYTES=8, KEYS_MAX=64, PLACES=2)
 
 
 @pytest.mark.parametrize("bad", [

@@ -10,7 +10,7 @@
 // the leading one.
 // Errors: bad stays high from an entry that is not legal to the reset; nothing more is sent.
 // Not done here: room for Q (fetch holds the command back), what a turn has of its tile.
-// Latency: a table entry to its Q command 4 cycles. Throughput: a block in 5 cycles, with the
+// Latency: a table entry to its Q command 4 cycles. Throughput: a block in 4 cycles, with the
 // memory's latency up to AHEAD blocks in it.
 // Source: docs/organisation.md; models/second/sads.py, block_threshold.
 

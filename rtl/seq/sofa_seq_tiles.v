@@ -11,8 +11,9 @@
 // ratio: floor(2^RATIO_FRAC * T/k), k of the T tiles counted when the turn is over. By a divider
 // of two bits a cycle, which works while the command waits.
 // Not done here: blocks of a turn (sofa_seq_turns). Dense jobs have no K8 commands.
-// Latency: start to the first command 11 cycles, to the first turn 12. Throughput: a turn in
-// 2 + ceil((RATIO_FRAC + 1 + clog2(KEYS_MAX/BC_MIN))/2) cycles, 10 more a part.
+// Latency: start to the first command 10 cycles, to the first turn 11. Throughput: a turn in
+// 1 + ceil((RATIO_FRAC + 1 + clog2(KEYS_MAX/BC_MIN))/2) cycles, the first and the last of a part in
+// 2, and 10 more a part.
 // Source: docs/organisation.md, Turns; models/second/tiling.py, head.py.
 
 `resetall

@@ -178,8 +178,9 @@ async def illegal_fields(dut, kind):
     job = legal_job(tb.cfg, random, kind, small=True, kv_heads=3)
     # Room below the first buffer for those that are moved there.
     blend = int(kind != "predict")
-    rows = job["rows"] if kind == "predict" else 3 * tb.cfg.ROWS
-    job = legal_again(job, tb.cfg, dense=0, sort=0, blend=blend, rope=1, rows=rows)
+    # Several row blocks; several chunks.
+    more = {"d": tb.cfg.D_MAX} if kind == "predict" else {"rows": 3 * tb.cfg.ROWS}
+    job = legal_again(job, tb.cfg, dense=0, sort=0, blend=blend, rope=1, **more)
     await tb.run(job)
     tried = 0
     for what, change, code, info in illegal_changes(tb.cfg, job):

@@ -448,7 +448,7 @@ class TapScorer:
     def _share(self, item):
         cfg = self._cfg
         job, block = self._next("sads f", "f", self._blocks)
-        words = max(4, cfg.QE)
+        words = max(4, cfg.QE // 2)
         rows, word = cfg.ROWS // words, self._in["f"]
         where = {**block.where(), "row": block.row + word * rows}
         self._fields("sads f", {"place": block.place, "word": word}, item, where)

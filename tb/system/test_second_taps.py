@@ -111,7 +111,7 @@ class Emitter:
                 if i == len(walk) - 1:
                     share = np.full(cfg.ROWS, 3)
                     share[: block.n] = result.chosen.f
-                    words = max(4, cfg.QE)
+                    words = max(4, cfg.QE // 2)
                     for w, line in enumerate(share.reshape(words, -1)):
                         self.emit("f", place=place, word=w, data=pack(line, cfg.F_FRAC + 1))
             if not counts:

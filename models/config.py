@@ -137,11 +137,22 @@ class Config:
     def from_name(cls, name: str, **changes: int) -> Config:
         """One of the supported sets of scripts/configs.py: tiny, small, paper; with some
         parameters changed before those that follow from others are made."""
+        sets = cls.parameter_sets()
+        if name not in sets:
+            raise ConfigError(f"no configuration {name!r}; know {', '.join(sets)}")
+        return cls.from_parameters(cls.changed(sets[name], changes), name)
+
+    @staticmethod
+    def parameter_sets() -> dict[str, dict[str, int]]:
+        """Name -> Verilog parameters of the supported sets."""
         from scripts.configs import CONFIGS
 
-        if name not in CONFIGS:
-            raise ConfigError(f"no configuration {name!r}; know {', '.join(CONFIGS)}")
-        return cls.from_parameters({**CONFIGS[name], **changes}, name)
+        return CONFIGS
+
+    @staticmethod
+    def changed(parameters: dict[str, int], changes: dict[str, int]) -> dict[str, int]:
+        """Verilog parameters with some of them changed."""
+        return {**parameters, **changes}
 
     def replace(self, **changes: int) -> Config:
         """A copy with some fields changed, checked again."""

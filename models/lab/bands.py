@@ -78,7 +78,7 @@ class Machine:
                 the same row (looked at between the last row of a key and the first of the next)
     lanes       scores of a row that SADS takes a cycle (sum)
     q_stores, o_stores   blocks whose Q and whose O sums are resident, in what Config.places says
-                         (rounded down); at least a band
+                         (rounded down); at least the blocks of a part
     in_place    the units flush into the places of Q, all at once, and the bus empties these
     packed      rows of all heads of a group share a block where they fit
     released    a group of tokens begins when the front is blocked (else the machine can wait for
@@ -95,8 +95,8 @@ class Machine:
     least: int = 4
     hazard: int = 4
     lanes: int = 4
-    q_stores: float = 1.5
-    o_stores: float = 1.5
+    q_stores: float = 1.0
+    o_stores: float = 1.0
     in_place: bool = False
     packed: bool = True
     released: bool = True
@@ -416,14 +416,14 @@ MODES = {
 
 SIZES = {
     "default": Machine(),
-    "Q of 4 blocks": Machine(q_stores=1),
-    "Q of 5 blocks": Machine(q_stores=1.25),
-    "Q of 8 blocks": Machine(q_stores=2),
-    "O of 4 blocks": Machine(o_stores=1),
-    "O of 5 blocks": Machine(o_stores=1.25),
-    "O of 8 blocks": Machine(o_stores=2),
-    "O of 4, flush into Q": Machine(o_stores=1, in_place=True),
-    "O of 5, flush into Q": Machine(o_stores=1.25, in_place=True),
+    "Q of 4 blocks": Machine(q_stores=0.67),
+    "Q of 5 blocks": Machine(q_stores=0.84),
+    "Q of 8 blocks": Machine(q_stores=1.34),
+    "O of 4 blocks": Machine(o_stores=0.67),
+    "O of 5 blocks": Machine(o_stores=0.84),
+    "O of 8 blocks": Machine(o_stores=1.34),
+    "O of 4, flush into Q": Machine(o_stores=0.67, in_place=True),
+    "O of 5, flush into Q": Machine(o_stores=0.84, in_place=True),
     "flush into Q": Machine(in_place=True),
     "128 keys landing": Machine(landing=128),
     "32 keys landing": Machine(landing=32),
@@ -434,14 +434,15 @@ SIZES = {
     "K8 ring of 4 tiles": Machine(k8_bufs=4),
     "masks of 16 tiles": Machine(mask_tiles=16),
     "masks of 4 tiles": Machine(mask_tiles=4),
-    "all of them large": Machine(q_stores=6, o_stores=6, landing=512, fifo=128, k8_bufs=8,
+    "all of them large": Machine(q_stores=4, o_stores=4, landing=512, fifo=128, k8_bufs=8,
                                  mask_tiles=96),
     "4 units of 64": Machine(unit_mults=64),
     "no hazard": Machine(hazard=1),
     "a key in a cycle": Machine(least=1),
     "blocks of one head": Machine(packed=False),
 }
-"""Sizes that are compared on the captured heads; each changes the default in one point."""
+"""Sizes that are compared on the captured heads; each changes the default in one point. Blocks are
+those of d = 64."""
 
 
 @dataclass

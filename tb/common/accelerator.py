@@ -40,6 +40,10 @@ FILLER = 0xA5
 DESCRIPTOR_BYTES = 256
 """Size and alignment of a descriptor in memory."""
 
+CAPABILITIES = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES", "KEYS_MAX", "ADDR_W", "SC_FRAC",
+                "TWO_TERM", "KV_SLOTS", "H_MAX", "KG_TOK", "WGT_WORDS", "ROPE_PAIRS")
+"""Registers CAP_* that are parameters of the core."""
+
 MACHINES = {"seq_inst": "seq", "seq_inst.chain_inst": "seq_chain",
             "seq_inst.check_inst": "seq_check", "seq_inst.tiles_inst": "seq_tiles",
             "sads_inst": "sads", "kvgen_inst.front_inst": "kvgen_front",
@@ -56,7 +60,7 @@ def descriptor_image(fields):
     return words.view(np.uint8)
 
 
-def _buffer_fields(placed):
+def buffer_fields(placed):
     """Registers of buffers, name -> (address, row, head stride)."""
     fields = {}
     for name, (address, row, head) in placed.items():
@@ -144,10 +148,12 @@ class Accelerator:
         identity = await self.read("ID")
         if identity != regs.ID_VALUE:
             raise AcceleratorError(0, identity)
-        names = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES", "KEYS_MAX", "ADDR_W",
-                 "SC_FRAC", "TWO_TERM", "KV_SLOTS", "H_MAX", "KG_TOK", "WGT_WORDS", "ROPE_PAIRS")
-        self.cfg = Config.from_parameters({n: await self.read(f"CAP_{n}") for n in names})
+        self.cfg = self.configured({n: await self.read(f"CAP_{n}") for n in CAPABILITIES})
         await self.write("IRQ_ENABLE", 3)
+
+    def configured(self, capabilities) -> Config:
+        """The configuration of a core with these capabilities, name -> value."""
+        return Config.from_parameters(capabilities)
 
     async def read(self, name):
         """Return the register called ``name``."""
@@ -204,6 +210,15 @@ class Accelerator:
         self.memory.load(address, np.full(total, FILLER, np.uint8))
         return address, row, head
 
+    def outside(self, address, row, head, shape, kind=np.int16):
+        """The bytes of a reserved buffer that belong to no beat of its vectors; see ``gather``."""
+        heads, rows, d = shape
+        bus = self.cfg.BUS_BYTES
+        image = self.memory.dump(address, heads * head).reshape(heads, head)
+        lines = image[:, : rows * row].reshape(heads, rows, row)
+        used = -(-d * np.dtype(kind).itemsize // bus) * bus
+        return np.concatenate([lines[:, :, used:].reshape(-1), image[:, rows * row :].reshape(-1)])
+
     def gather(self, address, row, head, shape, kind=np.int16):
         """Copy [heads, rows, d] elements of type ``kind`` from memory."""
         heads, rows, d = shape
@@ -224,10 +239,10 @@ class Accelerator:
             k8 = np.zeros(k.shape, np.int8)
         placed = {"q": self.place(q), "k8": self.place(k8), "k": self.place(k),
                   "v": self.place(v), "o": self.reserve(q.shape)}
-        fields = self._attention_fields(job, heads, rows, len(k), k.shape[1])
-        return Descriptor(fields | _buffer_fields(placed), rows, heads, d)
+        fields = self.attention_fields(job, heads, rows, len(k), k.shape[1])
+        return Descriptor(fields | buffer_fields(placed), rows, heads, d)
 
-    def _attention_fields(self, job: Job, heads, rows, kv_heads, keys):
+    def attention_fields(self, job: Job, heads, rows, kv_heads, keys):
         """Registers of an attention job except its buffers."""
         return {
             "MODE": (int(job.dense) << regs.MODE_DENSE_LSB
@@ -241,6 +256,10 @@ class Accelerator:
             "NEXT_LO": 0, "NEXT_HI": 0,
         }
 
+    def code_image(self, plan: LayerPlan):
+        """WC in memory, uint8 [chunks, H, ROWS//2]."""
+        return plan.code_image(self.cfg)
+
     def place_layer(self, plan: LayerPlan, there=None):
         """Place a layer's tensors in memory and room for its results.
 
@@ -248,7 +267,7 @@ class Accelerator:
         left. Returns buffer name -> (address, row, head stride).
         """
         cfg, bus = self.cfg, self.cfg.BUS_BYTES
-        codes, weights = plan.code_image(cfg), plan.weight_image(cfg)
+        codes, weights = self.code_image(plan), plan.weight_image(cfg)
         shape = (plan.kv_heads, plan.keys, plan.d)
         bits = valid_beats(plan.keys, cfg) * bus
         placed = {
@@ -283,14 +302,14 @@ class Accelerator:
             "KP_BIAS": plan.kp_bias & 0xFFFFFFFF, "KP_SHIFT": plan.kp_shift,
             "NEXT_LO": 0, "NEXT_HI": 0,
         }
-        attend = self._attention_fields(plan.job, plan.heads, plan.q.shape[1], plan.kv_heads,
+        attend = self.attention_fields(plan.job, plan.heads, plan.q.shape[1], plan.kv_heads,
                                         plan.keys)
         attend["MODE"] |= (1 << regs.MODE_GENERATE_LSB | rope
                            | int(load) << regs.MODE_VB_LOAD_LSB)
         attend |= {"MODEL_DIM": plan.h, "KG_SHIFT_K": plan.kg_shift_k,
                    "KG_SHIFT_V": plan.kg_shift_v}
         names = ("x8", "wc", "rt", "k8"), ("q", "k8", "k", "v", "o", "x", "w", "rt", "vb")
-        return [fields | _buffer_fields({n: placed[n] for n in used if n in placed})
+        return [fields | buffer_fields({n: placed[n] for n in used if n in placed})
                 for fields, used in zip((predict, attend), names, strict=True)]
 
     def chain(self, jobs):
@@ -339,15 +358,20 @@ class Accelerator:
         if not status >> regs.STATUS_DONE_LSB & 1:
             raise AcceleratorError(0, status)
 
-    async def situation(self):
-        """Where the core stands: bus, state machines, registers and counters, in one line."""
-        states = []
+    def machines(self):
+        """Yield (module, name of the register, its handle) of what tells where the core stands."""
         for path, module in MACHINES.items():
             # Beside its checks of parameters the top level has the core in a generate block.
             handle = getattr(self.dut, "g_core", self.dut).core_inst
             for name in path.split("."):
                 handle = getattr(handle, name)
-            value, names = handle.state_reg.value, state_names()[module]["state_reg"]
+            yield module, "state_reg", handle.state_reg
+
+    async def situation(self):
+        """Where the core stands: bus, state machines, registers and counters, in one line."""
+        states = []
+        for module, register, handle in self.machines():
+            value, names = handle.value, state_names()[module][register]
             known = value.is_resolvable and int(value) in names
             states.append(f"{module} {names[int(value)] if known else value}")
         waits = [name for name in ("ar", "r", "aw", "w", "b")
@@ -396,14 +420,22 @@ class Accelerator:
             raise AssertionError(f"{completed} jobs completed without an error, not {jobs}")
         return await self.counters()
 
+    def layer_limit(self, plan: LayerPlan) -> Limit:
+        """Cycles that the chain of a layer may take."""
+        return layer_limit(plan, self.cfg, self.memory_options)
+
     async def run_layer(self, plan: LayerPlan, there=None,
                         limit: int | Limit | None = None) -> LayerDone:
         """Run a layer as a chain of two jobs; there: see ``place_layer``, limit: see ``run``."""
         if limit is None:
-            limit = layer_limit(plan, self.cfg, self.memory_options)
+            limit = self.layer_limit(plan)
         placed = self.place_layer(plan, there)
         jobs = self.describe_layer(plan, placed, load=there is not None)
         counters = await self.run_chain(self.chain(jobs), len(jobs), limit)
+        return self.gather_layer(plan, placed, counters)
+
+    def gather_layer(self, plan: LayerPlan, placed, counters) -> LayerDone:
+        """What a layer placed so has left in memory."""
         shape = (plan.kv_heads, plan.keys, plan.d)
         bits = valid_beats(plan.keys, self.cfg) * self.cfg.BUS_BYTES
         return LayerDone(

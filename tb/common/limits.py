@@ -81,7 +81,9 @@ def _attention(rows, keys, heads, job: Job, cfg: Config):
     return steps * heads, read * heads, rows * heads
 
 
-def _limit(bound: Bound, waits, read, written, speed: Speed, least, before=0):
+def limit_of(bound: Bound, waits, read, written, speed: Speed, least, before=0):
+    """Limit of work and traffic one after the other; waits: cycles beside them, before: cycles of a
+    job before."""
     work = bound.dlzs + bound.sufa + bound.kvgen + before
     traffic = (speed.cycles(bound.dram, read, False) + speed.cycles(bound.write, written, True))
     waits += START
@@ -93,7 +95,7 @@ def job_limit(rows, keys, heads, job: Job, cfg: Config, memory: dict) -> Limit:
     speed = Speed.of(memory)
     bound = planned_bound(rows, keys, job, cfg, heads)
     steps, read, written = _attention(rows, keys, heads, job, cfg)
-    return _limit(bound, steps * (TILE + 2 * speed.latency), read, written, speed, bound.planned)
+    return limit_of(bound, steps * (TILE + 2 * speed.latency), read, written, speed, bound.planned)
 
 
 def layer_limit(plan: LayerPlan, cfg: Config, memory: dict) -> Limit:
@@ -118,4 +120,4 @@ def layer_limit(plan: LayerPlan, cfg: Config, memory: dict) -> Limit:
     written += bound.write
     tokens = made + len(chunks) * plan.keys
     waits = (steps + len(chunks) * groups) * (TILE + 2 * speed.latency) + tokens * TOKEN
-    return _limit(bound, waits, read, written, speed, predict + attend.planned, predict)
+    return limit_of(bound, waits, read, written, speed, predict + attend.planned, predict)

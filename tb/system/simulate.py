@@ -124,15 +124,22 @@ def simulate(specs, config, sim="verilator", *, seed=1, waves=None, options=None
     from scripts.configs import CONFIGS
 
     options = options or Options()
+    return launch(specs, options, "sofa_tb" if options.taps else "sofa_top", "tb.system.simulate",
+                  {**CONFIGS[config], **(changes or {})}, sim, seed=seed, waves=waves,
+                  progress=progress)
+
+
+def launch(specs, options, toplevel, module, values, sim, *, seed, waves, progress, defines=None):
+    """Run the cocotb test run_jobs of ``module`` on the jobs and return what it leaves; values,
+    defines: Verilog parameters and macros."""
     folder = ROOT / "build" / "jobs"
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"{os.getpid()}-{time.monotonic_ns()}"
     jobs, outcomes = stem.with_suffix(".jobs"), stem.with_suffix(".outcomes")
     jobs.write_bytes(pickle.dumps((specs, options, str(outcomes), progress)))
     try:
-        run("sofa_tb" if options.taps else "sofa_top", "tb.system.simulate",
-            {**CONFIGS[config], **(changes or {})}, sim, seed=seed, waves=waves,
-            testcase="run_jobs", env={"SOFA_JOBS": str(jobs)})
+        run(toplevel, module, values, sim, seed=seed, waves=waves, testcase="run_jobs",
+            env={"SOFA_JOBS": str(jobs)}, defines=defines)
         return pickle.loads(outcomes.read_bytes())
     finally:
         jobs.unlink(missing_ok=True)

@@ -136,10 +136,11 @@ def test_no_job_beats_its_bounds_or_never_ends(select, machine, seed):
 @needs_numba
 def test_a_long_job_comes_near_its_largest_bound():
     """Every row takes the same quarter of the keys, two blocks share them: prediction binds."""
+    machine = Machine(q_stores=1.5, o_stores=1.5)
     selected = np.zeros((1, 64, 256), bool)
     selected[:, :, ::4] = True
     one = job(1, select=head.SORT, d=16, bc=16, band=2)
-    done = cycles(work_of(selected, one, TINY), one, TINY, memory=Memory(10, 10))
+    done = cycles(work_of(selected, one, TINY), one, TINY, machine, Memory(10, 10))
     assert done.binds == "dlzs" and done.bound["dlzs"] == 16 * 16 * 64
     assert done.total < 1.02 * done.bound["dlzs"]
 

@@ -43,7 +43,7 @@ def test_heads_of_256_elements():
     q, k, v = (rng.normal(size=(n, 150, 256)).astype(np.float32) for n in (4, 1, 1))
     method = Sofa(widths={"D_MAX": 256})
     cfg = method.machine()
-    assert cfg.STORE_BEATS == 2 * 128 * 8 and cfg.SC_W == 19
+    assert cfg.STORE_BEATS == 3 * 128 * 8 and cfg.SC_W == 19
     call = Call(3 * q, k, v, causal=True)
     done = method.attend(call)
     numbers, job = plan.plan(call.q, call.k, call.v, cfg, causal=True, snap=2)

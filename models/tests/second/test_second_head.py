@@ -17,7 +17,25 @@ SMALL = [case for case in workloads.list_cases() if "_s0100_" in case or "_s0128
 
 
 def test_the_stores_hold_the_places_of_the_machine():
-    assert [PAPER.places(d) for d in (32, 64, 128)] == [8, 4, 2]
+    assert [PAPER.places(d) for d in (32, 64, 128)] == [8, 6, 3]
+
+
+def test_parameters_of_the_machine():
+    """Those of RTL alone are passed over; the stores grow with a block."""
+    assert (TINY.PLACES, TINY.STORE_BEATS, TINY.TWO_TERM) == (4, 32, 1)
+    assert [TINY.places(d) for d in (8, 16)] == [4, 2]
+    wide = Config.from_name("tiny", D_MAX=32, FIFO=4)
+    assert (wide.STORE_BEATS, wide.places(32)) == (64, 2)
+    assert Config.from_name("tiny", STORE_BEATS=40).STORE_BEATS == 40
+    with pytest.raises(ConfigError, match="no parameter 'NO_SUCH'"):
+        Config.from_name("tiny", NO_SUCH=1)
+    with pytest.raises(ConfigError, match="no configuration 'none'; know tiny, small, paper"):
+        Config.from_name("none")
+
+
+@pytest.mark.parametrize("d, group, band", [(64, 1, 4), (64, 3, 1), (32, 1, 5), (128, 1, 2)])
+def test_the_default_band_leaves_places_to_the_next(d, group, band):
+    assert plan.default_band(4096, d, group, PAPER) == band
 
 
 def test_tiles_belong_to_the_band():
@@ -191,8 +209,8 @@ def test_tensors_that_are_no_job_are_refused(q, k, v, peaks, words):
 
 
 def test_stores_of_very_many_blocks():
-    """The default band is all row blocks of a job where the stores hold them."""
-    cfg = TINY.replace(STORE_BEATS=1 << 12)
+    """The default band is all row blocks of a job where two thirds of the places hold them."""
+    cfg = TINY.replace(STORE_BEATS=1 << 12, PLACES=0)
     x = np.random.default_rng(1).standard_normal((1, 70 * cfg.ROWS, 8))
     z, job = plan.plan(x, x[:, :9], x[:, :9], cfg)
     assert job.band == len(job.bands(x.shape[1], 9, cfg)[0].blocks) > 64

@@ -492,7 +492,7 @@ module sofa #(
                               tap_o_beat, tap_o_data, tap_o_rcp};
 `endif
 
-        csr #(
+        sofa_csr #(
             .ROWS       (ROWS),
             .COLS       (COLS),
             .D_MAX      (D_MAX),

@@ -29,7 +29,7 @@ from models.fast import available  # noqa: E402
 from models.lab.bands import MODES, Captured, Machine, of_layer  # noqa: E402
 from models.second.config import Config  # noqa: E402
 from scripts.bench import guarded, jobs, parser_of, table  # noqa: E402
-from scripts.configs import SECOND  # noqa: E402
+from scripts.configs import CONFIGS  # noqa: E402
 
 WAYS = dict(zip(("sum", "sort", "dense"), MODES.values(), strict=True))
 """Ways to select: name -> settings of models.second.plan.plan."""
@@ -126,7 +126,7 @@ def main(argv=None):
         if not value.isdigit():
             raise ConfigError(f"--set {text}, legal: NAME=VALUE with a number as VALUE")
         changes[name] = int(value)
-    cfg = Config.from_parameters({**SECOND[args.config], **changes}, args.config)
+    cfg = Config.from_parameters({**CONFIGS[args.config], **changes}, args.config)
     chosen, ways = listed(args.jobs, CHOICES, "--jobs"), listed(args.ways, WAYS, "--ways")
     made = [(way, spec) for way, spec in specs_of(chosen, ways, cfg) if args.only in spec.name]
     if not made:

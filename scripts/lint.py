@@ -42,7 +42,7 @@ MAX_COLUMNS = 100
 MAX_LINES = 700
 COLUMNS = ("style", "verilator", "icarus", "sv", "yosys", "formal")
 # Checked at every configuration: the top level, which contains everything else.
-CONFIGURED = ("sofa_top",)
+CONFIGURED = ("sofa",)
 # Ctrl-C reaches the main thread only, and Yosys in WebAssembly hears it when it is done.
 INTERRUPTED = threading.Event()
 RUNNING: list[subprocess.Popen] = []

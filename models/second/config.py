@@ -64,9 +64,9 @@ class Config(config.Config):
     @staticmethod
     def parameter_sets() -> dict[str, dict[str, int]]:
         """Name -> Verilog parameters of the supported sets."""
-        from scripts.configs import SECOND
+        from scripts.configs import CONFIGS
 
-        return SECOND
+        return CONFIGS
 
     @staticmethod
     def changed(parameters: dict[str, int], changes: dict[str, int]) -> dict[str, int]:

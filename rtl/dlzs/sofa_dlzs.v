@@ -219,7 +219,7 @@ module sofa_dlzs #(
 
     assign tn_ready = tf_ready && own_ready;
 
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH (`SOFA_TURN_W),
         .DEPTH (2)
     ) turn_inst (
@@ -244,7 +244,7 @@ module sofa_dlzs #(
     wire [47:0]       turn_kbase, turn_vbase;
 
     // Turns for which sads may be ahead of the array.
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH (OWN_W),
         .DEPTH (4)
     ) own_inst (
@@ -387,7 +387,7 @@ module sofa_dlzs #(
         .rd_code   (q_code)
     );
 
-    dlzs_wcodes #(
+    sofa_dlzs_wcodes #(
         .ROWS      (ROWS),
         .BUS_BYTES (BUS_BYTES),
         .TWO_TERM  (TWO_TERM)
@@ -403,7 +403,7 @@ module sofa_dlzs #(
         .m_code     (w_code)
     );
 
-    corner_buffer #(
+    sofa_corner_buffer #(
         .LANES  (BC_MAX),
         .ELEMS  (D_MAX),
         .WIDTH  (8),
@@ -423,7 +423,7 @@ module sofa_dlzs #(
         .rd_data  (k8_banks)
     );
 
-    lane_rotate #(
+    sofa_lane_rotate #(
         .LANES (BC_MAX),
         .OUT   (COLS),
         .WIDTH (8)

@@ -168,7 +168,7 @@ module sofa_dlzs_array #(
                     // This group's score if it is the one that leaves, or that of a group before
                     wire [SC_W-1:0] score;
 
-                    dlzs_cell #(
+                    sofa_dlzs_cell #(
                         .SC_FRAC  (SC_FRAC),
                         .TWO_TERM (TWO_TERM),
                         .SC_W     (SC_W)

@@ -95,7 +95,7 @@ module sofa_dlzs_codes #(
     genvar i;
     generate
         for (i = 0; i < QE; i = i + 1) begin : g_encode
-            dlzs_encode #(
+            sofa_dlzs_encode #(
                 .TWO_TERM (TWO_TERM)
             ) encode_inst (
                 .snap (cfg_snap),

@@ -2,7 +2,7 @@
 // Corner-turning memory of LANES lanes: written in beats of LANES elements of one lane, read as one
 // element of all lanes.
 //
-// Why: as corner_buffer, lane b's element e lies in bank (b + e) mod LANES, so that a beat writes
+// Why: as sofa_corner_buffer, lane b's element e lies in bank (b + e) mod LANES, so that a beat writes
 // and a read reads every bank once. Here the elements of a lane are numbered through, whatever the
 // user keeps in them, and their number need not be a power of two: blocks of any size lie side by
 // side.
@@ -63,7 +63,7 @@ module sofa_dlzs_corner #(
     wire [LANES*WIDTH-1:0] bank_data;
     reg  [LANE_W-1:0]      offset_reg;
 
-    lane_rotate #(
+    sofa_lane_rotate #(
         .LANES (LANES),
         .WIDTH (WIDTH)
     ) wr_rotate_inst (
@@ -79,7 +79,7 @@ module sofa_dlzs_corner #(
             // Which of the beat's elements falls into this bank
             wire [LANE_W-1:0] offset = K - wr_lane;
 
-            ram_1r1w #(
+            sofa_ram_1r1w #(
                 .WIDTH  (WIDTH),
                 .DEPTH  (DEPTH),
                 .ADDR_W (ADDR_W)
@@ -95,7 +95,7 @@ module sofa_dlzs_corner #(
         end
     endgenerate
 
-    lane_rotate #(
+    sofa_lane_rotate #(
         .LANES (LANES),
         .WIDTH (WIDTH)
     ) rd_rotate_inst (

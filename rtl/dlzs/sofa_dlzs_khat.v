@@ -3,7 +3,7 @@
 //
 //   words -> word buffer -> token -> PAIRS pairs a cycle: bias, sat16 -> rope -> shift, clamp
 //                                                            ^                      |
-//                              table rows -> dlzs_rope_rows -+        dlzs_kwrite <-+-> x
+//                              table rows -> sofa_dlzs_rope_rows -+        sofa_dlzs_kwrite <-+-> x
 //
 // Why: a chunk's sums leave the array within a few cycles and then not for H cycles. The buffer
 // takes them at once; one narrow pipeline turns them into keys while the array works on the next
@@ -115,7 +115,7 @@ module sofa_dlzs_khat #(
     wire [47:0] chunk_addr;
     wire [2:0]  unused_level;
 
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH (70),
         .DEPTH (4)
     ) chunk_inst (
@@ -199,7 +199,7 @@ module sofa_dlzs_khat #(
                 assign wr_token[r*SC_W +: SC_W] = s_scores[(r*LANES+l)*SC_W +: SC_W];
             end
 
-            ram_1r1w #(
+            sofa_ram_1r1w #(
                 .WIDTH  (ROWS * SC_W),
                 .DEPTH  (DEPTH),
                 .ADDR_W (PTR_W)
@@ -297,7 +297,7 @@ module sofa_dlzs_khat #(
             assign sums = token_reg;
             wire unused_row = &{1'b0, row_reg};
         end else begin : g_sums
-            lane_rotate #(
+            sofa_lane_rotate #(
                 .LANES (UNITS),
                 .OUT   (2 * PAIRS / UNIT),
                 .WIDTH (UNIT * SC_W)
@@ -355,7 +355,7 @@ module sofa_dlzs_khat #(
         end
     endgenerate
 
-    rope #(
+    sofa_rope #(
         .PAIRS (PAIRS)
     ) rope_inst (
         .clk      (clk),
@@ -379,7 +379,7 @@ module sofa_dlzs_khat #(
         end
     end
 
-    dlzs_rope_rows #(
+    sofa_dlzs_rope_rows #(
         .D_MAX     (D_MAX),
         .BUS_BYTES (BUS_BYTES),
         .PAIRS     (PAIRS)
@@ -417,7 +417,7 @@ module sofa_dlzs_khat #(
     assign {out_end, out_last, out_pair, out_addr} = info_reg[STAGES*INFO_W-1 -: INFO_W];
     assign en = !out_valid || out_ready;
 
-    dlzs_kwrite #(
+    sofa_dlzs_kwrite #(
         .D_MAX     (D_MAX),
         .BUS_BYTES (BUS_BYTES),
         .PAIRS     (PAIRS)

@@ -133,7 +133,7 @@ module sofa_axi_read #(
     wire [2:0]        ask_id;
     wire [ADDR_W-1:0] ask_addr;
 
-    skid_buffer #(
+    sofa_skid_buffer #(
         .WIDTH (3 + ADDR_W)
     ) skid_inst (
         .clk     (clk),
@@ -151,7 +151,7 @@ module sofa_axi_read #(
     wire [7:0] unused_start_len;
     wire       unused_start_end;
 
-    burst_split #(
+    sofa_burst_split #(
         .ADDR_W    (ADDR_W),
         .BUS_BYTES (BUS_BYTES),
         .TAG_W     (3)
@@ -193,7 +193,7 @@ module sofa_axi_read #(
             localparam COUNT_W = c < 4 ? 16 : 9;
             wire [15:0] add = ar_take && m_axi_arid == ID ? {8'd0, m_axi_arlen} + 16'd1 : 16'd0;
 
-            owed_count #(
+            sofa_owed_count #(
                 .WIDTH (COUNT_W)
             ) owed_inst (
                 .clk  (clk),
@@ -219,7 +219,7 @@ module sofa_axi_read #(
         for (c = 0; c < 4; c = c + 1) begin : g_client
             localparam [2:0] ID = c;
 
-            axi_read_track #(
+            sofa_axi_read_track #(
                 .OUTSTANDING (OUTSTANDING)
             ) track_inst (
                 .clk        (clk),
@@ -240,7 +240,7 @@ module sofa_axi_read #(
     wire [WORD_W-1:0] pick_cut = ~pick_addr[11:SIZE];
     wire [WORD_W-1:0] rd_cut;
 
-    ram_1r1w #(
+    sofa_ram_1r1w #(
         .WIDTH (META_W + WORD_W),
         .DEPTH (4 * OUTSTANDING)
     ) meta_inst (

@@ -369,7 +369,7 @@ module sofa_fetch #(
     // -----------------------------------------------------------------------------------------
     // Streams
     // -----------------------------------------------------------------------------------------
-    fetch_stream #(
+    sofa_fetch_stream #(
         .ADDR_W    (ADDR_W),
         .BUS_BYTES (BUS_BYTES),
         .DEPTH     (W_DEPTH)
@@ -390,7 +390,7 @@ module sofa_fetch #(
         .d_data    (w_d_data)
     );
 
-    fetch_stream #(
+    sofa_fetch_stream #(
         .ADDR_W    (ADDR_W),
         .BUS_BYTES (BUS_BYTES),
         .DEPTH     (R_DEPTH)
@@ -411,7 +411,7 @@ module sofa_fetch #(
         .d_data    (r_d_data)
     );
 
-    fetch_stream #(
+    sofa_fetch_stream #(
         .ADDR_W    (ADDR_W),
         .BUS_BYTES (BUS_BYTES),
         .DEPTH     (X_DEPTH)
@@ -432,7 +432,7 @@ module sofa_fetch #(
         .d_data    (x_d_data)
     );
 
-    fetch_stream #(
+    sofa_fetch_stream #(
         .ADDR_W    (ADDR_W),
         .BUS_BYTES (BUS_BYTES),
         .DEPTH     (D_DEPTH)

@@ -65,7 +65,7 @@ module sofa_fetch_kv #(
     // K of the key has gone.
     reg               second_reg, second_next;
 
-    skid_buffer #(
+    sofa_skid_buffer #(
         .WIDTH (LAND_W + 18 + 2 * ADDR_W)
     ) skid_inst (
         .clk     (clk),

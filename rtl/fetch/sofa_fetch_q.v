@@ -131,7 +131,7 @@ module sofa_fetch_q #(
     );
 
     // Scales of the blocks on their way.
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH (22),
         .DEPTH (PLACES)
     ) scale_inst (

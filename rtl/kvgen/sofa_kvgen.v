@@ -268,7 +268,7 @@ module sofa_kvgen #(
         .rest           (front_rest)
     );
 
-    skid_buffer #(
+    sofa_skid_buffer #(
         .WIDTH (LAND_W + 18 + 2 * ADDR_W)
     ) request_inst (
         .clk     (clk),
@@ -281,7 +281,7 @@ module sofa_kvgen #(
         .m_data  ({u_land, u_mean, u_key, u_kbase_n, u_vbase_n})
     );
 
-    kvgen_valid #(
+    sofa_kvgen_valid #(
         .KEYS_MAX  (KEYS_MAX),
         .BUS_BYTES (BUS_BYTES),
         .ADDR_W    (ADDR_W)
@@ -315,7 +315,7 @@ module sofa_kvgen #(
         .mark_key     (mark_key)
     );
 
-    kvgen_wload #(
+    sofa_kvgen_wload #(
         .ROWS      (ROWS),
         .BUS_BYTES (BUS_BYTES),
         .WGT_WORDS (WGT_WORDS),
@@ -447,7 +447,7 @@ module sofa_kvgen #(
         .ev_gen        (ev_gen)
     );
 
-    kvgen_wb #(
+    sofa_kvgen_wb #(
         .BUS_BYTES (BUS_BYTES),
         .ADDR_W    (ADDR_W)
     ) wb_inst (

@@ -7,7 +7,7 @@
 // until memory has both of its vectors. An end of a block takes a place, too: of its mean vector.
 // The begin of a KV head waits for bitmap and weights, its end until memory has everything and
 // the bitmap is saved. Without cfg_generate a begin and an end of a head pass, all keys are read.
-// Not done here: the bitmap (kvgen_valid), places (sofa_kvgen_land), reading and making.
+// Not done here: the bitmap (sofa_kvgen_valid), places (sofa_kvgen_land), reading and making.
 // Latency: an item is issued in the cycle after it came, with a look-up two cycles after.
 // Throughput: an item a cycle, with look-ups one in two cycles.
 // Source: docs/organisation.md, kvgen to the units; docs/architecture.md 10.3, 10.7.

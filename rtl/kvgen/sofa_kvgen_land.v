@@ -248,7 +248,7 @@ module sofa_kvgen_land #(
     assign kv_data  = zero_reg ? {(W * 16){1'b0}} : rd_data;
     assign empty    = !some && !valid_reg;
 
-    ram_1r1w #(
+    sofa_ram_1r1w #(
         .WIDTH  (W * 16),
         .DEPTH  (LAND_BEATS),
         .ADDR_W (BEAT_W)
@@ -262,7 +262,7 @@ module sofa_kvgen_land #(
         .rd_data (rd_data)
     );
 
-    ram_1r1w #(
+    sofa_ram_1r1w #(
         .WIDTH  (INFO_W),
         .DEPTH  (LAND),
         .ADDR_W (LAND_W)

@@ -307,7 +307,7 @@ module sofa_kvgen_load #(
                 localparam [0:0] UPPER = p;
                 wire [8*BUS_BYTES-1:0] word;
 
-                ram_1r1w #(
+                sofa_ram_1r1w #(
                     .WIDTH (8 * BUS_BYTES),
                     .DEPTH (1 << RAM_W)
                 ) x_ram_inst (
@@ -356,7 +356,7 @@ module sofa_kvgen_load #(
         end
     endgenerate
 
-    ram_1r1w #(
+    sofa_ram_1r1w #(
         .WIDTH (8 * BUS_BYTES),
         .DEPTH (1 << (GT_W + RB_W))
     ) rt_ram_inst (

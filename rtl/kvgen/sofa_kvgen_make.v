@@ -6,8 +6,8 @@
 //
 // Why: a token is a key that does not exist yet, or a mean row of X, of which only V counts; both
 // go the same way, in groups, and leave in the order in which they came.
-// Not done here: which keys (sofa_kvgen_front), reading the weights (kvgen_wload), answers of
-// memory (kvgen_wb).
+// Not done here: which keys (sofa_kvgen_front), reading the weights (sofa_kvgen_wload), answers of
+// memory (sofa_kvgen_wb).
 // Latency, throughput: see the modules.
 // Source: docs/architecture.md 10.1, 10.7.
 
@@ -165,7 +165,7 @@ module sofa_kvgen_make #(
     assign t_ready   = t_key_ready && t_place_ready;
     assign ev_starve = array_rest && load_waiting;
 
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH (1 + ADDR_W),
         .DEPTH (TOKENS)
     ) key_queue_inst (
@@ -228,7 +228,7 @@ module sofa_kvgen_make #(
         .waiting       (load_waiting)
     );
 
-    kvgen_array #(
+    sofa_kvgen_array #(
         .ROWS      (ROWS),
         .KG_TOK    (KG_TOK),
         .H_MAX     (H_MAX),
@@ -263,7 +263,7 @@ module sofa_kvgen_make #(
         .ev_stall   (ev_stall)
     );
 
-    kvgen_drain #(
+    sofa_kvgen_drain #(
         .ROWS   (ROWS),
         .KG_TOK (KG_TOK),
         .D_MAX  (D_MAX),
@@ -304,7 +304,7 @@ module sofa_kvgen_make #(
     wire                 b_valid, b_ready, b_v, b_last;
     wire [BEAT_BITS-1:0] b_data;
 
-    kvgen_order #(
+    sofa_kvgen_order #(
         .PLACES    (GROUP),
         .D_MAX     (D_MAX),
         .BUS_BYTES (BUS_BYTES)

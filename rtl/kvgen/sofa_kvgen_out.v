@@ -8,7 +8,7 @@
 // write-back took it, each when it can. Of a mean row's token only V counts: it is cut to VM_W
 // bits and goes to the landing buffer alone.
 // All tokens of a KV head come with the same bases, and no token of another head is among them.
-// Not done here: fetch's beats (they go first), answers of memory (kvgen_wb).
+// Not done here: fetch's beats (they go first), answers of memory (sofa_kvgen_wb).
 // Latency: one cycle from s_valid to the ports. Throughput: a beat every two cycles.
 // Source: docs/second.md, From X.
 
@@ -44,7 +44,7 @@ module sofa_kvgen_out #(
     input  wire [ADDR_W-1:0]      t_kbase,
     input  wire [ADDR_W-1:0]      t_vbase,
 
-    // Beats of vectors (kvgen_order)
+    // Beats of vectors (sofa_kvgen_order)
     input  wire                   s_valid,
     output wire                   s_ready,
     input  wire                   s_v,
@@ -103,7 +103,7 @@ module sofa_kvgen_out #(
 
     assign t_ready = kq_ready && vq_ready;
 
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH (1 + LAND_W + 17),
         .DEPTH (TOKENS)
     ) k_queue_inst (
@@ -119,7 +119,7 @@ module sofa_kvgen_out #(
         .level   (unused_k_level)
     );
 
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH (1 + LAND_W + 17),
         .DEPTH (TOKENS)
     ) v_queue_inst (

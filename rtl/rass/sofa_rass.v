@@ -214,7 +214,7 @@ module sofa_rass #(
     wire [47:0]                   end_oaddr;
     wire [$clog2(PLACES+1)-1:0]   unused_level;
 
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH (END_W),
         .DEPTH (PLACES)
     ) end_inst (
@@ -373,7 +373,7 @@ module sofa_rass #(
             localparam [PLACE_W-1:0] PLACE = i;
             wire [4*ROWS-1:0] rd_data;
 
-            ram_1r1w #(
+            sofa_ram_1r1w #(
                 .WIDTH  (4 * ROWS),
                 .DEPTH  (2 * WORDS),
                 .ADDR_W (ADDR_W)

@@ -166,7 +166,7 @@ module sofa_sads #(
 
     assign t_ready = turns_ready && way_ready;
 
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH(`SOFA_TURN_W),
         .DEPTH(TURNS)
     ) turn_inst (
@@ -195,7 +195,7 @@ module sofa_sads #(
     wire [1:0]        unused_zeros;
     wire              unused_behind = &{1'b0, behind[7:WORD_W+2], behind[1:0]};
 
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH(WORD_W),
         .DEPTH(3)
     ) zeros_inst (

@@ -47,7 +47,7 @@ module sofa_sads_pairs #(
                 reg  [6:0] count_reg;
                 wire [6:0] ones;
 
-                popcount #(
+                sofa_popcount #(
                     .WIDTH(64)
                 ) ones_inst (
                     .bits  (padded[i*64 +: 64]),

@@ -15,7 +15,7 @@
 // no limit. A turn comes any time before the tile is sorted, in the order of the tiles.
 // f (f_*): a block's end, SHARE words whose data are 1; while two wait, a third block's last tile
 // waits too.
-// Not done here: the sort itself (sads_core.v), what a row keeps (sofa_sads_sort_row.v).
+// Not done here: the sort itself (sofa_sads_core.v), what a row keeps (sofa_sads_sort_row.v).
 // Latency, cycles, with W = ceil(n/12) and P passes, ceil(min(quota, n)/4) at most: the last word
 // of a tile is taken to m_valid P*(W+6) + 3, where it need not wait for the tile before.
 // Throughput: a tile every P*(W+6) + 2 cycles, or every ceil(n/4) if that is more.
@@ -129,7 +129,7 @@ module sofa_sads_sort #(
     wire [SC_W-1:0]    radius;
     wire [1:0]         unused_level;
 
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH(TURN_W),
         .DEPTH(3)
     ) turn_inst (
@@ -176,7 +176,7 @@ module sofa_sads_sort #(
         for (k = 0; k < 3; k = k + 1) begin : g_third
             localparam [1:0] THIRD = k;
 
-            ram_1r1w #(
+            sofa_ram_1r1w #(
                 .WIDTH  (ROWS * ROW_W),
                 .DEPTH  (2 * WORDS),
                 .ADDR_W (WORD_W)
@@ -370,7 +370,7 @@ module sofa_sads_sort #(
     wire [ROWS*SC_W-1:0] max_old;
     wire [ROWS*SC_W-1:0] max_new;
 
-    ram_1r1w #(
+    sofa_ram_1r1w #(
         .WIDTH  (ROWS * SC_W),
         .DEPTH  (PLACES),
         .ADDR_W (PLACE_W)
@@ -440,7 +440,7 @@ module sofa_sads_sort #(
     assign f_word = f_word_reg;
     assign f_last = f_word_reg == LAST_WORD[STEP_W-1:0];
 
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH(PLACE_W),
         .DEPTH(2)
     ) end_inst (

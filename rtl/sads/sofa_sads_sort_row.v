@@ -40,7 +40,7 @@ module sofa_sads_sort_row #(
     input  wire [11:0]        s0_allow,
     input  wire [WORDS-1:0]   s0_word,
 
-    // Scores and stage enables, see sads_core.v
+    // Scores and stage enables, see sofa_sads_core.v
     input  wire [12*SC_W-1:0] s1_scores,
     input  wire               s1_en,
     input  wire               s2_en,
@@ -102,7 +102,7 @@ module sofa_sads_sort_row #(
         end
     endgenerate
 
-    sads_core #(
+    sofa_sads_core #(
         .SC_W   (SC_W),
         .SLOT_W (SLOT_W)
     ) core_inst (

@@ -198,7 +198,7 @@ module sofa_sads_sum #(
     wire [4:0]         next_octave;
     wire [1:0]         unused_level;
 
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH(TURN_W),
         .DEPTH(2)
     ) turn_inst (
@@ -355,7 +355,7 @@ module sofa_sads_sum #(
     wire [GROUPS*SUM_W-1:0] kept_old, kept_mem;
     wire [GROUPS*7-1:0]     reach_old, reach_mem;
 
-    ram_1r1w #(
+    sofa_ram_1r1w #(
         .WIDTH(GROUPS * SC_W),
         .DEPTH(PLACES * SHARE)
     ) peak_inst (
@@ -368,7 +368,7 @@ module sofa_sads_sum #(
         .rd_data (peak_mem)
     );
 
-    ram_1r1w #(
+    sofa_ram_1r1w #(
         .WIDTH(GROUPS * 2 * SUM_W),
         .DEPTH(PLACES * SHARE)
     ) sums_inst (
@@ -381,7 +381,7 @@ module sofa_sads_sum #(
         .rd_data ({total_mem, kept_mem})
     );
 
-    ram_1r1w #(
+    sofa_ram_1r1w #(
         .WIDTH(GROUPS * 7),
         .DEPTH(PLACES * SHARE)
     ) reach_inst (
@@ -590,7 +590,7 @@ module sofa_sads_sum #(
     end
 
     // A word has its place since it was taken, so there is always room.
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH(USER_W + 2 + 4 * ROWS),
         .DEPTH(OUT_WORDS)
     ) out_inst (

@@ -9,8 +9,8 @@
 // table of heads or a soft reset the bus masters are halted, outstanding transfers are allowed to
 // finish, then every stage is reset, so that the core is usable for the next job. A time-out, or a
 // second soft reset, ends that wait as well; err_lost tells that transfers were left outstanding.
-// Parts: seq_chain (descriptors), sofa_seq_check; attention: sofa_seq_walk; predict: sofa_seq_keys
-// twice (X8, turns), seq_codes.
+// Parts: sofa_seq_chain (descriptors), sofa_seq_check; attention: sofa_seq_walk; predict: sofa_seq_keys
+// twice (X8, turns), sofa_seq_codes.
 // Latency: start to the first read of a table entry 29 cycles + 5 a buffer + heads/kv_heads, to the
 // first tile command 9 more, entry to Q command 4; of a predict job see docs/seq.md.
 // Source: our decision (docs/organisation.md; docs/architecture.md sections 1, 6 and 10).
@@ -401,7 +401,7 @@ module sofa_seq #(
         end
     end
 
-    seq_timeout rd_timeout_inst (
+    sofa_seq_timeout rd_timeout_inst (
         .clk(clk),
         .rst(rst || stage_rst),
         .limit(timeout),
@@ -410,7 +410,7 @@ module sofa_seq #(
         .expired(rd_dead)
     );
 
-    seq_timeout wr_timeout_inst (
+    sofa_seq_timeout wr_timeout_inst (
         .clk(clk),
         .rst(rst || stage_rst),
         .limit(timeout),
@@ -430,7 +430,7 @@ module sofa_seq #(
     assign d_c_beats = chain_c_valid ? chain_c_beats : entry_c_beats;
     assign d_d_ready = chain_d_ready || entry_d_ready;
 
-    seq_chain #(
+    sofa_seq_chain #(
         .BUS_BYTES (BUS_BYTES)
     ) chain_inst (
         .clk        (clk),
@@ -645,7 +645,7 @@ module sofa_seq #(
         .tn_turn       (unused_turn)
     );
 
-    seq_codes #(
+    sofa_seq_codes #(
         .ROWS      (ROWS),
         .COLS      (COLS),
         .BUS_BYTES (BUS_BYTES)

@@ -242,7 +242,7 @@ module sofa_seq_blocks #(
     wire [127:0]       in_data;
     wire [$clog2(AHEAD+1)-1:0] unused_asked_level, unused_entry_level;
 
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH (ASKED_W),
         .DEPTH (AHEAD)
     ) asked_inst (
@@ -288,7 +288,7 @@ module sofa_seq_blocks #(
 
     assign d_d_ready = due_reg != 5'd0;
 
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH (ENTRY_W),
         .DEPTH (AHEAD)
     ) entry_inst (

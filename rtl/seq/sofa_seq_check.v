@@ -11,7 +11,7 @@
 //
 // Not done here: entries of the table of heads, which are looked at when they are read
 // (sofa_seq_blocks).
-// Latency: 28 cycles + 5 a buffer + heads/kv_heads, or the time of seq_chunks in a predict job; one
+// Latency: 28 cycles + 5 a buffer + heads/kv_heads, or the time of sofa_seq_chunks in a predict job; one
 // 32x17 multiplier, used twice a buffer.
 // Source: our decision (docs/architecture.md sections 3 and 10, docs/organisation.md, codes in
 // docs/registers.md).
@@ -63,7 +63,7 @@ module sofa_seq_check #(
     // blocks in residence, heads of a part at most; likewise
     output wire [3:0]   places,
     output wire [3:0]   together,
-    // chunks of a predict job, see seq_chunks, valid from done
+    // chunks of a predict job, see sofa_seq_chunks, valid from done
     output wire         split,
     output wire [6:0]   head_chunks,
     output wire [16:0]  chunks,
@@ -539,7 +539,7 @@ module sofa_seq_check #(
         end
     end
 
-    seq_chunks #(
+    sofa_seq_chunks #(
         .ROWS(ROWS)
     ) chunks_inst (
         .clk(clk),

@@ -5,8 +5,8 @@
 // Why: to the fetch stage a part is a K8 tile whose vectors are one beat (tc_*), to the prediction
 // a turn (tn_turn). Both have a walk of their own, an instance each that uses one of the two, so
 // that the reads run ahead of the turns. The codes of the weights come through a stream of their
-// own, commanded by seq_codes.
-// Not done here: chunks of the job (seq_chunks).
+// own, commanded by sofa_seq_codes.
+// Not done here: chunks of the job (sofa_seq_chunks).
 // Throughput: a part a cycle while it is taken.
 // Source: docs/organisation.md; docs/architecture.md sections 10.1 and 10.4.
 
@@ -41,7 +41,7 @@ module sofa_seq_keys #(
     input  wire [47:0]  job_rt_base,
     input  wire [31:0]  job_rt_stride,
 
-    // Chunks of the job, see seq_chunks
+    // Chunks of the job, see sofa_seq_chunks
     input  wire         split,
     input  wire [6:0]   head_chunks,
     input  wire [16:0]  chunks,

@@ -157,7 +157,7 @@ module sofa_seq_turns #(
     assign tn_turn[`SOFA_TURN_MADDR]     = maddr_reg;
     assign tn_turn[`SOFA_TURN_OADDR]     = oaddr_reg;
 
-    ram_1r1w #(
+    sofa_ram_1r1w #(
         .WIDTH  (B_W),
         .DEPTH  (TABLE),
         .ADDR_W (TAB_W)

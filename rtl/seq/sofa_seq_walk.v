@@ -185,7 +185,7 @@ module sofa_seq_walk #(
     );
 
     // Turns whose K8 is commanded: more than the tiles that fetch takes ahead
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH (E_W),
         .DEPTH (8)
     ) turns_fifo_inst (

@@ -2,12 +2,12 @@
 // Makes every write of the machine: rows of O, and single beats of x.
 //
 // Why: rows of O come beat by beat in the order of memory; they wait here, WORDS beats, while the
-// bus is busy. A row is announced to axi_write when its last beat is here, so that a burst which
+// bus is busy. A row is announced to sofa_axi_write when its last beat is here, so that a burst which
 // has started never lacks data. The stages which make K8, K and V write theirs through the x port,
 // beat by beat.
 // Not done here: order of rows, their addresses.
 // Latency: from the last beat of a row, or a beat of x, to AWVALID 2 cycles, to WVALID 4.
-// Throughput: one beat in, one bus word out every cycle; axi_write shares the bus.
+// Throughput: one beat in, one bus word out every cycle; sofa_axi_write shares the bus.
 // Halt: no AW starts, owed beats go out without strobes, no blk_done, no x_done; leave it only by
 // rst, once idle is high.
 
@@ -139,7 +139,7 @@ module sofa_store #(
         end
     end
 
-    ram_1r1w #(
+    sofa_ram_1r1w #(
         .WIDTH  (8 * BUS_BYTES),
         .DEPTH  (WORDS),
         .ADDR_W (WORD_W)
@@ -168,7 +168,7 @@ module sofa_store #(
         end
     endgenerate
 
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH (ADDR_W + 1),
         .DEPTH (ROWS_WAIT)
     ) rows_inst (
@@ -204,7 +204,7 @@ module sofa_store #(
         end
     end
 
-    axi_write #(
+    sofa_axi_write #(
         .ADDR_W        (ADDR_W),
         .BUS_BYTES     (BUS_BYTES),
         .OUTSTANDING   (OUTSTANDING),

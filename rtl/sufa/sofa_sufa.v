@@ -417,7 +417,7 @@ module sofa_sufa #(
     assign q_release = release_reg;
 
     // A place has one block, so there is room for all ends.
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH (8),
         .DEPTH (PLACES)
     ) release_inst (
@@ -470,7 +470,7 @@ module sofa_sufa #(
             wire [6:0] count;
             wire       unused_count = &{1'b0, count};
 
-            popcount #(
+            sofa_popcount #(
                 .WIDTH (U)
             ) count_inst (
                 .bits  (events[i*U +: U]),

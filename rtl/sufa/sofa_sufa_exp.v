@@ -211,7 +211,7 @@ module sofa_sufa_exp #(
     assign ask_l     = some_reg[10] ? l_rd : {L_W{1'b0}};
     assign ev_upd    = upd_reg;
 
-    ram_1r1w #(
+    sofa_ram_1r1w #(
         .WIDTH  (17),
         .DEPTH  (ALL),
         .ADDR_W (IDX_W)
@@ -225,7 +225,7 @@ module sofa_sufa_exp #(
         .rd_data (m_rd)
     );
 
-    ram_1r1w #(
+    sofa_ram_1r1w #(
         .WIDTH  (L_W),
         .DEPTH  (ALL),
         .ADDR_W (IDX_W)

@@ -121,7 +121,7 @@ module sofa_sufa_flush #(
     assign ask_idx = {block_idx[IDX_W-1:ROW_W], row_reg};
 
     // A place has one block, so there is room for all ends.
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH (IDX_W),
         .DEPTH (PLACES_O)
     ) blocks_inst (
@@ -152,7 +152,7 @@ module sofa_sufa_flush #(
     wire [15:0]                div_r;
     wire [4:0]                 div_shift;
 
-    ram_1r1w #(
+    sofa_ram_1r1w #(
         .WIDTH  (F_FRAC + 1),
         .DEPTH  (ALL),
         .ADDR_W (IDX_W)
@@ -166,7 +166,7 @@ module sofa_sufa_flush #(
         .rd_data (f_rd)
     );
 
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH (IDX_W + 2 + F_FRAC + 1),
         .DEPTH (PREPS)
     ) asked_inst (
@@ -227,7 +227,7 @@ module sofa_sufa_flush #(
     reg  [COUNT_W-1:0]         ready_next;
     wire [8:0]                 c_credit = {{(9 - C_W){1'b0}}, cfg_c};
 
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH (IDX_W + 2 + 2*OA_W + 5 + 32),
         .DEPTH (PREPS)
     ) ready_inst (
@@ -315,7 +315,7 @@ module sofa_sufa_flush #(
             wire unused_order_ready, unused_order_valid;
             wire [COUNT_W-1:0] unused_order;
 
-            sync_fifo #(
+            sofa_sync_fifo #(
                 .WIDTH (IDX_W),
                 .DEPTH (PREPS)
             ) order_inst (

@@ -134,7 +134,7 @@ module sofa_sufa_issue #(
 
     assign k_ready = !a_valid_reg || (a_go && a_last);
 
-    find_first #(
+    sofa_find_first #(
         .WIDTH (ALL)
     ) first_inst (
         .mask  (a_mask_reg),

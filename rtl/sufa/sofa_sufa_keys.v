@@ -154,7 +154,7 @@ module sofa_sufa_keys #(
     end
 
     // Entered at the first beat, offered when the key is whole.
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH (ALL + 1 + IDX_W),
         .DEPTH (FIFO)
     ) fifo_inst (
@@ -170,7 +170,7 @@ module sofa_sufa_keys #(
         .level   (unused_level)
     );
 
-    ram_1r1w #(
+    sofa_ram_1r1w #(
         .WIDTH  (W * 16),
         .DEPTH  (KV_WORDS),
         .ADDR_W (KA_W)
@@ -184,7 +184,7 @@ module sofa_sufa_keys #(
         .rd_data (k_rd_data)
     );
 
-    ram_1r1w #(
+    sofa_ram_1r1w #(
         .WIDTH  (W * 16),
         .DEPTH  (KV_WORDS),
         .ADDR_W (KA_W)

@@ -111,7 +111,7 @@ module sofa_sufa_kv #(
     wire [U-1:0]      s_units;
     wire [PLACES-1:0] s_places;
 
-    skid_buffer #(
+    sofa_skid_buffer #(
         .WIDTH (S_W)
     ) skid_inst (
         .clk     (clk),

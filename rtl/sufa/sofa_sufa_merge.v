@@ -75,7 +75,7 @@ module sofa_sufa_merge #(
     wire [47:0] b_addr;
     wire [$clog2(ENDS+1)-1:0] unused_ends;
 
-    sync_fifo #(
+    sofa_sync_fifo #(
         .WIDTH (56),
         .DEPTH (ENDS)
     ) ends_inst (
@@ -167,7 +167,7 @@ module sofa_sufa_merge #(
                 end
             end
 
-            ram_1r1w #(
+            sofa_ram_1r1w #(
                 .WIDTH  (W * 16),
                 .DEPTH  (WORDS),
                 .ADDR_W (WORD_W)

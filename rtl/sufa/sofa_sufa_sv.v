@@ -251,7 +251,7 @@ module sofa_sufa_sv #(
         end
     endgenerate
 
-    ram_1r1w #(
+    sofa_ram_1r1w #(
         .WIDTH  (W * O_W),
         .DEPTH  (O_WORDS + MEAN_WORDS),
         .ADDR_W (OA_W)

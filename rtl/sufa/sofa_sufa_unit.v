@@ -366,7 +366,7 @@ module sofa_sufa_unit #(
         end
     end
 
-    ram_1r1w #(
+    sofa_ram_1r1w #(
         .WIDTH  (W * 16),
         .DEPTH  (Q_WORDS),
         .ADDR_W (QA_W)

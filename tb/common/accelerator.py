@@ -44,7 +44,7 @@ CAPABILITIES = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES", "KEYS_MAX", "ADD
                 "TWO_TERM", "KV_SLOTS", "H_MAX", "KG_TOK", "WGT_WORDS", "ROPE_PAIRS")
 """Registers CAP_* that are parameters of the core."""
 
-MACHINES = {"seq_inst": "seq", "seq_inst.chain_inst": "seq_chain",
+MACHINES = {"seq_inst": "seq", "seq_inst.chain_inst": "sofa_seq_chain",
             "seq_inst.check_inst": "seq_check", "seq_inst.tiles_inst": "seq_tiles",
             "sads_inst": "sads", "kvgen_inst.front_inst": "kvgen_front",
             "sufa_inst.sv_ctl_inst": "sufa_sv_ctl"}

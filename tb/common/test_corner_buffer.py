@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""corner_buffer against a Python array: every lane, beat and buffer, both ports at full rate."""
+"""sofa_corner_buffer against a Python array: every lane, beat and buffer, both ports at full rate."""
 
 import random
 
@@ -98,11 +98,11 @@ BUILT_SELDOM = pytest.mark.slow_on("verilator")
     pytest.param(2, 20, 16, 2, 4, 0, marks=BUILT_SELDOM),
 ])
 def test_corner_buffer(sim, seed, lanes, elems, width, beat, bufs, rotate):
-    run("corner_buffer", __name__, {"LANES": lanes, "ELEMS": elems, "WIDTH": width, "BEAT": beat,
+    run("sofa_corner_buffer", __name__, {"LANES": lanes, "ELEMS": elems, "WIDTH": width, "BEAT": beat,
                                     "BUFS": bufs, "ROTATE": rotate}, sim, seed=seed)
 
 
 @pytest.mark.parametrize("bad", [{"LANES": 12}, {"BEAT": 32}, {"BUFS": 5}, {"ELEMS": 1}])
 def test_illegal_parameters_are_refused(sim, bad):
     with pytest.raises(BuildError, match="illegal_parameter_corner_buffer"):
-        build("corner_buffer", bad, sim)
+        build("sofa_corner_buffer", bad, sim)

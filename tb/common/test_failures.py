@@ -49,7 +49,7 @@ async def plain_assertion(dut):
 
 def first_line(sim, testcase):
     with pytest.raises(SimulationError) as caught:
-        run("popcount", __name__, {"WIDTH": 7}, sim, testcase=testcase)
+        run("sofa_popcount", __name__, {"WIDTH": 7}, sim, testcase=testcase)
     return str(caught.value).split("\n")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""lane_rotate against list rotation: every amount, full and shortened output."""
+"""sofa_lane_rotate against list rotation: every amount, full and shortened output."""
 
 import random
 
@@ -34,4 +34,4 @@ BUILT_SELDOM = pytest.mark.slow_on("verilator")
     *(pytest.param(*p, marks=BUILT_SELDOM) for p in ((2, 2, 5), (16, 16, 3), (64, 32, 8))),
     (16, 5, 8)])
 def test_lane_rotate(sim, seed, lanes, out, width):
-    run("lane_rotate", __name__, {"LANES": lanes, "OUT": out, "WIDTH": width}, sim, seed=seed)
+    run("sofa_lane_rotate", __name__, {"LANES": lanes, "OUT": out, "WIDTH": width}, sim, seed=seed)

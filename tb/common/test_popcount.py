@@ -32,4 +32,4 @@ BUILT_SELDOM = pytest.mark.slow_on("verilator")
 @pytest.mark.parametrize("width", [
     *(pytest.param(n, marks=BUILT_SELDOM) for n in (1, 7, 16, 64)), 63])
 def test_popcount(sim, seed, width):
-    run("popcount", __name__, {"WIDTH": width}, sim, seed=seed)
+    run("sofa_popcount", __name__, {"WIDTH": width}, sim, seed=seed)

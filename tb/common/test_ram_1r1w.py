@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ram_1r1w against a Python list: random traffic, collisions, hold, every address."""
+"""sofa_ram_1r1w against a Python list: random traffic, collisions, hold, every address."""
 
 import random
 
@@ -65,7 +65,7 @@ BUILT_SELDOM = pytest.mark.slow_on("verilator")
 @pytest.mark.parametrize("width,depth", [
     *(pytest.param(*p, marks=BUILT_SELDOM) for p in ((1, 2), (8, 5), (32, 64))), (200, 17)])
 def test_ram_1r1w(sim, seed, width, depth):
-    run("ram_1r1w", __name__, {"WIDTH": width, "DEPTH": depth}, sim, seed=seed)
+    run("sofa_ram_1r1w", __name__, {"WIDTH": width, "DEPTH": depth}, sim, seed=seed)
 
 
 @pytest.mark.parametrize("parameters", [{"DEPTH": 1}, {"WIDTH": 0}, {"ADDR_W": 3}])
@@ -73,4 +73,4 @@ def test_illegal_parameters_are_refused(sim, parameters):
     from tb.runner import BuildError, build
 
     with pytest.raises(BuildError, match="illegal_parameter_ram_1r1w"):
-        build("ram_1r1w", parameters, sim)
+        build("sofa_ram_1r1w", parameters, sim)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""skid_buffer: behaves as a FIFO of two words, so the FIFO's bench drives it."""
+"""sofa_skid_buffer: behaves as a FIFO of two words, so the FIFO's bench drives it."""
 
 import pytest
 
@@ -8,10 +8,10 @@ from tb.runner import BuildError, build, run
 
 @pytest.mark.parametrize("width", [1, 77])
 def test_skid_buffer(sim, seed, width):
-    run("skid_buffer", "tb.common.test_sync_fifo", {"WIDTH": width}, sim, seed=seed,
+    run("sofa_skid_buffer", "tb.common.test_sync_fifo", {"WIDTH": width}, sim, seed=seed,
         testcase=["idle_and_backpressure", "full_rate"])
 
 
 def test_illegal_parameters_are_refused(sim):
     with pytest.raises(BuildError, match="illegal_parameter_skid_buffer"):
-        build("skid_buffer", {"WIDTH": 0}, sim)
+        build("sofa_skid_buffer", {"WIDTH": 0}, sim)

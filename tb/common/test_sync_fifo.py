@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sync_fifo: order, levels, stability and throughput under every mix of idles.
+"""sofa_sync_fifo: order, levels, stability and throughput under every mix of idles.
 
-skid_buffer has the same stream ports and is driven by the same bench (test_skid_buffer.py).
+sofa_skid_buffer has the same stream ports and is driven by the same bench (test_skid_buffer.py).
 """
 
 import itertools
@@ -127,10 +127,10 @@ async def flush(dut):
 
 @pytest.mark.parametrize("width,depth", [(1, 2), (32, 5), (130, 16)])
 def test_sync_fifo(sim, seed, width, depth):
-    run("sync_fifo", __name__, {"WIDTH": width, "DEPTH": depth}, sim, seed=seed)
+    run("sofa_sync_fifo", __name__, {"WIDTH": width, "DEPTH": depth}, sim, seed=seed)
 
 
 @pytest.mark.parametrize("parameters", [{"DEPTH": 1}, {"WIDTH": 0}, {"LEVEL_W": 2}])
 def test_illegal_parameters_are_refused(sim, parameters):
     with pytest.raises(BuildError, match="illegal_parameter_sync_fifo"):
-        build("sync_fifo", parameters, sim)
+        build("sofa_sync_fifo", parameters, sim)

@@ -448,4 +448,4 @@ def build_parameters(config):
 
 @pytest.mark.slow_on("icarus", "small", "paper")
 def test_csr(sim, seed, config):
-    run("csr", __name__, build_parameters(config), sim, seed=seed)
+    run("sofa_csr", __name__, build_parameters(config), sim, seed=seed)

@@ -189,4 +189,4 @@ async def writes_behind_each_other(dut):
 @pytest.mark.configs("tiny")
 @pytest.mark.sims("verilator")
 def test_csr_bus(sim, config, seed):
-    run("csr", __name__, build_parameters(config), sim, seed=seed)
+    run("sofa_csr", __name__, build_parameters(config), sim, seed=seed)

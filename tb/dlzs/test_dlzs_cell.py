@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""dlzs_cell against the model: every term, and sums with pauses and restarts."""
+"""sofa_dlzs_cell against the model: every term, and sums with pauses and restarts."""
 
 import random
 
@@ -89,5 +89,5 @@ async def sums(dut):
     pytest.param(0, marks=pytest.mark.slow_on("verilator")), 3,
     pytest.param(8, marks=pytest.mark.slow_on("verilator"))])
 def test_dlzs_cell(sim, seed, frac, two_term):
-    run("dlzs_cell", __name__, {"SC_FRAC": frac, "TWO_TERM": two_term, "SC_W": 8 + frac + 4}, sim,
+    run("sofa_dlzs_cell", __name__, {"SC_FRAC": frac, "TWO_TERM": two_term, "SC_W": 8 + frac + 4}, sim,
         seed=seed)

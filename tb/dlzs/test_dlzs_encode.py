@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""dlzs_encode against the model: all 65536 numbers with every snap rule."""
+"""sofa_dlzs_encode against the model: all 65536 numbers with every snap rule."""
 
 import cocotb
 import numpy as np
@@ -31,4 +31,4 @@ async def every_number(dut, snap):
 
 @pytest.mark.parametrize("two_term", [0, 1])
 def test_dlzs_encode(sim, seed, two_term):
-    run("dlzs_encode", __name__, {"TWO_TERM": two_term}, sim, seed=seed)
+    run("sofa_dlzs_encode", __name__, {"TWO_TERM": two_term}, sim, seed=seed)

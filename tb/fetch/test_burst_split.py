@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""burst_split: every start within a page, every length, hold, and one burst a cycle."""
+"""sofa_burst_split: every start within a page, every length, hold, and one burst a cycle."""
 
 import random
 
@@ -111,10 +111,10 @@ async def random_requests(dut, idle, backpressure, hold):
 
 @pytest.mark.parametrize("bus_bytes,addr_w", [(8, 32), (64, 48)])
 def test_burst_split(sim, seed, bus_bytes, addr_w):
-    run("burst_split", __name__, {"BUS_BYTES": bus_bytes, "ADDR_W": addr_w}, sim, seed=seed)
+    run("sofa_burst_split", __name__, {"BUS_BYTES": bus_bytes, "ADDR_W": addr_w}, sim, seed=seed)
 
 
 @pytest.mark.parametrize("parameters", [{"ADDR_W": 12}, {"BUS_BYTES": 4}, {"BUS_BYTES": 24}])
 def test_illegal_parameters_are_refused(sim, parameters):
     with pytest.raises(BuildError, match="illegal_parameter_burst_split"):
-        build("burst_split", parameters, sim)
+        build("sofa_burst_split", parameters, sim)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bench of the whole KVGEN stage: memory, a stand-in of fetch, and SU-FA's rings that check."""
+"""Bench of the KVGEN stage of the second machine: memory, stand-ins of fetch and store, and the
+units, which compare every beat with the model."""
 
 from __future__ import annotations
 
@@ -13,35 +14,38 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
 from models import kvgen, rope
-from models.config import Config
-from models.tiling import block_tiles, pack_td, unpack_td
+from models.head import KeySource
+from models.second import sufa
+from models.second.config import Config
 from tb.common.scoreboard import Scoreboard
 from tb.common.signals import KnownReader, reader, writer
 from tb.common.stream import StreamSource, pattern
 from tb.runner import CLOCK_PERIOD_NS, parameters
 
 BASE = 0x5A_8765_0000
+KEY, END, BEGIN, FINISH = range(4)
+FIELDS = ("kind", "key", "kbase", "vbase", "mask", "place", "rows", "maddr", "oaddr")
 
 
 @dataclass
 class Speed:
     """Chances per cycle that a neighbour acts (1: always) and ranges of its delays in cycles."""
 
-    phase: float = 1.0
+    item: float = 1.0
     command: float = 1.0
     beat: float = 1.0
     latency: tuple = (1, 1)
     write: float = 1.0
     answer: tuple = (1, 1)
-    # fetch: takes a phase, writes a beat
+    # fetch: takes a request, writes a beat; delay of a vector's first beat
     gather: float = 1.0
     fill: float = 1.0
-    commit: float = 1.0
-    hold: tuple = (0, 0)
-    # The write-back pauses that long, now and then
+    gather_latency: tuple = (2, 2)
+    # The units take a beat
+    take: float = 1.0
+    # Store, and the units, pause that long, now and then
     pause: int = 0
-    # The write-back pauses 300 cycles behind so many beats
-    pause_after: int | None = None
+    hold: int = 0
 
     @classmethod
     def slow(cls):
@@ -50,8 +54,9 @@ class Speed:
             return random.choice([1.0, 0.8, 0.3])
 
         return cls(chance(), chance(), chance(), (1, random.choice([1, 20])), chance(),
-                   (1, random.choice([1, 60])), chance(), chance(), chance(),
-                   (0, random.choice([0, 150])), random.choice([0, 0, 400]))
+                   (1, random.choice([1, 60])), chance(), chance(),
+                   random.choice([(2, 2), (2, 40), (30, 30)]), chance(),
+                   random.choice([0, 0, 400]), random.choice([0, 0, 200]))
 
 
 @dataclass
@@ -63,201 +68,159 @@ class Job:
     mode: int
     keys: int
     heads: int
+    blocks: int
     shift_k: int
     shift_v: int
     generate: bool = True
+    mean: bool = True
     vb_load: bool = False
     at: dict = field(default_factory=dict)
-    x: np.ndarray = None
-    rt: np.ndarray = None
-    # [heads][keys, d]: what the rings must get, int16
+    # Per head, int16: K, V [keys, d] as the units must get them, means [blocks, d]
     k: list = field(default_factory=list)
     v: list = field(default_factory=list)
-    # Keys of each head that are in memory; keys made by this bench
+    means: list = field(default_factory=list)
+    # Per head: keys that exist, bool [keys]; keys made in this job, in order
     have: list = field(default_factory=list)
     made: list = field(default_factory=list)
 
 
 @dataclass
-class Phase:
-    """One phase: buffer slot -> tile slot, and what belongs to it."""
+class Item:
+    """What the units must get for a key or an end: its vectors, and the fields with the first."""
 
-    td: int
-    head: int
-    slots: dict
-    keys: dict
-    nsteps: int
-    kaddr: int
-    kinc: int
-    vaddr: int
-    vinc: int
-    last: bool
-
-
-class Ring:
-    """SU-FA's ring of K or V: checks ownership, order and contents of its buffers."""
-
-    def __init__(self, tb, name):
-        self.tb, self.name = tb, name
-        dut = tb.dut
-        self.valid = reader(getattr(dut, f"{name}_wr_valid"))
-        self.get = [KnownReader(getattr(dut, f"{name}_wr_{f}")) for f in ("buf", "slot", "beat")]
-        self.data = reader(getattr(dut, f"{name}_wr_data"))
-        self.t_valid = reader(getattr(dut, f"{name}_t_valid"))
-        self.put_ready = writer(getattr(dut, f"{name}_t_ready"))
-        self.put_release = writer(getattr(dut, f"{name}_release"))
-        self.side = ([KnownReader(dut.k_t_td), KnownReader(dut.k_t_nsteps)] if name == "k" else [])
-        self.clear()
-
-    def clear(self):
-        self.expect = deque()
-        self.content = [{} for _ in range(self.tb.bufs)]
-        self.due = deque()
-        self.committed = self.freed = 0
-        self.ready = False
-        self.put_ready("0")
-        self.put_release("0")
-
-    def step(self, cycle):
-        """Look at the edge of ``cycle`` and drive the following one."""
-        tb = self.tb
-        if self.valid() != "0":
-            buf, slot, beat = (get() for get in self.get)
-            where = f"{self.name} buffer {buf} slot {slot} beat {beat}"
-            owned = [i % tb.bufs for i in range(self.freed, self.committed)]
-            assert buf < tb.bufs and buf not in owned, f"{where}: not a free buffer"
-            assert (slot, beat) not in self.content[buf], f"{where}: written twice"
-            self.content[buf][slot, beat] = int(self.data(), 2)
-        if self.ready and self.t_valid() == "1":
-            self._commit()
-            low, high = tb.speed.hold
-            self.due.append(max(cycle + random.randint(low, high),
-                                self.due[-1] + 1 if self.due else 0))
-        release = bool(self.due) and self.due[0] <= cycle
-        if release:
-            self.due.popleft()
-            self.content[self.freed % tb.bufs] = {}
-            self.freed += 1
-            tb.gather.released[self.name] += 1
-        self.put_release("1" if release else "0")
-        self.ready = random.random() < tb.speed.commit
-        self.put_ready("1" if self.ready else "0")
-
-    def _commit(self):
-        tb, job = self.tb, self.tb.job
-        assert self.expect, f"{self.name}: commit without a phase"
-        phase, buf = self.expect.popleft(), self.committed % tb.bufs
-        if self.side:
-            td, nsteps = (get() for get in self.side)
-            tb.board.compare_fields(
-                f"{self.name} ring", {**unpack_td(phase.td), "nsteps": phase.nsteps},
-                {**unpack_td(td), "nsteps": nsteps}, where={"phase": self.committed})
-        content = self.content[buf]
-        want = {(s, b) for s in phase.slots for b in range(tb.beats)}
-        assert set(content) == want, f"{self.name} phase {self.committed}: {set(content) ^ want}"
-        vectors = (job.k if self.name == "k" else job.v)[phase.head]
-        for slot, key in phase.keys.items():
-            raw = b"".join(content[slot, b].to_bytes(tb.bus, "little") for b in range(tb.beats))
-            got = np.frombuffer(raw, "<i2")[: job.d]
-            tb.board.compare(f"{self.name} ring", vectors[key], got, axes=("element",), width=16,
-                             where={"key": key, "phase": self.committed, "head": phase.head,
-                                    "slot": slot})
-            tb.compared += 1
-        self.committed += 1
+    vectors: np.ndarray
+    fields: dict
+    name: str
 
 
 class Gather:
-    """Stand-in of fetch_kv: reads what u_* asks for into the rings, K and V independently."""
+    """Stand-in of fetch: reads vectors into landing places, in any order, a beat a cycle."""
 
     def __init__(self, tb):
         self.tb = tb
         dut = tb.dut
         self.u_valid, self.put_ready = reader(dut.u_valid), writer(dut.u_ready)
-        self.u = [KnownReader(getattr(dut, f"u_{f}")) for f in ("td", "slots", "mask", "nsteps")]
-        self.port = {}
-        for n in "kv":
-            side = {"td": writer(dut.f_k_t_td), "nsteps": writer(dut.f_k_t_nsteps)}
-            self.port[n] = {
-                "valid": writer(getattr(dut, f"f_{n}_wr_valid")),
-                **{f: (writer(getattr(dut, f"f_{n}_wr_{f}")), len(getattr(dut, f"f_{n}_wr_{f}")))
-                   for f in ("buf", "slot", "beat", "data")},
-                "t_valid": writer(getattr(dut, f"f_{n}_t_valid")),
-                "t_ready": reader(getattr(dut, f"f_{n}_t_ready")),
-                "side": side if n == "k" else {}}
+        self.u = {f: KnownReader(getattr(dut, f"u_{f}"))
+                  for f in ("land", "mean", "key", "kbase", "vbase")}
+        self.put = {n: {f: (writer(getattr(dut, f"{n}_wr_{f}")), len(getattr(dut, f"{n}_wr_{f}")))
+                        for f in ("land", "beat", "last")} for n in "kv"}
+        self.put_valid = {n: writer(getattr(dut, f"{n}_wr_valid")) for n in "kv"}
+        self.put_data = writer(dut.kv_wr_data)
         self.clear()
 
     def clear(self):
         self.ready = False
-        self.released = dict.fromkeys("kv", 0)
-        # Per ring: phases taken, phase at work, its beats, commit offered, phases begun
-        self.queue = {n: deque() for n in "kv"}
-        self.work = dict.fromkeys("kv")
-        self.offered = dict.fromkeys("kv", False)
-        self.begun = dict.fromkeys("kv", 0)
+        # Vectors under way: [due, "k" or "v", place, number of the next beat, its bytes]
+        self.open = []
+        self.asked = deque()
+        self.taken = 0
+        self.first = self.last = 0
         self.put_ready("0")
-        for n in "kv":
-            self.port[n]["valid"]("0")
-            self.port[n]["t_valid"]("0")
+        for put in self.put_valid.values():
+            put("0")
 
-    def step(self):
+    def step(self, cycle):
         tb = self.tb
         if self.ready and self.u_valid() == "1":
-            self._take(*(get() for get in self.u))
-        for n in "kv":
-            self._ring(n)
-        room = len(self.queue["k"]) == 0 and len(self.queue["v"]) < tb.bufs
-        self.ready = room and random.random() < tb.speed.gather
+            self._take(cycle, **{f: get() for f, get in self.u.items()})
+        for put in self.put_valid.values():
+            put("0")
+        due = [i for i, one in enumerate(self.open) if one[0] <= cycle]
+        if due and random.random() < tb.speed.fill:
+            one = self.open[due[0] if tb.in_order else random.choice(due)]
+            _, name, land, beat, raw = one
+            data = int.from_bytes(raw[beat * tb.bus : (beat + 1) * tb.bus], "little")
+            last = beat == tb.beats - 1
+            for f, value in (("land", land), ("beat", beat), ("last", int(last))):
+                put, width = self.put[name][f]
+                put(format(value, f"0{width}b"))
+            self.put_data(format(data, f"0{8 * tb.bus}b"))
+            self.put_valid[name]("1")
+            one[3] += 1
+            self.last = cycle
+            if last:
+                self.open.remove(one)
+        self.ready = random.random() < tb.speed.gather
         self.put_ready("1" if self.ready else "0")
 
-    def _take(self, td, slots, mask, nsteps):
-        tb = self.tb
-        phase = tb.asked.popleft()
-        have = tb.job.have[phase.head]
-        made = tb.job.made[phase.head]
-        want = {s for s, k in phase.keys.items() if k in have or not tb.job.generate}
-        tb.board.compare_fields(
-            "gather order", {**unpack_td(phase.td), "nsteps": phase.nsteps,
-                             "mask": sum(1 << s for s in want)},
-            {**unpack_td(td), "nsteps": nsteps, "mask": mask}, where={"head": phase.head})
-        loaded = [slots >> s * tb.slot_w & (1 << tb.slot_w) - 1 for s in phase.slots]
-        tb.board.compare("gather order", list(phase.slots.values()), loaded, axes=("slot",),
-                         where={"head": phase.head, "slot": list(phase.slots)})
-        new = set(phase.keys.values()) - have if tb.job.generate else set()
-        have |= new
-        made |= new
-        tb.reuse += bin(mask).count("1") if tb.job.generate else 0
-        for n, base, inc in (("k", phase.kaddr, phase.kinc), ("v", phase.vaddr, phase.vinc)):
-            beats = [(s, t, base + b * inc + t * tb.bus) for s, b in phase.slots.items()
-                     if mask >> s & 1 for t in range(tb.beats)]
-            self.queue[n].append((phase, beats))
+    def _take(self, cycle, land, mean, key, kbase, vbase):
+        tb, at = self.tb, self.tb.job.at
+        assert self.asked, "request to fetch without a key to read"
+        want = self.asked.popleft()
+        got = {"mean": mean, "vbase": vbase, **({} if mean else {"key": key, "kbase": kbase})}
+        tb.board.compare_fields("request", want, got, where={"request": self.taken})
+        self.taken += 1
+        places = tb.places
+        assert land < places, f"place {land} of {places}"
+        read = {"v": vbase} if mean else {"k": kbase + key * at["k"]["stride"],
+                                          "v": vbase + key * at["v"]["stride"]}
+        for name, addr in read.items():
+            # What memory holds at the request counts: a vector may not be asked for too early.
+            raw = tb.mem[addr - tb.base : addr - tb.base + tb.beats * tb.bus].tobytes()
+            due = cycle + random.randint(*tb.speed.gather_latency)
+            self.open.append([due, name, land, 0, raw])
 
-    def _ring(self, n):
-        tb, port = self.tb, self.port[n]
-        if self.offered[n]:
-            if port["t_ready"]() == "1":
-                self.offered[n], self.work[n] = False, None
-        if self.work[n] is None and self.queue[n] and self.begun[n] - self.released[n] < tb.bufs:
-            phase, beats = self.queue[n].popleft()
-            self.work[n] = (phase, deque(beats), self.begun[n] % tb.bufs)
-            self.begun[n] += 1
-        valid = False
-        if self.work[n] is not None and not self.offered[n]:
-            phase, beats, buf = self.work[n]
-            if beats and random.random() < tb.speed.fill:
-                slot, beat, addr = beats.popleft()
-                at = addr - tb.base
-                data = int.from_bytes(tb.mem[at : at + tb.bus].tobytes(), "little")
-                for f, value in (("buf", buf), ("slot", slot), ("beat", beat), ("data", data)):
-                    put, width = port[f]
-                    put(format(value, f"0{width}b"))
-                valid = True
-            elif not beats:
-                self.offered[n] = True
-                if port["side"]:
-                    port["side"]["td"](format(phase.td, f"0{tb.td_w}b"))
-                    port["side"]["nsteps"](format(phase.nsteps, "08b"))
-        port["valid"]("1" if valid else "0")
-        port["t_valid"]("1" if self.offered[n] else "0")
+
+class Units:
+    """Takes beats and compares them with the items in order."""
+
+    def __init__(self, tb):
+        self.tb = tb
+        dut = tb.dut
+        self.valid, self.put_ready = reader(dut.kv_valid), writer(dut.kv_ready)
+        self.first, self.data = reader(dut.kv_first), KnownReader(dut.kv_data)
+        names = ("mask", "end", "end_place", "end_rows", "end_addr")
+        self.get = {f: KnownReader(getattr(dut, f"kv_{f}")) for f in names}
+        self.raw = [reader(getattr(dut, f"kv_{f}")) for f in ("first", "data", *names)]
+        self.clear()
+
+    def clear(self):
+        self.ready = False
+        self.expect = deque()
+        self.beats = []
+        self.held = None
+        self.closed = 0
+        self.blocked = False
+        # Cycles of the beats taken
+        self.at = []
+        self.put_ready("0")
+
+    def step(self, cycle):
+        tb = self.tb
+        valid = self.valid()
+        assert valid in "01"
+        if valid == "1":
+            shown = [get() for get in self.raw]
+            assert self.held in (None, shown), "kv_* changed while it waited"
+            self.held = None if self.ready else shown
+            if self.ready:
+                self.at.append(cycle)
+                self._beat()
+        else:
+            assert self.held is None, "kv_valid fell while it waited"
+        if tb.speed.hold and cycle >= self.closed and random.random() < 0.02:
+            self.closed = cycle + random.randint(1, tb.speed.hold)
+        self.ready = (not self.blocked and cycle >= self.closed
+                      and random.random() < tb.speed.take)
+        self.put_ready("1" if self.ready else "0")
+
+    def _beat(self):
+        tb = self.tb
+        assert self.expect, "a beat that no item has"
+        item = self.expect[0]
+        assert self.first() == ("0" if self.beats else "1"), f"{item.name}: first"
+        if not self.beats:
+            fields = {f: get() for f, get in self.get.items()}
+            tb.board.compare_fields("item", item.fields, {f: fields[f] for f in item.fields},
+                                    where={"item": item.name})
+        self.beats.append(self.data())
+        if len(self.beats) == len(item.vectors) * tb.beats:
+            raw = b"".join(b.to_bytes(tb.bus, "little") for b in self.beats)
+            got = np.frombuffer(raw, "<i2").reshape(len(item.vectors), -1)[:, : tb.job.d]
+            tb.board.compare("vectors", item.vectors, got, axes=("vector", "element"), width=16,
+                             where={"item": item.name})
+            self.expect.popleft()
+            self.beats = []
 
 
 class Reads:
@@ -298,7 +261,7 @@ class Reads:
             data = int.from_bytes(tb.mem[at : at + tb.bus].tobytes(), "little")
             self.put_data(format(data, f"0{8 * tb.bus}b"))
         self.put_valid("1" if self.valid else "0")
-        self.ready = len(self.beats) < 1 << 17 and random.random() < tb.speed.command
+        self.ready = random.random() < tb.speed.command
         self.put_ready("1" if self.ready else "0")
 
 
@@ -327,8 +290,6 @@ class Writes:
             addr, data, strb = (get() for get in self.get)
             assert addr % tb.bus == 0 and strb
             self.seen[addr] += 1
-            if self.seen.total() == tb.speed.pause_after:
-                self.paused = cycle + 300
             due = cycle + random.randint(*tb.speed.answer)
             self.open.append((max(due, self.open[-1][0] + 1 if self.open else 0), addr, data, strb))
         done = bool(self.open) and self.open[0][0] <= cycle
@@ -347,50 +308,46 @@ class Writes:
 class TB:
     """Clock, memory, neighbours of the stage. One coroutine does all of them, cycle by cycle."""
 
+    EVENTS = ("busy", "stall", "starve", "gen", "reused")
+
     def __init__(self, dut, speed=None):
         self.dut, self.clk = dut, dut.clk
         self.p = parameters()
-        names = ("ROWS", "D_MAX", "BC_MAX", "KV_SLOTS", "BUS_BYTES", "KEYS_MAX", "H_MAX", "KG_TOK",
-                 "WGT_WORDS")
-        self.cfg = Config.from_parameters({"COLS": 4, **{n: self.p[n] for n in names}})
-        self.bus, self.bufs = self.p["BUS_BYTES"], self.p.get("KV_BUFS", 2)
-        self.slots = self.p["KV_SLOTS"]
-        self.slot_w = self.cfg.SLOT_W
+        names = ("ROWS", "D_MAX", "BUS_BYTES", "KEYS_MAX", "H_MAX", "KG_TOK", "WGT_WORDS")
+        self.cfg = Config.from_parameters(
+            {"COLS": 4, "BC_MAX": 64, "KV_SLOTS": 64, **{n: self.p[n] for n in names},
+             "VM_W": self.p.get("VM_W", 8)})
+        self.bus = self.p["BUS_BYTES"]
         self.base = BASE & (1 << self.p.get("ADDR_W", 40)) - 1
-        self.td_w = len(dut.p_td)
         self.speed = speed or Speed()
+        # Fetch delivers vectors in the order of the requests, K before V
+        self.in_order = False
         cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
         dut.rst.value = 1
         self.rng = np.random.default_rng(random.getrandbits(32))
         self.job, self.mem = None, np.zeros(0, np.uint8)
-        idle = 1 - self.speed.phase
-        self.source = StreamSource(dut, "p", dut.clk, dut.rst,
-                                   fields=("td", "slots", "mask", "nsteps"),
+        idle = 1 - self.speed.item
+        self.source = StreamSource(dut, "p", dut.clk, dut.rst, fields=FIELDS,
                                    idle=pattern(idle, random.getrandbits(32)) if idle else None)
-        self.asked, self.board = deque(), Scoreboard(dut._log)
-        self.cycle = self.compared = 0
+        self.board = Scoreboard(dut._log)
+        self.cycle = 0
         self.gather, self.reads, self.writes = Gather(self), Reads(self), Writes(self)
-        self.rings = [Ring(self, "k"), Ring(self, "v")]
-        self.events = {n: reader(getattr(dut, f"ev_{n}"))
-                       for n in ("busy", "stall", "starve", "gen")}
-        self.clear()
+        self.units = Units(self)
+        self.parts = (self.gather, self.reads, self.writes, self.units)
+        self.events = {n: reader(getattr(dut, f"ev_{n}")) for n in self.EVENTS}
         self.kv_done, self.idle = reader(dut.kv_done), reader(dut.idle)
+        self.restart()
         cocotb.start_soon(self._run())
 
     def restart(self):
         """Forget what the jobs before have counted."""
-        self.reuse = self.heads_done = self.reads.count = 0
+        self.heads_done = self.heads_asked = self.reads.count = self.gather.taken = 0
+        self.mean_tokens = self.read_keys = 0
         self.writes.seen.clear()
-        self.counts = Counter()
-        # Cycles of each event
+        # Cycles of each event; items so far
         self.at = {name: [] for name in self.events}
-
-    def clear(self):
-        """Forget everything under way."""
-        self.asked.clear()
-        self.restart()
-        for part in (self.gather, self.reads, self.writes, *self.rings):
-            part.clear()
+        self.units.at = []
+        self.items = 0
 
     async def reset(self):
         """Pulse rst and forget all that was asked for."""
@@ -405,8 +362,16 @@ class TB:
         self.dut.cfg_generate.value = 0
         self.restart()
         await RisingEdge(self.clk)
-        self.dut.cfg_generate.value = int(self.job.generate)
+        self.configure()
         await RisingEdge(self.clk)
+
+    async def start(self, first):
+        """Begin the job, with or without rst."""
+        if first:
+            self.configure()
+            await self.reset()
+        else:
+            await self.next_job()
 
     async def _run(self):
         edge, rst = RisingEdge(self.clk), reader(self.dut.rst)
@@ -414,38 +379,37 @@ class TB:
             await edge
             self.cycle += 1
             if rst() != "0":
-                self.clear()
+                self.restart()
+                for part in self.parts:
+                    part.clear()
                 continue
             for name, read in self.events.items():
                 text = read()
-                self.counts[name] += int(text, 2)
+                assert text in "01", f"ev_{name} is {text}"
                 if text == "1":
                     self.at[name].append(self.cycle)
             if self.idle() != "0":
-                assert not self.writes.open and not self.reads.beats, "idle too early"
-            done = self.kv_done() == "1"
-            if done:
+                assert not self.writes.open and not self.reads.beats and not self.gather.open, \
+                    "idle too early"
+                assert not self.units.beats
+            if self.kv_done() != "0":
                 assert not self.writes.open, "kv_done before the answers"
-                self.check_head(self.heads_done)
                 self.heads_done += 1
-            self.gather.step()
-            self.reads.step(self.cycle)
-            self.writes.step(self.cycle)
-            for ring in self.rings:
-                ring.step(self.cycle)
+                self.check_memory(self.heads_done, "memory at kv_done")
+            for part in self.parts:
+                part.step(self.cycle)
 
     # -----------------------------------------------------------------------------------------
     # Jobs
     # -----------------------------------------------------------------------------------------
-    def new_job(self, d, h, mode, keys, heads=1, *, generate=True, vb_load=False, shift=None,
-                have=0.0, extreme=False):
-        """Make the buffers of a job in a fresh memory and set the configuration.
+    def new_job(self, d, h, mode, keys, heads=1, blocks=4, *, generate=True, mean=True,
+                vb_load=False, shift=None, have=0.0, extreme=False):
+        """Make the buffers of a job in a fresh memory.
 
         have: share of the keys whose vectors are in memory before the job (with vb_load).
-        extreme: numbers of X and W are the largest and smallest there are, long runs of them.
+        extreme: numbers of X, XM and W are the largest and smallest there are, long runs of them.
         """
         n, rng = self.bus, self.rng
-        self.beats = -(-2 * d // n)
 
         def room(size):
             return -(-size // n) * n + n * random.randrange(3)
@@ -460,10 +424,14 @@ class TB:
 
         passes = -(-2 * d // self.cfg.ROWS)
         w_size, vb_size = room(passes * h * self.cfg.ROWS * 2), room(-(-keys // 8))
-        for name in random.sample(["k", "v", "x", "w", "rt", "vb"], 6):
+        for name in random.sample(["k", "v", "x", "w", "rt", "vb", "m"], 7):
             if name in "kv":
                 stride = room(2 * d)
                 place(name, keys, stride, room(stride * keys), heads)
+            elif name == "m":
+                # XM is one for all heads, VM one for each.
+                stride = room(2 * (h if generate else d))
+                place(name, blocks, stride, 0 if generate else room(stride * blocks), heads)
             elif name == "x":
                 place(name, keys, room(2 * h))
             elif name == "rt":
@@ -471,23 +439,25 @@ class TB:
             else:
                 size = w_size if name == "w" else vb_size
                 place(name, 1, size, size, heads)
+        # A beat more: the last one of a vector is read whole.
         self.mem = rng.integers(0, 256, top + n, dtype=np.uint8)
         if shift is None:
             shift = random.randrange(10, 20)
-        job = Job(d, h, mode, keys, heads, shift, max(shift - random.randrange(3), 0), generate,
-                  vb_load, at)
-        job.x = rng.integers(-32768, 32768, (keys, h)).astype(np.int16)
+        job = Job(d, h, mode, keys, heads, blocks, shift, max(shift - random.randrange(3), 0),
+                  generate, mean, vb_load, at)
+        self.job = job
+        x, xm = (rng.integers(-32768, 32768, (rows, h)).astype(np.int16)
+                 for rows in (keys, blocks))
         if extreme:
-            job.x = np.where(rng.random((keys, 1)) < 0.5, -32768, 32767).repeat(h, 1)
-            job.x[:, h - 8 :] = rng.choice([-32768, 32767], (keys, 8))
-            job.x = job.x.astype(np.int16)
+            x, xm = (np.where(rng.random((rows, 1)) < 0.5, -32768, 32767).repeat(h, 1)
+                     .astype(np.int16) for rows in (keys, blocks))
         # Rows of a real table and rows of anything, which overflow more often.
-        job.rt = rope.table(keys, d, 10000.0)
+        rt = rope.table(keys, d, 10000.0)
         wild = rng.random(keys) < 0.3
-        job.rt[wild] = rng.integers(-32768, 32768, (int(wild.sum()), d)).astype(np.int16)
-        for row in range(keys):
-            self._store(at["x"]["base"] + row * at["x"]["stride"], job.x[row])
-            self._store(at["rt"]["base"] + row * at["rt"]["stride"], job.rt[row])
+        rt[wild] = rng.integers(-32768, 32768, (int(wild.sum()), d)).astype(np.int16)
+        for name, rows in (("x", x), ("rt", rt), *([("m", xm)] if generate else [])):
+            for i, row in enumerate(rows):
+                self._store(at[name]["base"] + i * at[name]["stride"], row)
         for head in range(heads):
             wk, wv = (rng.integers(-32768, 32768, (h, d)) >> rng.integers(0, 15, (h, d))
                       for _ in range(2))
@@ -496,152 +466,187 @@ class TB:
                           for _ in range(2))
             image = kvgen.pack_weights(wk.astype(np.int16), wv.astype(np.int16), self.cfg, mode)
             self._store(at["w"]["base"] + head * at["w"]["hstride"], image)
-            k, v = kvgen.project(job.x, wk, wv, job.shift_k, job.shift_v, mode, job.rt)
-            known = set(np.flatnonzero(rng.random(keys) < have).tolist())
-            kept = known if generate else range(keys)
-            for key in kept:
+            k, v = kvgen.project(x, wk, wv, job.shift_k, job.shift_v, mode, rt)
+            known = rng.random(keys) < (have if generate else 1)
+            for key in np.flatnonzero(known):
                 # What is in memory counts, whatever it is.
-                k[key] = self._vector("k", head, key, d, at)
-                v[key] = self._vector("v", head, key, d, at)
+                k[key], v[key] = (self._vector(name, head, key) for name in "kv")
             job.k.append(k)
             job.v.append(v)
-            job.have.append(set(known) if vb_load else set())
-            job.made.append(set())
+            if generate:
+                narrow = kvgen.narrow(kvgen.sums(xm, wv), job.shift_v)
+                cut = sufa.cut(narrow, self.cfg.VM_W).astype(np.int64) << 16 - self.cfg.VM_W
+                job.means.append(cut)
+            else:
+                job.means.append(np.stack([self._vector("m", head, b) for b in range(blocks)]))
+            job.have.append(known if vb_load or not generate else np.zeros(keys, bool))
+            job.made.append([])
             if vb_load:
-                self._save_bits(at, head, known, keys, junk=True)
-        self.job = job
+                self._save_bits(head, known, self.mem, junk=True)
         self.before = self.mem.copy()
-        self.configure()
 
     def continue_job(self):
         """The same buffers once more: a job that loads what the one before has saved."""
         self.job.vb_load = True
-        self.job.made = [set() for _ in range(self.job.heads)]
+        self.job.made = [[] for _ in range(self.job.heads)]
         self.before = self.mem.copy()
-        self.configure()
 
     def configure(self):
         """Drive cfg_*."""
         dut, job, at = self.dut, self.job, self.job.at
-        for name, value in (("generate", job.generate), ("d", job.d), ("h", job.h),
-                            ("rope", job.mode), ("keys", job.keys), ("kg_shift_k", job.shift_k),
-                            ("kg_shift_v", job.shift_v), ("x_base", at["x"]["base"]),
-                            ("x_stride", at["x"]["stride"]), ("w_base", at["w"]["base"]),
-                            ("w_hstride", at["w"]["hstride"]), ("rt_base", at["rt"]["base"]),
-                            ("rt_stride", at["rt"]["stride"]), ("vb_base", at["vb"]["base"]),
-                            ("vb_hstride", at["vb"]["hstride"]), ("vb_load", job.vb_load)):
+        for name, value in (("generate", job.generate), ("mean", job.mean), ("d", job.d),
+                            ("h", job.h), ("rope", job.mode), ("keys", job.keys),
+                            ("kg_shift_k", job.shift_k), ("kg_shift_v", job.shift_v),
+                            ("k_stride", at["k"]["stride"]), ("v_stride", at["v"]["stride"]),
+                            ("x_base", at["x"]["base"]), ("x_stride", at["x"]["stride"]),
+                            ("w_base", at["w"]["base"]), ("w_hstride", at["w"]["hstride"]),
+                            ("rt_base", at["rt"]["base"]), ("rt_stride", at["rt"]["stride"]),
+                            ("vb_base", at["vb"]["base"]), ("vb_hstride", at["vb"]["hstride"]),
+                            ("vb_load", job.vb_load)):
             getattr(dut, f"cfg_{name}").value = int(value)
 
     def _store(self, addr, array):
         raw = np.ascontiguousarray(array, "<i2").reshape(-1).view(np.uint8)
         self.mem[addr - self.base : addr - self.base + len(raw)] = raw
 
-    def _vector(self, name, head, key, d, at, mem=None):
-        mem = self.mem if mem is None else mem
-        start = at[name]["base"] - self.base + head * at[name]["hstride"] + key * at[name]["stride"]
-        return mem[start : start + 2 * d].view("<i2")
+    def address(self, name, head, row):
+        """Address of a row of a buffer."""
+        at = self.job.at[name]
+        return at["base"] + head * at["hstride"] + row * at["stride"]
 
-    def _save_bits(self, at, head, known, keys, junk=False, mem=None):
-        """Write the bitmap of a head; junk: bits of no key keep what they are."""
+    def _vector(self, name, head, row, mem=None):
         mem = self.mem if mem is None else mem
-        start = at["vb"]["base"] - self.base + head * at["vb"]["hstride"]
+        start = self.address(name, head, row) - self.base
+        return mem[start : start + 2 * self.job.d].view("<i2")
+
+    def _save_bits(self, head, known, mem, junk=False):
+        """Write the bitmap of a head; junk: bits of no key keep what they are."""
+        start = self.address("vb", head, 0) - self.base
+        keys = self.job.keys
         size = -(-keys // (8 * self.bus)) * self.bus
         bits = np.unpackbits(mem[start : start + size], bitorder="little")
-        if junk:
-            bits[:keys] = 0
-        else:
+        if not junk:
             bits[:] = 0
-        bits[sorted(known)] = 1
+        bits[:keys] = known
         mem[start : start + size] = np.packbits(bits, bitorder="little")
 
-    def phases_of_tile(self, head, tile, chosen, new, last, whole=False):
-        """Split the chosen slots of a tile into random phases, or as few as possible."""
-        at = self.job.at
-        chosen = list(chosen)
-        random.shuffle(chosen)
-        parts = []
-        while chosen:
-            size = self.slots if whole else random.choice([self.slots,
-                                                           random.randint(1, self.slots)])
-            parts.append(chosen[:size])
-            chosen = chosen[size:]
-        parts = parts or [[]]
-        phases = []
-        for i, part in enumerate(parts):
-            places = random.sample(range(self.slots), len(part))
-            if random.random() < 0.5:
-                places = sorted(places)
-            slots = dict(zip(places, part, strict=True))
-            addr = {n: at[n]["base"] + head * at[n]["hstride"] + tile.k0 * at[n]["stride"]
-                    for n in "kv"}
-            inc = {n: at[n]["stride"] * tile.kstep for n in "kv"}
-            final = i == len(parts) - 1
-            fields = {"n": tile.n, "rows": tile.rows, "first": tile.first and i == 0,
-                      "last": tile.last and final, "causal": tile.causal, "rel": tile.rel,
-                      "kstep": tile.kstep, "kaddr": addr["k"], "vaddr": addr["v"],
-                      "kinc": inc["k"], "vinc": inc["v"], "oaddr": random.getrandbits(48),
-                      "k0": tile.k0, "kvnew": new and i == 0, "kvlast": last and final}
-            td = pack_td(**{k: int(v) for k, v in fields.items()})
-            phases.append(Phase(td, head, slots, {s: tile.k0 + b * tile.kstep
-                                                  for s, b in slots.items()},
-                                random.getrandbits(8), addr["k"], inc["k"], addr["v"], inc["v"],
-                                last and final))
-        return phases
+    # -----------------------------------------------------------------------------------------
+    # Items
+    # -----------------------------------------------------------------------------------------
+    def _item(self, kind, **fields):
+        """Queue an item; fields without meaning are random."""
+        widths = {f: len(getattr(self.dut, f"p_{f}")) for f in FIELDS}
+        junk = {f: random.getrandbits(w) for f, w in widths.items()}
+        self.source.append({**junk, "kind": kind, **{f: int(v) for f, v in fields.items()}})
+        self.items += 1
 
-    def ask(self, phase):
-        """Queue one phase."""
-        slots = random.getrandbits(self.slots * self.slot_w)
-        for s, b in phase.slots.items():
-            slots &= ~(((1 << self.slot_w) - 1) << s * self.slot_w)
-            slots |= b << s * self.slot_w
-        self.asked.append(phase)
-        for ring in self.rings:
-            ring.expect.append(phase)
-        self.source.append({"td": phase.td, "slots": slots, "nsteps": phase.nsteps,
-                            "mask": sum(1 << s for s in phase.slots)})
+    def begin(self):
+        """A KV head begins."""
+        self._item(BEGIN)
 
-    def ask_random(self, blocks, share=None):
-        """Queue ``blocks`` random blocks of each KV head; every head has its first and last."""
+    def ask(self, head, keys):
+        """Queue keys of a turn; the model says which of them are made."""
+        job = self.job
+        source = KeySource(job.k[head], job.v[head], job.have[head])
+        made, read = source.claim(np.array(keys, int))
+        job.made[head] += made.tolist()
+        self.read_keys += len(read)
+        kbase, vbase = self.address("k", head, 0), self.address("v", head, 0)
+        for key in keys:
+            mask = random.getrandbits(self.p["PLACES"] * self.p["ROWS"]) or 1
+            self._item(KEY, key=key, kbase=kbase, vbase=vbase, mask=mask)
+            self.units.expect.append(Item(np.stack([job.k[head][key], job.v[head][key]]),
+                                          {"mask": mask, "end": 0}, f"key {key} of head {head}"))
+            if key in read:
+                self.gather.asked.append({"mean": 0, "vbase": vbase, "key": int(key),
+                                          "kbase": kbase})
+
+    def end(self, head, block):
+        """Queue the end of a block."""
+        job = self.job
+        place = random.randrange(self.p["PLACES"])
+        rows = random.randint(0, self.p["ROWS"])
+        oaddr = random.getrandbits(self.p.get("ADDR_W", 40))
+        maddr = self.address("m", head, block)
+        self._item(END, place=place, rows=rows, maddr=maddr, oaddr=oaddr)
+        mean = job.means[head][block] if job.mean else np.zeros(job.d, np.int64)
+        self.units.expect.append(Item(mean[None], {
+            "end": 1, "mask": 0, "end_place": place, "end_rows": rows, "end_addr": oaddr},
+            f"end of block {block} of head {head}"))
+        if job.mean and job.generate:
+            self.mean_tokens += 1
+        elif job.mean:
+            self.gather.asked.append({"mean": 1, "vbase": maddr})
+
+    def finish_head(self):
+        """A KV head ends."""
+        self._item(FINISH)
+        self.heads_asked += self.job.generate
+
+    def ask_random(self, parts, share=None):
+        """Queue random parts of each KV head: turns of some keys, and ends of blocks."""
         job = self.job
         for head in range(job.heads):
-            tiles = []
-            for _ in range(blocks):
-                bc = random.choice([b for b in (4, 8, 16, 32, 64) if b <= self.cfg.BC_MAX])
-                tiles += block_tiles(0, random.randint(1, self.cfg.ROWS), job.keys, bc,
-                                     interleaved=random.random() < 0.5)
-            for i, tile in enumerate(tiles):
-                part = random.choice([0.0, 0.2, 0.6, 1.0]) if share is None else share
-                chosen = [b for b in range(tile.n) if random.random() < part]
-                for phase in self.phases_of_tile(head, tile, chosen, i == 0, i == len(tiles) - 1):
-                    self.ask(phase)
-
-    @property
-    def pending(self):
-        """Phases not yet committed to each ring."""
-        return {r.name: len(r.expect) for r in self.rings}
+            self.begin()
+            for _ in range(parts):
+                order = list(range(job.keys))
+                step = random.choice([4, 8, 16])
+                if random.random() < 0.5:
+                    order = [k for j in range(step) for k in range(j, job.keys, step)]
+                for first in range(0, job.keys, step):
+                    part = random.choice([0.0, 0.2, 0.6, 1.0]) if share is None else share
+                    self.ask(head, [k for k in order[first : first + step]
+                                    if random.random() < part])
+                for block in random.sample(range(job.blocks), random.randint(1, job.blocks)):
+                    self.end(head, block)
+            self.finish_head()
 
     async def finish(self, limit=200000):
-        """Wait until all phases are committed and released, and check what is left behind."""
+        """Wait until all items are through, and check what is left behind."""
         start, job = self.cycle, self.job
-        heads = job.heads if job.generate else 0
-        while any(self.pending.values()) or any(r.due for r in self.rings) \
-                or self.heads_done < heads:
-            assert self.cycle - start < limit, f"waits for {self.pending}, {self.heads_done} heads"
+        while self.units.expect or self.heads_done < self.heads_asked or not self.source.empty:
+            assert self.cycle - start < limit, \
+                f"waits for {len(self.units.expect)} items, {self.heads_done} heads are done"
             await RisingEdge(self.clk)
         for _ in range(5):
             await RisingEdge(self.clk)
         assert self.idle() == "1"
-        assert not self.asked and self.heads_done == heads
+        assert not self.gather.asked and self.heads_done == self.heads_asked
         made = sum(len(m) for m in job.made)
-        assert self.counts["gen"] == made
-        assert self.counts["busy"] <= made * self.passes * job.h
-        if self.group == 1:
-            assert self.counts["busy"] == made * self.passes * job.h
-        if heads:
-            self.check_memory()
-        else:
+        busy, tokens = len(self.at["busy"]), made + self.mean_tokens
+        assert len(self.at["gen"]) == made
+        assert len(self.at["reused"]) == self.read_keys
+        work = self.passes * job.h
+        assert -(-tokens // self.group) * work <= busy <= tokens * work
+        assert self.reads.count == self.expected_reads(made)
+        if self.heads_done == job.heads:
+            self.check_memory(job.heads, "memory")
+            bits = job.heads * -(-job.keys // (8 * self.bus))
+            assert len(self.writes.seen) == bits + 2 * made * self.beats
+            assert set(self.writes.seen.values()) == {1}
+        elif not job.generate:
             assert not self.reads.count and not self.writes.seen and not made
             assert np.array_equal(self.mem, self.before)
+
+    def expected_reads(self, made):
+        """Beats of the x stream: bitmaps, weights, rows of X and of the table, mean rows."""
+        job = self.job
+        heads = self.heads_done
+        x = self.cfg.beats16(job.h)
+        weights = self.passes * job.h * 2 * self.cfg.ROWS // self.bus
+        bits = -(-job.keys // (8 * self.bus)) if job.vb_load else 0
+        return (heads * (weights + bits) + made * (x + (self.beats if job.mode else 0))
+                + self.mean_tokens * x)
+
+    @property
+    def beats(self):
+        """Beats of a vector."""
+        return self.cfg.beats16(self.job.d)
+
+    @property
+    def places(self):
+        """Landing places in use."""
+        return min(self.p["LAND"], self.p["LAND_BEATS"] // (2 * self.beats))
 
     @property
     def passes(self):
@@ -653,26 +658,12 @@ class TB:
         """Tokens of a whole group."""
         return kvgen.group_tokens(self.job.h, self.job.d, self.cfg)
 
-    def expected(self, heads):
-        """Memory when the first ``heads`` KV heads are complete."""
+    def check_memory(self, heads, what):
+        """Everything of the first heads, and nothing of later ones, is in memory."""
         job, mem = self.job, self.before.copy()
         for head in range(heads):
             for key in job.made[head]:
-                self._vector("k", head, key, job.d, job.at, mem)[:] = job.k[head][key]
-                self._vector("v", head, key, job.d, job.at, mem)[:] = job.v[head][key]
-            self._save_bits(job.at, head, job.have[head], job.keys, mem=mem)
-        return mem
-
-    def check_head(self, head):
-        """At kv_done: everything of this head, and nothing of later ones, is in memory."""
-        self.board.compare("memory at kv_done", self.expected(head + 1), self.mem, axes=("byte",),
-                           where={"head": head, "byte": self.base})
-
-    def check_memory(self):
-        """The whole memory, and every address written once."""
-        self.board.compare("memory", self.expected(self.job.heads), self.mem, axes=("byte",),
-                           where={"byte": self.base})
-        bits = self.job.heads * -(-self.job.keys // (8 * self.bus))
-        made = sum(len(m) for m in self.job.made)
-        assert len(self.writes.seen) == bits + 2 * made * self.beats
-        assert set(self.writes.seen.values()) == {1}
+                self._vector("k", head, key, mem)[:] = job.k[head][key]
+                self._vector("v", head, key, mem)[:] = job.v[head][key]
+            self._save_bits(head, job.have[head], mem)
+        self.board.compare(what, mem, self.mem, axes=("byte",), where={"byte": self.base})

@@ -49,7 +49,7 @@ async def rounding(dut):
 
 @pytest.mark.parametrize("acc_w", [38, 44])
 def test_requant(sim, seed, acc_w):
-    run("kvgen_requant", __name__, {"ACC_W": acc_w}, sim, testcase="rounding", seed=seed)
+    run("sofa_kvgen_requant", __name__, {"ACC_W": acc_w}, sim, testcase="rounding", seed=seed)
 
 
 @cocotb.test()
@@ -139,13 +139,13 @@ async def project(dut, packed):
 
 @pytest.mark.parametrize("rows,tok", [(16, 2), (32, 1), (16, 4)])
 def test_array(sim, seed, rows, tok):
-    run("kvgen_array", __name__, {"ROWS": rows, "KG_TOK": tok, "H_MAX": 64, "WGT_WORDS": 256}, sim,
+    run("sofa_kvgen_array", __name__, {"ROWS": rows, "KG_TOK": tok, "H_MAX": 64, "WGT_WORDS": 256}, sim,
         testcase="projection", seed=seed)
 
 
 @pytest.mark.parametrize("tok", [1, 4])
 def test_array_packed(sim, seed, tok):
-    run("kvgen_array", __name__, {"ROWS": 32, "KG_TOK": tok, "H_MAX": 64, "WGT_WORDS": 256}, sim,
+    run("sofa_kvgen_array", __name__, {"ROWS": 32, "KG_TOK": tok, "H_MAX": 64, "WGT_WORDS": 256}, sim,
         testcase="projection_packed", seed=seed)
 
 
@@ -250,7 +250,7 @@ async def bitmap(dut):
 
 @pytest.mark.parametrize("keys,bus", [(64, 64), (256, 8), (512, 16), (65536, 32)])
 def test_valid(sim, seed, keys, bus):
-    run("kvgen_valid", __name__, {"KEYS_MAX": keys, "BUS_BYTES": bus, "ADDR_W": 40}, sim,
+    run("sofa_kvgen_valid", __name__, {"KEYS_MAX": keys, "BUS_BYTES": bus, "ADDR_W": 40}, sim,
         testcase="bitmap", seed=seed)
 
 
@@ -303,11 +303,11 @@ def test_commit(sim, seed, phases):
 
 
 @pytest.mark.parametrize("module,change", [
-    ("kvgen_mac", {"ACC_W": 32}), ("kvgen_requant", {"ACC_W": 46}), ("kvgen_array", {"ROWS": 12}),
+    ("sofa_kvgen_mac", {"ACC_W": 32}), ("sofa_kvgen_requant", {"ACC_W": 46}), ("sofa_kvgen_array", {"ROWS": 12}),
     ("kvgen_load", {"KG_TOK": 3}), ("kvgen_load", {"KG_TOK": 2, "PLACES": 8}),
-    ("kvgen_drain", {"D_MAX": 24}), ("kvgen_order", {"PLACES": 6}), ("kvgen_out", {"ADDR_W": 20}),
-    ("kvgen_commit", {"PHASES": 5}), ("kvgen_wb", {"OPEN": 300}), ("kvgen_valid", {"KEYS_MAX": 32}),
-    ("kvgen_wload", {"ROWS": 4}), ("kvgen_front", {"KV_BUFS": 1})])
+    ("sofa_kvgen_drain", {"D_MAX": 24}), ("sofa_kvgen_order", {"PLACES": 6}), ("kvgen_out", {"ADDR_W": 20}),
+    ("kvgen_commit", {"PHASES": 5}), ("sofa_kvgen_wb", {"OPEN": 300}), ("sofa_kvgen_valid", {"KEYS_MAX": 32}),
+    ("sofa_kvgen_wload", {"ROWS": 4}), ("kvgen_front", {"KV_BUFS": 1})])
 def test_illegal_parameters_are_refused(sim, module, change):
     with pytest.raises(BuildError, match=f"illegal_parameter_{module}"):
         build(module, change, sim)

@@ -70,10 +70,10 @@ async def rotates(dut, freeze):
 
 @pytest.mark.parametrize("pairs", [1, 4, 64])
 def test_rope(sim, seed, pairs):
-    run("rope", __name__, {"PAIRS": pairs}, sim, seed=seed)
+    run("sofa_rope", __name__, {"PAIRS": pairs}, sim, seed=seed)
 
 
 @pytest.mark.parametrize("pairs", [0, 65])
 def test_illegal_parameters_are_refused(sim, pairs):
     with pytest.raises(BuildError, match="illegal_parameter_rope_needs"):
-        build("rope", {"PAIRS": pairs}, sim)
+        build("sofa_rope", {"PAIRS": pairs}, sim)

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SADS stage against models.sads: lists, union, counts, order of buffers, cycles."""
+"""sofa_sads against models.second: masks, shares, cycles of its three ways of selecting; blocks
+interleave turn by turn."""
 
 import random
-from dataclasses import dataclass
+import re
+from collections import deque
+from functools import cache
 
 import cocotb
 import numpy as np
@@ -10,393 +13,605 @@ import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
-from models.config import Config
-from models.sads import dense_tile, select_tile, unpack_words
-from models.tiling import Tile, block_tiles, unpack_td
-from tb.common.scoreboard import Scoreboard, pack
+from models import sads as lists
+from models.config import clog2
+from models.second import sads
+from models.second.config import Config
+from models.second.head import DENSE, SORT, SUM, HeadTable, Job, select, turns
+from models.second.tiling import EXACT, allowed
+from scripts.configs import CONFIGS
+from tb.common.scoreboard import Scoreboard, unpack
 from tb.common.signals import KnownReader
 from tb.common.stream import StreamMonitor, StreamSink, StreamSource, pattern
-from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
+from tb.runner import CLOCK_PERIOD_NS, INCLUDE_DIR, BuildError, build, parameters, run
+
+NAMES = {SUM: "sum", SORT: "sort", DENSE: "dense"}
 
 
-@dataclass
-class Job:
-    """Settings that are static during a job."""
-
-    bc: int
-    quota: int
-    radius: int
-    dense: bool = False
+@cache
+def value(name):
+    """A Verilog parameter of this simulation."""
+    return parameters().get(name, {"SC_FRAC": 3, "SORT": 1}.get(name))
 
 
 def make_config():
     """The model's Config for the parameters of this simulation."""
-    p = parameters()
-    return Config(ROWS=p["ROWS"], COLS=p["COLS"], D_MAX=1 << p["SC_W"] - 11,
-                  BC_MAX=p["BC_MAX"], BUS_BYTES=8, KEYS_MAX=4096)
+    names = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES", "KEYS_MAX", "SC_FRAC", "PLACES")
+    return Config(**{n: value(n) for n in names})
+
+
+def ways():
+    """The ways of selecting that this build has."""
+    return [SUM, DENSE] + [SORT] * value("SORT")
+
+
+# ---------------------------------------------------------------------------------------------
+# Turn descriptor
+# ---------------------------------------------------------------------------------------------
+@cache
+def turn_fields():
+    """name -> (lowest bit, bits) of a field of the turn, from the header."""
+    text = (INCLUDE_DIR / "sofa_turn.vh").read_text()
+    found = re.findall(r"`define SOFA_TURN_(\w+) +(\d+)(?::(\d+))?\n", text)
+    return {name: (int(low or high), int(high) - int(low or high) + 1)
+            for name, high, low in found if name != "W"}
+
+
+def pack_turn(**fields):
+    """A turn with these fields, the others random."""
+    turn = 0
+    for name, (low, width) in turn_fields().items():
+        field = fields.pop(name.lower(), None)
+        field = random.getrandbits(width) if field is None else int(field)
+        assert -(1 << width - 1) <= field < 1 << width, (name, field)
+        turn |= (field & (1 << width) - 1) << low
+    assert not fields, fields
+    return turn
+
+
+# ---------------------------------------------------------------------------------------------
+# Test bench
+# ---------------------------------------------------------------------------------------------
+class WordSource(StreamSource):
+    """Words of scores as text, so that some may be unknown."""
+
+    def _texts(self, item):
+        return [str(int(item["last"])), item["scores"]]
+
+    def unknown(self):
+        """Show unknown scores until the next word."""
+        self._show(["0", "x" * self._widths[1]], False)
+
+
+class Gate:
+    """Back-pressure by hand: takes items while ``open``."""
+
+    always = False
+
+    def __init__(self):
+        self.open = True
+
+    def step(self):
+        return self.open
+
+
+def score_text(score, n, rows, width):
+    """Words of 4 slots as text, MSB first; score int [ROWS, 4*words]. What does not exist, slots
+    from n and rows from ``rows`` on, is unknown where the simulator can say that, else random."""
+    icarus = "icarus" in cocotb.SIM_NAME.lower()
+    words, mask = [], (1 << width) - 1
+    for first in range(0, score.shape[1], 4):
+        bits = []
+        for r, line in enumerate(score[:, first : first + 4].tolist()):
+            for j, number in enumerate(line):
+                exists = r < rows and first + j < n
+                bits.append("x" * width if icarus and not exists
+                            else format((number if exists else random.getrandbits(width)) & mask,
+                                        f"0{width}b"))
+        words.append("".join(reversed(bits)))
+    return words
 
 
 class TB:
-    """Feeds tiles, plays the ring of list buffers and compares what comes out.
+    """Sends turns and words, and compares masks, shares and the count of pairs.
 
     Args:
-        idle: share of cycles without a score word.
-        backpressure: share of cycles in which the result is not taken.
-        hold: a list buffer is kept for half of to all of so many cycles after its tile was taken.
+        idle: share of cycles without a word; half of it, of those without a turn.
+        backpressure: share of cycles in which masks, and in which shares are not taken; "gate":
+            masks are taken while gate.open, which ends when close_at words are left to come.
     """
 
-    def __init__(self, dut, idle=0.0, backpressure=0.0, hold=0):
-        self.dut, self.cfg, self.hold = dut, make_config(), hold
-        self.list_bufs = parameters().get("LIST_BUFS", 4)
+    def __init__(self, dut, idle=0.0, backpressure=0.0):
+        self.dut, self.cfg = dut, make_config()
+        self.share = max(4, value("BUS_BYTES") // 4)
+        self.groups = self.cfg.ROWS // self.share
         self.board = Scoreboard(dut._log)
-        self.source = StreamSource(dut, "s", dut.clk, dut.rst, seed=random.getrandbits(32),
-                                   fields=("first", "last", "td", "scores"),
-                                   idle=pattern(idle, random.getrandbits(32)))
-        self.sink = StreamSink(dut, "m", dut.clk, dut.rst, callback=self.on_tile,
-                               fields=("td", "union", "nsteps", "nsel"),
-                               backpressure=pattern(backpressure, random.getrandbits(32)))
-        self.lists = StreamMonitor(dut, "l_wr", dut.clk, dut.rst, callback=self.on_list,
-                                   fields=("buf", "word", "data"))
-        self.expected = []
-        # List words of the tiles that are not yet taken, the oldest tile first.
-        self.words = [[]]
-        self.tiles = self.held = self.released = self.most_held = 0
-        self.passes = []
-        self.releases = []
-        self.cycle = 0
-        self.ev_busy = self.ev_stall = 0
+        self.gate, self.close_at = Gate(), None
+
+        def willing(share):
+            return pattern(share, random.getrandbits(32))
+
+        gated = backpressure == "gate"
+        reset = dut.rst
+        self.turns = StreamSource(dut, "t", dut.clk, reset, fields=("turn",),
+                                  idle=willing(idle / 2), seed=random.getrandbits(32))
+        self.words = WordSource(dut, "s", dut.clk, reset, fields=("last", "scores"),
+                                idle=willing(idle), seed=random.getrandbits(32))
+        self.masks = StreamSink(dut, "m", dut.clk, reset, callback=self.on_masks,
+                                fields=("first", "last", "mask", "turn"),
+                                backpressure=None if gated else willing(backpressure))
+        if gated:
+            self.masks._willing = self.gate
+        self.shares = StreamSink(dut, "f", dut.clk, reset, callback=self.on_share,
+                                 fields=("last", "word", "place", "data"),
+                                 backpressure=willing(0 if gated else backpressure))
+        self.expected_masks, self.expected_shares = deque(), deque()
+        self.sent = self.tiles = self.clipped = 0
+        self.busy, self.stall = KnownReader(dut.ev_busy), KnownReader(dut.ev_stall)
+        self.ev_busy = self.ev_stall = self.pairs = 0
+        self.way, self.quota = SUM, 1
+        self.configure(SUM)
         cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
+        cocotb.start_soon(self.count_events())
 
-    async def start(self, job):
-        """Reset and set the job; may be called again when everything is taken."""
+    def configure(self, way, blend=True, quota=1):
+        """Way of selecting of the next job."""
         dut = self.dut
-        dut.cfg_dense.value, dut.cfg_quota.value = int(job.dense), job.quota
-        dut.cfg_radius.value = job.radius
-        dut.l_release.value = 0
-        dut.rst.value = 1
-        self.job = job
-        self.words, self.tiles, self.released, self.held = [[]], 0, 0, 0
-        self.run_max = None
+        self.way, self.blend, self.quota = way, blend, quota
+        dut.cfg_dense.value, dut.cfg_sort.value = way == DENSE, way == SORT
+        dut.cfg_blend.value, dut.cfg_quota.value = blend, quota
+        if way == DENSE and "icarus" in cocotb.SIM_NAME.lower():
+            self.words.unknown()
+
+    async def reset(self):
+        """Empty the stage and forget what was expected of it."""
+        self.dut.rst.value = 1
         for _ in range(3):
-            await RisingEdge(dut.clk)
-        dut.rst.value = 0
-
-    async def keep_time(self):
-        """Give list buffers back in order, count cycles and events."""
-        dut, ready = self.dut, 0
-        busy, stall = KnownReader(dut.ev_busy), KnownReader(dut.ev_stall)
-        while True:
-            await RisingEdge(dut.clk)
-            self.cycle += 1
-            self.ev_busy += busy()
-            self.ev_stall += stall()
-            now = bool(self.releases) and self.releases[0] <= self.cycle
-            if now:
-                self.releases.pop(0)
-                self.released += 1
-            if now != ready:
-                ready = now
-                dut.l_release.value = int(now)
-
-    def send(self, tile: Tile, scores):
-        """Queue the score words of a tile, scores int [ROWS, BC_MAX], and what must come out."""
-        cfg, job = self.cfg, self.job
-        td = tile.descriptor(*(random.getrandbits(w) for w in (48, 48, 32, 32, 48)))
-        groups = -(-cfg.COLS // 12)
-        words = []
-        for first in [0] if job.dense else range(0, tile.n, cfg.COLS):
-            for group in range(1 if job.dense else groups):
-                word = np.zeros((cfg.ROWS, 12), np.int64)
-                lanes = min(12, cfg.COLS - 12 * group)
-                if not job.dense:
-                    slot = first + 12 * group
-                    word[:, :lanes] = scores[:, slot:slot + lanes]
-                words.append(pack(word, cfg.SC_W))
-        for i, word in enumerate(words):
-            self.source.append({"first": int(i == 0), "last": int(i == len(words) - 1),
-                                "td": td, "scores": word})
-        allowed = tile.allowed(cfg.ROWS)
-        if job.dense:
-            want = dense_tile(allowed)
-        else:
-            previous = None if tile.first else self.run_max
-            want, self.run_max = select_tile(scores[:, :tile.n], allowed, previous, job.quota,
-                                             job.radius, cfg)
-        self.expected.append((td, want, len(words)))
-
-    def on_list(self, item):
-        """A list word: its tile is the oldest one whose result has not come yet."""
-        assert item["buf"] == self.tiles % self.list_bufs
-        assert item["word"] == len(self.words[-1]), "list words of a tile are not in order"
-        # The buffer must be one that was given back (or never used).
-        held = self.tiles - self.released
-        assert held < self.list_bufs, "list buffer is still in use"
-        self.most_held = max(self.most_held, held + 1)
-        self.words[-1].append(item["data"])
-
-    def on_tile(self, item):
-        cfg, board = self.cfg, self.board
-        td, want, words = self.expected.pop(0)
-        where = {"tile": self.tiles}
-        board.compare_fields("td", unpack_td(td), unpack_td(item["td"]), where=where)
-        data = self.taken_words.pop(0)
-        got = unpack_words(data, want.n, cfg)
-        length = max(got.slots.shape[1], want.slots.shape[1])
-
-        def pad(array):
-            wide = np.zeros((cfg.ROWS, length), array.dtype)
-            wide[:, :array.shape[1]] = array
-            return wide
-
-        axes = ("row", "position")
-        board.compare("valid", pad(want.valid), pad(got.valid), axes=axes, where=where)
-        board.compare("slots", pad(want.slots), pad(got.slots), axes=axes, where=where)
-        board.compare_fields("tile", {"union": want.union_word, "nsteps": want.nsteps,
-                                      "nsel": want.nsel}, item, where=where)
-        assert len(data) == self.passes_of(want)
-        self.passes.append((len(data), 1 if self.job.dense else words))
-        self.releases.append(max(self.cycle + 1 + random.randint(self.hold // 2, self.hold),
-                                 self.releases[-1] + 1 if self.releases else 0))
-
-    def passes_of(self, want):
-        """List words of a tile: no pass after one in which no row found four entries."""
-        if self.job.dense:
-            return -(-want.n // 4)
-        most = -(-want.valid.shape[1] // 4)
-        return next((p for p in range(1, most) if not want.valid[:, 4 * p - 1].any()), most)
-
-    async def watch_commits(self):
-        """Close a tile's list when its result is offered (not only when it is taken)."""
-        dut = self.dut
-        valid, ready, rst = (KnownReader(s) for s in (dut.m_valid, dut.m_ready, dut.rst))
-        self.taken_words = []
-        offered = False
-        while True:
-            await RisingEdge(dut.clk)
-            if rst():
-                self.taken_words, offered = [], False
-                continue
-            if valid() and not offered:
-                self.taken_words.append(self.words[-1])
-                self.words.append([])
-                self.tiles += 1
-            offered = bool(valid()) and not ready()
-
-    async def drain(self):
-        """Wait until all queued tiles came out and their list buffers were given back."""
-        limit = self.cycle + 20000
-        while self.expected or self.releases:
             await RisingEdge(self.dut.clk)
-            assert self.cycle < limit, f"{len(self.expected)} tiles never came"
+        self.expected_masks.clear()
+        self.expected_shares.clear()
+        self.dut.rst.value = 0
 
+    async def count_events(self):
+        """Sums of events; each cycle's count of pairs against the word of two cycles before."""
+        dut = self.dut
+        pairs, mask = KnownReader(dut.ev_pairs), KnownReader(dut.m_mask)
+        valid, ready = KnownReader(dut.m_valid), KnownReader(dut.m_ready)
+        passed = [0, 0]
+        while True:
+            await RisingEdge(dut.clk)
+            if int(dut.rst.value):
+                passed = [0, 0]
+                continue
+            self.ev_busy += self.busy()
+            self.ev_stall += self.stall()
+            self.board.compare("pairs", passed[0], pairs())
+            self.pairs += passed[0]
+            passed = [passed[1], mask().bit_count() if valid() and ready() else 0]
 
-def random_scores(cfg):
-    """Scores int [ROWS, BC_MAX] of one tile: random, tied, sorted, peaked, extreme."""
-    top = 1 << cfg.SC_W - 1
-    shape = (cfg.ROWS, cfg.BC_MAX)
-    kind = random.choice(["wide", "ties", "equal", "up", "down", "peaks", "extreme"])
-    if kind == "wide":
-        return np.random.randint(-top, top, shape)
-    if kind == "equal":
-        return np.full(shape, random.randrange(-top, top))
-    if kind == "extreme":
-        return np.random.choice([-top, -top + 1, 0, top - 1], shape)
-    if kind == "peaks":
-        scores = np.random.randint(-20, 20, shape)
-        return np.where(np.random.random(shape) < 0.1, scores + random.randrange(top // 2), scores)
-    scores = np.random.randint(-3, 4, shape) + random.randrange(-top // 2, top // 2)
-    order = np.arange(cfg.BC_MAX) * random.choice([1, 7])
-    return scores + {"ties": 0, "up": order, "down": -order}[kind]
+    def send(self, tile, rows, place, score, mask, **fields):
+        """Queue a turn and what must come out: score int and mask bool [rows, n], None without;
+        fields: of the turn, beside those of the tile."""
+        cfg, n, words = self.cfg, tile.n, -(-tile.n // 4)
+        turn = pack_turn(n=n, rows=rows, causal=tile.causal, rel=tile.rel, kstep=tile.kstep,
+                         k0=tile.k0, place=place, **fields)
+        self.turns.append(turn)
+        if score is not None:
+            wide = np.zeros((cfg.ROWS, 4 * words), np.int64)
+            wide[:rows, :n] = score
+            for w, text in enumerate(score_text(wide, n, rows, cfg.SC_W)):
+                self.words.append({"last": w == words - 1, "scores": text})
+        if mask is not None:
+            bits = np.zeros((cfg.ROWS, 4 * words), bool)
+            bits[:rows, :n] = mask
+            for w in range(words):
+                self.expected_masks.append((self.sent, w, w == 0, w == words - 1, turn,
+                                            bits[:, 4 * w : 4 * w + 4].T))
+        self.sent += 1
 
+    def send_shares(self, place, f):
+        """Expect the shares f int [rows] of a block; 1 behind them."""
+        wide = np.full(self.cfg.ROWS, 1 << self.cfg.F_FRAC)
+        wide[: len(f)] = f
+        for w in range(self.share):
+            self.expected_shares.append((w, place, wide[w * self.groups : (w + 1) * self.groups]))
 
-def random_job(cfg, dense=False):
-    """A Job with random settings."""
-    sizes = [b for b in (4, 8, 16, 32, 64) if max(cfg.COLS, 4) <= b <= cfg.BC_MAX]
-    radius = random.choice([0, 1, random.randint(0, 40), random.getrandbits(cfg.SC_W),
-                            cfg.RADIUS_INF, cfg.RADIUS_INF])
-    quota = random.choice([random.randint(1, cfg.BC_MAX), random.randint(1, 8), 4, cfg.BC_MAX])
-    return Job(random.choice(sizes), quota, radius, dense)
+    def on_masks(self, item):
+        assert self.expected_masks, "masks of no tile"
+        tile, word, first, last, turn, mask = self.expected_masks.popleft()
+        where = {"tile": tile, "word": word}
+        self.board.compare_fields("tile", {"first": first, "last": last, "turn": turn}, item,
+                                  where=where)
+        got = unpack(item["mask"], mask.size, 1).reshape(mask.shape)
+        self.board.compare("masks", mask, got, axes=("lane", "row"), where=where)
+        self.tiles += last
+        if len(self.expected_masks) == self.close_at:
+            self.gate.open = False
 
+    def on_share(self, item):
+        assert self.expected_shares, "shares of no block"
+        word, place, f = self.expected_shares.popleft()
+        self.board.compare_fields("block", {"word": word, "place": place,
+                                            "last": word == self.share - 1}, item)
+        got = unpack(item["data"], self.groups, self.cfg.F_FRAC + 1)
+        self.board.compare("f", f, got, axes=("row",), where={"row": word * self.groups})
 
-def random_block(cfg, job):
-    """The tiles of one block: any place in the sequence, any number of rows."""
-    rows = random.choice([cfg.ROWS, random.randint(1, cfg.ROWS)])
-    causal = random.random() < 0.6
-    start = cfg.ROWS * random.choice([0, 0, 1, random.randint(0, 20)])
-    offset = random.choice([0, 0, 1, random.randint(0, 100), 60000])
-    keys = random.randint(1, random.choice([4, 3, 1]) * job.bc)
-    if causal and random.random() < 0.6:
-        # Around the diagonal, where masks differ from row to row.
-        keys = max(1, min(offset + start + random.randint(-2, cfg.ROWS + 2), 8 * job.bc))
-    return block_tiles(start, rows, keys, job.bc, causal=causal, offset=offset,
-                       interleaved=random.random() < 0.5)
+    async def drain(self, limit):
+        """Wait for everything that is expected; fail after ``limit`` cycles."""
+        for _ in range(limit):
+            await RisingEdge(self.dut.clk)
+            if not self.expected_masks and not self.expected_shares and self.words.empty:
+                break
+        else:
+            raise AssertionError(f"{len(self.expected_masks)} words of masks, "
+                                 f"{len(self.expected_shares)} of shares never came")
+        # Nothing more may come.
+        for _ in range(10):
+            await RisingEdge(self.dut.clk)
 
-
-def hostile_tile(cfg, job):
-    """A tile with any descriptor, also those no sequencer makes: extreme steps and positions."""
-    return Tile(n=random.randint(1, job.bc), rows=random.randint(1, cfg.ROWS), first=True,
-                last=True, causal=random.random() < 0.9, k0=0,
-                rel=random.choice([-131072, 131071, random.randint(-131072, 131071),
-                                   random.randint(-40, 140)]),
-                kstep=random.choice([0, 1, 2, 131071, random.randrange(131072)]))
-
-
-async def run_job(tb, job, tiles):
-    await tb.start(job)
-    for tile in tiles:
-        tb.send(tile, random_scores(tb.cfg))
-    await tb.drain()
+    def finish(self):
+        self.board.finish("tile", "masks", "block", "f", "pairs")
 
 
 async def prepare(dut, **options):
     np.random.seed(random.getrandbits(32))
     dut.rst.value = 1
     tb = TB(dut, **options)
-    await RisingEdge(dut.clk)
-    await RisingEdge(dut.clk)
-    cocotb.start_soon(tb.watch_commits())
-    cocotb.start_soon(tb.keep_time())
+    await tb.reset()
     return tb
 
 
-JOBS = 8
-"""Jobs of one random test, two of them dense."""
+# ---------------------------------------------------------------------------------------------
+# Jobs
+# ---------------------------------------------------------------------------------------------
+def random_scores(rows, n, octave, cfg):
+    """Scores int [rows, n] of one of several kinds a row: any, tied, or some octaves below what is
+    the row's peak."""
+    top = 1 << cfg.SC_W - 1
+    shape = (rows, n)
+    peak = np.random.randint(-top, top, (rows, 1))
+    below = np.random.exponential(np.random.choice([1, 4, 10], (rows, 1)), shape)
+    kind = np.random.choice(4, (rows, 1))
+    score = np.select([kind == 0, kind == 1, kind == 2, kind == 3], [
+        np.random.randint(-top, top, shape),
+        peak + np.random.randint(-1, 2, shape),
+        peak - (below * (1 << octave)).astype(np.int64),
+        np.random.choice([-top, -top + 1, 0, top - 2, top - 1], shape)])
+    return np.clip(score, -top, top - 1)
+
+
+def random_job(tb):
+    """A job of the bench's way with one head, and its query rows and keys."""
+    cfg = tb.cfg
+    bc = random.choice([b for b in (4, 8, 16, 32, 64) if cfg.COLS <= b <= cfg.BC_MAX])
+    causal = random.random() < 0.7
+    keys = random.randint(1, min(random.choice([1, 3, 6]) * bc, cfg.KEYS_MAX))
+    rows = random.randint(1, 3 * cfg.ROWS)
+    offset = random.choice([0, max(keys - rows, 0), random.randint(0, 40)]) if causal else 0
+    octave = random.choice([0, 1, 3, 5])
+    radius = random.choice([0, 1, None, cfg.RADIUS_INF - 1, random.randrange(1 << 6),
+                            random.randrange(1 << cfg.SC_W)])
+    tau = -random.randint(0, 12 << cfg.LOG_FRAC)
+    job = Job(d=8, bc=bc, table=(HeadTable(0, 0, octave, tau, radius),), band=random.randint(1, 3),
+              select=tb.way, quota=tb.quota, fall=random.choice([0, random.randint(0, 255)]),
+              causal=causal, offset=offset, interleaved=random.random() < 0.5, blend=tb.blend)
+    return job, rows, keys
+
+
+def block_turns(tb, place, job, band, block, score=None):
+    """Send the turns of a block one by one, as a generator. score: of each tile, or random."""
+    cfg, entry, count = tb.cfg, job.table[0], len(band.tiles)
+    seen = [allowed(tile, band, block) for tile in band.tiles]
+    if score is None:
+        score = [random_scores(block.n, tile.n, entry.octave, cfg) for tile in band.tiles]
+    chosen = select(score, seen, block, entry, job, cfg)
+    if job.select == SORT:
+        # What is dropped for an earlier tile alone
+        alone = [lists.select_tile(*pair, None, job.quota, entry.radius, cfg)[0].mask
+                 for pair in zip(score, seen, strict=True)]
+        tb.clipped += sum(int((a & ~m).sum()) for a, m in zip(alone, chosen.masks, strict=True))
+    order = turns(count, job)
+    for i, (t, taken) in enumerate(order):
+        of, final = band.tiles[t], i == len(order) - 1
+        tile = type(of)(n=of.n, rows=block.n, first=False, last=False, causal=of.causal,
+                        rel=of.rel - (block.row - band.row), kstep=of.kstep, k0=of.k0)
+        fields = {"start": i == 0, "final": final, "count": not taken}
+        # Of the other ways any value may come.
+        if job.select == SUM:
+            exact = min(max(EXACT - job.offset - block.row, 0), block.n) if job.causal else 0
+            fields |= {
+                "exact": exact, "octave": entry.octave,
+                "ratio": sads.extrapolation(count, count if final else min(i + 1, count), cfg),
+                "tau": sads.block_threshold(entry.tau, job.fall, block.length, cfg)}
+        elif job.select == SORT:
+            fields["radius"] = lists.reach(entry.radius, cfg)
+        tb.send(tile, block.n, place, None if job.dense else score[t],
+                chosen.masks[t] if taken else None, **fields)
+        if final:
+            tb.send_shares(place, chosen.f)
+        yield
+
+
+def random_blocks(tb, number):
+    """Send ``number`` blocks of heads, so many at a time as there are places, their turns in turn,
+    in any order, or block after block."""
+    cfg = tb.cfg
+    waiting, running = [], {}
+    while number or running:
+        free = [p for p in range(cfg.PLACES) if p not in running]
+        while free and number:
+            if not waiting:
+                job, rows, keys = random_job(tb)
+                waiting = [(job, band, block) for band in job.bands(rows, keys, cfg)
+                           for block in band.blocks]
+                random.shuffle(waiting)
+                waiting = waiting[:3]
+            place = free.pop(random.randrange(len(free)))
+            running[place] = block_turns(tb, place, *waiting.pop())
+            number -= 1
+        place = random.choice(list(running))
+        for _ in range(random.choice([1, 1, 2, 20])):
+            try:
+                next(running[place])
+            except StopIteration:
+                del running[place]
+                break
+
+
+def whole_block(tb, place, tiles, rows=None, radius=None, score=None, n=None):
+    """Generator of the turns of a block that sees all of ``tiles`` tiles of n slots."""
+    cfg = tb.cfg
+    rows, n = rows or cfg.ROWS, n or cfg.BC_MAX
+    job = Job(d=8, bc=cfg.BC_MAX if n > cfg.BC_MAX // 2 else n,
+              table=(HeadTable(0, 0, 2, -(4 << cfg.LOG_FRAC), radius),),
+              select=tb.way, quota=tb.quota, blend=tb.blend, interleaved=False)
+    band = job.bands(rows, tiles * n, cfg)[0]
+    assert [tile.n for tile in band.tiles] == [n] * tiles
+    return block_turns(tb, place, job, band, band.blocks[0], score)
+
+
+def patience(tb):
+    """Cycles in which everything that is queued must come out."""
+    return (40 * len(tb.words._sendQ) + 20 * len(tb.expected_masks)
+            + tb.sent * (100 + 40 * tb.share + 4 * tb.cfg.BC_MAX))
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=[0.0, 0.6], backpressure=[0.0, 0.9], hold=[0, 200])
-async def random_jobs(dut, idle, backpressure, hold):
-    """Sparse and dense jobs under every mix of idle input, slow output and slow list buffers."""
-    tb = await prepare(dut, idle=idle, backpressure=backpressure, hold=hold)
-    for number in range(JOBS):
-        job = random_job(tb.cfg, dense=number % 4 == 3)
-        tiles = [t for _ in range(3) for t in random_block(tb.cfg, job)[:10]]
-        await run_job(tb, job, tiles)
-    if hold:
-        # Many tiles that are sorted faster than their list buffers come back.
-        job = Job(tb.cfg.BC_MAX, 4, tb.cfg.RADIUS_INF)
-        await run_job(tb, job, [t for _ in range(8) for t in random_block(tb.cfg, job)[:1]])
-        assert tb.ev_stall, "list buffers never ran out"
-        assert tb.most_held == tb.list_bufs, "not all list buffers were used"
-    tb.board.finish("td", "tile", "valid", "slots")
-    assert tb.ev_busy
+@cocotb.parametrize(idle=[0.0, 0.5], backpressure=[0.0, 0.7])
+async def jobs(dut, idle, backpressure):
+    """Jobs of every way one after the other, under every mix of idle input and slow output."""
+    tb = await prepare(dut, idle=idle, backpressure=backpressure)
+    most = tb.cfg.BC_MAX
+    order = ways() * 3
+    random.shuffle(order)
+    for way in order:
+        quota = random.choice([1, 4, most, random.randint(1, most)])
+        tb.configure(way, random.random() < 0.7, quota)
+        before = tb.ev_busy
+        random_blocks(tb, 8)
+        words = len(tb.words._sendQ) if way == SUM else len(tb.expected_masks)
+        await tb.drain(patience(tb))
+        # Sorting is busy for as long as it takes.
+        assert tb.ev_busy - before == words or way == SORT and tb.ev_busy > before
+    tb.finish()
+    assert tb.pairs
 
 
 @cocotb.test()
-async def hostile_descriptors(dut):
-    """Masks at the ends of their number ranges."""
-    tb = await prepare(dut)
-    for number in range(5):
-        job = random_job(tb.cfg, dense=number == 4)
-        await run_job(tb, job, [hostile_tile(tb.cfg, job) for _ in range(12)])
-    tb.board.finish("td", "tile", "valid", "slots")
-
-
-@cocotb.test()
-async def nothing_selected(dut):
-    """Tiles that no row sees are passed on with 0 steps, and the row maximum survives them."""
+async def quotas(dut):
+    """Sort: every quota, with tiles of every size."""
+    if not value("SORT"):
+        return
     tb = await prepare(dut)
     cfg = tb.cfg
-    await tb.start(Job(cfg.BC_MAX, 4, 3))
-    tile = Tile(n=cfg.BC_MAX, rows=cfg.ROWS, first=True, last=False, causal=False, rel=0, kstep=1,
-                k0=0)
-    hidden = Tile(n=5, rows=cfg.ROWS, first=False, last=False, causal=True, rel=cfg.ROWS, kstep=1,
-                  k0=0)
-    shown = Tile(n=5, rows=cfg.ROWS, first=False, last=True, causal=False, rel=0, kstep=1, k0=0)
-    scores = np.random.randint(-50, 50, (cfg.ROWS, cfg.BC_MAX))
-    tb.send(tile, scores)
-    tb.send(hidden, scores + 100)
-    tb.send(shown, scores - 1)
-    assert tb.expected[1][1].nsteps == 0 and tb.expected[1][1].nsel == 0
-    await tb.drain()
-    tb.board.finish("td", "tile", "valid", "slots")
+    for quota in range(1, cfg.BC_MAX + 1):
+        tb.configure(SORT, quota=quota)
+        job = Job(d=8, bc=cfg.BC_MAX, table=(HeadTable(0, 0, 2, 0),), select=SORT, quota=quota,
+                  interleaved=False)
+        band = job.bands(cfg.ROWS, cfg.BC_MAX + quota, cfg)[0]
+        for _ in block_turns(tb, quota % cfg.PLACES, job, band, band.blocks[0]):
+            pass
+        await tb.drain(patience(tb))
+    tb.finish()
+
+
+@cocotb.test()
+async def maxima_stay_with_their_places(dut):
+    """Sort: a row's maximum is that of its own block, whatever works in between, and a new block
+    knows nothing of the one that had its place."""
+    if not value("SORT"):
+        return
+    tb = await prepare(dut)
+    cfg = tb.cfg
+    tb.configure(SORT, quota=4)
+    for _ in range(3):
+        blocks = []
+        for place in range(cfg.PLACES):
+            # Tiles lie one below the other, in any order: of the last ones little is near enough.
+            peak = np.random.randint(-500, 500, (cfg.ROWS, 1))
+            score = [peak - 9 * t - np.random.randint(0, 20, (cfg.ROWS, cfg.BC_MAX))
+                     for t in random.sample(range(4), 4)]
+            blocks.append(whole_block(tb, place, 4, radius=20, score=score))
+        for _ in range(4):
+            random.shuffle(blocks)
+            for block in blocks:
+                next(block)
+        for block in blocks:
+            assert next(block, None) is None
+        await tb.drain(patience(tb))
+    tb.finish()
+    assert tb.clipped, "no maximum of an earlier tile mattered"
+
+
+@cocotb.test()
+async def shares_wait_for_no_masks(dut):
+    """f of a block comes while masks of later turns are not taken."""
+    tb = await prepare(dut, backpressure="gate")
+    for way in ways():
+        tb.configure(way, quota=4)
+        tb.gate.open = True
+        for _ in whole_block(tb, 0, 2):
+            pass
+        later, total = len(tb.expected_masks), len(tb.expected_shares)
+        assert total == tb.share
+        # Turns of other blocks, more than the stage can hold
+        interleave([whole_block(tb, p, 6) for p in range(1, tb.cfg.PLACES)])
+        later = tb.close_at = len(tb.expected_masks) - later
+        total = len(tb.expected_shares) - total
+        for _ in range(400 + 60 * tb.share):
+            await RisingEdge(dut.clk)
+        assert len(tb.expected_masks) == later, "masks were taken behind a closed gate"
+        assert not tb.words.empty or way == DENSE, "nothing waited"
+        assert len(tb.expected_shares) <= total, f"f waits: {NAMES[way]}"
+        tb.gate.open, tb.close_at = True, None
+        await tb.drain(patience(tb))
+    tb.finish()
+    assert tb.ev_stall
 
 
 @cocotb.test()
 async def reset_in_the_middle(dut):
-    """After a reset at any time the stage is as new: credits, buffers and maxima."""
-    tb = await prepare(dut, hold=30)
-    for wait in (3, 9, 17, 40, 90):
-        await tb.start(Job(tb.cfg.BC_MAX, tb.cfg.BC_MAX, tb.cfg.RADIUS_INF))
-        for tile in random_block(tb.cfg, tb.job):
-            tb.send(tile, random_scores(tb.cfg))
-        for _ in range(wait):
-            await RisingEdge(dut.clk)
-        dut.rst.value = 1
-        for _ in range(3):
-            await RisingEdge(dut.clk)
-        tb.expected, tb.releases = [], []
-        job = random_job(tb.cfg)
-        await tb.start(job)
-        for tile in random_block(tb.cfg, job)[:6]:
-            tb.send(tile, random_scores(tb.cfg))
-        await tb.drain()
-    tb.board.finish("td", "tile", "valid", "slots")
+    """After a reset at any time it is as new."""
+    tb = await prepare(dut, backpressure=0.3)
+    for wait in (2, 5, 11, 23, 40, 70, 111, 160):
+        for way in ways():
+            tb.configure(way, quota=random.randint(1, tb.cfg.BC_MAX))
+            random_blocks(tb, 6)
+            for _ in range(wait):
+                await RisingEdge(dut.clk)
+            await tb.reset()
+        tb.configure(random.choice(ways()), quota=5)
+        random_blocks(tb, 3)
+        await tb.drain(patience(tb))
+    tb.finish()
+
+
+# ---------------------------------------------------------------------------------------------
+# Cycles
+# ---------------------------------------------------------------------------------------------
+def monitors(dut):
+    """Cycles of all transfers of a stream since it was last asked: name -> list."""
+    ends = {n: StreamMonitor(dut, n, dut.clk, dut.rst, fields=fields, use_ready=True)
+            for n, fields in (("t", ("turn",)), ("s", ("last",)), ("m", ("last",)),
+                              ("f", ("last",)))}
+
+    def seen():
+        got = {name: monitor.cycles for name, monitor in ends.items()}
+        for monitor in ends.values():
+            monitor.times.clear()
+        return got
+    return seen
+
+
+def interleave(blocks):
+    """All turns of blocks, tile by tile."""
+    while blocks:
+        blocks = [block for block in blocks if next(block, blocks) is not blocks]
 
 
 @cocotb.test()
-async def cycles_of_a_tile(dut):
-    """P*(W+6) + 4 cycles from tile to tile, for quotas of 1 to 5 passes and for dense tiles."""
+async def cycles_of_sum_and_dense(dut):
+    """A word a cycle; tiles of enough places, or those that start blocks, follow each other in
+    max(words, SHARE) cycles."""
     tb = await prepare(dut)
-    cfg = tb.cfg
-    times = []
-    sink = StreamMonitor(dut, "m", dut.clk, dut.rst, fields=("nsel",), use_ready=True,
-                         callback=lambda item: times.append(tb.cycle))
-    quotas = [q for q in (1, 4, 5, 8, 16, 20) if q <= cfg.BC_MAX]
-    for job in [*(Job(cfg.BC_MAX, q, cfg.RADIUS_INF) for q in quotas),
-                Job(cfg.BC_MAX, 4, cfg.RADIUS_INF, dense=True)]:
-        await tb.start(job)
-        times.clear()
-        for _ in range(6):
-            tb.send(Tile(n=cfg.BC_MAX, rows=cfg.ROWS, first=True, last=True, causal=False, rel=0,
-                         kstep=1, k0=0), random_scores(cfg))
-        await tb.drain()
-        passes, words = tb.passes[-1]
-        assert passes == -(-(cfg.BC_MAX if job.dense else job.quota) // 4)
-        period = max(passes * (words + 6) + 4, words)
-        gaps = {b - a for a, b in zip(times[1:], times[2:], strict=False)}
-        dut._log.info("quota %d%s: %s cycles per tile", job.quota, " dense" * job.dense, gaps)
-        assert gaps == {period}, (gaps, period)
-    assert sink.count == 6 * (len(quotas) + 1)
-    tb.board.finish("td", "tile", "valid", "slots")
+    cfg, words, seen = tb.cfg, tb.cfg.BC_MAX // 4, monitors(dut)
+    ratio_w = cfg.RATIO_FRAC + clog2(cfg.KEYS_MAX) - clog2(cfg.COLS) + 1
+    limit, period = 9 + -(-ratio_w // 4), max(words, tb.share)
+    enough = 2 + -(-limit // period) <= cfg.PLACES
+    tiles = 5
+    for way in (SUM, DENSE):
+        tb.configure(way)
+        interleave([whole_block(tb, p, tiles) for p in range(cfg.PLACES)])
+        await tb.drain(patience(tb))
+        got = seen()
+        first = got["m"][::words]
+        assert len(first) == tiles * cfg.PLACES
+        assert all(got["m"][i * words : (i + 1) * words] == list(range(c, c + words))
+                   for i, c in enumerate(first)), "a gap within a tile"
+        gaps = [b - a for a, b in zip(first, first[1:], strict=False)]
+        # The blocks' ends wait for the division of f.
+        steady = gaps[: (tiles - 1) * cfg.PLACES - 1]
+        if way == SUM:
+            assert got["m"] == [c + 2 for c in got["s"][words * cfg.PLACES :]]
+            gaps = [b - a for a, b in zip(got["s"][::words], got["s"][words::words], strict=False)]
+            steady = gaps[: tiles * cfg.PLACES - 1]
+        else:
+            assert not got["s"]
+            # Turn to the first word of masks, empty
+            assert first[0] - got["t"][0] == tb.share + 3
+        assert steady[: cfg.PLACES - 1] == [period] * (cfg.PLACES - 1)
+        assert not enough or steady == [period] * len(steady), steady
+        assert len(got["f"]) == cfg.PLACES * tb.share
+        assert not tb.ev_stall
+    tb.finish()
+
+
+@cocotb.test()
+async def cycles_of_sort(dut):
+    """Tile to tile P*(W+6) + 2 cycles, last word of scores to masks one more."""
+    if not value("SORT"):
+        return
+    tb = await prepare(dut)
+    cfg, seen = tb.cfg, monitors(dut)
+    full = cfg.BC_MAX
+    for n, quota in {(full, 1), (full, 4), (full, 5), (full, min(16, full)), (full, full), (4, 4)}:
+        if n < cfg.COLS:
+            continue
+        tb.configure(SORT, quota=quota)
+        interleave([whole_block(tb, p, 3, n=n) for p in range(2)])
+        await tb.drain(patience(tb))
+        got, words = seen(), -(-n // 4)
+        passes = -(-min(quota, n) // 4)
+        sort = passes * (-(-n // 12) + 6) + 2
+        first, last = got["m"][::words], got["s"][words - 1 :: words]
+        assert len(first) == 6 and len(got["f"]) == 2 * tb.share
+        assert first[0] - last[0] == sort + 1
+        assert [b - a for a, b in zip(first, first[1:], strict=False)] == [max(sort, words)] * 5
+        assert all(got["m"][i * words : (i + 1) * words] == list(range(c, c + words))
+                   for i, c in enumerate(first)), "a gap within a tile"
+        assert quota > 16 or sort < 128
+        assert got["f"][: tb.share] == list(range(first[4], first[4] + tb.share))
+    assert not tb.ev_stall
+    tb.finish()
+
+
+def simulate(sim, seed, **given):
+    run("sofa_sads", __name__, given, sim, seed=seed)
+
+
+PARAMETERS = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES", "KEYS_MAX", "PLACES", "SORT")
 
 
 @pytest.mark.configs("tiny", "small")
-def test_sads(sim, seed, config):
-    simulate_stage(sim, seed, config)
+@pytest.mark.slow_on("icarus", "small")
+def test_sofa_sads(sim, seed, config):
+    simulate(sim, seed, **config.pick(*PARAMETERS))
+
+
+@pytest.mark.configs("tiny")
+def test_sofa_sads_without_sort(sim, seed, config):
+    simulate(sim, seed, **{**config.pick(*PARAMETERS), "SORT": 0})
 
 
 @pytest.mark.slow
 @pytest.mark.sims("verilator")
 @pytest.mark.configs("paper")
-def test_sads_paper(sim, seed, config):
-    simulate_stage(sim, seed, config)
+def test_sofa_sads_paper(sim, seed, config):
+    simulate(sim, seed, **config.pick(*PARAMETERS))
 
 
-def simulate_stage(sim, seed, config):
-    """Run the cocotb tests of this file on one configuration."""
-    from models.config import Config as Model
-
-    cfg = Model.from_name(config.name)
-    run("sads", __name__, config.pick("ROWS", "COLS", "BC_MAX", SC_W=cfg.SC_W), sim, seed=seed)
+# The smallest tile: one word of 12 slots; one place's number is a bit.
+@pytest.mark.sims("icarus")
+def test_sofa_sads_smallest(sim, seed):
+    simulate(sim, seed, ROWS=8, COLS=8, D_MAX=16, BC_MAX=8, BUS_BYTES=8, KEYS_MAX=64, PLACES=2)
 
 
-# Groups of 12 lanes that do not divide the columns, one pass, one word, fewest of all.
-@pytest.mark.parametrize("rows,cols,bc_max,sc_w",
-                         [(4, 32, 64, 18), (8, 16, 16, 16), (4, 64, 64, 15), (4, 8, 8, 15)])
-def test_sads_shapes(sim, seed, rows, cols, bc_max, sc_w):
-    run("sads", __name__, {"ROWS": rows, "COLS": cols, "BC_MAX": bc_max, "SC_W": sc_w}, sim,
-        seed=seed)
-
-
-@pytest.mark.parametrize("bufs", [2, 3])
-def test_sads_list_buffers(sim, seed, bufs):
-    run("sads", __name__, {"ROWS": 4, "COLS": 4, "BC_MAX": 16, "SC_W": 15, "LIST_BUFS": bufs}, sim,
-        seed=seed)
-
-
-@pytest.mark.parametrize("bad", [{"ROWS": 5}, {"COLS": 128}, {"BC_MAX": 128}, {"SC_W": 2},
-                                 {"LIST_BUFS": 5}])
+@pytest.mark.parametrize("bad", [
+    {"ROWS": 6}, {"COLS": 2}, {"D_MAX": 24}, {"BC_MAX": 128}, {"BUS_BYTES": 128}, {"KEYS_MAX": 100},
+    {"SC_FRAC": 9}, {"PLACES": 3}, {"SORT": 2}, {"SUM_FRAC": 5}, {"LOG_FRAC": 7}, {"RATIO_FRAC": 3},
+    {"F_FRAC": 13},
+], ids=lambda bad: next(iter(bad)))
 def test_illegal_parameters_are_refused(sim, bad):
-    with pytest.raises(BuildError, match="illegal_parameter_sads"):
-        build("sads", bad, sim)
+    [name] = bad
+    with pytest.raises(BuildError, match=f"illegal_parameter_{name}_needs"):
+        build("sofa_sads", bad, sim)

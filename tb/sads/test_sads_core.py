@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sads_core against models.sads.select_tile: random words with ties, holes and idle cycles."""
+"""sofa_sads_core against models.sads.select_tile: random words with ties, holes and idle cycles."""
 
 import random
 
@@ -111,4 +111,4 @@ async def random_passes(dut):
 
 @pytest.mark.parametrize("sc_w,slot_w", [(15, 4), (15, 6), (18, 3)])
 def test_sads_core(sim, seed, sc_w, slot_w):
-    run("sads_core", __name__, {"SC_W": sc_w, "SLOT_W": slot_w}, sim, seed=seed)
+    run("sofa_sads_core", __name__, {"SC_W": sc_w, "SLOT_W": slot_w}, sim, seed=seed)

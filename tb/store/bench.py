@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bench of the store stage: sources of blocks and of x beats, memory, the expected image."""
+"""Bench of the store stage: sources of rows of O and of x beats, memory, the expected image."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
 from tb.common.axi_memory import AxiMemory
-from tb.common.scoreboard import Scoreboard, pack
-from tb.common.signals import KnownReader, reader, writer
+from tb.common.scoreboard import Scoreboard
+from tb.common.signals import KnownReader, reader
 from tb.common.stream import StreamSource, pattern
 from tb.runner import CLOCK_PERIOD_NS, parameters
 
@@ -34,7 +34,7 @@ class TB:
     response that ``AxiMemory.stray_write`` sent changes nothing.
 
     Args:
-        dut: store.
+        dut: sofa_store.
         idle: share of cycles in which a source offers nothing.
         memory: options of AxiMemory.
     """
@@ -42,10 +42,12 @@ class TB:
     def __init__(self, dut, idle=0.0, **memory):
         self.dut, self.clk, self.idle = dut, dut.clk, idle
         self.p = parameters()
-        self.rows, self.d_max = self.p["ROWS"], self.p["D_MAX"]
-        self.bus_bytes = self.p["BUS_BYTES"]
-        # The defaults of store.v.
-        self.outstanding = self.p.get("OUTSTANDING", 32)
+        self.d_max, self.bus_bytes = self.p["D_MAX"], self.p["BUS_BYTES"]
+        # Rows of the largest blocks.
+        self.rows = 2 * self.bus_bytes
+        # The defaults of sofa_store.v.
+        self.outstanding = self.p.get("OUTSTANDING", 64)
+        self.words = self.p.get("WORDS", max(16, 8 * self.d_max // self.bus_bytes))
         self.x_outstanding = self.p.get("X_OUTSTANDING", 128)
         cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
         self.rng = np.random.default_rng(random.getrandbits(32))
@@ -53,14 +55,11 @@ class TB:
         self.memory = AxiMemory(dut, "m_axi", dut.clk, dut.rst, base=BASE, data=self.want.copy(),
                                 seed=random.getrandbits(32), record=True, **memory)
         self.board = Scoreboard(dut._log)
-        self.put = {n: writer(getattr(dut, f"o_{n}"))
-                    for n in ("valid", "elem", "data", "last", "addr", "rows")}
-        self.widths = {n: len(getattr(dut, f"o_{n}")) for n in self.put}
-        self.ready = reader(dut.o_ready)
-        self.offer(None)
-        willing = pattern(idle, random.getrandbits(32)) if idle else None
+        willing = [pattern(idle, random.getrandbits(32)) if idle else None for _ in range(2)]
         self.x = StreamSource(dut, "x", dut.clk, dut.rst, fields=("addr", "data", "strb"),
-                              idle=willing)
+                              idle=willing[0])
+        self.o = StreamSource(dut, "o", dut.clk, dut.rst, idle=willing[1],
+                              fields=("data", "first", "addr", "last", "block_last"))
         dut.rst.value = 1
         dut.halt.value = 0
         self.config(8)
@@ -69,8 +68,8 @@ class TB:
         self.errors = []
         # BIDs of responses which nobody asked for and which are on their way.
         self.stray = []
-        # Cycles of accepted words and x beats, of W beats by ID, and of those with AWVALID.
-        self.word_cycles, self.x_cycles, self.aw_cycles = [], [], []
+        # Cycles of accepted beats of O and x, of W beats by ID, and of those with AWVALID.
+        self.o_cycles, self.x_cycles, self.aw_cycles = [], [], []
         self.w_cycles = [[], []]
         self._forget()
         cocotb.start_soon(self._watch())
@@ -89,7 +88,6 @@ class TB:
 
     async def reset(self):
         """Pulse rst."""
-        self.offer(None)
         self.dut.rst.value = 1
         for _ in range(3):
             await RisingEdge(self.clk)
@@ -116,7 +114,8 @@ class TB:
         aw_ready = reader(dut.m_axi_awready)
         # Bursts of which AW, and of which all W, was taken; those answered.
         addressed = sent = answered = 0
-        aw, word = reader(dut.m_axi_awvalid), reader(dut.o_valid)
+        aw, o_valid, o_ready = (reader(dut.m_axi_awvalid), reader(dut.o_valid),
+                                reader(dut.o_ready))
         x_valid, x_ready = reader(dut.x_valid), reader(dut.x_ready)
         while True:
             await edge
@@ -163,26 +162,20 @@ class TB:
                 self.w_cycles[beats.index(True)].append(self.cycle)
             if aw() == "1":
                 self.aw_cycles.append(self.cycle)
-            if word() == "1" and self.ready() == "1":
-                self.word_cycles.append(self.cycle)
+            if o_valid() == "1" and o_ready() == "1":
+                self.o_cycles.append(self.cycle)
             if x_valid() == "1" and x_ready() == "1":
                 self.x_cycles.append(self.cycle)
 
     # -----------------------------------------------------------------------------------------
     # O
     # -----------------------------------------------------------------------------------------
-    def offer(self, item):
-        """Drive a word (dict), or random bits without valid."""
-        junk = {n: random.getrandbits(w) for n, w in self.widths.items() if n != "valid"}
-        for name, value in {**junk, **(item or {}), "valid": item is not None}.items():
-            self.put[name](format(int(value), f"0{self.widths[name]}b"))
-
     def config(self, d, stride=None):
         """Set up a job of head dimension ``d``; rows are at most two rows of beats apart."""
         self.d, n = d, self.bus_bytes
         self.beats = -(-2 * d // n)
         self.stride = stride or n * random.randint(self.beats, 2 * self.beats)
-        self.dut.cfg_d.value, self.dut.cfg_o_stride.value = d, self.stride
+        self.dut.cfg_d.value = d
 
     def room(self, rows):
         """Return a random address for a block."""
@@ -191,35 +184,28 @@ class TB:
         return BASE + random.randrange(0, HALF - span + 1, n)
 
     async def block(self, rows, addr=None):
-        """Hand over one block and expect it in memory; returns after its last word."""
-        addr = self.room(rows) if addr is None else addr
-        data = self.rng.integers(-32768, 32768, (self.rows, self.d))
+        """Hand over one block; returns after its last beat was taken."""
+        self.hand_over(rows, addr)
+        await self.o.drain()
+
+    def hand_over(self, rows, addr=None):
+        """Queue one block and expect it in memory."""
+        addr, n = self.room(rows) if addr is None else addr, self.bus_bytes
+        data = self.rng.integers(0, 256, (rows, self.beats * n), dtype=np.uint8)
         bursts = self.needed[-1] if self.needed else 0
         for r in range(rows):
             at = addr + r * self.stride - BASE
-            self.want[at : at + 2 * self.d] = data[r].astype("<i2").view(np.uint8)
-            bursts += 2 if at % 4096 + self.beats * self.bus_bytes > 4096 else 1
+            self.want[at : at + 2 * self.d] = data[r, : 2 * self.d]
+            bursts += 2 if at % 4096 + self.beats * n > 4096 else 1
         self.needed.append(bursts)
         self.blocks += 1
-        await self.words(data, rows, addr)
-
-    async def words(self, data, rows, addr):
-        """Offer the words of a block; ready must stay high once the first one was taken."""
-        edge = RisingEdge(self.clk)
-        for e in range(self.d):
-            while random.random() < self.idle:
-                self.offer(None)
-                await edge
-                assert e == 0 or self.ready() == "1", f"ready fell at element {e}"
-            self.offer({"elem": e, "data": pack(data[:, e], 16), "last": e == self.d - 1,
-                        "addr": addr, "rows": rows})
-            await edge
-            start = self.cycle
-            while self.ready() != "1":
-                assert e == 0, f"ready fell at element {e}"
-                assert self.cycle - start < 20000, "the buffer never becomes free"
-                await edge
-        self.offer(None)
+        for r in range(rows):
+            for beat in range(self.beats):
+                last = beat == self.beats - 1
+                self.o.append({
+                    "data": int.from_bytes(data[r, beat * n : (beat + 1) * n].tobytes(), "little"),
+                    "first": beat == 0, "last": last, "block_last": last and r == rows - 1,
+                    "addr": addr + r * self.stride if beat == 0 else random.getrandbits(48)})
 
     # -----------------------------------------------------------------------------------------
     # x

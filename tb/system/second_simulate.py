@@ -97,17 +97,17 @@ def simulate(specs, config, sim="verilator", *, seed=1, waves=None, options=None
 
     Args:
         specs: list of JobSpec and LayerSpec.
-        config: name in scripts/configs.py, SECOND.
+        config: name in scripts/configs.py, CONFIGS.
         sim: "verilator" or "icarus".
         options: tb.system.simulate.Options.
         changes: Verilog parameters that override the configuration's.
         progress: path of a file which gets one line a finished job, or None.
     """
-    from scripts.configs import SECOND
+    from scripts.configs import CONFIGS
 
     options = options or Options()
     return launch(specs, options, "sofa", "tb.system.second_simulate",
-                  {**SECOND[config], **(changes or {})}, sim, seed=seed, waves=waves,
+                  {**CONFIGS[config], **(changes or {})}, sim, seed=seed, waves=waves,
                   progress=progress, defines={"SOFA_TAPS": 1} if options.taps else None)
 
 

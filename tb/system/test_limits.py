@@ -44,7 +44,7 @@ async def memory_that_never_answers(dut):
             await acc.run(n.q, n.k, n.v, n.k8, job)
         text, reads = str(caught.value), direction == "max_reads"
         for part in (str(limit), f"bound of {limit.bound}", f"bus: {'ar' if reads else 'aw'} waits",
-                     "memory owes 0 reads, 0 writes", "seq S_RUN", "seq_chain S_IDLE",
+                     "memory owes 0 reads, 0 writes", "seq S_RUN", "sofa_seq_chain S_IDLE",
                      "STATUS 0x1", "ERROR 0x0", "JOBS 0x0", f"CYCLES {limit.cycles // 1000}",
                      *([] if reads else ["TILES 2", "UNION"])):
             assert part in text, (part, text)
@@ -59,7 +59,7 @@ async def memory_that_never_answers(dut):
             await acc.run_layer(layer)
         text = str(caught.value)
         # The chain's own descriptor is read first, the predicted keys are written first.
-        for part in (str(limit), "seq_chain S_WORDS" if reads else "seq S_RUN", "JOBS 0x0",
+        for part in (str(limit), "sofa_seq_chain S_WORDS" if reads else "seq S_RUN", "JOBS 0x0",
                      *([] if reads else ["PREDICT", "BEATS_D"])):
             assert part in text, (part, text)
         assert limit.cycles < 60_000, text

@@ -11,7 +11,7 @@ from models import dlzs, kvgen, oracle, rope, workloads
 from models.lab.bands import Machine, bound_of, of_layer, work_of
 from models.second import head
 from models.second.config import Config
-from scripts.configs import SECOND
+from scripts.configs import CONFIGS
 from tb.system.second_simulate import JobSpec, LayerSpec, simulate
 from tb.system.simulate import Options
 from tb.system.test_system import ROUGH_MEMORY
@@ -336,7 +336,7 @@ def test_paper_layers(sim, config, seed, way):
 @pytest.mark.sims("verilator")
 def test_other_parameters(sim, seed, changes):
     """Legal parameter sets besides the named configurations: random jobs and layers on each."""
-    cfg = Config.from_parameters({**SECOND["tiny"], **changes})
+    cfg = Config.from_parameters({**CONFIGS["tiny"], **changes})
     rng = np.random.default_rng(seed)
     packs = kvgen.packed(8, 8, cfg)
     specs = [random_layer(cfg, rng, i, 3, packed=packs and i % 4 == 1) for i in range(6)]

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rotates a row of lanes to the right and delivers the lowest of them.
+//
+// Why: a sofa_corner_buffer holds lane b's element e in bank (b + e) mod LANES; this puts lane b back
+// at slice b. Users who need only some of the lanes, or lanes from `first` on, add `first` to the
+// amount and take fewer outputs: the selection is then free and the unused half is optimised away.
+// Not done here: no register; the caller places it.
+// Latency: combinational, clog2(LANES) two-to-one multiplexers deep.
+// Throughput: one row of lanes every cycle.
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+module sofa_lane_rotate #(
+    // Lanes of the input, a power of two, at least 2.
+    parameter LANES = 8,
+    // Lanes of the output, 1..LANES.
+    parameter OUT = LANES,
+    // Bits of a lane, at least 1.
+    parameter WIDTH = 8,
+    // Bits of the amount. Derived: leave at its default.
+    parameter AMOUNT_W = $clog2(LANES)
+) (
+    input  wire [AMOUNT_W-1:0]    amount,
+    input  wire [LANES*WIDTH-1:0] in_data,
+    // Slice b is in_data's slice (b + amount) mod LANES.
+    output wire [OUT*WIDTH-1:0]   out_data
+);
+
+    generate
+        if (LANES < 2 || LANES != (1 << $clog2(LANES)) || OUT < 1 || OUT > LANES || WIDTH < 1
+                || AMOUNT_W != $clog2(LANES)) begin : g_illegal
+            // No such module exists: elaboration stops here, and its message gives this name.
+            illegal_parameter_lane_rotate_needs_LANES_power_of_two_2_up_OUT_1_to_LANES stop ();
+        end
+    endgenerate
+
+    localparam ROW_W = LANES * WIDTH;
+
+    // The largest step comes first, so that with few outputs the later, smaller steps shrink.
+    genvar s;
+    generate
+        for (s = 0; s < AMOUNT_W; s = s + 1) begin : g_step
+            localparam STEP_W = (1 << (AMOUNT_W - 1 - s)) * WIDTH;
+            wire [ROW_W-1:0] from;
+            wire [ROW_W-1:0] row;
+            if (s == 0) begin : g_from
+                assign from = in_data;
+            end else begin : g_from
+                assign from = g_step[s-1].row;
+            end
+            assign row = amount[AMOUNT_W-1-s] ? {from[STEP_W-1:0], from[ROW_W-1:STEP_W]} : from;
+        end
+    endgenerate
+
+    assign out_data = g_step[AMOUNT_W-1].row[OUT*WIDTH-1:0];
+
+    generate
+        if (OUT < LANES) begin : g_unused
+            wire unused_lanes = &{1'b0, g_step[AMOUNT_W-1].row[ROW_W-1:OUT*WIDTH]};
+        end
+    endgenerate
+
+endmodule
+
+`resetall

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Counts what the memory owes on one AXI ID: beats of reads, or answers to writes.
+//
+// Why: a beat or an answer that nobody asked for must be told from one that is owed, before
+// anything looks at it. The bus masters have one of these for each ID.
+// Not done here: protection against more than 2^WIDTH - 1; take is only for what is owed.
+// Latency: some is a register and covers what was added in the cycle before.
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+module sofa_owed_count #(
+    // Bits of the count, at least 1.
+    parameter WIDTH = 9
+) (
+    input  wire             clk,
+    input  wire             rst,
+
+    // So many more are owed from the next cycle on, 0: no more
+    input  wire [WIDTH-1:0] add,
+    // One of those owed arrives
+    input  wire             take,
+    // Something is owed
+    output wire             some
+);
+
+    generate
+        if (WIDTH < 1) begin : g_illegal
+            // No such module exists: elaboration stops here, and its message gives this name.
+            illegal_parameter_owed_count_needs_WIDTH_1_up stop ();
+        end
+    endgenerate
+
+    localparam [31:0] ONE = 1;
+
+    reg [WIDTH-1:0] count_reg, count_next;
+    reg             some_reg;
+
+    assign some = some_reg;
+
+    always @* begin
+        count_next = count_reg + add;
+        if (take) begin
+            count_next = count_reg + add - ONE[WIDTH-1:0];
+        end
+    end
+
+    always @(posedge clk) begin
+        count_reg <= count_next;
+        some_reg  <= count_next != {WIDTH{1'b0}};
+
+        if (rst) begin
+            count_reg <= {WIDTH{1'b0}};
+            some_reg  <= 1'b0;
+        end
+    end
+
+endmodule
+
+`resetall

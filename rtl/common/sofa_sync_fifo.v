@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// Synchronous first-word fall-through FIFO made of registers.
+//
+// Why: decouples two neighbours whose rates differ for a short while, and breaks the path from
+// m_ready to s_ready.
+// Not done here: deep storage (sofa_ram_1r1w costs less area per bit), clock crossing, packets.
+// Latency: a word taken at one edge is on m_data after that edge, so it can leave one cycle later.
+// Throughput: one word in and one out every cycle. A full FIFO takes nothing, even in a cycle in
+// which a word leaves, because s_ready does not look at m_ready.
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+module sofa_sync_fifo #(
+    // Bits of a word, at least 1.
+    parameter WIDTH = 32,
+    // Number of words, at least 2; need not be a power of two.
+    parameter DEPTH = 4,
+    // Bits of the fill level. Derived: leave at its default.
+    parameter LEVEL_W = $clog2(DEPTH + 1)
+) (
+    input  wire               clk,
+    input  wire               rst,
+
+    // Empties the FIFO at the next edge; a word which enters or leaves in this cycle is dropped.
+    input  wire               clear,
+
+    // Input
+    input  wire               s_valid,
+    output wire               s_ready,
+    input  wire [WIDTH-1:0]   s_data,
+
+    // Output
+    output wire               m_valid,
+    input  wire               m_ready,
+    output wire [WIDTH-1:0]   m_data,
+
+    // Words stored, 0..DEPTH
+    output wire [LEVEL_W-1:0] level
+);
+
+    generate
+        if (WIDTH < 1 || DEPTH < 2 || LEVEL_W != $clog2(DEPTH + 1)) begin : g_illegal
+            // No such module exists: elaboration stops here, and its message gives this name.
+            illegal_parameter_sync_fifo_needs_WIDTH_1_up_DEPTH_2_up_LEVEL_W_derived stop ();
+        end
+    endgenerate
+
+    localparam PTR_W = $clog2(DEPTH);
+    localparam [31:0] LAST_INDEX = DEPTH - 1;
+    localparam [31:0] FULL_LEVEL = DEPTH;
+
+    reg [WIDTH-1:0]   mem [0:DEPTH-1];
+    reg [PTR_W-1:0]   wr_ptr_reg, wr_ptr_next;
+    reg [PTR_W-1:0]   rd_ptr_reg, rd_ptr_next;
+    reg [LEVEL_W-1:0] level_reg, level_next;
+    // Copies of (level != DEPTH) and (level != 0), so that the handshake starts at registers.
+    reg               s_ready_reg;
+    reg               m_valid_reg;
+
+    wire push = s_valid && s_ready_reg;
+    wire pop  = m_valid_reg && m_ready;
+
+    assign s_ready = s_ready_reg;
+    assign m_valid = m_valid_reg;
+    assign m_data  = mem[rd_ptr_reg];
+    assign level   = level_reg;
+
+    always @* begin
+        wr_ptr_next = wr_ptr_reg;
+        rd_ptr_next = rd_ptr_reg;
+        level_next  = level_reg;
+
+        if (push) begin
+            wr_ptr_next = (wr_ptr_reg == LAST_INDEX[PTR_W-1:0]) ? {PTR_W{1'b0}}
+                                                                : wr_ptr_reg + 1'b1;
+        end
+        if (pop) begin
+            rd_ptr_next = (rd_ptr_reg == LAST_INDEX[PTR_W-1:0]) ? {PTR_W{1'b0}}
+                                                                : rd_ptr_reg + 1'b1;
+        end
+        if (push && !pop) begin
+            level_next = level_reg + 1'b1;
+        end else if (pop && !push) begin
+            level_next = level_reg - 1'b1;
+        end
+        if (clear) begin
+            wr_ptr_next = {PTR_W{1'b0}};
+            rd_ptr_next = {PTR_W{1'b0}};
+            level_next  = {LEVEL_W{1'b0}};
+        end
+    end
+
+    always @(posedge clk) begin
+        wr_ptr_reg  <= wr_ptr_next;
+        rd_ptr_reg  <= rd_ptr_next;
+        level_reg   <= level_next;
+        s_ready_reg <= (level_next != FULL_LEVEL[LEVEL_W-1:0]);
+        m_valid_reg <= (level_next != {LEVEL_W{1'b0}});
+
+        if (push) begin
+            mem[wr_ptr_reg] <= s_data;
+        end
+
+        if (rst) begin
+            wr_ptr_reg  <= {PTR_W{1'b0}};
+            rd_ptr_reg  <= {PTR_W{1'b0}};
+            level_reg   <= {LEVEL_W{1'b0}};
+            s_ready_reg <= 1'b0;
+            m_valid_reg <= 1'b0;
+        end
+    end
+
+`ifdef FORMAL
+    reg started = 1'b0;
+    reg past_stalled = 1'b0;
+    reg [WIDTH-1:0] past_data;
+    wire [PTR_W:0] distance = (wr_ptr_reg >= rd_ptr_reg)
+        ? wr_ptr_reg - rd_ptr_reg
+        : wr_ptr_reg + FULL_LEVEL[PTR_W:0] - rd_ptr_reg;
+
+    initial assume (rst);
+
+    always @(posedge clk) begin
+        started      <= 1'b1;
+        past_stalled <= m_valid && !m_ready && !clear && !rst;
+        past_data    <= m_data;
+        if (started) begin
+            // 1. The level never exceeds the depth, and the pointers stay inside the memory.
+            assert (level_reg <= FULL_LEVEL[LEVEL_W-1:0]);
+            assert (wr_ptr_reg <= LAST_INDEX[PTR_W-1:0] && rd_ptr_reg <= LAST_INDEX[PTR_W-1:0]);
+            // 2. The level is the distance of the pointers; at equal pointers it is empty or full.
+            assert (level_reg == distance
+                    || (distance == 0 && level_reg == FULL_LEVEL[LEVEL_W-1:0]));
+            // 3. A word is offered exactly when one is stored.
+            assert (m_valid == (level_reg != 0));
+            // 4. A full FIFO accepts nothing.
+            assert (!(s_ready && level_reg == FULL_LEVEL[LEVEL_W-1:0]));
+            // 5. An offered word stays until it is taken.
+            if (past_stalled) begin
+                assert (m_valid && m_data == past_data);
+            end
+        end
+    end
+`endif
+
+endmodule
+
+`resetall

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// One cell of the prediction array: shifts the key element by the query code and accumulates.
+//
+// Why: term = +-k8 * 2^exp, the DLZS replacement of a product. The shift goes right, against the
+// largest exponent, and what falls out is dropped: scores only rank. A negative sign is applied
+// as ones' complement of the term; the missing +1 is the same for all keys of a row.
+// Not done here: saturation; the sum of D_MAX terms fits SC_W bits.
+// Latency: acc is the sum including the term of the last enabled cycle. Throughput: a term a cycle.
+// Source: SOFA, MICRO 2024, DLZS; formats in docs/architecture.md 5.2.
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+module sofa_dlzs_cell #(
+    // Fraction bits of a term, 0..8.
+    parameter SC_FRAC = 3,
+    // 1: add a second term for the code's `next` bit.
+    parameter TWO_TERM = 0,
+    // Bits of a code. Derived: leave at its default.
+    parameter CODE_W = 5 + TWO_TERM,
+    // Bits of the score, 8 + SC_FRAC + log2 of the largest number of terms.
+    parameter SC_W = 18
+) (
+    input  wire              clk,
+
+    // Take this cycle's operands; otherwise acc stays.
+    input  wire              en,
+    // The term starts a new sum.
+    input  wire              first,
+    input  wire [7:0]        k8,
+    // {[next,] sign, exp[3:0]}; exp 0: zero
+    input  wire [CODE_W-1:0] code,
+
+    output wire [SC_W-1:0]   acc
+);
+
+    generate
+        if (SC_FRAC < 0 || SC_FRAC > 8 || TWO_TERM < 0 || TWO_TERM > 1 || CODE_W != 5 + TWO_TERM
+                || SC_W <= 8 + SC_FRAC) begin : g_illegal
+            // No such module exists: elaboration stops here, and its message gives this name.
+            illegal_parameter_dlzs_cell_needs_SC_FRAC_0_to_8_TWO_TERM_0_or_1_SC_W_over_8 stop ();
+        end
+    endgenerate
+
+    localparam TERM_W = 8 + SC_FRAC;
+
+    reg [SC_W-1:0] acc_reg;
+
+    assign acc = acc_reg;
+
+    wire              sign = code[4];
+    wire [3:0]        shift = ~code[3:0];
+    wire              nonzero = |code[3:0];
+    // An arithmetic right shift keeps a complement, so the sign may come first.
+    wire [TERM_W-1:0] x;
+    wire [TERM_W-1:0] shifted = $signed(x) >>> shift;
+    wire [TERM_W-1:0] one = shifted & {TERM_W{nonzero}};
+    wire [SC_W-1:0]   from = first ? {SC_W{1'b0}} : acc_reg;
+    wire [SC_W-1:0]   sum = from + {{(SC_W - TERM_W){one[TERM_W-1]}}, one};
+    wire [SC_W-1:0]   acc_next;
+
+    generate
+        if (SC_FRAC == 0) begin : g_x
+            assign x = k8 ^ {8{sign}};
+        end else begin : g_x
+            assign x = {k8, {SC_FRAC{1'b0}}} ^ {TERM_W{sign}};
+        end
+
+        if (TWO_TERM == 0) begin : g_sum
+            assign acc_next = sum;
+        end else begin : g_sum
+            // ~(a + b) = ~a + ~b + 1: with two complemented terms one is missing.
+            wire              both = code[5] && nonzero;
+            wire [TERM_W-1:0] half = {shifted[TERM_W-1], shifted[TERM_W-1:1]};
+            wire [TERM_W-1:0] two = half & {TERM_W{both}};
+            assign acc_next = sum + {{(SC_W - TERM_W){two[TERM_W-1]}}, two}
+                + {{(SC_W - 1){1'b0}}, both && sign};
+        end
+    endgenerate
+
+    always @(posedge clk) begin
+        if (en) begin
+            acc_reg <= acc_next;
+        end
+    end
+
+endmodule
+
+`resetall

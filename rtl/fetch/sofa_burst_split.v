@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// Turns requests for consecutive bus words into AXI4 bursts which do not cross 4 KiB.
+//
+// Why: the one place which knows AXI4's boundary rule; the read master puts it before AR, the
+// write master before AW, and the output register is that channel's register.
+// Not done here: requests which cross more than one boundary, merging of requests, counting of
+// outstanding bursts (start tells the user of each one).
+// Latency: one cycle. Throughput: one burst every cycle.
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+module sofa_burst_split #(
+    // Address bits, 13..48.
+    parameter ADDR_W = 40,
+    // Bytes of a bus word, a power of two, 8..64.
+    parameter BUS_BYTES = 64,
+    // Bits carried along with a request, at least 1.
+    parameter TAG_W = 2
+) (
+    input  wire              clk,
+    input  wire              rst,
+
+    // Start no new burst; one which is offered already stays
+    input  wire              hold,
+
+    // Request: s_beats bus words (1..4096/BUS_BYTES, at most 255) from s_addr, a multiple of
+    // BUS_BYTES
+    input  wire              s_valid,
+    output wire              s_ready,
+    input  wire [ADDR_W-1:0] s_addr,
+    input  wire [7:0]        s_beats,
+    input  wire [TAG_W-1:0]  s_tag,
+
+    // Burst
+    output wire              m_valid,
+    input  wire              m_ready,
+    output wire [ADDR_W-1:0] m_addr,
+    output wire [7:0]        m_len,
+    output wire [TAG_W-1:0]  m_tag,
+
+    // In the cycle before a burst appears on m: its length, and whether it ends its request
+    output wire              start,
+    output wire [7:0]        start_len,
+    output wire              start_end
+);
+
+    generate
+        if (ADDR_W < 13 || ADDR_W > 48 || BUS_BYTES < 8 || BUS_BYTES > 64
+                || BUS_BYTES != (1 << $clog2(BUS_BYTES)) || TAG_W < 1) begin : g_illegal
+            // No such module exists: elaboration stops here, and its message gives this name.
+            illegal_parameter_burst_split_needs_ADDR_W_13_to_48_BUS_BYTES_8_to_64 stop ();
+        end
+    endgenerate
+
+    localparam LANE_W = $clog2(BUS_BYTES);
+    // Bits of a bus word's number within 4 KiB.
+    localparam WORD_W = 12 - LANE_W;
+    localparam [9:0] PAGE_WORDS = 1 << WORD_W;
+
+    reg              m_valid_reg, m_valid_next;
+    reg [ADDR_W-1:0] m_addr_reg, m_addr_next;
+    reg [7:0]        m_len_reg, m_len_next;
+    reg [TAG_W-1:0]  m_tag_reg, m_tag_next;
+    // The burst up to the boundary was started, the one behind it is next.
+    reg              second_reg, second_next;
+
+    wire [9:0] beats   = {2'b00, s_beats};
+    wire [9:0] to_edge = PAGE_WORDS - {{(10 - WORD_W){1'b0}}, s_addr[11:LANE_W]};
+    wire       crosses = beats > to_edge;
+    wire [9:0] first   = (crosses ? to_edge : beats) - 10'd1;
+    wire [9:0] second  = beats - to_edge - 10'd1;
+    wire [9:0] len     = second_reg ? second : first;
+
+    wire [ADDR_W-13:0] page_after = s_addr[ADDR_W-1:12] + 1'b1;
+
+    wire unused_bits = &{1'b0, len[9:8], s_addr[LANE_W-1:0]};
+
+    assign start     = s_valid && !hold && (!m_valid_reg || m_ready);
+    assign start_len = len[7:0];
+    assign start_end = second_reg || !crosses;
+    assign s_ready   = !hold && (!m_valid_reg || m_ready) && start_end;
+
+    assign m_valid = m_valid_reg;
+    assign m_addr  = m_addr_reg;
+    assign m_len   = m_len_reg;
+    assign m_tag   = m_tag_reg;
+
+    always @* begin
+        m_valid_next = m_valid_reg && !m_ready;
+        m_addr_next  = m_addr_reg;
+        m_len_next   = m_len_reg;
+        m_tag_next   = m_tag_reg;
+        second_next  = second_reg;
+
+        if (start) begin
+            m_valid_next = 1'b1;
+            m_addr_next  = second_reg ? {page_after, 12'd0} : s_addr;
+            m_len_next   = start_len;
+            m_tag_next   = s_tag;
+            second_next  = !start_end;
+        end
+    end
+
+    always @(posedge clk) begin
+        m_valid_reg <= m_valid_next;
+        m_addr_reg  <= m_addr_next;
+        m_len_reg   <= m_len_next;
+        m_tag_reg   <= m_tag_next;
+        second_reg  <= second_next;
+
+        if (rst) begin
+            m_valid_reg <= 1'b0;
+            second_reg  <= 1'b0;
+        end
+    end
+
+endmodule
+
+`resetall

@@ -116,7 +116,7 @@ def illegal_changes(cfg, job):
         cases += [("model_dim", v, regs.ERR_MODEL_DIM) for v in (0, 4, 20, cfg.H_MAX + 8, 1 << 31)]
     cases = [(name, {name: v}, code, 0) for name, v, code in cases]
     kinds = (("dense", "sort"), ("dense", "blend"), ("sort", "blend"))
-    cases += [(what, dict.fromkeys(what, 1), regs.ERR_KIND, 0) for what in kinds]
+    cases += [(what, {"blend": 0, **dict.fromkeys(what, 1)}, regs.ERR_KIND, 0) for what in kinds]
     if not parameters()["SORT"]:
         cases += [("sort", {"sort": 1, "blend": 0, "quota": 1}, regs.ERR_SELECT, 0)]
     elif not predict:
@@ -733,6 +733,11 @@ async def streams_run_apart(dut):
     tb = TB(dut)
     await tb.reset()
     cfg = tb.cfg
+
+    async def rest(cycles=400):
+        for _ in range(cycles):
+            await RisingEdge(dut.clk)
+
     for select in (second.SUM, second.SORT if parameters()["SORT"] else second.SUM):
         job = long_job(cfg, select)
         queries, tiles, turns, *_ = expected_commands(job, cfg)
@@ -741,10 +746,6 @@ async def streams_run_apart(dut):
 
         def seen(start=start):
             return [now - then for now, then in zip(tb.marks(), start, strict=True)][:3]
-
-        async def rest(cycles=400):
-            for _ in range(cycles):
-                await RisingEdge(dut.clk)
 
         tb.load(job)
         tb.gates["tn"].open = False
@@ -774,7 +775,20 @@ async def streams_run_apart(dut):
         assert await tb.result() == (0, 0)
         await RisingEdge(dut.clk)
         tb.compare(start, [job])
-    assert tb.jobs == 2
+    # All turns of the only block are taken, its Q command is not: the job goes on.
+    job = legal_again(long_job(cfg, second.SUM), cfg, rows=cfg.ROWS, heads=1, kv_heads=1)
+    start = tb.marks()
+    tb.gates["qc"].open = False
+    tb.load(job)
+    await tb.pulse("start")
+    await tb.tn.wait(start[2] + len(expected_commands(job, cfg)[2]), timeout=5000)
+    await rest(50)
+    assert dut.busy.value == 1 and tb.jobs == 2 and len(tb.qc.items) == start[0]
+    tb.gates["qc"].open = True
+    assert await tb.result() == (0, 0)
+    await RisingEdge(dut.clk)
+    tb.compare(start, [job])
+    assert tb.jobs == 3
 
 
 @cocotb.test()

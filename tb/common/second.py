@@ -237,7 +237,7 @@ def job_limit(heads, kv_heads, rows, keys, job: Job, cfg: Config, memory: dict) 
     speed = Speed.of(memory)
     bound, steps, vectors = attention_bound(heads, kv_heads, rows, keys, job, cfg)
     return limit_of(bound, steps * TILE + vectors * (4 + speed.latency // 16), vectors,
-                    heads * rows, speed, max(bound.dlzs, bound.dram, bound.write))
+                    heads * rows, speed, max(bound.dlzs, bound.write))
 
 
 def layer_limit(plan: LayerPlan, cfg: Config, memory: dict) -> Limit:

@@ -5,6 +5,7 @@ situation; a job that it refuses ends with its error, and the next one runs."""
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import cocotb
 import numpy as np
@@ -66,7 +67,7 @@ async def memory_that_never_answers(dut):
 
 
 ILLEGAL = {
-    "BAND": {"RADIUS": 0}, "FALL": {"SCALE_MULT": 256}, "QUOTA": {"QUOTA": 0},
+    "BAND": {"RADIUS": 0}, "FALL": {"SCALE_MULT": 256}, "QUOTA": {"QUOTA": 0, "MODE": 1 << regs.MODE_SORT_LSB},
     "TILE_KEYS": {"TILE_KEYS": 3}, "MODE": {"MODE": 1 << 12}, "HEAD_DIM": {"HEAD_DIM": 12},
     "KV_HEADS": {"KV_HEADS": 2}, "BASE_ALIGN": {"X8_BASE_LO": 4},
     "HEAD_STRIDE_ALIGN": {"K_HEAD_STRIDE": 12},
@@ -86,12 +87,11 @@ async def refused_jobs(dut):
     one = acc.describe(n, job)
     where = (one.fields["O_BASE_LO"], one.fields["O_ROW_STRIDE"], one.fields["O_HEAD_STRIDE"])
 
-    async def refused(name, info=None):
+    async def refused(name):
         with pytest.raises(AcceleratorError) as caught:
             await acc.wait(10_000)
         error = caught.value
         assert regs.ERRORS[error.code][0] == name, (name, str(error))
-        assert info is None or error.info == info, str(error)
         untouched = acc.gather(*where, n.q.shape)
         assert (untouched == untouched.flat[0]).all(), name
         await acc.start(one)
@@ -100,15 +100,14 @@ async def refused_jobs(dut):
         acc.memory.load(where[0], np.full(where[2], 0xA5, np.uint8))
 
     for name, changes in ILLEGAL.items():
-        fields = {**one.fields, **changes}
-        await acc.start(type(one)(fields, one.rows, one.heads, one.d))
+        dut._log.info("refused: %s", name)
+        await acc.start(replace(one, fields={**one.fields, **changes}))
         await refused(name)
     table = one.fields["X8_BASE_LO"]
     for byte, value in ((2, 48), (3, cfg.SC_W), (5, 0x7F), (10, 1)):
         before = acc.memory.dump(table + byte, 1)
         acc.memory.load(table + byte, np.array([value], np.uint8))
         await acc.start(one)
-        # The entry is put right before the job that follows.
         with pytest.raises(AcceleratorError) as caught:
             await acc.wait(10_000)
         assert regs.ERRORS[caught.value.code][0] == "HEAD_ENTRY", (byte, str(caught.value))
@@ -134,5 +133,5 @@ def test_limits_follow_the_work(name):
         job = numbers(cfg, rng, rows, keys, causal=True)[1]
         limit = job_limit(1, 1, rows, keys, job, cfg, FAST)
         assert max(last, 3 * limit.bound) < limit.cycles
-        assert job_limit(1, 1, rows, keys, job, cfg, SLOW).cycles > 1.5 * limit.cycles
+        assert job_limit(1, 1, rows, keys, job, cfg, SLOW).cycles > 1.2 * limit.cycles
         last = limit.cycles

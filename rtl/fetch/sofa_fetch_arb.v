@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// Chooses which client of the read master asks memory next.
+//
+// Why: everybody waits for the same bus, and the order decides whether stages starve.
+//   - Keys (K and V), K8, Q and the four streams take turns, a request each: all stop by themselves
+//     when their places, rings or FIFOs are full.
+//   - While prediction has blocks but no tile (q_later) and K8 asks, Q only fills gaps. While it
+//     has tiles enough (k8_later) and Q asks, K8 only fills gaps: tiles to come are worth nothing
+//     before Q of their part is there.
+//   - Who only fills gaps has a turn all the same after AGE grants of others.
+// So the bus never idles while anybody asks, and nobody starves: a party which takes turns waits
+// for at most one grant of each of the six others, Q and K8 for at most AGE + 6.
+// Not done here: registers in the path; grant is combinational on the requests.
+// Latency: none. Throughput: one grant every cycle.
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+module sofa_fetch_arb (
+    input  wire       clk,
+    input  wire       rst,
+
+    // Requests and the one-hot grant: bit 0 Q, 1 K8, 2 K, 3 V, 4 W, 5 R, 6 X, 7 D; K before V
+    input  wire [7:0] req,
+    output wire [7:0] grant,
+    // The granted request leaves at this edge
+    input  wire       take,
+
+    // K8 first; Q first. Not both: q_later wins
+    input  wire       q_later,
+    input  wire       k8_later
+);
+
+    // Grants of others after which a waiting Q or K8 takes a turn.
+    localparam [2:0] AGE = 3'd7;
+
+    // Parties in the order of their turns: bit 0 keys, 1 K8, 2 Q, 3 W, 4 R, 5 X, 6 D.
+    // Those behind the one which had the latest turn:
+    reg [6:0] behind_reg, behind_next;
+    reg [2:0] q_age_reg, q_age_next;
+    reg [2:0] k8_age_reg, k8_age_next;
+
+    wire kv      = req[2] || req[3];
+    wire q_gaps  = q_later && req[1] && q_age_reg != AGE;
+    wire k8_gaps = k8_later && !q_later && req[0] && k8_age_reg != AGE;
+
+    wire [6:0] ask   = {req[7:4], req[0] && !q_gaps, req[1] && !k8_gaps, kv};
+    wire [6:0] ahead = ask & behind_reg;
+    wire [6:0] from  = (ahead != 7'd0) ? ahead : ask;
+    // The lowest bit.
+    wire [6:0] pick  = from & (~from + 7'd1);
+
+    assign grant = {pick[6:3], pick[0] && !req[2], pick[0] && req[2], pick[1], pick[2]};
+
+    always @* begin
+        behind_next = behind_reg;
+        q_age_next  = q_age_reg;
+        k8_age_next = k8_age_reg;
+
+        if (take) begin
+            behind_next = ~(pick | (pick - 7'd1));
+            if (grant[0]) begin
+                q_age_next = 3'd0;
+            end else if (req[0] && q_age_reg != AGE) begin
+                q_age_next = q_age_reg + 3'd1;
+            end
+            if (grant[1]) begin
+                k8_age_next = 3'd0;
+            end else if (req[1] && k8_age_reg != AGE) begin
+                k8_age_next = k8_age_reg + 3'd1;
+            end
+        end
+    end
+
+    always @(posedge clk) begin
+        behind_reg <= behind_next;
+        q_age_reg  <= q_age_next;
+        k8_age_reg <= k8_age_next;
+
+        if (rst) begin
+            // As after a turn of the keys.
+            behind_reg <= 7'b1111110;
+            q_age_reg  <= 3'd0;
+            k8_age_reg <= 3'd0;
+        end
+    end
+
+endmodule
+
+`resetall

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// Asks memory for K and V of a key, or for one vector that is used as V.
+//
+// Why: only keys that some row wants are read (on-demand K, V). Whoever asks has a landing place
+// for the key, which goes along with both requests and comes back with every beat.
+// K is at kbase + key * cfg_k_stride, V at vbase + key * cfg_v_stride, a mean at vbase itself.
+// One multiplier, 17 x 32 bits, takes K and V of a key in successive cycles.
+// Not done here: places (kvgen), anything with the data (sofa_axi_read delivers it to the write
+// ports), reuse of vectors.
+// Latency: three cycles from u_valid to the first request (input; products; sum).
+// Throughput: one request every cycle.
+// Source: H. Wang et al., "SOFA", MICRO 2024 (on-demand K,V; here out of a cache in memory).
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+module sofa_fetch_kv #(
+    // Address bits, 32..48.
+    parameter ADDR_W = 40,
+    // Bits of a landing place, 2..6.
+    parameter LAND_W = 6
+) (
+    input  wire              clk,
+    input  wire              rst,
+
+    // Bytes between the vectors of neighbouring keys
+    input  wire [31:0]       cfg_k_stride,
+    input  wire [31:0]       cfg_v_stride,
+
+    // Key, with the addresses of key 0; mean: only the vector at vbase
+    input  wire              u_valid,
+    output wire              u_ready,
+    input  wire [LAND_W-1:0] u_land,
+    input  wire              u_mean,
+    input  wire [16:0]       u_key,
+    input  wire [ADDR_W-1:0] u_kbase,
+    input  wire [ADDR_W-1:0] u_vbase,
+
+    // Requests; v: for V
+    output wire              req_valid,
+    input  wire              req_ready,
+    output wire              req_v,
+    output wire [LAND_W-1:0] req_land,
+    output wire [ADDR_W-1:0] req_addr
+);
+
+    generate
+        if (ADDR_W < 32 || ADDR_W > 48 || LAND_W < 2 || LAND_W > 6) begin : g_illegal
+            // No such module exists: elaboration stops here, and its message gives this name.
+            illegal_parameter_sofa_fetch_kv_needs_ADDR_W_32_to_48_LAND_W_2_to_6 stop ();
+        end
+    endgenerate
+
+    // -----------------------------------------------------------------------------------------
+    // The key, for a cycle each as K and as V
+    // -----------------------------------------------------------------------------------------
+    wire              a_valid;
+    wire              a_ready;
+    wire [LAND_W-1:0] a_land;
+    wire              a_mean;
+    wire [16:0]       a_key;
+    wire [ADDR_W-1:0] a_kbase;
+    wire [ADDR_W-1:0] a_vbase;
+    // K of the key has gone.
+    reg               second_reg, second_next;
+
+    skid_buffer #(
+        .WIDTH (LAND_W + 18 + 2 * ADDR_W)
+    ) skid_inst (
+        .clk     (clk),
+        .rst     (rst),
+        .s_valid (u_valid),
+        .s_ready (u_ready),
+        .s_data  ({u_land, u_mean, u_key, u_kbase, u_vbase}),
+        .m_valid (a_valid),
+        .m_ready (a_ready),
+        .m_data  ({a_land, a_mean, a_key, a_kbase, a_vbase})
+    );
+
+    wire        a_v      = second_reg || a_mean;
+    wire [31:0] a_stride = a_v ? cfg_v_stride : cfg_k_stride;
+    wire [16:0] a_factor = a_mean ? 17'd0 : a_key;
+
+    // -----------------------------------------------------------------------------------------
+    // Products of the halves of the stride; sum
+    // -----------------------------------------------------------------------------------------
+    reg              m_valid_reg, m_valid_next;
+    reg              m_v_reg, m_v_next;
+    reg [LAND_W-1:0] m_land_reg, m_land_next;
+    reg [ADDR_W-1:0] m_base_reg, m_base_next;
+    reg [32:0]       m_low_reg, m_low_next;
+    reg [32:0]       m_high_reg, m_high_next;
+    reg              s_valid_reg, s_valid_next;
+    reg              s_v_reg, s_v_next;
+    reg [LAND_W-1:0] s_land_reg, s_land_next;
+    reg [ADDR_W-1:0] s_addr_reg, s_addr_next;
+
+    wire s_free = !s_valid_reg || req_ready;
+    wire m_free = !m_valid_reg || s_free;
+
+    wire [32:0] a_low  = {16'd0, a_factor} * {17'd0, a_stride[15:0]};
+    wire [32:0] a_high = {16'd0, a_factor} * {17'd0, a_stride[31:16]};
+
+    wire [48:0] m_product = {16'd0, m_low_reg} + {m_high_reg, 16'd0};
+    wire        unused_product = &{1'b0, m_product[48:ADDR_W]};
+
+    assign a_ready   = m_free && a_v;
+    assign req_valid = s_valid_reg;
+    assign req_v     = s_v_reg;
+    assign req_land  = s_land_reg;
+    assign req_addr  = s_addr_reg;
+
+    always @* begin
+        second_next  = second_reg;
+        m_valid_next = m_valid_reg;
+        m_v_next     = m_v_reg;
+        m_land_next  = m_land_reg;
+        m_base_next  = m_base_reg;
+        m_low_next   = m_low_reg;
+        m_high_next  = m_high_reg;
+        s_valid_next = s_valid_reg;
+        s_v_next     = s_v_reg;
+        s_land_next  = s_land_reg;
+        s_addr_next  = s_addr_reg;
+
+        if (s_free) begin
+            s_valid_next = m_valid_reg;
+            s_v_next     = m_v_reg;
+            s_land_next  = m_land_reg;
+            s_addr_next  = m_base_reg + m_product[ADDR_W-1:0];
+        end
+        if (m_free) begin
+            m_valid_next = a_valid;
+            m_v_next     = a_v;
+            m_land_next  = a_land;
+            m_base_next  = a_v ? a_vbase : a_kbase;
+            m_low_next   = a_low;
+            m_high_next  = a_high;
+        end
+        if (m_free && a_valid) begin
+            second_next = !a_v;
+        end
+    end
+
+    always @(posedge clk) begin
+        second_reg  <= second_next;
+        m_valid_reg <= m_valid_next;
+        m_v_reg     <= m_v_next;
+        m_land_reg  <= m_land_next;
+        m_base_reg  <= m_base_next;
+        m_low_reg   <= m_low_next;
+        m_high_reg  <= m_high_next;
+        s_valid_reg <= s_valid_next;
+        s_v_reg     <= s_v_next;
+        s_land_reg  <= s_land_next;
+        s_addr_reg  <= s_addr_next;
+
+        if (rst) begin
+            second_reg  <= 1'b0;
+            m_valid_reg <= 1'b0;
+            s_valid_reg <= 1'b0;
+        end
+    end
+
+endmodule
+
+`resetall

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// Asks memory for the Q vectors of a block of query rows and tells when the block has arrived.
+//
+// Why: blocks stay in residence, each in a place that is taken before its first request and free
+// when both consumers, prediction and formal compute, have released it. How many places there are
+// depends on the beats of a vector, so on the job.
+// Not done here: anything with the data (sofa_axi_read delivers it to the write port).
+// Latency: one cycle from the command to the first request; one from the last beat at the write
+// port to commit. Throughput: one row every cycle, one idle cycle between blocks.
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+module sofa_fetch_q #(
+    // Address bits, 32..48.
+    parameter ADDR_W = 40,
+    // Most places, a power of two, 2..8.
+    parameter PLACES = 4
+) (
+    input  wire              clk,
+    input  wire              rst,
+
+    // Bytes between the vectors of neighbouring rows
+    input  wire [31:0]       cfg_stride,
+    // Places of this job less one
+    input  wire [2:0]        last_place,
+    // The job is over, all places are free: the next block has place 0
+    input  wire              job_done,
+
+    // Command: one block
+    input  wire              qc_valid,
+    output wire              qc_ready,
+    input  wire [ADDR_W-1:0] qc_addr,
+    input  wire [7:0]        qc_rows,
+    input  wire [15:0]       qc_scale_m,
+    input  wire [5:0]        qc_scale_shift,
+
+    // The consumers have freed the oldest place they hold
+    input  wire              release_dlzs,
+    input  wire              release_sufa,
+
+    // Requests; last: of its block
+    output wire              req_valid,
+    input  wire              req_ready,
+    output wire [ADDR_W-1:0] req_addr,
+    output wire [6:0]        req_row,
+    output wire [2:0]        req_place,
+    output wire              req_last,
+
+    // The last beat of a block, of this place, is at the write port
+    input  wire              done,
+    input  wire [2:0]        done_place,
+
+    // The oldest block is complete
+    output wire              commit,
+    output wire [2:0]        commit_place,
+    output wire [15:0]       commit_scale_m,
+    output wire [5:0]        commit_scale_shift,
+
+    // No block is complete that dlzs has not released
+    output wire              none,
+    // A command waits for a free place
+    output wire              ev_stall
+);
+
+    generate
+        if (PLACES < 2 || PLACES > 8 || PLACES != (1 << $clog2(PLACES))) begin : g_illegal
+            // No such module exists: elaboration stops here, and its message gives this name.
+            illegal_parameter_sofa_fetch_q_needs_PLACES_power_of_two_2_to_8 stop ();
+        end
+    endgenerate
+
+    localparam LEVEL_W = $clog2(PLACES + 1);
+
+    reg              req_valid_reg, req_valid_next;
+    reg [ADDR_W-1:0] addr_reg, addr_next;
+    reg [6:0]        row_reg, row_next;
+    reg [7:0]        left_reg, left_next;
+    reg [2:0]        place_reg, place_next;
+    // Blocks complete and not released by dlzs.
+    reg [3:0]        held_reg, held_next;
+    reg              none_reg;
+    reg              commit_reg;
+    reg [2:0]        commit_place_reg;
+
+    wire               avail_dlzs, avail_sufa;
+    wire [2:0]         index;
+    wire [2:0]         unused_index;
+    wire               put_ready;
+    wire               unused_head;
+    wire [LEVEL_W-1:0] unused_level;
+
+    wire avail = avail_dlzs && avail_sufa;
+    wire take  = qc_valid && qc_ready;
+
+    // A block that owns a place always finds room in scale_inst.
+    assign qc_ready = !req_valid_reg && avail && put_ready;
+    assign ev_stall = qc_valid && !req_valid_reg && !avail;
+
+    assign req_valid = req_valid_reg;
+    assign req_addr  = addr_reg;
+    assign req_row   = row_reg;
+    assign req_place = place_reg;
+    assign req_last  = left_reg == 8'd1;
+
+    assign commit       = commit_reg;
+    assign commit_place = commit_place_reg;
+    assign none         = none_reg;
+
+    sofa_ring_credit credit_dlzs_inst (
+        .clk     (clk),
+        .rst     (rst),
+        .last    (last_place),
+        .restart (job_done),
+        .avail   (avail_dlzs),
+        .index   (index),
+        .take    (take),
+        .free    (release_dlzs)
+    );
+
+    sofa_ring_credit credit_sufa_inst (
+        .clk     (clk),
+        .rst     (rst),
+        .last    (last_place),
+        .restart (job_done),
+        .avail   (avail_sufa),
+        .index   (unused_index),
+        .take    (take),
+        .free    (release_sufa)
+    );
+
+    // Scales of the blocks on their way.
+    sync_fifo #(
+        .WIDTH (22),
+        .DEPTH (PLACES)
+    ) scale_inst (
+        .clk     (clk),
+        .rst     (rst),
+        .clear   (1'b0),
+        .s_valid (take),
+        .s_ready (put_ready),
+        .s_data  ({qc_scale_m, qc_scale_shift}),
+        .m_valid (unused_head),
+        .m_ready (commit_reg),
+        .m_data  ({commit_scale_m, commit_scale_shift}),
+        .level   (unused_level)
+    );
+
+    always @* begin
+        req_valid_next = req_valid_reg;
+        addr_next      = addr_reg;
+        row_next       = row_reg;
+        left_next      = left_reg;
+        place_next     = place_reg;
+        held_next      = held_reg;
+
+        if (take) begin
+            req_valid_next = 1'b1;
+            addr_next      = qc_addr;
+            row_next       = 7'd0;
+            left_next      = qc_rows;
+            place_next     = index;
+        end else if (req_valid_reg && req_ready) begin
+            req_valid_next = !req_last;
+            addr_next      = addr_reg + {{(ADDR_W - 32){1'b0}}, cfg_stride};
+            row_next       = row_reg + 7'd1;
+            left_next      = left_reg - 8'd1;
+        end
+
+        if (done && !release_dlzs) begin
+            held_next = held_reg + 4'd1;
+        end else if (release_dlzs && !done) begin
+            held_next = held_reg - 4'd1;
+        end
+    end
+
+    always @(posedge clk) begin
+        req_valid_reg    <= req_valid_next;
+        addr_reg         <= addr_next;
+        row_reg          <= row_next;
+        left_reg         <= left_next;
+        place_reg        <= place_next;
+        held_reg         <= held_next;
+        none_reg         <= held_next == 4'd0;
+        commit_reg       <= done;
+        commit_place_reg <= done_place;
+
+        if (rst) begin
+            req_valid_reg <= 1'b0;
+            held_reg      <= 4'd0;
+            none_reg      <= 1'b1;
+            commit_reg    <= 1'b0;
+        end
+    end
+
+endmodule
+
+`resetall

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Counts the free buffers of a consumer's ring and names the next one.
+//
+// Why: a write port has no back-pressure, so a buffer is taken before anything is asked for it.
+// How many buffers the ring has may depend on the job.
+// Not done here: storage; the ring lies in the consumer.
+// Latency: outputs are registers. Throughput: one buffer taken and one released every cycle.
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+module sofa_ring_credit (
+    input  wire       clk,
+    input  wire       rst,
+
+    // Buffers of the ring less one, 0..7; changes only while all are free, followed by restart
+    input  wire [2:0] last,
+    // The next buffer is number 0; only while all are free
+    input  wire       restart,
+
+    // A buffer is free, its number, and taking it
+    output wire       avail,
+    output wire [2:0] index,
+    input  wire       take,
+
+    // The consumer has freed a buffer
+    input  wire       free
+);
+
+    // Buffers in use.
+    reg [3:0] used_reg, used_next;
+    reg [2:0] index_reg, index_next;
+    reg       avail_reg;
+
+    assign avail = avail_reg;
+    assign index = index_reg;
+
+    always @* begin
+        used_next  = used_reg;
+        index_next = index_reg;
+
+        if (take && !free) begin
+            used_next = used_reg + 4'd1;
+        end else if (free && !take) begin
+            used_next = used_reg - 4'd1;
+        end
+        if (restart) begin
+            index_next = 3'd0;
+        end else if (take) begin
+            index_next = (index_reg == last) ? 3'd0 : index_reg + 3'd1;
+        end
+    end
+
+    always @(posedge clk) begin
+        used_reg  <= used_next;
+        index_reg <= index_next;
+        avail_reg <= used_next <= {1'b0, last};
+
+        if (rst) begin
+            used_reg  <= 4'd0;
+            index_reg <= 3'd0;
+            avail_reg <= 1'b1;
+        end
+    end
+
+endmodule
+
+`resetall

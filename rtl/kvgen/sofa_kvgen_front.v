@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+// Decides for every key, in order of issue, whether its K and V are made or read from memory.
+//
+// Why: a key is made when it is selected for the first time. An item waits in one register until a
+// place of the landing buffer, the requests to fetch and the queue of tokens have room; a key is
+// looked up then, so that what the look-up claims is issued at once. A key that is being made waits
+// until memory has both of its vectors. An end of a block takes a place, too: of its mean vector.
+// The begin of a KV head waits for bitmap and weights, its end until memory has everything and
+// the bitmap is saved. Without cfg_generate a begin and an end of a head pass, all keys are read.
+// Not done here: the bitmap (kvgen_valid), places (sofa_kvgen_land), reading and making.
+// Latency: an item is issued in the cycle after it came, with a look-up two cycles after.
+// Throughput: an item a cycle, with look-ups one in two cycles.
+// Source: docs/organisation.md, kvgen to the units; docs/architecture.md 10.3, 10.7.
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+module sofa_kvgen_front #(
+    // Bits of a mask: rows of all places, 8..2048.
+    parameter MASK_W = 64,
+    // Bits of the number of a place, 1..3.
+    parameter PLACE_W = 2,
+    // Address bits, 32..48.
+    parameter ADDR_W = 40
+) (
+    input  wire               clk,
+    input  wire               rst,
+
+    input  wire               cfg_generate,
+    input  wire               cfg_mean,
+    input  wire               cfg_vb_load,
+    input  wire [ADDR_W-1:0]  cfg_w_base,
+    input  wire [31:0]        cfg_w_hstride,
+    input  wire [ADDR_W-1:0]  cfg_vb_base,
+    input  wire [31:0]        cfg_vb_hstride,
+
+    // Item: 0 key, 1 end of a block, 2 KV head begins, 3 KV head ends
+    input  wire               p_valid,
+    output wire               p_ready,
+    input  wire [1:0]         p_kind,
+    input  wire [16:0]        p_key,
+    input  wire [ADDR_W-1:0]  p_kbase,
+    input  wire [ADDR_W-1:0]  p_vbase,
+    input  wire [MASK_W-1:0]  p_mask,
+    input  wire [PLACE_W-1:0] p_place,
+    input  wire [7:0]         p_rows,
+    input  wire [ADDR_W-1:0]  p_maddr,
+    input  wire [ADDR_W-1:0]  p_oaddr,
+
+    // Next place of the landing buffer, for the item at hand: an end of a block, or a key
+    input  wire               l_room,
+    output wire               l_put,
+    output wire               l_end,
+    output wire [MASK_W-1:0]  l_mask,
+    output wire [PLACE_W-1:0] l_place,
+    output wire [7:0]         l_rows,
+    output wire [ADDR_W-1:0]  l_oaddr,
+
+    // It is read. Ready is waited for before valid, as below
+    output wire               u_valid,
+    input  wire               u_ready,
+    output wire               u_mean,
+    output wire [16:0]        u_key,
+    output wire [ADDR_W-1:0]  u_kbase,
+    output wire [ADDR_W-1:0]  u_vbase,
+
+    // It is made. t_at: key, or with t_mean address of its row of X. t_more: another one may
+    // follow soon
+    output wire               t_valid,
+    input  wire               t_ready,
+    output wire               t_mean,
+    output wire [ADDR_W-1:0]  t_at,
+    output wire [ADDR_W-1:0]  t_kbase,
+    output wire [ADDR_W-1:0]  t_vbase,
+    output wire               t_more,
+
+    // Weights of the head, bitmap of the head
+    output wire               w_start,
+    output wire [ADDR_W-1:0]  w_addr,
+    input  wire               w_busy,
+    output wire               vb_clear,
+    output wire               vb_load,
+    output wire               vb_save,
+    output wire [ADDR_W-1:0]  vb_addr,
+    input  wire               vb_busy,
+
+    // State of a key
+    output wire               look_valid,
+    output wire [16:0]        look_key,
+    input  wire               look_done,
+    input  wire               look_claimed,
+    input  wire               look_written,
+
+    // No token is under way; every beat written back was answered
+    input  wire               tokens_done,
+    input  wire               wb_done,
+    output wire               kv_done,
+    output wire               rest
+);
+
+    generate
+        if (MASK_W < 8 || MASK_W > 2048 || PLACE_W < 1 || PLACE_W > 3 || ADDR_W < 32
+                || ADDR_W > 48) begin : g_illegal
+            // No such module exists: elaboration stops here, and its message gives this name.
+            illegal_parameter_sofa_kvgen_front_needs_the_ranges_at_its_parameters stop ();
+        end
+    endgenerate
+
+    localparam [1:0]
+        KIND_KEY   = 2'd0,
+        KIND_END   = 2'd1,
+        KIND_BEGIN = 2'd2;
+
+    localparam [2:0]
+        // issues keys and ends
+        S_ITEM  = 3'd0,
+        // waits for the bitmap from memory
+        S_BITS  = 3'd1,
+        // waits for the weights, and for the cleared bitmap
+        S_WGTS  = 3'd2,
+        // waits until memory has all vectors of the head
+        S_QUIET = 3'd3,
+        // waits until memory has the bitmap of the head
+        S_SAVE  = 3'd4;
+
+    // -----------------------------------------------------------------------------------------
+    // The item at hand
+    // -----------------------------------------------------------------------------------------
+    reg               full_reg;
+    reg [1:0]         kind_reg;
+    reg [16:0]        key_reg;
+    reg [MASK_W-1:0]  mask_reg;
+    reg [PLACE_W-1:0] place_reg;
+    reg [7:0]         rows_reg;
+    // Address of K, of the output; address of V, of the mean.
+    reg [ADDR_W-1:0]  k_reg, v_reg;
+    wire              leave;
+    wire              is_end = p_kind == KIND_END;
+
+    assign p_ready = !full_reg || leave;
+
+    always @(posedge clk) begin
+        full_reg <= (full_reg && !leave) || p_valid;
+        if (p_ready) begin
+            kind_reg  <= p_kind;
+            key_reg   <= p_key;
+            mask_reg  <= is_end ? {MASK_W{1'b0}} : p_mask;
+            place_reg <= p_place;
+            rows_reg  <= p_rows;
+            k_reg     <= is_end ? p_oaddr : p_kbase;
+            v_reg     <= is_end ? p_maddr : p_vbase;
+        end
+        if (rst) begin
+            full_reg <= 1'b0;
+        end
+    end
+
+    // -----------------------------------------------------------------------------------------
+    // Sequence
+    // -----------------------------------------------------------------------------------------
+    reg [2:0]          state_reg, state_next;
+    // A pulse which begins what the state waits for.
+    reg                w_start_reg, w_start_next;
+    reg                vb_clear_reg, vb_clear_next;
+    reg                vb_load_reg, vb_load_next;
+    reg                vb_save_reg, vb_save_next;
+    reg                kv_done_reg, kv_done_next;
+    // Offsets of the head's weights and bitmap.
+    reg [ADDR_W-1:0]   w_off_reg, w_off_next;
+    reg [ADDR_W-1:0]   vb_off_reg, vb_off_next;
+    // The key at hand is not in memory yet.
+    reg                poll_reg;
+    // The begin, or the end, of a KV head is over.
+    reg                head_over;
+
+    wire [47:0] w_hstride = {16'd0, cfg_w_hstride};
+    wire [47:0] vb_hstride = {16'd0, cfg_vb_hstride};
+    wire        item = full_reg && state_reg == S_ITEM;
+    wire        room = l_room && u_ready && t_ready;
+    wire        key = item && kind_reg == KIND_KEY;
+    wire        block_end = item && kind_reg == KIND_END && room;
+    wire        looked = look_valid && look_done;
+    wire        make = looked && !look_claimed;
+    wire        reuse = cfg_generate ? looked && look_claimed && look_written : key && room;
+
+    assign leave      = make || reuse || block_end || head_over;
+    assign l_put      = make || reuse || block_end;
+    assign l_end      = kind_reg[0];
+    assign l_mask     = mask_reg;
+    assign l_place    = place_reg;
+    assign l_rows     = rows_reg;
+    assign l_oaddr    = k_reg;
+    assign u_valid    = reuse || (block_end && cfg_mean && !cfg_generate);
+    assign u_mean     = kind_reg[0];
+    assign u_key      = key_reg;
+    assign u_kbase    = k_reg;
+    assign u_vbase    = v_reg;
+    assign t_valid    = make || (block_end && cfg_mean && cfg_generate);
+    assign t_mean     = kind_reg[0];
+    assign t_at       = kind_reg[0] ? v_reg : {{(ADDR_W - 17){1'b0}}, key_reg};
+    assign t_kbase    = k_reg;
+    assign t_vbase    = v_reg;
+    assign t_more     = key && room && cfg_generate && !poll_reg;
+    assign w_start    = w_start_reg;
+    assign w_addr     = cfg_w_base + w_off_reg;
+    assign vb_clear   = vb_clear_reg;
+    assign vb_load    = vb_load_reg;
+    assign vb_save    = vb_save_reg;
+    assign vb_addr    = cfg_vb_base + vb_off_reg;
+    assign look_valid = key && room && cfg_generate;
+    assign look_key   = key_reg;
+    assign kv_done    = kv_done_reg;
+    assign rest       = state_reg == S_ITEM && !full_reg;
+
+    always @* begin
+        state_next    = state_reg;
+        w_start_next  = 1'b0;
+        vb_clear_next = 1'b0;
+        vb_load_next  = 1'b0;
+        vb_save_next  = 1'b0;
+        kv_done_next  = 1'b0;
+        w_off_next    = w_off_reg;
+        vb_off_next   = vb_off_reg;
+        head_over     = 1'b0;
+
+        case (state_reg)
+            S_ITEM: begin
+                if (!cfg_generate) begin
+                    // The next job begins with its first KV head.
+                    w_off_next  = {ADDR_W{1'b0}};
+                    vb_off_next = {ADDR_W{1'b0}};
+                    head_over   = full_reg && kind_reg[1];
+                end else if (full_reg && kind_reg[1]) begin
+                    if (kind_reg != KIND_BEGIN) begin
+                        state_next = S_QUIET;
+                    end else if (cfg_vb_load) begin
+                        vb_load_next = 1'b1;
+                        state_next   = S_BITS;
+                    end else begin
+                        vb_clear_next = 1'b1;
+                        w_start_next  = 1'b1;
+                        state_next    = S_WGTS;
+                    end
+                end
+            end
+            S_BITS: begin
+                if (!vb_load_reg && !vb_busy) begin
+                    w_start_next = 1'b1;
+                    state_next   = S_WGTS;
+                end
+            end
+            S_WGTS: begin
+                if (!w_start_reg && !w_busy && !vb_busy) begin
+                    head_over  = 1'b1;
+                    state_next = S_ITEM;
+                end
+            end
+            S_QUIET: begin
+                if (tokens_done && wb_done) begin
+                    vb_save_next = 1'b1;
+                    state_next   = S_SAVE;
+                end
+            end
+            S_SAVE: begin
+                if (!vb_save_reg && !vb_busy && wb_done) begin
+                    kv_done_next = 1'b1;
+                    w_off_next   = w_off_reg + w_hstride[ADDR_W-1:0];
+                    vb_off_next  = vb_off_reg + vb_hstride[ADDR_W-1:0];
+                    head_over    = 1'b1;
+                    state_next   = S_ITEM;
+                end
+            end
+            default: begin
+                state_next = S_ITEM;
+            end
+        endcase
+    end
+
+    always @(posedge clk) begin
+        state_reg    <= state_next;
+        w_start_reg  <= w_start_next;
+        vb_clear_reg <= vb_clear_next;
+        vb_load_reg  <= vb_load_next;
+        vb_save_reg  <= vb_save_next;
+        kv_done_reg  <= kv_done_next;
+        w_off_reg    <= w_off_next;
+        vb_off_reg   <= vb_off_next;
+        if (looked) begin
+            poll_reg <= look_claimed && !look_written;
+        end
+
+        if (rst) begin
+            state_reg    <= S_ITEM;
+            w_start_reg  <= 1'b0;
+            vb_clear_reg <= 1'b0;
+            vb_load_reg  <= 1'b0;
+            vb_save_reg  <= 1'b0;
+            kv_done_reg  <= 1'b0;
+            w_off_reg    <= {ADDR_W{1'b0}};
+            vb_off_reg   <= {ADDR_W{1'b0}};
+            poll_reg     <= 1'b0;
+        end
+    end
+
+    wire unused = &{1'b0, w_hstride, vb_hstride};
+
+endmodule
+
+`resetall

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// One query row of the selection by sorting: core, row maximum, clipping, taken slots.
+//
+// Why: everything a row needs for itself. What is the same for all rows (masks of the slots, stage
+// enables, room of the quota, radius) comes from outside.
+// An entry of the four best below maximum - radius is clipped: it keeps its place but is not taken.
+// The bitmap of taken slots keeps what was taken out of the further passes over the same tile, and
+// is the result. A clipped entry is found and clipped again in each further pass, because the
+// maximum of a tile is complete after the first.
+// The bitmap of the tile before leaves from a second register, four slots a step.
+// Not done here: the memory of the maxima of other blocks, quota, end of the passes
+// (sofa_sads_sort.v).
+// Latency: from a word of scores to the taken slots 5 cycles (core 4, clipping 1). Throughput: a
+// word a cycle within a pass.
+// Source: SOFA (MICRO 2024), section on SADS: clipping unit, Max - r.
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+module sofa_sads_sort_row #(
+    // Bits of a signed score, 4..32.
+    parameter SC_W = 18,
+    // Slots of a tile, power of two, 8..64.
+    parameter BC_MAX = 64,
+    // Score words of a full tile, bits of a slot number. Derived: leave at their defaults.
+    parameter WORDS = (BC_MAX + 11) / 12,
+    parameter SLOT_W = $clog2(BC_MAX)
+) (
+    input  wire               clk,
+
+    // Start of a tile: nothing is taken; its block's maximum, offset binary, 0: none
+    input  wire               clear,
+    input  wire               max_load,
+    input  wire [SC_W-1:0]    max_in,
+    output wire [SC_W-1:0]    max_out,
+
+    // Slots of the word that this row may use; number of the word, one-hot
+    input  wire               s0_en,
+    input  wire [11:0]        s0_allow,
+    input  wire [WORDS-1:0]   s0_word,
+
+    // Scores and stage enables, see sads_core.v
+    input  wire [12*SC_W-1:0] s1_scores,
+    input  wire               s1_en,
+    input  wire               s2_en,
+    input  wire               s3_en,
+    input  wire [SLOT_W-1:0]  s3_base,
+    input  wire               s4_en,
+    input  wire               s4_first,
+
+    // End of a pass: clip the four best; entries that the quota leaves room for
+    input  wire               s5_en,
+    input  wire [3:0]         s5_room,
+    input  wire [SC_W-1:0]    radius,
+    // All four were taken, in the cycle after
+    output wire               full,
+
+    // The taken slots go to the output; its next four slots
+    input  wire               out_load,
+    input  wire               out_step,
+    output wire [3:0]         out_mask
+);
+
+    generate
+        if (SC_W < 4 || SC_W > 32) begin : g_illegal
+            // No such modules exist: elaboration stops at the first with a message that names it.
+            illegal_parameter_SC_W_needs_4_to_32 stop ();
+        end else if (BC_MAX < 8 || BC_MAX > 64 || BC_MAX != (1 << $clog2(BC_MAX))) begin : g_illegal
+            illegal_parameter_BC_MAX_needs_power_of_two_8_to_64 stop ();
+        end else if (WORDS != (BC_MAX + 11) / 12 || SLOT_W != $clog2(BC_MAX)) begin : g_illegal
+            illegal_parameter_WORDS_and_SLOT_W_are_derived stop ();
+        end
+    endgenerate
+
+    reg [11:0]       mask_reg;
+    reg [BC_MAX-1:0] taken_reg;
+    reg [BC_MAX-1:0] out_reg;
+    reg [SC_W-1:0]   max_reg;
+    reg              full_reg;
+
+    wire [SC_W-1:0]     word_max;
+    wire [3:0]          best_valid;
+    wire [4*SC_W-1:0]   best_score;
+    wire [4*SLOT_W-1:0] best_slot;
+
+    // Taken slots of the current word, lane by lane
+    wire [12*WORDS-1:0] padded;
+    wire [11:0]         word_taken [0:WORDS-1];
+
+    assign padded[BC_MAX-1:0] = taken_reg;
+    assign padded[12*WORDS-1:BC_MAX] = {12*WORDS-BC_MAX{1'b0}};
+
+    genvar i;
+    generate
+        for (i = 0; i < WORDS; i = i + 1) begin : g_word
+            if (i == 0) begin : g_first
+                assign word_taken[i] = padded[i*12 +: 12] & {12{s0_word[i]}};
+            end else begin : g_next
+                assign word_taken[i] = word_taken[i-1] | (padded[i*12 +: 12] & {12{s0_word[i]}});
+            end
+        end
+    endgenerate
+
+    sads_core #(
+        .SC_W   (SC_W),
+        .SLOT_W (SLOT_W)
+    ) core_inst (
+        .clk        (clk),
+        .in_scores  (s1_scores),
+        .in_mask    (mask_reg),
+        .s1_en      (s1_en),
+        .s2_en      (s2_en),
+        .s3_en      (s3_en),
+        .s3_base    (s3_base),
+        .s4_en      (s4_en),
+        .s4_first   (s4_first),
+        .word_max   (word_max),
+        .best_valid (best_valid),
+        .best_score (best_score),
+        .best_slot  (best_slot)
+    );
+
+    // In offset binary 0 is the lowest score, so the threshold saturates there.
+    wire [SC_W:0]     difference = {1'b0, max_reg} - {1'b0, radius};
+    wire [SC_W-1:0]   threshold = difference[SC_W] ? {SC_W{1'b0}} : difference[SC_W-1:0];
+    wire [3:0]        keep;
+    wire [BC_MAX-1:0] keep_slots [0:3];
+
+    generate
+        for (i = 0; i < 4; i = i + 1) begin : g_keep
+            wire [SLOT_W-1:0] slot = best_slot[i*SLOT_W +: SLOT_W];
+            assign keep[i] = s5_room[i] && best_valid[i]
+                          && best_score[i*SC_W +: SC_W] >= threshold;
+            assign keep_slots[i] = {{BC_MAX-1{1'b0}}, keep[i]} << slot;
+        end
+    endgenerate
+
+    assign max_out  = max_reg;
+    assign full     = full_reg;
+    assign out_mask = out_reg[3:0];
+
+    always @(posedge clk) begin
+        if (s0_en) begin
+            mask_reg <= s0_allow & ~word_taken[WORDS-1];
+        end
+        if (s4_en && word_max > max_reg) begin
+            max_reg <= word_max;
+        end
+        if (max_load) begin
+            max_reg <= max_in;
+        end
+        if (s5_en) begin
+            full_reg  <= keep[3];
+            taken_reg <= taken_reg | keep_slots[0] | keep_slots[1] | keep_slots[2] | keep_slots[3];
+        end
+        if (clear) begin
+            taken_reg <= {BC_MAX{1'b0}};
+        end
+        if (out_load) begin
+            out_reg <= taken_reg;
+        end else if (out_step) begin
+            out_reg <= {4'd0, out_reg[BC_MAX-1:4]};
+        end
+    end
+
+endmodule
+
+`resetall

@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: Apache-2.0
+// Walk over the blocks of an attention job: the table entry of each block's head is read and
+// checked, what selection needs of it is handed to the turns, and the Q command goes out with the
+// scales.
+//
+// Why: entries are asked for several blocks ahead, so that the latency of the memory is not in the
+// way of Q; and an entry that is not legal ends the job before its block begins.
+// Threshold of a block: tau - ((fall * (log2(length) - 10) + 128) >>> 8), length the keys that the
+// block's last row may see, logarithms with LOG_FRAC fraction bits, of which log2 has those after
+// the leading one.
+// Errors: bad stays high from an entry that is not legal to the reset; nothing more is sent.
+// Not done here: room for Q (fetch holds the command back), what a turn has of its tile.
+// Latency: a table entry to its Q command 4 cycles. Throughput: a block in 4 cycles, with the
+// memory's latency up to AHEAD blocks in it.
+// Source: docs/organisation.md; models/second/sads.py, block_threshold.
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+module sofa_seq_blocks #(
+    // Query rows of a block, power of two, 4..128.
+    parameter ROWS = 128,
+    // Data bus bytes, power of two, 8..64.
+    parameter BUS_BYTES = 64,
+    // Bits of a predicted score, 8..32.
+    parameter SC_W = 18,
+    // Fraction bits of a logarithm, 0..6.
+    parameter LOG_FRAC = 4,
+    // Entries that may be on their way, 2..16.
+    parameter AHEAD = 4
+) (
+    input  wire         clk,
+    input  wire         rst,
+
+    // start is a pulse; active until the last command has been taken
+    input  wire         start,
+    output wire         active,
+    output wire         ev_block,
+
+    // Job, legal and stable while active; base, row and head stride of Q, base and head stride of
+    // HT in bytes; see sofa_seq_parts for the others
+    input  wire         job_causal,
+    input  wire [16:0]  job_rows,
+    input  wire [16:0]  job_keys,
+    input  wire [10:0]  job_kv_heads,
+    input  wire [15:0]  job_group,
+    input  wire [16:0]  job_offset,
+    input  wire [3:0]   job_band,
+    input  wire [3:0]   job_together,
+    input  wire [7:0]   job_fall,
+    input  wire [47:0]  job_q_base,
+    input  wire [31:0]  job_q_stride,
+    input  wire [31:0]  job_q_hstride,
+    input  wire [47:0]  job_ht_base,
+    input  wire [31:0]  job_ht_hstride,
+
+    // Stream of table entries: command, beats
+    output wire         d_c_valid,
+    input  wire         d_c_ready,
+    output wire [47:0]  d_c_addr,
+    output wire [15:0]  d_c_beats,
+    input  wire         d_d_valid,
+    output wire         d_d_ready,
+    input  wire [BUS_BYTES*8-1:0] d_d_data,
+
+    // An entry that is not legal, number of its head modulo 256
+    output wire         bad,
+    output wire [7:0]   bad_head,
+
+    // Selection of the next block: threshold, signed; octave; radius
+    output wire         b_valid,
+    input  wire         b_ready,
+    output wire [15:0]  b_tau,
+    output wire [4:0]   b_octave,
+    output wire [31:0]  b_radius,
+
+    // Q command: address of the block's row 0, rows of the block, scales of its head
+    output wire         qc_valid,
+    input  wire         qc_ready,
+    output wire [47:0]  qc_addr,
+    output wire [7:0]   qc_rows,
+    output wire [15:0]  qc_scale_m,
+    output wire [5:0]   qc_scale_shift
+);
+
+    generate
+        if (ROWS < 4 || ROWS > 128 || ROWS != (1 << $clog2(ROWS)) || BUS_BYTES < 8
+                || BUS_BYTES > 64 || BUS_BYTES != (1 << $clog2(BUS_BYTES)) || SC_W < 8 || SC_W > 32
+                || LOG_FRAC < 0 || LOG_FRAC > 6 || AHEAD < 2 || AHEAD > 16) begin : g_illegal
+            // No such module exists: elaboration stops here, and its message gives this name.
+            illegal_parameter_sofa_seq_blocks_see_the_comments_of_its_parameters stop ();
+        end
+    endgenerate
+
+    localparam ROWS_W = $clog2(ROWS);
+    localparam BEATS = BUS_BYTES < 16 ? 16 / BUS_BYTES : 1;
+    localparam ASKED_W = 48 + 8 + 17 + 8;
+    localparam ENTRY_W = 1 + 16 + 6 + 5 + 16 + 32;
+    // Least tau, log2 of the length where the threshold is tau
+    localparam [31:0] TAU_MIN = -(32 << LOG_FRAC);
+    localparam [31:0] LOG_REF = 10 << LOG_FRAC;
+    localparam [31:0] OCTAVES = SC_W;
+
+    // -----------------------------------------------------------------------------------------
+    // Entries are asked for, block after block
+    // -----------------------------------------------------------------------------------------
+    reg         ask_reg, ask_next;
+    reg  [3:0]  block_reg, block_next;
+    reg  [3:0]  sub_reg, sub_next;
+    // Head, its row 0 in Q, its entry in HT; the same of the KV head's first one
+    reg  [7:0]  head_reg, head_next, head_kv_reg, head_kv_next;
+    reg  [47:0] q_head_reg, q_head_next, q_kv_reg, q_kv_next;
+    reg  [47:0] ht_head_reg, ht_head_next, ht_kv_reg, ht_kv_next;
+    // Bytes from row 0 to the block, to the first block of the band
+    reg  [47:0] q_row_reg, q_row_next, q_band_reg, q_band_next;
+
+    wire [16:0] part_row;
+    wire [3:0]  part_blocks, part_heads;
+    wire [7:0]  part_rows_last;
+    wire [10:0] part_rows;
+    wire        part_kv_first, band_end, kv_end, job_end;
+    wire        asked_ready;
+
+    wire        block_last = block_reg + 4'd1 == part_blocks;
+    wire        head_last = sub_reg + 4'd1 == part_heads;
+    wire        go = d_c_valid && d_c_ready;
+    wire [7:0]  rows = block_last ? part_rows_last : ROWS[7:0];
+    wire [10:0] row_in = {7'd0, block_reg} << ROWS_W;
+    wire [17:0] reach = {1'b0, job_offset} + {1'b0, part_row} + {7'd0, row_in} + {10'd0, rows};
+    wire [16:0] length = job_causal && reach < {1'b0, job_keys} ? reach[16:0] : job_keys;
+
+    assign d_c_valid = ask_reg && asked_ready;
+    assign d_c_addr  = ht_head_reg;
+    assign d_c_beats = BEATS[15:0];
+
+    sofa_seq_parts #(
+        .ROWS (ROWS)
+    ) parts_inst (
+        .clk          (clk),
+        .rst          (rst),
+        .start        (start),
+        .step         (go && block_last && head_last),
+        .job_rows     (job_rows),
+        .job_kv_heads (job_kv_heads),
+        .job_group    (job_group),
+        .job_band     (job_band),
+        .job_together (job_together),
+        .row          (part_row),
+        .blocks       (part_blocks),
+        .rows_last    (part_rows_last),
+        .rows         (part_rows),
+        .heads        (part_heads),
+        .kv_first     (part_kv_first),
+        .band_end     (band_end),
+        .kv_end       (kv_end),
+        .job_end      (job_end)
+    );
+
+    always @* begin
+        ask_next     = ask_reg;
+        block_next   = block_reg;
+        sub_next     = sub_reg;
+        head_next    = head_reg;
+        head_kv_next = head_kv_reg;
+        q_head_next  = q_head_reg;
+        q_kv_next    = q_kv_reg;
+        ht_head_next = ht_head_reg;
+        ht_kv_next   = ht_kv_reg;
+        q_row_next   = q_row_reg;
+        q_band_next  = q_band_reg;
+
+        if (!ask_reg) begin
+            ask_next     = start;
+            block_next   = 4'd0;
+            sub_next     = 4'd0;
+            head_next    = 8'd0;
+            head_kv_next = 8'd0;
+            q_head_next  = job_q_base;
+            q_kv_next    = job_q_base;
+            ht_head_next = job_ht_base;
+            ht_kv_next   = job_ht_base;
+            q_row_next   = 48'd0;
+            q_band_next  = 48'd0;
+        end else if (go) begin
+            block_next = block_reg + 4'd1;
+            q_row_next = q_row_reg + ({16'd0, job_q_stride} << ROWS_W);
+            if (block_last) begin
+                block_next   = 4'd0;
+                sub_next     = sub_reg + 4'd1;
+                head_next    = head_reg + 8'd1;
+                q_head_next  = q_head_reg + {16'd0, job_q_hstride};
+                ht_head_next = ht_head_reg + {16'd0, job_ht_hstride};
+                if (head_last) begin
+                    sub_next = 4'd0;
+                    ask_next = !job_end;
+                end
+                if (head_last && kv_end) begin
+                    head_kv_next = head_next;
+                    q_kv_next    = q_head_next;
+                    ht_kv_next   = ht_head_next;
+                    q_band_next  = 48'd0;
+                end else if (head_last && band_end) begin
+                    head_next    = head_kv_reg;
+                    q_head_next  = q_kv_reg;
+                    ht_head_next = ht_kv_reg;
+                    q_band_next  = q_row_next;
+                end
+                q_row_next = q_band_next;
+            end
+        end
+    end
+
+    always @(posedge clk) begin
+        ask_reg     <= ask_next;
+        block_reg   <= block_next;
+        sub_reg     <= sub_next;
+        head_reg    <= head_next;
+        head_kv_reg <= head_kv_next;
+        q_head_reg  <= q_head_next;
+        q_kv_reg    <= q_kv_next;
+        ht_head_reg <= ht_head_next;
+        ht_kv_reg   <= ht_kv_next;
+        q_row_reg   <= q_row_next;
+        q_band_reg  <= q_band_next;
+
+        if (rst) begin
+            ask_reg <= 1'b0;
+        end
+    end
+
+    // -----------------------------------------------------------------------------------------
+    // Blocks whose entry is asked for or here; entries that are here, each with a block
+    // -----------------------------------------------------------------------------------------
+    wire               asked_valid, entry_valid, entry_ready;
+    wire [ASKED_W-1:0] asked;
+    wire [ENTRY_W-1:0] entry;
+    wire               taken;
+    reg  [4:0]         due_reg, due_next;
+    wire               in_valid = d_d_valid && d_d_ready;
+    wire               in_last;
+    wire [127:0]       in_data;
+    wire [$clog2(AHEAD+1)-1:0] unused_asked_level, unused_entry_level;
+
+    sync_fifo #(
+        .WIDTH (ASKED_W),
+        .DEPTH (AHEAD)
+    ) asked_inst (
+        .clk     (clk),
+        .rst     (rst),
+        .clear   (1'b0),
+        .s_valid (go),
+        .s_ready (asked_ready),
+        .s_data  ({q_head_reg + q_row_reg, rows, length, head_reg}),
+        .m_valid (asked_valid),
+        .m_ready (taken),
+        .m_data  (asked),
+        .level   (unused_asked_level)
+    );
+
+    generate
+        if (BEATS == 1) begin : g_beat
+            assign in_last = 1'b1;
+            assign in_data = d_d_data[127:0];
+        end else begin : g_beats
+            reg        half_reg;
+            reg [63:0] low_reg;
+            assign in_last = half_reg;
+            assign in_data = {d_d_data, low_reg};
+            always @(posedge clk) begin
+                if (in_valid) begin
+                    half_reg <= !half_reg;
+                    low_reg  <= d_d_data;
+                end
+                if (rst) begin
+                    half_reg <= 1'b0;
+                end
+            end
+        end
+    endgenerate
+
+    wire [15:0] in_tau = in_data[47:32];
+    wire [31:0] in_radius = in_data[95:64];
+    wire        legal = in_data[23:16] <= 8'd47 && {24'd0, in_data[31:24]} < OCTAVES
+                        && $signed(in_tau) <= $signed(16'd0)
+                        && $signed(in_tau) >= $signed(TAU_MIN[15:0])
+                        && (in_radius >> SC_W) == 32'd0;
+
+    assign d_d_ready = due_reg != 5'd0;
+
+    sync_fifo #(
+        .WIDTH (ENTRY_W),
+        .DEPTH (AHEAD)
+    ) entry_inst (
+        .clk     (clk),
+        .rst     (rst),
+        .clear   (1'b0),
+        .s_valid (in_valid && in_last),
+        .s_ready (entry_ready),
+        .s_data  ({!legal, in_data[15:0], in_data[21:16], in_data[28:24], in_tau, in_radius}),
+        .m_valid (entry_valid),
+        .m_ready (taken),
+        .m_data  (entry),
+        .level   (unused_entry_level)
+    );
+
+    always @* begin
+        due_next = due_reg;
+        if (go && !(in_valid && in_last)) begin
+            due_next = due_reg + 5'd1;
+        end
+        if (!go && in_valid && in_last) begin
+            due_next = due_reg - 5'd1;
+        end
+    end
+
+    always @(posedge clk) begin
+        due_reg <= due_next;
+
+        if (rst) begin
+            due_reg <= 5'd0;
+        end
+    end
+
+    // -----------------------------------------------------------------------------------------
+    // Threshold of the block, its two destinations
+    // -----------------------------------------------------------------------------------------
+    // waits for an entry, takes the logarithm of the length
+    localparam S_LOG     = 3'd0;
+    // product with the fall
+    localparam S_PRODUCT = 3'd1;
+    // hands the selection to the turns
+    localparam S_SELECT  = 3'd2;
+    // sends the Q command
+    localparam S_COMMAND = 3'd3;
+    // the entry is not legal
+    localparam S_BAD     = 3'd4;
+
+    reg  [2:0]  state_reg, state_next;
+    reg  [16:0] log_reg;
+    reg  [15:0] tau_reg;
+
+    wire [16:0] blk_length = asked[24:8];
+    reg  [4:0]  lead;
+    reg  [16:0] norm;
+    integer     i;
+    always @* begin
+        lead = 5'd0;
+        norm = blk_length;
+        for (i = 0; i < 17; i = i + 1) begin
+            if (blk_length[i]) begin
+                lead = i[4:0];
+            end
+        end
+        norm = blk_length << (5'd16 - lead);
+    end
+    wire [22:0] log = ({18'd0, lead} << LOG_FRAC) | ({7'd0, norm[15:0]} >> (16 - LOG_FRAC));
+    wire [16:0] over = log[16:0] - LOG_REF[16:0];
+    // 8 bits times 17 signed, and the half that rounds
+    wire [25:0] product = $signed({1'b0, job_fall}) * $signed(log_reg) + 26'sd128;
+
+    assign active         = ask_reg || asked_valid;
+    assign ev_block       = qc_valid && qc_ready;
+    assign taken          = ev_block;
+    assign bad            = state_reg == S_BAD;
+    assign bad_head       = asked[7:0];
+    assign b_valid        = state_reg == S_SELECT;
+    assign b_tau          = tau_reg;
+    assign b_octave       = entry[52:48];
+    assign b_radius       = entry[31:0];
+    assign qc_valid       = state_reg == S_COMMAND;
+    assign qc_addr        = asked[ASKED_W-1 -: 48];
+    assign qc_rows        = asked[32:25];
+    assign qc_scale_m     = entry[74:59];
+    assign qc_scale_shift = entry[58:53];
+
+    always @* begin
+        state_next = state_reg;
+
+        case (state_reg)
+            S_LOG: begin
+                if (entry_valid) begin
+                    state_next = entry[75] ? S_BAD : S_PRODUCT;
+                end
+            end
+            S_PRODUCT: begin
+                state_next = S_SELECT;
+            end
+            S_SELECT: begin
+                if (b_ready) begin
+                    state_next = S_COMMAND;
+                end
+            end
+            S_COMMAND: begin
+                if (qc_ready) begin
+                    state_next = S_LOG;
+                end
+            end
+            default: begin  // S_BAD
+            end
+        endcase
+    end
+
+    always @(posedge clk) begin
+        state_reg <= state_next;
+        log_reg   <= over;
+        tau_reg   <= entry[47:32] - product[23:8];
+
+        if (rst) begin
+            state_reg <= S_LOG;
+        end
+    end
+
+    // An entry has room, since its block has. Rows of a part; the high bits of log2; gaps of an
+    // entry.
+    wire unused = &{1'b0, entry_ready, part_rows, part_kv_first, log[22:17], norm[16],
+                    product[25:24], product[7:0], d_d_data, in_data};
+
+endmodule
+
+`resetall

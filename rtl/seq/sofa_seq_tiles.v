@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+// Walk over the parts of an attention job and their turns: a K8 command a turn, and what the turn
+// is for the blocks of the part.
+//
+// Why: tiles of a part follow from the keys that the last row of its band may see. A turn is handed
+// on after its K8 command has been taken, so the commands run ahead of the blocks that work on the
+// turns as far as the receiver's queue of turns reaches, and no turn waits for the command of a
+// later tile.
+// Order of the turns of a part with T tiles: tiles 0 .. T-1, and, where the row's sum selects, tile
+// 0 once more.
+// ratio: floor(2^RATIO_FRAC * T/k), k of the T tiles counted when the turn is over. By a divider
+// of two bits a cycle, which works while the command waits.
+// Not done here: blocks of a turn (sofa_seq_turns). Dense jobs have no K8 commands.
+// Latency: start to the first command 10 cycles, to the first turn 11. Throughput: a turn in
+// 1 + ceil((RATIO_FRAC + 1 + clog2(KEYS_MAX/BC_MIN))/2) cycles, the first and the last of a part in
+// 2, and 10 more a part.
+// Source: docs/organisation.md, Turns; models/second/tiling.py, head.py.
+
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+module sofa_seq_tiles #(
+    // Query rows of a block, power of two, 4..128.
+    parameter ROWS = 128,
+    // Largest number of keys, power of two, 64..65536.
+    parameter KEYS_MAX = 4096,
+    // Smallest tile, power of two, 4..64.
+    parameter BC_MIN = 32,
+    // Fraction bits of the ratio, 4..12.
+    parameter RATIO_FRAC = 8,
+    // Bits of a turn. Derived: leave at its default.
+    parameter E_W = 8 + 17 + 17 + 32 + 17 + 4 + 8 + 4 + 6
+) (
+    input  wire         clk,
+    input  wire         rst,
+
+    // start is a pulse; active until the last turn has been taken
+    input  wire         start,
+    output wire         active,
+
+    // Job, legal and stable while active; base, row and head stride of K8 in bytes; see
+    // sofa_seq_parts for the others
+    input  wire         job_sum,
+    input  wire         job_dense,
+    input  wire         job_causal,
+    input  wire         job_contig,
+    input  wire [16:0]  job_rows,
+    input  wire [16:0]  job_keys,
+    input  wire [10:0]  job_kv_heads,
+    input  wire [15:0]  job_group,
+    input  wire [16:0]  job_offset,
+    input  wire [7:0]   job_bc,
+    input  wire [3:0]   job_band,
+    input  wire [3:0]   job_together,
+    input  wire [47:0]  job_base,
+    input  wire [31:0]  job_stride,
+    input  wire [31:0]  job_hstride,
+
+    // K8 command: address of slot 0, bytes from slot to slot, slots
+    output wire         tc_valid,
+    input  wire         tc_ready,
+    output wire [47:0]  tc_addr,
+    output wire [31:0]  tc_inc,
+    output wire [7:0]   tc_n,
+
+    // Turn: slots, key of slot 0, keys between slots, ratio; of the part: first row, row blocks,
+    // rows of the last of them, query heads, first of its KV head, last of the job, of its KV
+    // head, of its band; the turn is its first, its last
+    output wire         e_valid,
+    input  wire         e_ready,
+    output wire [E_W-1:0] e_data
+);
+
+    generate
+        if (KEYS_MAX < 64 || KEYS_MAX > 65536 || KEYS_MAX != (1 << $clog2(KEYS_MAX)) || BC_MIN < 4
+                || BC_MIN > 64 || BC_MIN != (1 << $clog2(BC_MIN)) || RATIO_FRAC < 4
+                || RATIO_FRAC > 12 || E_W != 113) begin : g_illegal
+            // No such module exists: elaboration stops here, and its message gives this name.
+            illegal_parameter_sofa_seq_tiles_see_the_comments_of_its_parameters stop ();
+        end
+    endgenerate
+
+    // Number of tiles; quotient of the divider, a whole number of pairs of bits
+    localparam T_W = $clog2(KEYS_MAX / BC_MIN) + 1;
+    localparam STEPS = (T_W + RATIO_FRAC + 1) / 2;
+    localparam Q_W = 2 * STEPS;
+    localparam [31:0] ONE = 1 << RATIO_FRAC;
+
+    // waits for start
+    localparam S_IDLE = 3'd0;
+    // keys that the band may see
+    localparam S_BAND = 3'd1;
+    // their number of tiles
+    localparam S_SPLIT = 3'd2;
+    // division of the keys by the tiles, beside it the step from slot to slot
+    localparam S_DIV  = 3'd3;
+    // K8 command, ratio, turn
+    localparam S_TURN = 3'd4;
+    // next part
+    localparam S_NEXT = 3'd5;
+
+    reg  [2:0]     state_reg, state_next;
+    reg  [16:0]    len_reg, len_next;
+    // Tiles; turns before this one; this tile
+    reg  [T_W-1:0] tiles_reg, tiles_next;
+    reg  [T_W-1:0] turn_reg, turn_next;
+    reg  [T_W-1:0] tile_reg, tile_next;
+    reg  [2:0]     cnt_reg, cnt_next;
+    reg  [16:0]    rem_reg, rem_next;
+    reg  [7:0]     quo_reg, quo_next;
+    reg  [31:0]    inc_reg, inc_next;
+    reg  [17:0]    k0_reg, k0_next;
+    // K8 of the KV head, of the tile
+    reg  [47:0]    kv_reg, kv_next;
+    reg  [47:0]    addr_reg, addr_next;
+    // The K8 command has been taken
+    reg            sent_reg, sent_next;
+    // Divider: numerator and quotient, remainder, steps left
+    reg  [Q_W-1:0] ratio_reg, ratio_next;
+    reg  [T_W-1:0] over_reg, over_next;
+    reg  [4:0]     step_reg, step_next;
+    reg  [31:0]    prod_reg;
+
+    wire [16:0] part_row;
+    wire [3:0]  part_blocks, part_heads;
+    wire [7:0]  part_rows_last;
+    wire [10:0] part_rows;
+    wire        kv_first, band_end, kv_end, job_end;
+
+    sofa_seq_parts #(
+        .ROWS (ROWS)
+    ) parts_inst (
+        .clk          (clk),
+        .rst          (rst),
+        .start        (start),
+        .step         (state_reg == S_NEXT),
+        .job_rows     (job_rows),
+        .job_kv_heads (job_kv_heads),
+        .job_group    (job_group),
+        .job_band     (job_band),
+        .job_together (job_together),
+        .row          (part_row),
+        .blocks       (part_blocks),
+        .rows_last    (part_rows_last),
+        .rows         (part_rows),
+        .heads        (part_heads),
+        .kv_first     (kv_first),
+        .band_end     (band_end),
+        .kv_end       (kv_end),
+        .job_end      (job_end)
+    );
+
+    // log2 of the tile size, which is a power of two
+    reg [2:0] bc_log;
+    always @* begin
+        case (1'b1)
+            job_bc[2]: bc_log = 3'd2;
+            job_bc[3]: bc_log = 3'd3;
+            job_bc[4]: bc_log = 3'd4;
+            job_bc[5]: bc_log = 3'd5;
+            default:   bc_log = 3'd6;
+        endcase
+    end
+
+    wire [17:0] reach = {1'b0, job_offset} + {1'b0, part_row} + {7'd0, part_rows};
+    wire [17:0] round = {1'b0, len_reg} + {10'd0, job_bc} - 18'd1;
+    wire [17:0] tiles = round >> bc_log;
+    wire [16:0] all = {{(17 - T_W){1'b0}}, tiles_reg};
+
+    // The division leaves quotient quo_reg and remainder rem_reg.
+    wire [23:0] div_sub = {7'd0, all} << cnt_reg;
+    wire        div_ge = {7'd0, rem_reg} >= div_sub;
+    wire [23:0] div_rem = {7'd0, rem_reg} - div_sub;
+    wire [17:0] len_left = {1'b0, len_reg} - k0_reg;
+    wire        n_more = {{(17 - T_W){1'b0}}, tile_reg} < rem_reg;
+    wire [7:0]  n_inter = quo_reg + {7'd0, n_more};
+    wire [7:0]  n_contig = len_left > {10'd0, job_bc} ? job_bc : len_left[7:0];
+    wire [16:0] kstep = job_contig ? 17'd1 : all;
+    wire [47:0] tile_step = {16'd0, job_stride} << (job_contig ? bc_log : 3'd0);
+
+    wire [T_W-1:0] turn_up = turn_reg + {{(T_W-1){1'b0}}, 1'b1};
+    wire        first = turn_reg == {T_W{1'b0}};
+    wire        last_tile = turn_up == tiles_reg;
+    wire        last = job_sum ? turn_reg == tiles_reg : last_tile;
+    wire        go = e_valid && e_ready;
+
+    // Two steps of the division by the tiles counted, turn_up of them
+    wire [T_W:0]   over_1 = {over_reg, ratio_reg[Q_W-1]};
+    wire           ge_1 = over_1 >= {1'b0, turn_up};
+    wire [T_W:0]   left_1 = ge_1 ? over_1 - {1'b0, turn_up} : over_1;
+    wire [T_W:0]   over_2 = {left_1[T_W-1:0], ratio_reg[Q_W-2]};
+    wire           ge_2 = over_2 >= {1'b0, turn_up};
+    wire [T_W:0]   left_2 = ge_2 ? over_2 - {1'b0, turn_up} : over_2;
+
+    assign active   = state_reg != S_IDLE;
+    assign tc_valid = state_reg == S_TURN && !sent_reg;
+    assign tc_addr  = addr_reg;
+    assign tc_inc   = inc_reg;
+    assign tc_n     = job_contig ? n_contig : n_inter;
+    assign e_valid  = state_reg == S_TURN && sent_reg && step_reg == 5'd0;
+    assign e_data   = {tc_n, k0_reg[16:0], kstep, {{(32 - Q_W){1'b0}}, ratio_reg}, part_row,
+                       part_blocks, part_rows_last, part_heads, kv_first, job_end, kv_end, band_end,
+                       first, last};
+
+    always @* begin
+        state_next = state_reg;
+        len_next   = len_reg;
+        tiles_next = tiles_reg;
+        turn_next  = turn_reg;
+        tile_next  = tile_reg;
+        cnt_next   = cnt_reg;
+        rem_next   = rem_reg;
+        quo_next   = quo_reg;
+        inc_next   = inc_reg;
+        k0_next    = k0_reg;
+        kv_next    = kv_reg;
+        addr_next  = addr_reg;
+        sent_next  = sent_reg;
+        ratio_next = ratio_reg;
+        over_next  = over_reg;
+        step_next  = step_reg;
+
+        case (state_reg)
+            S_IDLE: begin
+                kv_next = job_base;
+                if (start) begin
+                    state_next = S_BAND;
+                end
+            end
+            S_BAND: begin
+                len_next = job_causal && reach < {1'b0, job_keys} ? reach[16:0] : job_keys;
+                state_next = S_SPLIT;
+            end
+            S_SPLIT: begin
+                rem_next   = len_reg;
+                quo_next   = 8'd0;
+                tiles_next = tiles[T_W-1:0];
+                cnt_next   = 3'd6;
+                state_next = S_DIV;
+            end
+            S_DIV: begin
+                quo_next = {quo_reg[6:0], div_ge};
+                if (div_ge) begin
+                    rem_next = div_rem[16:0];
+                end
+                inc_next  = prod_reg;
+                cnt_next  = cnt_reg - 3'd1;
+                turn_next = {T_W{1'b0}};
+                tile_next = {T_W{1'b0}};
+                k0_next   = 18'd0;
+                addr_next = kv_reg;
+                sent_next = job_dense;
+                // One tile is counted when the first turn is over.
+                ratio_next = {{(Q_W - T_W){1'b0}}, tiles_reg} << RATIO_FRAC;
+                step_next  = 5'd0;
+                if (cnt_reg == 3'd0) begin
+                    state_next = S_TURN;
+                end
+            end
+            S_TURN: begin
+                if (tc_valid && tc_ready) begin
+                    sent_next = 1'b1;
+                end
+                if (step_reg != 5'd0) begin
+                    ratio_next = {ratio_reg[Q_W-3:0], ge_1, ge_2};
+                    over_next  = left_2[T_W-1:0];
+                    step_next  = step_reg - 5'd1;
+                end
+                if (go) begin
+                    turn_next  = turn_up;
+                    tile_next  = tile_reg + {{(T_W-1){1'b0}}, 1'b1};
+                    k0_next    = k0_reg + (job_contig ? {10'd0, job_bc} : 18'd1);
+                    addr_next  = addr_reg + tile_step;
+                    sent_next  = job_dense;
+                    ratio_next = {{(Q_W - T_W){1'b0}}, tiles_reg} << RATIO_FRAC;
+                    over_next  = {T_W{1'b0}};
+                    step_next  = STEPS[4:0];
+                    if (last_tile) begin
+                        // Tile 0 once more; all are counted.
+                        tile_next  = {T_W{1'b0}};
+                        k0_next    = 18'd0;
+                        addr_next  = kv_reg;
+                        ratio_next = ONE[Q_W-1:0];
+                        step_next  = 5'd0;
+                    end
+                    if (last) begin
+                        state_next = S_NEXT;
+                    end
+                end
+            end
+            default: begin  // S_NEXT
+                state_next = S_BAND;
+                if (kv_end) begin
+                    kv_next = kv_reg + {16'd0, job_hstride};
+                end
+                if (job_end) begin
+                    state_next = S_IDLE;
+                end
+            end
+        endcase
+    end
+
+    always @(posedge clk) begin
+        state_reg <= state_next;
+        len_reg   <= len_next;
+        tiles_reg <= tiles_next;
+        turn_reg  <= turn_next;
+        tile_reg  <= tile_next;
+        cnt_reg   <= cnt_next;
+        rem_reg   <= rem_next;
+        quo_reg   <= quo_next;
+        inc_reg   <= inc_next;
+        k0_reg    <= k0_next;
+        kv_reg    <= kv_next;
+        addr_reg  <= addr_next;
+        sent_reg  <= sent_next;
+        ratio_reg <= ratio_next;
+        over_reg  <= over_next;
+        step_reg  <= step_next;
+        prod_reg  <= {15'd0, kstep} * job_stride;
+
+        if (rst) begin
+            state_reg <= S_IDLE;
+        end
+    end
+
+    wire unused = &{1'b0, tiles[17:T_W], div_rem[23:17], left_1[T_W], left_2[T_W]};
+
+endmodule
+
+`resetall

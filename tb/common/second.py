@@ -208,26 +208,27 @@ def attention_bound(heads, kv_heads, rows, keys, job: Job, cfg: Config) -> tuple
     """(bound when every row takes every key of its tiles and every key is read, turns and blocks,
     vectors read)."""
     c, units = cfg.beats16(job.d), 2 * cfg.ROWS // cfg.QE
-    dlzs_cycles = pairs = beats = steps = vectors = 0
+    dlzs_cycles = work = beats = steps = vectors = 0
     walk = parts(heads, kv_heads, rows, keys, job, cfg)
     for part in walk:
         blocks, own = len(part.heads) * len(part.band.blocks), len(part.heads) * part.band.n
         for t, selects in turns(len(part.band.tiles), job):
             n = part.band.tiles[t].n
-            steps += blocks + n // 4
+            steps += blocks
             if not job.dense:
                 dlzs_cycles += blocks * -(-n // cfg.COLS) * job.d
                 beats += n * cfg.beats8(job.d)
                 vectors += n
             if selects:
-                pairs += own * n
+                # A key takes a unit some cycles whatever its rows.
+                work += n * (own * c // units + 8 * blocks)
                 beats += 2 * n * c
                 vectors += 2 * n
         steps += blocks
     vectors += heads * rows + mean_tokens(walk, job)
     beats += (heads * rows + mean_tokens(walk, job)) * c
     # The flush of a row takes a few cycles for each beat.
-    work = pairs * max(c, 4) // units + 4 * heads * rows * c
+    work += 4 * heads * rows * c
     return (Bound(dlzs=dlzs_cycles, sufa=work, dram=beats, write=heads * rows * c), steps,
             vectors)
 
@@ -237,7 +238,7 @@ def job_limit(heads, kv_heads, rows, keys, job: Job, cfg: Config, memory: dict) 
     speed = Speed.of(memory)
     bound, steps, vectors = attention_bound(heads, kv_heads, rows, keys, job, cfg)
     return limit_of(bound, steps * TILE + vectors * (4 + speed.latency // 16), vectors,
-                    heads * rows, speed, max(bound.dlzs, bound.dram, bound.write))
+                    heads * rows, speed, max(bound.dlzs, bound.write))
 
 
 def layer_limit(plan: LayerPlan, cfg: Config, memory: dict) -> Limit:

@@ -16,7 +16,7 @@ from models.second import head
 from models.second.config import Config
 from models.second.layer import plan_layer
 from models.second.plan import plan
-from scripts.configs import SECOND
+from scripts.configs import CONFIGS
 from tb.common.accelerator import AcceleratorError, AcceleratorTimeout
 from tb.common.second import Accelerator, job_limit
 from tb.runner import parameters, run
@@ -121,7 +121,7 @@ async def refused_jobs(dut):
 
 @pytest.mark.configs("tiny")
 def test_hangs_and_errors(sim, config, seed):
-    run("sofa", __name__, dict(SECOND[config.name]), sim, seed=seed)
+    run("sofa", __name__, dict(config), sim, seed=seed)
 
 
 @pytest.mark.parametrize("name", ["tiny", "paper"])

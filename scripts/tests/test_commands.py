@@ -20,7 +20,7 @@ FEW = "tb/common/test_popcount.py"
     (["--sim", "questa"], "--sim is 'questa', legal: verilator, icarus or both"),
     (["--config", "tiny,huge"], "--config is 'tiny,huge', legal: all, or some of tiny, small, "
                                 "paper with commas between them"),
-    (["--config", ""], "--config is '', legal: all, or some of tiny, small, paper with commas "
+    (["--config", ""], "--config is '', legal: all, or some of tiny, small, paper, lean with commas "
                        "between them"),
     (["--seed", "-1"], "--seed is '-1', legal: a whole number from 0 on"),
     (["--seeds", "0"], "--seeds is '0', legal: a whole number from 1 on"),
@@ -76,7 +76,7 @@ def children(pid):
 
 
 def test_lint_stops_with_its_programs():
-    process = subprocess.Popen([sys.executable, "scripts/lint.py", "popcount"], cwd=ROOT, text=True,
+    process = subprocess.Popen([sys.executable, "scripts/lint.py", "sofa_popcount"], cwd=ROOT, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                start_new_session=True)
     while not children(process.pid):

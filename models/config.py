@@ -42,7 +42,7 @@ def check(name: str, value: object, low: int, high: int, pow2: bool = False) -> 
 
 ELSEWHERE = frozenset({"PLACES", "STORE_BEATS", "LAND", "LAND_BEATS", "FIFO", "SORT", "SUM_FRAC",
                        "LOG_FRAC", "RATIO_FRAC", "F_FRAC", "VM_W"})
-"""Verilog parameters of scripts/configs.py that mean nothing here (models.second.config has more)."""
+"""Verilog parameters of scripts/configs.py that mean nothing here; models.second.config has some."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,8 @@ class Config:
 
     @classmethod
     def from_parameters(cls, parameters: dict, name: str = "") -> Config:
-        """Make a Config from Verilog parameters (name -> int); names it lacks get defaults, those of
-        ELSEWHERE that are none of its own are passed over."""
+        """Make a Config from Verilog parameters (name -> int); names it lacks get defaults, those
+        of ELSEWHERE that are none of its own are passed over."""
         known = {f.name for f in dataclasses.fields(cls)} - {"name"}
         unknown = sorted(set(parameters) - known - ELSEWHERE)
         if unknown:

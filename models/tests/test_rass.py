@@ -82,8 +82,8 @@ def slow_schedule(selection, cfg):
     return phases
 
 
-@pytest.mark.parametrize("cfg", [TINY, Config.from_name("small", KV_SLOTS=16), WIDE], ids=["tiny", "small",
-                                                                            "wide"])
+@pytest.mark.parametrize("cfg", [TINY, Config.from_name("small", KV_SLOTS=16), WIDE],
+                         ids=["tiny", "small", "wide"])
 def test_schedule_follows_the_contract(cfg):
     rng = np.random.default_rng(cfg.ROWS)
     phases_seen, waited, steps, naive_steps = set(), 0, 0, 0

@@ -42,7 +42,7 @@ def check(name: str, value: object, low: int, high: int, pow2: bool = False) -> 
 
 ELSEWHERE = frozenset({"PLACES", "STORE_BEATS", "LAND", "LAND_BEATS", "FIFO", "SORT", "SUM_FRAC",
                        "LOG_FRAC", "RATIO_FRAC", "F_FRAC", "VM_W"})
-"""Verilog parameters of scripts/configs.py that mean nothing here; models.second.config has some."""
+"""Verilog parameters of scripts/configs.py that mean nothing here (models.second.config has)."""
 
 
 @dataclass(frozen=True)

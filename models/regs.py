@@ -410,7 +410,7 @@ WIDTHS = {
     "IRQ_STATUS": 2,
     "JOBS": 32,
     "TIMEOUT": 32,
-    "MODE": 12,
+    "MODE": 13,
     "HEAD_DIM": 32,
     "QUERY_ROWS": 32,
     "KEYS": 32,
@@ -552,6 +552,7 @@ FIELDS = {
         "VB_LOAD": (9, 1),
         "SORT": (10, 1),
         "BLEND": (11, 1),
+        "SHARE": (12, 1),
     },
 }
 
@@ -607,6 +608,8 @@ MODE_SORT_LSB = 10
 MODE_SORT_BITS = 1
 MODE_BLEND_LSB = 11
 MODE_BLEND_BITS = 1
+MODE_SHARE_LSB = 12
+MODE_SHARE_BITS = 1
 
 JOB = (
     "MODE",
@@ -771,6 +774,7 @@ ERR_WRITE_TIMEOUT = 39
 ERR_FALL = 40
 ERR_SELECT = 41
 ERR_HEAD_ENTRY = 42
+ERR_SHARE = 43
 ERR_ABORTED = 48
 
 ERRORS = {
@@ -873,7 +877,7 @@ ERRORS = {
     ),
     ERR_MODE: (
         "MODE",
-        "Bits of MODE above BLEND must be 0.",
+        "Bits of MODE above SHARE must be 0.",
         "",
     ),
     ERR_HEAD_STRIDE_SMALL: (
@@ -998,6 +1002,11 @@ ERRORS = {
         "An entry of HT must have SCALE_SHIFT in 0..47, OCTAVE in 0..SC_W-1, TAU in "
         "`-32*2^LOG_FRAC..0` and RADIUS in 0..2^SC_W-1.",
         "number of the head, modulo 256",
+    ),
+    ERR_SHARE: (
+        "SHARE",
+        "With MODE.SHARE, `QUERY_ROWS*HEADS/KV_HEADS` must be at most ROWS, and BAND 1.",
+        "",
     ),
     ERR_ABORTED: (
         "ABORTED",

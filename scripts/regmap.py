@@ -140,7 +140,9 @@ JOB = (
       Field("SORT", 10, 1, "1: a row takes its QUOTA best keys of a tile, within RADIUS; 0, and not "
                            "DENSE: those that its sum says"),
       Field("BLEND", 11, 1, "1: the mean of V stands in for what is dropped; only where the sum "
-                            "selects"))),
+                            "selects"),
+      Field("SHARE", 12, 1, "1: the query heads of a KV head share a block, row after row; their "
+                            "entries of HT are the same, that of the first is read"))),
     ("HEAD_DIM", "elements of a vector", "multiple of 8, 8..D_MAX", ()),
     ("QUERY_ROWS", "query rows of a head", "1..KEYS_MAX" + NOT_PREDICT, ()),
     ("KEYS", "keys of a head", "1..KEYS_MAX", ()),
@@ -270,7 +272,7 @@ ERRORS = (
                          "GENERATE also K, V and VB) must not overlap that of another one.",
           BUFFER_INFO),
     Error("SCALE_MULT", 18, "SCALE_MULT must be in 1..65535."),
-    Error("MODE", 19, "Bits of MODE above BLEND must be 0."),
+    Error("MODE", 19, "Bits of MODE above SHARE must be 0."),
     Error("HEAD_STRIDE_SMALL", 20, "With more than one head, a head stride must be at least the "
                                    "bytes of a vector, rounded up to BUS_BYTES.", BUFFER_INFO),
     Error("MODEL_DIM", 21, "MODEL_DIM must be a multiple of 8 in 8..H_MAX."),
@@ -304,6 +306,8 @@ ERRORS = (
     Error("HEAD_ENTRY", 42, "An entry of HT must have SCALE_SHIFT in 0..47, OCTAVE in 0..SC_W-1, TAU "
                             "in `-32*2^LOG_FRAC..0` and RADIUS in 0..2^SC_W-1.",
           "number of the head, modulo 256"),
+    Error("SHARE", 43, "With MODE.SHARE, `QUERY_ROWS*HEADS/KV_HEADS` must be at most ROWS, and BAND "
+                       "1."),
     Error("ABORTED", 48, "CTRL.SOFT_RESET ended the job."),
 )
 

@@ -194,7 +194,9 @@
 `define SOFA_MODE_SORT_BITS               1
 `define SOFA_MODE_BLEND_LSB               11
 `define SOFA_MODE_BLEND_BITS              1
-`define SOFA_MODE_WIDTH                   12
+`define SOFA_MODE_SHARE_LSB               12
+`define SOFA_MODE_SHARE_BITS              1
+`define SOFA_MODE_WIDTH                   13
 
 // Job registers follow each other: byte offset of the first, number, place of each
 `define SOFA_JOB_FIRST                    12'h100
@@ -363,6 +365,7 @@
 `define SOFA_ERR_FALL                     8'd40
 `define SOFA_ERR_SELECT                   8'd41
 `define SOFA_ERR_HEAD_ENTRY               8'd42
+`define SOFA_ERR_SHARE                    8'd43
 `define SOFA_ERR_ABORTED                  8'd48
 
 `endif

@@ -41,7 +41,8 @@ DESCRIPTOR_BYTES = 256
 """Size and alignment of a descriptor in memory."""
 
 CAPABILITIES = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES", "KEYS_MAX", "ADDR_W", "SC_FRAC",
-                "TWO_TERM", "KV_SLOTS", "H_MAX", "KG_TOK", "WGT_WORDS", "ROPE_PAIRS")
+                "TWO_TERM", "PLACES", "H_MAX", "KG_TOK", "WGT_WORDS", "ROPE_PAIRS",
+                "STORE_BEATS", "LOG_FRAC", "F_FRAC", "VM_W")
 """Registers CAP_* that are parameters of the core."""
 
 MACHINES = {"seq_inst": "seq", "seq_inst.chain_inst": "sofa_seq_chain",

@@ -123,7 +123,7 @@ class Accelerator(accelerator.Accelerator):
                      | int(blends(job)) << regs.MODE_BLEND_LSB),
             "HEAD_DIM": job.d, "QUERY_ROWS": rows, "KEYS": keys, "HEADS": heads,
             "KV_HEADS": kv_heads, "CAUSAL_OFFSET": job.offset, "TILE_KEYS": job.bc,
-            "QUOTA": job.quota, "RADIUS": job.band, "SCALE_MULT": job.fall, "SCALE_SHIFT": 0,
+            "QUOTA": job.quota, "BAND": job.band, "FALL": job.fall, "RESERVED": 0,
             "NEXT_LO": 0, "NEXT_HI": 0,
         }
 

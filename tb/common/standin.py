@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stand-in for the second machine in plain Python: runs a chain of descriptors on a memory by the
+"""A stand-in for the machine in plain Python: runs a chain of descriptors on a memory by the
 reference models.
 
 It takes everything from the bytes in memory, by the documents of registers, buffers and table of

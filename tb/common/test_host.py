@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Host driver of the second machine against a stand-in that decodes what it left in memory."""
+"""Host driver against a stand-in that decodes what it left in memory."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from models.second import head
 from models.second.config import Config
 from models.second.layer import plan_layer, run_layer
 from models.second.plan import plan
-from tb.common.second import Accelerator, layer_limit, table_image
-from tb.common.second_standin import Machine, Memory
+from tb.common.accelerator import Accelerator
+from tb.common.images import table_image
+from tb.common.limits import layer_limit
+from tb.common.standin import Machine, Memory
 
 CONFIGS = [Config.from_name(name) for name in ("tiny", "small", "paper")]
 WAYS = [{}, {"blend": False}, {"select": head.SORT, "quota": 3, "radius_nats": 5.0},

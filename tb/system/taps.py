@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores every value that one stage of the second machine hands to the next against the reference
+"""Scores every value that one stage hands to the next against the reference
 model.
 
 The taps of ``sofa`` (built with SOFA_TAPS) show scores (DLZS), turns and masks and kept shares

@@ -299,8 +299,8 @@ ERRORS = (
     Error("KG_SHIFT_K", 26, "KG_SHIFT_K must be in 0..40."),
     Error("KG_SHIFT_V", 27, "KG_SHIFT_V must be in 0..40."),
     Error("ROPE", 28, "MODE.ROPE must be 0, 1 or 2."),
-    Error("KIND", 29, "MODE.PREDICT excludes DENSE, GENERATE and SHARE, VB_LOAD needs GENERATE; at most "
-                      "one of DENSE, SORT and BLEND may be set."),
+    Error("KIND", 29, "MODE.PREDICT excludes DENSE, GENERATE and SHARE, VB_LOAD needs GENERATE; at "
+                      "most one of DENSE, SORT and BLEND may be set."),
     Error("NEXT", 30, "NEXT must be a multiple of 256 below 2^ADDR_W, and not 0 with START_CHAIN."),
     Error("HEAD_ENTRY", 31, "An entry of HT must have SCALE_SHIFT in 0..47, OCTAVE in 0..SC_W-1, "
                             "TAU in `-32*2^LOG_FRAC..0` and RADIUS in 0..2^SC_W-1.",
@@ -319,8 +319,8 @@ ERRORS = (
                               "TIMEOUT cycles.", READ_WAIT),
     Error("WRITE_TIMEOUT", 39, "The memory owed something to the write master and did nothing for "
                                "TIMEOUT cycles.", WRITE_WAIT),
-    Error("SHARE", 40, "With MODE.SHARE, `QUERY_ROWS*HEADS/KV_HEADS` must be at most ROWS, and BAND "
-                       "1."),
+    Error("SHARE", 40, "With MODE.SHARE, `QUERY_ROWS*HEADS/KV_HEADS` must be at most ROWS, and "
+                       "BAND 1."),
     Error("ABORTED", 48, "CTRL.SOFT_RESET ended the job."),
 )
 

@@ -229,6 +229,10 @@ class Part:
     band: Band
     heads: range
 
+    def blocks(self, job: Job) -> int:
+        """Blocks of the machine that work on each of its tiles."""
+        return 1 if job.share else len(self.heads) * len(self.band.blocks)
+
     def wanted(self, selected: np.ndarray) -> np.ndarray:
         """bool [keys]: keys that some row of the part takes; selected bool [heads, rows, keys]."""
         rows = slice(self.band.row, self.band.row + self.band.n)

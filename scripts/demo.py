@@ -23,6 +23,8 @@ Columns of the heads:
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import sys
 import tempfile
 import time
@@ -98,6 +100,7 @@ def simulate_all(batches, args):
     from tb.system.simulate import Options, simulate
 
     with (tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(batches)) as pool,
+          contextlib.redirect_stdout(io.StringIO()),
           tqdm(total=sum(map(len, batches)), desc="simulating", unit="job", leave=False) as bar):
         paths = [Path(folder) / str(i) for i in range(len(batches))]
         runs = [pool.submit(simulate, batch, args.config, args.sim, progress=str(path),

@@ -13,7 +13,7 @@ Columns:
     seen      keys that the rows may look at, summed over KV heads
     made      keys whose K and V were generated; again: keys read back instead of made again
     saved     share of the seen keys that no row selected, so that nobody made or read them
-    predict   clock cycles of the jobs of the chain that predict keys; a dense layer would do without
+    predict   clock cycles of the jobs that predict keys; a dense layer would do without
     attend    clock cycles of the attention jobs
     bound     the least that their busiest resource takes (models/lab/bands.py)
     KiB       memory traffic, read and written

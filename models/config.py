@@ -40,6 +40,11 @@ def check(name: str, value: object, low: int, high: int, pow2: bool = False) -> 
     return number
 
 
+ELSEWHERE = frozenset({"PLACES", "STORE_BEATS", "LAND", "LAND_BEATS", "FIFO", "SORT", "SUM_FRAC",
+                       "LOG_FRAC", "RATIO_FRAC", "F_FRAC", "VM_W"})
+"""Verilog parameters of scripts/configs.py that mean nothing here (models.second.config has)."""
+
+
 @dataclass(frozen=True)
 class Config:
     """One configuration. The first group are Verilog parameters, the second fixed constants.
@@ -126,12 +131,13 @@ class Config:
 
     @classmethod
     def from_parameters(cls, parameters: dict, name: str = "") -> Config:
-        """Make a Config from Verilog parameters (name -> int); names it lacks get defaults."""
+        """Make a Config from Verilog parameters (name -> int); names it lacks get defaults, those
+        of ELSEWHERE that are none of its own are passed over."""
         known = {f.name for f in dataclasses.fields(cls)} - {"name"}
-        unknown = sorted(set(parameters) - known)
+        unknown = sorted(set(parameters) - known - ELSEWHERE)
         if unknown:
             raise ConfigError(f"no parameter {unknown[0]!r}; know {', '.join(sorted(known))}")
-        return cls(**parameters, name=name)
+        return cls(**{n: v for n, v in parameters.items() if n in known}, name=name)
 
     @classmethod
     def from_name(cls, name: str, **changes: int) -> Config:

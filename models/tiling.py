@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Blocks and tiles of a job: which keys, in which slots, seen by which rows.
 
-Source: docs/architecture.md sections 4, 6 and 10.4.
+Source: docs/architecture.md section 4.
 """
 
 from __future__ import annotations
@@ -10,27 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.config import Config, ConfigError, check
-
-# Field name -> (least significant bit, width) of the tile descriptor.
-TD_FIELDS = {
-    "n": (0, 8),
-    "rows": (8, 8),
-    "first": (16, 1),
-    "last": (17, 1),
-    "causal": (18, 1),
-    "rel": (19, 18),
-    "kstep": (37, 17),
-    "kaddr": (54, 48),
-    "vaddr": (102, 48),
-    "kinc": (150, 32),
-    "vinc": (182, 32),
-    "oaddr": (214, 48),
-    "k0": (262, 17),
-    "kvnew": (279, 1),
-    "kvlast": (280, 1),
-}
-TD_W = 281
+from models.config import Config, check
 
 
 @dataclass(frozen=True)
@@ -62,57 +42,6 @@ class Tile:
         if self.causal:
             mask &= self.rel + self.kstep * np.arange(self.n)[None, :] <= r
         return mask
-
-    def descriptor(
-        self, kaddr=0, vaddr=0, kinc=0, vinc=0, oaddr=0, kvnew=False, kvlast=False
-    ) -> int:
-        """The packed tile descriptor ``td``; kinc, vinc: bytes between neighbouring slots;
-        kvnew, kvlast: first and last tile of a KV head."""
-        values = {
-            "n": self.n,
-            "rows": self.rows,
-            "first": int(self.first),
-            "last": int(self.last),
-            "causal": int(self.causal),
-            "rel": self.rel,
-            "kstep": self.kstep,
-            "kaddr": kaddr,
-            "vaddr": vaddr,
-            "kinc": kinc,
-            "vinc": vinc,
-            "oaddr": oaddr,
-            "k0": self.k0,
-            "kvnew": int(kvnew),
-            "kvlast": int(kvlast),
-        }
-        return pack_td(**values)
-
-
-def pack_td(**values: int) -> int:
-    """Pack descriptor fields (name -> value, rel may be negative) into one integer."""
-    word = 0
-    for name, (low, width) in TD_FIELDS.items():
-        value = int(values.get(name, 0))
-        lowest = -(1 << (width - 1)) if name == "rel" else 0
-        highest = (1 << (width - 1)) - 1 if name == "rel" else (1 << width) - 1
-        if not lowest <= value <= highest:
-            raise ConfigError(f"td field {name} = {value}, legal: {lowest}..{highest}")
-        word |= (value & ((1 << width) - 1)) << low
-    unknown = sorted(set(values) - set(TD_FIELDS))
-    if unknown:
-        raise ConfigError(f"no td field {unknown[0]!r}")
-    return word
-
-
-def unpack_td(word: int) -> dict[str, int]:
-    """The fields of a packed descriptor (name -> value)."""
-    fields = {}
-    for name, (low, width) in TD_FIELDS.items():
-        value = (int(word) >> low) & ((1 << width) - 1)
-        if name == "rel" and value >> (width - 1):
-            value -= 1 << width
-        fields[name] = value
-    return fields
 
 
 def blocks(rows: int, cfg: Config) -> list[tuple[int, int]]:

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from models import config
 from models.config import check, clog2
 
-RTL_ONLY = ("LAND", "LAND_BEATS", "FIFO", "SORT")
-"""Verilog parameters that no number depends on."""
-
 
 @dataclass(frozen=True)
 class Config(config.Config):
@@ -54,19 +51,6 @@ class Config(config.Config):
         if self.STORE_BEATS == 0:
             object.__setattr__(self, "STORE_BEATS", 2 * block)
         check("STORE_BEATS", self.STORE_BEATS, block, 1 << 16)
-
-    @classmethod
-    def from_parameters(cls, parameters: dict, name: str = "") -> Config:
-        """models.config.Config.from_parameters; those of RTL_ONLY are passed over."""
-        known = {key: value for key, value in parameters.items() if key not in RTL_ONLY}
-        return super().from_parameters(known, name)
-
-    @staticmethod
-    def parameter_sets() -> dict[str, dict[str, int]]:
-        """Name -> Verilog parameters of the supported sets."""
-        from scripts.configs import CONFIGS
-
-        return CONFIGS
 
     @staticmethod
     def changed(parameters: dict[str, int], changes: dict[str, int]) -> dict[str, int]:

@@ -11,8 +11,8 @@ from models.bounds import block_bounds, job_bound, planned_bound
 from models.config import Config, ConfigError
 from models.head import STREAMS, Job, KeySource, run_block, run_head, run_job
 
-TINY = Config.from_name("tiny")
-SMALL = Config.from_name("small")
+TINY = Config.from_name("tiny", KV_SLOTS=8, TWO_TERM=0)
+SMALL = Config.from_name("small", KV_SLOTS=16)
 PAPER = Config.from_name("paper")
 
 

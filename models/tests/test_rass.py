@@ -7,7 +7,7 @@ import pytest
 from models import rass, sads
 from models.config import Config
 
-TINY = Config.from_name("tiny")
+TINY = Config.from_name("tiny", KV_SLOTS=8)
 # From 32 rows on, several counts share a level.
 WIDE = Config(ROWS=32, COLS=8, D_MAX=64, BC_MAX=64, BUS_BYTES=8, KEYS_MAX=256, KV_SLOTS=16)
 
@@ -82,8 +82,8 @@ def slow_schedule(selection, cfg):
     return phases
 
 
-@pytest.mark.parametrize("cfg", [TINY, Config.from_name("small"), WIDE], ids=["tiny", "small",
-                                                                            "wide"])
+@pytest.mark.parametrize("cfg", [TINY, Config.from_name("small", KV_SLOTS=16), WIDE],
+                         ids=["tiny", "small", "wide"])
 def test_schedule_follows_the_contract(cfg):
     rng = np.random.default_rng(cfg.ROWS)
     phases_seen, waited, steps, naive_steps = set(), 0, 0, 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.config import Config, ConfigError
-from models.tiling import Tile, block_tiles, blocks, pack_td, prefixes, unpack_td, visible
+from models.tiling import block_tiles, blocks, prefixes, visible
 
 TINY = Config.from_name("tiny")
 
@@ -58,35 +58,6 @@ def test_rows_past_the_block_see_nothing():
     assert mask[:2].all() and not mask[2:].any()
 
 
-def test_descriptor_round_trip():
-    tile = block_tiles(128, 100, 4096, 64, causal=True, offset=5)[2]
-    fields = unpack_td(tile.descriptor(kaddr=0x123456789ABC, vaddr=1 << 47, kinc=4096, vinc=64,
-                                       oaddr=0xFFFFFFFFFFC0, kvlast=True))
-    assert fields == dict(n=tile.n, rows=100, first=0, last=0, causal=1, rel=tile.rel,
-                          kstep=tile.kstep, kaddr=0x123456789ABC, vaddr=1 << 47, kinc=4096,
-                          vinc=64, oaddr=0xFFFFFFFFFFC0, k0=tile.k0, kvnew=0, kvlast=1)
-    assert tile.rel < 0
-    # Bit ranges by hand: n is bits 7:0, rows 15:8, kstep 53:37.
-    assert pack_td(n=5, rows=3) == 0x305
-    assert pack_td(kstep=1) == 1 << 37
-    assert pack_td(rel=-1) == (2**18 - 1) << 19
-    assert pack_td(kvnew=1) == 1 << 279
-
-
-def test_descriptor_agrees_with_the_verilog_header():
-    import re
-    from pathlib import Path
-
-    from models.tiling import TD_FIELDS, TD_W
-
-    text = (Path(__file__).parents[2] / "rtl/include/sofa_td.vh").read_text()
-    ranges = re.findall(r"`define TD_(\w+) +(\d+)(?::(\d+))?", text)
-    found = {n.lower(): (int(low or high), int(high) - int(low or high) + 1)
-             for n, high, low in ranges if n != "W"}
-    assert found == TD_FIELDS
-    assert f"`define TD_W       {TD_W}" in text
-
-
 @pytest.mark.parametrize("arguments, field", [
     (dict(n=0), "n"), (dict(keys=0), "keys"), (dict(offset=-1), "offset"), (dict(bc=6), "bc"),
     (dict(bc=128), "bc"),
@@ -95,11 +66,3 @@ def test_bad_arguments(arguments, field):
     good = dict(block_row=0, n=4, keys=10, bc=4)
     with pytest.raises(ConfigError, match=f"{field} = "):
         block_tiles(**{**good, **arguments})
-
-
-def test_descriptor_field_out_of_range():
-    with pytest.raises(ConfigError, match="td field rel = 131072"):
-        pack_td(rel=1 << 17)
-    with pytest.raises(ConfigError, match="no td field 'x'"):
-        pack_td(x=1)
-    assert isinstance(block_tiles(0, 1, 1, 4)[0], Tile)

@@ -11,7 +11,7 @@ import pytest
 from tb import runner
 
 on_icarus = pytest.mark.sims("icarus")
-TOP, BENCH = "popcount", "tb.common.test_popcount"
+TOP, BENCH = "sofa_popcount", "tb.common.test_popcount"
 PARAMETERS = {"WIDTH": 7}
 
 

@@ -19,9 +19,9 @@ FEW = "tb/common/test_popcount.py"
 @pytest.mark.parametrize(("arguments", "sentence"), [
     (["--sim", "questa"], "--sim is 'questa', legal: verilator, icarus or both"),
     (["--config", "tiny,huge"], "--config is 'tiny,huge', legal: all, or some of tiny, small, "
-                                "paper with commas between them"),
-    (["--config", ""], "--config is '', legal: all, or some of tiny, small, paper with commas "
-                       "between them"),
+                                "paper, lean with commas between them"),
+    (["--config", ""], "--config is '', legal: all, or some of tiny, small, paper, lean with "
+                       "commas between them"),
     (["--seed", "-1"], "--seed is '-1', legal: a whole number from 0 on"),
     (["--seeds", "0"], "--seeds is '0', legal: a whole number from 1 on"),
     (["--sim", "icarus", "-k", "verilator"], "no test is left of -k 'verilator', --sim 'icarus', "
@@ -76,8 +76,8 @@ def children(pid):
 
 
 def test_lint_stops_with_its_programs():
-    process = subprocess.Popen([sys.executable, "scripts/lint.py", "popcount"], cwd=ROOT, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    process = subprocess.Popen([sys.executable, "scripts/lint.py", "sofa_popcount"], cwd=ROOT,
+                               text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                start_new_session=True)
     while not children(process.pid):
         assert process.poll() is None

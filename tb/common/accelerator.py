@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Host driver of the core: numpy arrays in, numpy arrays and counters out.
+"""Host driver of the machine: numpy arrays in, numpy arrays and counters out.
 
-    acc = Accelerator(dut)
+    acc = Accelerator(dut, cfg)          # cfg: models.second.config.Config
     await acc.reset()
-    done = await acc.attention(q, k, v, causal=True, quota=8, radius_nats=6.0)
-    done.out            # float [heads, rows, d]
-    done.counters       # name -> count
-    layer = await acc.run_layer(plan)   # models.layer.LayerPlan: a chain of two jobs
+    done = await acc.attention(q, k, v, causal=True)    # float arrays
+    done.out                             # float [heads, rows, d]
+    done.counters                        # name -> count
+    done = await acc.run(numbers, job)   # integers: models.second.plan.plan
+    layer = await acc.run_layer(plan)    # models.second.layer.plan_layer
 
-It does what driver software would do: quantises, places the buffers in memory, writes the
-registers or the descriptors of a chain, starts, waits for the interrupt and reads results and
-counters back.
+It does what driver software would do: places the buffers in memory, writes the registers or the
+descriptors of a chain, starts, waits for the interrupt and reads results and counters back. A layer
+is a chain of two jobs for each KV head, key prediction and attention, since what turns sums into
+keys and values belongs to a KV head.
 """
 
 from __future__ import annotations
@@ -23,51 +25,34 @@ from cocotb.clock import Clock
 from cocotb.triggers import First, RisingEdge, Timer
 
 from models import regs
-from models.config import Config, ConfigError
-from models.head import Job
-from models.layer import LayerPlan, valid_beats
-from models.plan import plan
-from models.sads import reach
+from models.config import ConfigError
+from models.layer import valid_beats
+from models.second.config import Config
+from models.second.head import DENSE, SORT, Job
+from models.second.layer import LayerPlan
+from models.second.plan import Numbers, plan
 from tb.common.axi_memory import AxiMemory
 from tb.common.axil_master import AxiLiteError, AxiLiteMaster, AxiLiteTimeout
+from tb.common.images import (
+    DESCRIPTOR_BYTES,
+    blends,
+    buffer_fields,
+    descriptor_image,
+    layer_of_head,
+    means_image,
+    table_image,
+)
 from tb.common.limits import Limit, job_limit, layer_limit
-from tb.common.states import state_names
+from tb.common.states import instances, state_names
 from tb.runner import CLOCK_PERIOD_NS
 
 FILLER = 0xA5
 """Byte that output buffers hold before a job, to show what it leaves unwritten."""
 
-DESCRIPTOR_BYTES = 256
-"""Size and alignment of a descriptor in memory."""
-
 CAPABILITIES = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES", "KEYS_MAX", "ADDR_W", "SC_FRAC",
-                "TWO_TERM", "KV_SLOTS", "H_MAX", "KG_TOK", "WGT_WORDS", "ROPE_PAIRS")
+                "TWO_TERM", "PLACES", "H_MAX", "KG_TOK", "WGT_WORDS", "ROPE_PAIRS",
+                "STORE_BEATS", "LOG_FRAC", "F_FRAC", "VM_W")
 """Registers CAP_* that are parameters of the core."""
-
-MACHINES = {"seq_inst": "seq", "seq_inst.chain_inst": "sofa_seq_chain",
-            "seq_inst.check_inst": "seq_check", "seq_inst.tiles_inst": "seq_tiles",
-            "sads_inst": "sads", "kvgen_inst.front_inst": "kvgen_front",
-            "sufa_inst.sv_ctl_inst": "sufa_sv_ctl"}
-"""State machines that tell where the core stands: instance within the core, module."""
-
-
-def descriptor_image(fields):
-    """The 256 bytes of a descriptor: job registers in the order of their offsets, 0 where
-    ``fields`` (register name -> value) has none."""
-    words = np.zeros(DESCRIPTOR_BYTES // 4, "<u4")
-    for name, value in fields.items():
-        words[(regs.OFFSETS[name] - regs.OFFSETS["MODE"]) // 4] = value
-    return words.view(np.uint8)
-
-
-def buffer_fields(placed):
-    """Registers of buffers, name -> (address, row, head stride)."""
-    fields = {}
-    for name, (address, row, head) in placed.items():
-        up = name.upper()
-        fields |= {f"{up}_BASE_LO": address & 0xFFFFFFFF, f"{up}_BASE_HI": address >> 32,
-                   f"{up}_ROW_STRIDE": row, f"{up}_HEAD_STRIDE": head}
-    return fields
 
 
 class AcceleratorError(Exception):
@@ -116,10 +101,11 @@ class LayerDone(Done):
 
 
 class Accelerator:
-    """The core behind the signals of ``dut`` (``sofa_top`` or ``sofa_tb``), with its memory.
+    """The machine behind the signals of ``dut`` (``sofa``), with its memory.
 
     Args:
         dut: simulator handle.
+        cfg: its configuration; reset() compares it with the capabilities.
         memory_bytes: size of the memory.
         memory: arguments of ``AxiMemory`` (latency, stalls, faults ...).
         axil_gap: largest number of random idle cycles in register accesses.
@@ -127,19 +113,18 @@ class Accelerator:
         padding: extra bus words between vectors and between heads, to exercise strides.
     """
 
-    def __init__(self, dut, *, memory_bytes=1 << 24, memory=None, axil_gap=0, seed=0, padding=0):
-        self.dut = dut
+    def __init__(self, dut, cfg: Config, *, memory_bytes=1 << 24, memory=None, axil_gap=0, seed=0,
+                 padding=0):
+        self.dut, self.cfg, self.padding = dut, cfg, padding
         cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
         self.memory_options = {"read_latency": 100, "write_latency": 20, **(memory or {})}
         self.memory = AxiMemory(dut, "m_axi", dut.clk, dut.rst, size=memory_bytes, seed=seed,
                                 **self.memory_options)
         self.registers = AxiLiteMaster(dut, "s_axil", dut.clk, dut.rst, gap=axil_gap, seed=seed)
-        self.padding = padding
-        self.cfg: Config | None = None
         self._free = 0
 
     async def reset(self):
-        """Reset the core, read its capabilities, enable its interrupt."""
+        """Reset the core, compare its capabilities with the configuration, enable its interrupt."""
         self.dut.rst.value = 1
         for _ in range(4):
             await RisingEdge(self.dut.clk)
@@ -148,12 +133,10 @@ class Accelerator:
         identity = await self.read("ID")
         if identity != regs.ID_VALUE:
             raise AcceleratorError(0, identity)
-        self.cfg = self.configured({n: await self.read(f"CAP_{n}") for n in CAPABILITIES})
+        for name in CAPABILITIES:
+            value, want = await self.read(f"CAP_{name}"), getattr(self.cfg, name)
+            assert value == want, f"the core has {name} = {value}, the configuration {want}"
         await self.write("IRQ_ENABLE", 3)
-
-    def configured(self, capabilities) -> Config:
-        """The configuration of a core with these capabilities, name -> value."""
-        return Config.from_parameters(capabilities)
 
     async def read(self, name):
         """Return the register called ``name``."""
@@ -231,34 +214,43 @@ class Accelerator:
     # -----------------------------------------------------------------------------------------
     # Jobs
     # -----------------------------------------------------------------------------------------
-    def describe(self, q, k, v, k8, job: Job) -> Descriptor:
-        """Place the int arrays q [heads, rows, d], k, v, k8 [kv_heads, keys, d] and an output
-        buffer in memory, and return the descriptor of the job."""
-        heads, rows, d = q.shape
-        if k8 is None:
-            k8 = np.zeros(k.shape, np.int8)
-        placed = {"q": self.place(q), "k8": self.place(k8), "k": self.place(k),
-                  "v": self.place(v), "o": self.reserve(q.shape)}
-        fields = self.attention_fields(job, heads, rows, len(k), k.shape[1])
+    def describe(self, numbers: Numbers, job: Job) -> Descriptor:
+        """Place the arrays, the table of heads and an output buffer in memory, and return the
+        descriptor of the job."""
+        heads, rows, d = numbers.q.shape
+        placed = {"q": self.place(numbers.q), "k8": self.place(numbers.k8),
+                  "k": self.place(numbers.k), "v": self.place(numbers.v),
+                  "o": self.reserve(numbers.q.shape), "ht": self.place_table(job)}
+        if blends(job):
+            placed["vm"] = self.place(means_image(numbers.means, self.cfg))
+        fields = self.attention_fields(job, heads, rows, len(numbers.k), numbers.k.shape[1])
         return Descriptor(fields | buffer_fields(placed), rows, heads, d)
+
+    def place_table(self, job: Job):
+        """Place the table of heads; returns (address, head stride, head stride)."""
+        address, _, head = self.place(table_image(job, self.cfg))
+        return address, head, head
 
     def attention_fields(self, job: Job, heads, rows, kv_heads, keys):
         """Registers of an attention job except its buffers."""
         return {
-            "MODE": (int(job.dense) << regs.MODE_DENSE_LSB
+            "MODE": (int(job.select == DENSE) << regs.MODE_DENSE_LSB
                      | int(job.causal) << regs.MODE_CAUSAL_LSB
                      | int(not job.interleaved) << regs.MODE_CONTIGUOUS_LSB
-                     | job.snap << regs.MODE_SNAP_LSB),
+                     | job.snap << regs.MODE_SNAP_LSB
+                     | int(job.select == SORT) << regs.MODE_SORT_LSB
+                     | int(blends(job)) << regs.MODE_BLEND_LSB
+                     | int(job.share) << regs.MODE_SHARE_LSB),
             "HEAD_DIM": job.d, "QUERY_ROWS": rows, "KEYS": keys, "HEADS": heads,
             "KV_HEADS": kv_heads, "CAUSAL_OFFSET": job.offset, "TILE_KEYS": job.bc,
-            "QUOTA": job.quota, "RADIUS": reach(job.radius, self.cfg),
-            "SCALE_MULT": job.scale_m, "SCALE_SHIFT": job.scale_shift,
+            "QUOTA": job.quota, "BAND": job.band, "FALL": job.fall, "RESERVED": 0,
             "NEXT_LO": 0, "NEXT_HI": 0,
         }
 
     def code_image(self, plan: LayerPlan):
-        """WC in memory, uint8 [chunks, H, ROWS//2]."""
-        return plan.code_image(self.cfg)
+        """WC in memory, chunks of a KV head after those of the one before."""
+        return np.concatenate([layer_of_head(plan, kv).code_image(self.cfg)
+                               for kv in range(plan.kv_heads)])
 
     def place_layer(self, plan: LayerPlan, there=None):
         """Place a layer's tensors in memory and room for its results.
@@ -290,11 +282,22 @@ class Accelerator:
             packed = np.packbits(np.asarray(valid, bool), axis=1, bitorder="little")
             for kv, line in enumerate(packed):
                 self.memory.load(placed["vb"][0] + kv * placed["vb"][2], line)
+        placed["ht"] = self.place_table(plan.job)
+        if blends(plan.job):
+            placed["vm"] = self.place(plan.xm[None])
         return placed
 
     def describe_layer(self, plan: LayerPlan, placed, *, load=False):
-        """Registers of the two jobs of a layer: [key prediction, attention]. load: valid bits are
-        read from memory at first."""
+        """Registers of the jobs of a layer: key prediction and attention of each KV head. load:
+        valid bits are read from memory at first."""
+        jobs = []
+        for kv in range(plan.kv_heads):
+            jobs += self.describe_head(layer_of_head(plan, kv),
+                                       self.placed_of_head(plan, placed, kv), load)
+        return jobs
+
+    def describe_head(self, plan: LayerPlan, placed, load):
+        """Registers of the two jobs of the layer of one KV head."""
         rope = plan.mode << regs.MODE_ROPE_LSB
         predict = {
             "MODE": 1 << regs.MODE_PREDICT_LSB | rope, "HEAD_DIM": plan.d, "KEYS": plan.keys,
@@ -308,9 +311,19 @@ class Accelerator:
                            | int(load) << regs.MODE_VB_LOAD_LSB)
         attend |= {"MODEL_DIM": plan.h, "KG_SHIFT_K": plan.kg_shift_k,
                    "KG_SHIFT_V": plan.kg_shift_v}
-        names = ("x8", "wc", "rt", "k8"), ("q", "k8", "k", "v", "o", "x", "w", "rt", "vb")
+        names = (("x8", "wc", "rt", "k8"),
+                 ("q", "k8", "k", "v", "o", "x", "w", "rt", "vb", "ht", "vm"))
         return [fields | buffer_fields({n: placed[n] for n in used if n in placed})
                 for fields, used in zip((predict, attend), names, strict=True)]
+
+    def placed_of_head(self, plan: LayerPlan, placed, kv):
+        """Where the buffers of a KV head and of its query heads begin."""
+        group = plan.heads // plan.kv_heads
+        chunks = len(layer_of_head(plan, kv).code_image(self.cfg))
+        heads = {"q": group, "o": group, "ht": group, "wc": chunks,
+                 **dict.fromkeys(("k8", "k", "v", "w", "vb"), 1)}
+        return {name: (address + kv * heads.get(name, 0) * head, row, head)
+                for name, (address, row, head) in placed.items()}
 
     def chain(self, jobs):
         """Write descriptors of jobs (register name -> value each) to memory, each with the address
@@ -359,13 +372,16 @@ class Accelerator:
             raise AcceleratorError(0, status)
 
     def machines(self):
-        """Yield (module, name of the register, its handle) of what tells where the core stands."""
-        for path, module in MACHINES.items():
-            # Beside its checks of parameters the top level has the core in a generate block.
-            handle = getattr(self.dut, "g_core", self.dut).core_inst
-            for name in path.split("."):
-                handle = getattr(handle, name)
-            yield module, "state_reg", handle.state_reg
+        """Yield (module, register, handle) of every state machine of the core."""
+        def below(module, handle):
+            for register in state_names().get(module, ()):
+                if hasattr(handle, register):
+                    yield module, register, getattr(handle, register)
+            for instance, name in instances(module).items():
+                if hasattr(handle, instance):
+                    yield from below(name, getattr(handle, instance))
+
+        yield from below("sofa", getattr(self.dut, "g_core", self.dut))
 
     async def situation(self):
         """Where the core stands: bus, state machines, registers and counters, in one line."""
@@ -402,14 +418,12 @@ class Accelerator:
                           (descriptor.heads, descriptor.rows, descriptor.d))
         return Done(out, await self.counters())
 
-    async def run(self, q, k, v, k8, job: Job, limit: int | Limit | None = None) -> Done:
-        """Run one job on int arrays (see ``describe``) and return int16 [heads, rows, d]; it may
-        take ``limit`` cycles, by default what the model's bound gives."""
-        descriptor = self.describe(q, k, v, k8, job)
+    async def run(self, numbers: Numbers, job: Job, limit: int | Limit | None = None) -> Done:
+        """Run one job and return int16 [heads, rows, d]; it may take ``limit`` cycles, by default
+        what job_limit gives."""
+        descriptor = self.describe(numbers, job)
         await self.start(descriptor)
-        if limit is None:
-            limit = job_limit(q.shape[1], k.shape[1], len(q), job, self.cfg, self.memory_options)
-        return await self.finish(descriptor, limit)
+        return await self.finish(descriptor, limit or self.job_limit(numbers, job))
 
     async def run_chain(self, address, jobs, limit: int | Limit = 1_000_000):
         """Run the chain of ``jobs`` descriptors at an address; returns the counters of all."""
@@ -420,13 +434,19 @@ class Accelerator:
             raise AssertionError(f"{completed} jobs completed without an error, not {jobs}")
         return await self.counters()
 
+    def job_limit(self, numbers: Numbers, job: Job) -> Limit:
+        """Cycles that a job may take."""
+        heads, rows, _ = numbers.q.shape
+        return job_limit(heads, len(numbers.k), rows, numbers.k.shape[1], job, self.cfg,
+                         self.memory_options)
+
     def layer_limit(self, plan: LayerPlan) -> Limit:
         """Cycles that the chain of a layer may take."""
         return layer_limit(plan, self.cfg, self.memory_options)
 
     async def run_layer(self, plan: LayerPlan, there=None,
                         limit: int | Limit | None = None) -> LayerDone:
-        """Run a layer as a chain of two jobs; there: see ``place_layer``, limit: see ``run``."""
+        """Run a layer as a chain of jobs; there: see ``place_layer``, limit: see ``run``."""
         if limit is None:
             limit = self.layer_limit(plan)
         placed = self.place_layer(plan, there)
@@ -446,16 +466,8 @@ class Accelerator:
             int(np.array([FILLER, FILLER], np.uint8).view("<i2")[0]))
 
     async def attention(self, q, k, v, **settings) -> Done:
-        """Attention of float arrays q [heads, rows, d], k, v [kv_heads, keys, d], as one job.
-
-        ``settings`` are those of ``models.plan.plan``: causal, offset, bc, quota, radius_nats,
-        snap, dense, interleaved.
-
-        A job has one scale for Q of all heads, one for K and one for V, from the largest value of
-        any head. The error of every head is relative to that: where one head's V is 1000 times
-        larger, the others keep 6 of 16 bits, and likewise scores where its Q or K is. Run such
-        heads as jobs of their own (``models.plan.plan_heads``).
-        """
+        """Attention of float arrays q [heads, rows, d], k, v [kv_heads, keys, d], as one job;
+        ``settings`` are those of models.second.plan.plan."""
         numbers, job = plan(q, k, v, self.cfg, **settings)
-        done = await self.run(numbers.q, numbers.k, numbers.v, numbers.k8, job)
-        return Done(done.out * numbers.sv, done.counters)
+        done = await self.run(numbers, job)
+        return Done(done.out * numbers.out_scale, done.counters)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many cycles a job may take before it counts as hung, from the model's bound of it.
 
-The bound is that of models/bounds.py where no data are known: every row takes its quota, every key
-is fetched, and in a layer made. A limit lets the parts of the bound follow each other instead of
+The bound is that of a job of which no data are known: every row takes every key of its tiles, every
+key is read, and in a layer made. A limit lets the parts of the bound follow each other instead of
 overlap, on the memory as slow as its options make it, and adds for each block, tile and token what
 the stages wait for. It is wide, 3 to 30 times what a job takes, so that only a job that has stopped
 reaches it.
@@ -13,11 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from models import dlzs
-from models.bounds import Bound, generation_bound, planned_bound, prediction_bound, weight_bound
-from models.config import Config
-from models.head import Job
-from models.layer import LayerPlan, chunk_beats, valid_beats
-from models.tiling import block_tiles, blocks
+from models.bounds import Bound, generation_bound, prediction_bound, weight_bound
+from models.layer import chunk_beats, valid_beats
+from models.second.config import Config
+from models.second.head import Job, parts, turns
+from models.second.layer import LayerPlan, mean_tokens
+from tb.common.images import layer_of_head
 
 SLACK = 3
 """How many times the work and the traffic may take."""
@@ -69,18 +70,6 @@ class Limit:
         return f"{self.cycles} cycles, the limit of a job with a bound of {self.bound}"
 
 
-def _attention(rows, keys, heads, job: Job, cfg: Config):
-    """(tiles and blocks, vectors read, vectors written) of an attention job on K and V in
-    memory."""
-    steps = read = 0
-    for row, n in blocks(rows, cfg):
-        tiles = block_tiles(row, n, keys, job.bc, causal=job.causal, offset=job.offset,
-                            interleaved=job.interleaved)
-        steps += 1 + len(tiles)
-        read += n + sum(tile.n for tile in tiles) * (2 if job.dense else 3)
-    return steps * heads, read * heads, rows * heads
-
-
 def limit_of(bound: Bound, waits, read, written, speed: Speed, least, before=0):
     """Limit of work and traffic one after the other; waits: cycles beside them, before: cycles of a
     job before."""
@@ -90,34 +79,64 @@ def limit_of(bound: Bound, waits, read, written, speed: Speed, least, before=0):
     return Limit(int(SLACK * (work + traffic) + waits), least)
 
 
-def job_limit(rows, keys, heads, job: Job, cfg: Config, memory: dict) -> Limit:
-    """Limit of an attention job of ``heads`` query heads; memory: arguments of AxiMemory."""
+def attention_bound(heads, kv_heads, rows, keys, job: Job, cfg: Config) -> tuple[Bound, int, int]:
+    """(bound when every row takes every key of its tiles and every key is read, turns and blocks,
+    vectors read)."""
+    c, units = cfg.beats16(job.d), 2 * cfg.ROWS // cfg.QE
+    dlzs_cycles = work = beats = steps = vectors = 0
+    walk = parts(heads, kv_heads, rows, keys, job, cfg)
+    for part in walk:
+        blocks, own = len(part.heads) * len(part.band.blocks), len(part.heads) * part.band.n
+        for t, selects in turns(len(part.band.tiles), job):
+            n = part.band.tiles[t].n
+            steps += blocks
+            if not job.dense:
+                dlzs_cycles += blocks * -(-n // cfg.COLS) * job.d
+                beats += n * cfg.beats8(job.d)
+                vectors += n
+            if selects:
+                # A key takes a unit some cycles whatever its rows.
+                work += n * (own * c // units + 8 * blocks)
+                beats += 2 * n * c
+                vectors += 2 * n
+        steps += blocks
+    vectors += heads * rows + mean_tokens(walk, job)
+    beats += (heads * rows + mean_tokens(walk, job)) * c
+    # The flush of a row takes a few cycles for each beat.
+    work += 4 * heads * rows * c
+    return (Bound(dlzs=dlzs_cycles, sufa=work, dram=beats, write=heads * rows * c), steps,
+            vectors)
+
+
+def job_limit(heads, kv_heads, rows, keys, job: Job, cfg: Config, memory: dict) -> Limit:
+    """Limit of an attention job; memory: arguments of AxiMemory."""
     speed = Speed.of(memory)
-    bound = planned_bound(rows, keys, job, cfg, heads)
-    steps, read, written = _attention(rows, keys, heads, job, cfg)
-    return limit_of(bound, steps * (TILE + 2 * speed.latency), read, written, speed, bound.planned)
+    bound, steps, vectors = attention_bound(heads, kv_heads, rows, keys, job, cfg)
+    return limit_of(bound, steps * TILE + vectors * (4 + speed.latency // 16), vectors,
+                    heads * rows, speed, max(bound.dlzs, bound.write))
 
 
 def layer_limit(plan: LayerPlan, cfg: Config, memory: dict) -> Limit:
-    """Limit of both jobs of a layer; memory: arguments of AxiMemory."""
+    """Limit of the chain of a layer; memory: arguments of AxiMemory."""
     speed = Speed.of(memory)
-    made = plan.kv_heads * plan.keys
-    attend = planned_bound(plan.q.shape[1], plan.keys, plan.job, cfg, plan.heads)
-    attend += generation_bound(made, plan, cfg) + Bound(
+    job, rows = plan.job, plan.q.shape[1]
+    bound, steps, vectors = attention_bound(plan.heads, plan.kv_heads, rows, plan.keys, job, cfg)
+    tokens = plan.kv_heads * plan.keys + mean_tokens(
+        parts(plan.heads, plan.kv_heads, rows, plan.keys, job, cfg), job)
+    bound += generation_bound(tokens, plan, cfg) + Bound(
         dram=plan.kv_heads * weight_bound(plan, cfg),
         write=plan.kv_heads * valid_beats(plan.keys, cfg))
-    steps, read, written = _attention(plan.q.shape[1], plan.keys, plan.heads, plan.job, cfg)
-    predict = prediction_bound(plan, cfg)
-    chunks = [chunk_beats(rows, plan.h, plan.d, plan.mode, cfg)
-              for rows in dlzs.chunks(plan.kv_heads, plan.d, cfg)]
-    groups = -(-plan.keys // cfg.COLS)
-    beats = Bound(dram=sum(groups * codes + plan.keys * (cfg.beats8(plan.h) + table)
-                           for codes, table, _ in chunks),
-                  write=plan.keys * sum(out for _, _, out in chunks))
-    bound = attend + beats
-    # Weights and codes come in bursts, vectors one by one, everything else but O in single beats.
-    read += bound.dram // 16 + 4 * made + 2 * len(chunks) * plan.keys
-    written += bound.write
-    tokens = made + len(chunks) * plan.keys
-    waits = (steps + len(chunks) * groups) * (TILE + 2 * speed.latency) + tokens * TOKEN
-    return limit_of(bound, waits, read, written, speed, predict + attend.planned, predict)
+    groups = predict = chunks = 0
+    for kv in range(plan.kv_heads):
+        one = layer_of_head(plan, kv)
+        predict += prediction_bound(one, cfg)
+        for rows_ in dlzs.chunks(1, plan.d, cfg):
+            codes, table, out = chunk_beats(rows_, plan.h, plan.d, plan.mode, cfg)
+            chunks += 1
+            groups += -(-plan.keys // cfg.COLS)
+            bound += Bound(dram=-(-plan.keys // cfg.COLS) * codes
+                           + plan.keys * (cfg.beats8(plan.h) + table), write=plan.keys * out)
+    read = vectors + bound.dram // 16 + 4 * tokens + 2 * chunks * plan.keys
+    waits = (steps + groups) * (TILE + 2 * speed.latency) + (
+        tokens + chunks * plan.keys) * (TOKEN + speed.latency)
+    return limit_of(bound, waits, read, bound.write, speed, predict + bound.dlzs, predict)

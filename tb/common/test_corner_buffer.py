@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sofa_corner_buffer against a Python array: every lane, beat and buffer, both ports at full rate."""
+"""sofa_corner_buffer against a Python array: every lane, beat and buffer, both ports at
+full rate."""
 
 import random
 
@@ -98,8 +99,9 @@ BUILT_SELDOM = pytest.mark.slow_on("verilator")
     pytest.param(2, 20, 16, 2, 4, 0, marks=BUILT_SELDOM),
 ])
 def test_corner_buffer(sim, seed, lanes, elems, width, beat, bufs, rotate):
-    run("sofa_corner_buffer", __name__, {"LANES": lanes, "ELEMS": elems, "WIDTH": width, "BEAT": beat,
-                                    "BUFS": bufs, "ROTATE": rotate}, sim, seed=seed)
+    run("sofa_corner_buffer", __name__,
+        {"LANES": lanes, "ELEMS": elems, "WIDTH": width, "BEAT": beat, "BUFS": bufs,
+         "ROTATE": rotate}, sim, seed=seed)
 
 
 @pytest.mark.parametrize("bad", [{"LANES": 12}, {"BEAT": 32}, {"BUFS": 5}, {"ELEMS": 1}])

@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole jobs and layers through the second machine, scored at every tap, output, counter and what
-is left in memory against the reference model."""
+"""Whole jobs through the machine, scored at every tap, output and counter against the reference
+model."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 import pytest
 
-from models import dlzs, kvgen, oracle, rope, workloads
-from models.lab.bands import Machine, bound_of, of_layer, work_of
+from models import dlzs, oracle, workloads
+from models.lab.bands import Machine, bound_of, work_of
 from models.second import head
 from models.second.config import Config
-from scripts.configs import CONFIGS
-from tb.system.second_simulate import JobSpec, LayerSpec, simulate
-from tb.system.simulate import Options
-from tb.system.test_system import ROUGH_MEMORY
+from tb.system.simulate import JobSpec, Options, simulate
+
+ROUGH_MEMORY = {"read_latency": (1, 60), "write_latency": (1, 30), "ar_stall": 0.2,
+                "aw_stall": 0.2, "w_stall": 0.2, "r_gap": 0.2, "b_gap": 0.2,
+                "reorder": True, "interleave": True}
 
 ROUGH = Options(memory=ROUGH_MEMORY, padding=1, axil_gap=2)
 
@@ -75,6 +78,41 @@ def test_first_steps(sim, config, seed, settings):
              for heads, rows, keys, causal in ((1, cfg.ROWS, 5, False),
                                                (2, 2 * cfg.ROWS, 40, True))]
     simulate(specs, config.name, sim, seed=seed, options=Options(memory={"read_latency": 4}))
+
+
+def shared_spec(cfg: Config, rng, number):
+    """A random job with few rows whose heads share blocks."""
+    d = 8 * int(rng.integers(1, cfg.D_MAX // 8 + 1))
+    group = int(rng.integers(1, cfg.ROWS + 1))
+    rows, kv_heads = int(rng.integers(1, cfg.ROWS // group + 1)), int(rng.integers(1, 4))
+    keys = int(rng.integers(1, 4 * cfg.BC_MAX + 1))
+    scale = rng.uniform(0.2, 2.0, size=(kv_heads * group, 1, 1))
+    settings = random_settings(cfg, rng, d, keys) | {"band": None}
+    return JobSpec.planned(
+        f"shared {number}: {rows} rows of {kv_heads} x {group} heads",
+        rng.normal(size=(kv_heads * group, rows, d)) * scale,
+        *rng.normal(size=(2, kv_heads, keys, d)), cfg, share=True, **settings)
+
+
+@pytest.mark.configs("tiny", "small")
+@pytest.mark.sims("verilator")
+def test_heads_that_share_blocks(sim, config, seed):
+    """Jobs with few rows whose heads share blocks: outputs and counters, and the same outputs as
+    with blocks of their own; jobs of both kinds in turn. Taps show blocks of one head, so they are
+    not looked at."""
+    cfg = Config.from_name(config.name)
+    rng = np.random.default_rng(seed)
+    specs = []
+    for i in range(24 if config.name == "tiny" else 8):
+        one = shared_spec(cfg, rng, i)
+        specs += [one, JobSpec(one.numbers, dataclasses.replace(one.job, share=False),
+                               one.name + " apart")]
+    outcomes = simulate(specs, config.name, sim, seed=seed,
+                        options=dataclasses.replace(ROUGH, taps=False))
+    for one, apart in zip(outcomes[::2], outcomes[1::2], strict=True):
+        assert np.array_equal(one.out, apart.out)
+    assert any(one.counters["TILES"] < apart.counters["TILES"]
+               for one, apart in zip(outcomes[::2], outcomes[1::2], strict=True))
 
 
 def ordered_specs(cfg: Config, rng):
@@ -190,157 +228,3 @@ def test_paper_jobs(sim, config, seed, way):
     bound = max(bound_of(work_of(selected, spec.job, cfg, 1, machine), spec.job, cfg,
                          machine).values())
     assert done.counters["CYCLES"] <= 1.5 * bound, f"bound {bound}"
-
-
-# ---- layers -------------------------------------------------------------------------------------
-
-
-def random_layer(cfg: Config, rng, number, size, packed=False):
-    """A random legal layer on random numbers with d up to 64; ``size`` scales rows and keys;
-    packed: one in whose attention job two tokens share a column of KVGEN's array."""
-    d = h = 0
-    while h == 0 or packed and not kvgen.packed(h, d, cfg):
-        d = 8 * int(rng.integers(1, min(cfg.D_MAX, 64) // 8 + 1))
-        most = min(cfg.H_MAX, cfg.WGT_WORDS // -(-2 * d // cfg.ROWS), 16 * size)
-        if most >= 8:
-            h = 8 * int(rng.integers(1, most // 8 + 1))
-    keys = int(rng.integers(1, min(size * cfg.BC_MAX, cfg.KEYS_MAX) + 1))
-    rows = int(rng.integers(1, size * cfg.ROWS + 1))
-    kv_heads = int(rng.integers(1, 4))
-    heads = kv_heads * int(rng.integers(1, 3))
-    mode = int(rng.integers(3))
-    settings = random_settings(cfg, rng, d, keys)
-    spec = LayerSpec.planned(
-        f"random layer {number}", rng.normal(size=(keys, h)),
-        *rng.normal(size=(2, kv_heads, h, d)) * rng.uniform(0.1, 3, size=(kv_heads, 1, 1)),
-        rng.normal(size=(heads, rows, d)) * float(rng.choice([0.3, 2.0])), cfg, mode=mode,
-        rope_theta=float(rng.choice([1e2, 1e5])) if mode else 0.0, **settings)
-    if rng.random() < 0.3:
-        spec.valid = rng.random((kv_heads, keys)) < rng.random()
-    return spec
-
-
-@pytest.mark.configs("tiny", "small")
-def test_random_layers(sim, config, seed):
-    """Random shapes, settings and RoPE modes over a memory with stalls and reordering; some go on
-    where an earlier job stopped."""
-    cfg = Config.from_name(config.name)
-    rng = np.random.default_rng(seed)
-    few = config.name == "small" and sim == "icarus"
-    counts = {"verilator": 20, "icarus": 6}
-    count, size = (2, 1) if few else (counts[sim], 3) if config.name == "tiny" else (8, 2)
-    specs = [random_layer(cfg, rng, i, size) for i in range(count)]
-    outcomes = simulate(specs, config.name, sim, seed=seed, options=ROUGH)
-    assert len(outcomes) == count
-    assert all(o.compared[s] for o in outcomes
-               for s in ("output", "predicted keys", "generated K", "generated V", "valid bits"))
-
-
-def plain_layer(cfg: Config, rng, keys, h, d, *, kv_heads=2, rows=1, **settings):
-    """A layer on random numbers with one query head for each KV head."""
-    return LayerSpec.planned(
-        f"{keys} keys, H {h}, d {d}", rng.normal(size=(keys, h)),
-        *rng.normal(size=(2, kv_heads, h, d)), rng.normal(size=(kv_heads, rows, d)), cfg,
-        **settings)
-
-
-@pytest.mark.configs("tiny")
-def test_first_layers(sim, config, seed):
-    """Layers as small as they can be: dense, sum with and without the mean."""
-    cfg = Config.from_name(config.name)
-    rng = np.random.default_rng(seed)
-    specs = [plain_layer(cfg, rng, 9, 8, 8, kv_heads=1, rows=cfg.ROWS, **settings)
-             for settings in ({"select": head.DENSE}, {"blend": False}, {}, {"causal": True})]
-    simulate(specs, config.name, sim, seed=seed, options=Options(memory={"read_latency": 4}))
-
-
-@pytest.mark.slow_on("icarus")
-@pytest.mark.configs("tiny")
-def test_largest_layers(sim, config, seed):
-    """As many keys as there can be, in a layer and in a job; the widest vectors, whose weights fill
-    their memory."""
-    cfg = Config.from_name(config.name)
-    rng = np.random.default_rng(seed)
-    keys, rows = cfg.KEYS_MAX, cfg.ROWS + 1
-    assert cfg.H_MAX * -(-2 * cfg.D_MAX // cfg.ROWS) == cfg.WGT_WORDS
-    specs = [
-        plain_layer(cfg, rng, keys, 8, 8, rows=rows, rope_theta=1e3, causal=True),
-        plain_layer(cfg, rng, cfg.BC_MAX + 1, cfg.H_MAX, cfg.D_MAX, rows=rows, rope_theta=1e3,
-                    mode=rope.HALF),
-        JobSpec.planned("all keys, all seen", rng.normal(size=(1, rows, 8)),
-                        *rng.normal(size=(2, 1, keys, 8)), cfg, causal=True, offset=keys - 1)]
-    assert simulate(specs, config.name, sim, seed=seed)
-
-
-@pytest.mark.configs("tiny")
-@pytest.mark.sims("verilator")
-def test_write_outages(sim, config, seed):
-    """Layers whose write addresses are taken once in 30 cycles: predicted keys, and K and V that
-    are made, come faster than they leave, so both wait at the store."""
-    cfg = Config.from_name(config.name)
-    rng = np.random.default_rng(seed)
-    specs = [plain_layer(cfg, rng, cfg.BC_MAX + 5, 8, cfg.D_MAX),
-             plain_layer(cfg, rng, 8, 8, cfg.D_MAX, rows=cfg.ROWS, tau=2.0**-32)]
-    outcomes = simulate(specs, config.name, sim, seed=seed,
-                        options=Options(memory={"aw_stall": 29 / 30}))
-    assert all(o.counters["STORE_STALL"] > o.counters["CYCLES"] // 2 for o in outcomes)
-
-
-def captured(name, cfg: Config, tokens=0, rows=0, groups=0, **settings):
-    """A captured layer, bit-exact as a whole or cut: its first tokens, of these the last query
-    rows, its first KV heads with their query heads; 0: all."""
-    case = workloads.load_layer(name)
-    if not (tokens or rows or groups):
-        return LayerSpec(of_layer(case, cfg, **settings), f"{name} {settings}")
-    made = case.projection
-    tokens, groups = tokens or case.length, groups or len(made.wk)
-    q = case.q[: groups * case.group, :tokens][:, -(rows or tokens):]
-    return LayerSpec.planned(f"{name} {tokens} tokens {settings}", made.x[:tokens],
-                             made.wk[:groups], made.wv[:groups], q, cfg,
-                             rope_theta=case.rope_theta, causal=case.causal, **settings)
-
-
-@pytest.mark.configs("small")
-@pytest.mark.sims("verilator")
-def test_captured_layers(sim, config, seed):
-    """All heads of SmolLM2's and of MiniLM's layer from the first 96 rows of X."""
-    cfg = Config.from_name(config.name)
-    specs = [captured(name, cfg, tokens=96, **REAL[way])
-             for name, way in zip(workloads.list_layers(), ("sum", "sum"), strict=True)]
-    assert sorted(s.plan.heads for s in specs) == [9, 12]
-    assert simulate(specs, config.name, sim, seed=seed)
-
-
-@pytest.mark.slow
-@pytest.mark.configs("paper")
-@pytest.mark.sims("verilator")
-@pytest.mark.parametrize("way", ["sum", "sort"])
-def test_paper_layers(sim, config, seed, way):
-    """Whole layers of SmolLM2 (9 heads, 3 KV heads, RoPE) and MiniLM (12 heads) at S = 512, all
-    taps."""
-    cfg = Config.from_name(config.name)
-    specs = [captured(name, cfg, **REAL[way]) for name in workloads.list_layers()]
-    assert len(specs) == 2 and all(s.plan.keys == 512 for s in specs)
-    assert simulate(specs, config.name, sim, seed=seed)
-
-
-# Each set is a build of its own, most of a minute: some are left to `make regress`.
-@pytest.mark.parametrize("changes", [
-    {"ROWS": 32, "COLS": 16, "BC_MAX": 64, "BUS_BYTES": 32, "KG_TOK": 4, "ROPE_PAIRS": 4,
-     "D_MAX": 32, "SC_FRAC": 4, "STORE_BEATS": 128, "LAND": 16, "LAND_BEATS": 64},
-    pytest.param({"ROWS": 16, "KG_TOK": 2, "K8_BUFS": 4, "PLACES": 2, "STORE_BEATS": 128,
-                  "SORT": 0}, marks=pytest.mark.slow),
-    pytest.param({"KG_TOK": 1, "ROWS": 8, "ROPE_PAIRS": 2, "SC_FRAC": 1, "PLACES": 8,
-                  "STORE_BEATS": 128, "FIFO": 4, "LAND": 4}, marks=pytest.mark.slow)],
-    ids=lambda c: "-".join(f"{k}{v}" for k, v in c.items()))
-@pytest.mark.sims("verilator")
-def test_other_parameters(sim, seed, changes):
-    """Legal parameter sets besides the named configurations: random jobs and layers on each."""
-    cfg = Config.from_parameters({**CONFIGS["tiny"], **changes})
-    rng = np.random.default_rng(seed)
-    packs = kvgen.packed(8, 8, cfg)
-    specs = [random_layer(cfg, rng, i, 3, packed=packs and i % 4 == 1) for i in range(6)]
-    specs += [random_spec(cfg, rng, i, 3) for i in range(10)]
-    if changes.get("SORT") == 0:
-        specs = [s for s in specs if s.job.select != head.SORT]
-    assert simulate(specs, "tiny", sim, seed=seed, changes=changes, options=ROUGH)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running and scoring of jobs of the second machine, with a stand-in in place of the simulator."""
+"""Running and scoring of jobs, with a stand-in in place of the simulator."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 from models import regs, rope
 from models.second import head
 from models.second.config import Config
-from tb.common.accelerator import Done
+from tb.common.accelerator import Accelerator, Done
+from tb.common.images import layer_of_head
 from tb.common.scoreboard import Scoreboard
-from tb.common.second import Accelerator, layer_of_head
-from tb.common.second_standin import Machine, Memory
-from tb.system.second_simulate import JobSpec, LayerSpec, run_job_spec, run_layer_spec
-from tb.system.second_taps import TapScorer
-from tb.system.test_second_taps import Emitter
+from tb.common.standin import Machine, Memory
+from tb.system.simulate import JobSpec, LayerSpec, run_job_spec, run_layer_spec
+from tb.system.taps import TapScorer
+from tb.system.test_taps import Emitter
 
 CFG = Config.from_name("tiny")
 

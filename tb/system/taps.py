@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores every value that one stage of the second machine hands to the next against the reference
+"""Scores every value that one stage hands to the next against the reference
 model.
 
 The taps of ``sofa`` (built with SOFA_TAPS) show scores (DLZS), turns and masks and kept shares
@@ -246,7 +246,7 @@ def _turns(part: Part, blocks, begins, ends, job: Job, cfg: Config, fields) -> l
             exact = exact_rows(block.row, block.rows, job.causal, job.offset).sum()
             values = {
                 "n": tile.n, "rows": block.rows, "causal": int(tile.causal), "kstep": tile.kstep,
-                "k0": tile.k0, "place": block.place, "start": int(i == 0), "final": int(final),
+                "mstep": tile.kstep, "k0": tile.k0, "place": block.place, "start": int(i == 0), "final": int(final),
                 "count": int(not selects), "tile_last": int(last),
                 "kvnew": int(begins and i == 0 and b == 0), "kvlast": int(ends and final and last),
                 "exact": int(exact) if job.select == SUM else 0,

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scorer of the second machine's taps against a stand-in that emits what the machine shows, and
-what it says when a bit is wrong."""
+"""The scorer of the taps against a stand-in that emits what the machine shows; what it says when a
+bit is wrong."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from models.second import head
 from models.second.config import Config
 from models.second.layer import plan_layer, run_layer
 from models.second.plan import plan
+from tb.common.accelerator import Accelerator
+from tb.common.images import layer_of_head
 from tb.common.scoreboard import Scoreboard, pack
-from tb.common.second import Accelerator, layer_of_head
-from tb.common.second_standin import Memory
-from tb.system.second_taps import STAGES, TURN_FIELDS, TapScorer, expectation
+from tb.common.standin import Memory
+from tb.system.taps import STAGES, TURN_FIELDS, TapScorer, expectation
 
 TINY, SMALL = (Config.from_name(name) for name in ("tiny", "small"))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Host driver of the second machine against a stand-in that decodes what it left in memory."""
+"""Host driver against a stand-in that decodes what it left in memory."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from models.second import head
 from models.second.config import Config
 from models.second.layer import plan_layer, run_layer
 from models.second.plan import plan
-from tb.common.second import Accelerator, layer_limit, table_image
-from tb.common.second_standin import Machine, Memory
+from tb.common.accelerator import Accelerator
+from tb.common.images import table_image
+from tb.common.limits import layer_limit
+from tb.common.standin import Machine, Memory
 
 CONFIGS = [Config.from_name(name) for name in ("tiny", "small", "paper")]
 WAYS = [{}, {"blend": False}, {"select": head.SORT, "quota": 3, "radius_nats": 5.0},
@@ -98,7 +100,7 @@ def test_registers_by_hand():
     numbers, job = plan(x, x[:1], x[:1], cfg, causal=True, band=3, fall=0.25, snap=2)
     fields = driver(cfg).describe(numbers, job).fields
     assert fields["MODE"] == 1 << 11 | 2 << 3 | 1 << 1
-    assert (fields["RADIUS"], fields["SCALE_MULT"], fields["SCALE_SHIFT"]) == (3, 64, 0)
+    assert (fields["BAND"], fields["FALL"]) == (3, 64)
     assert fields["X8_HEAD_STRIDE"] == 16 and fields["WC_ROW_STRIDE"] == 16
     assert fields["WC_HEAD_STRIDE"] == 3 * 16
     numbers, job = plan(x, x[:1], x[:1], cfg, select=head.SORT)

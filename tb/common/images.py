@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What host software writes for the machine beside its tensors: descriptors, registers of buffers,
+the table of heads, means of V, and the layer of each KV head, which is a pair of jobs.
+
+Formats: docs/registers.md, docs/organisation.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from models import regs
+from models.config import ConfigError
+from models.sads import reach
+from models.second.config import Config
+from models.second.head import SUM, Job
+from models.second.layer import LayerPlan
+
+DESCRIPTOR_BYTES = 256
+"""Size and alignment of a descriptor in memory."""
+
+ENTRY_BYTES = 16
+"""Bytes of an entry of the table of heads."""
+
+ENTRY = np.dtype([("scale_m", "<u2"), ("scale_shift", "u1"), ("octave", "u1"), ("tau", "<i2"),
+                  ("zero", "<u2"), ("radius", "<u4"), ("rest", "<u4")])
+"""An entry of the table of heads."""
+
+SHARED = {"ht": "x8", "vm": "wc"}
+"""Buffer of attention jobs -> the buffer of predict jobs whose registers it has."""
+
+
+def descriptor_image(fields):
+    """The 256 bytes of a descriptor: job registers in the order of their offsets, 0 where
+    ``fields`` (register name -> value) has none."""
+    words = np.zeros(DESCRIPTOR_BYTES // 4, "<u4")
+    for name, value in fields.items():
+        words[(regs.OFFSETS[name] - regs.OFFSETS["MODE"]) // 4] = value
+    return words.view(np.uint8)
+
+
+def buffer_fields(placed):
+    """Registers of buffers, name -> (address, row, head stride), those of SHARED included."""
+    fields = {}
+    for name, (address, row, head) in placed.items():
+        up = SHARED.get(name, name).upper()
+        fields |= {f"{up}_BASE_LO": address & 0xFFFFFFFF, f"{up}_BASE_HI": address >> 32,
+                   f"{up}_ROW_STRIDE": row, f"{up}_HEAD_STRIDE": head}
+    return fields
+
+
+def table_image(job: Job, cfg: Config) -> np.ndarray:
+    """The table of heads, uint8 [heads, 1, ENTRY_BYTES]."""
+    if any(entry.coarse is not None for entry in job.table):
+        raise ConfigError("coarse is given, legal: None in jobs of the machine")
+    rows = [(e.scale_m, e.scale_shift, e.octave, e.tau, 0, reach(e.radius, cfg), 0)
+            for e in job.table]
+    return np.array(rows, ENTRY).view(np.uint8).reshape(len(rows), 1, ENTRY_BYTES)
+
+
+def blends(job: Job) -> bool:
+    """Whether the mean of V stands in for what is dropped."""
+    return job.select == SUM and job.blend
+
+
+def means_image(means: np.ndarray, cfg: Config) -> np.ndarray:
+    """VM in memory, int16 [kv_heads, blocks, d], of means in VM_W bits."""
+    return (means.astype(np.int64) << (16 - cfg.VM_W)).astype(np.int16)
+
+
+def layer_of_head(plan: LayerPlan, kv: int) -> LayerPlan:
+    """The layer of one KV head and the query heads of its group; its registers are numbers."""
+    group = plan.heads // plan.kv_heads
+    own = slice(kv * group, (kv + 1) * group)
+    only = slice(kv, kv + 1)
+    arrays = {name: getattr(plan, name)[only] for name in ("codes", "wk", "wv", "sk8", "sk", "sv")}
+    numbers = {name: int(getattr(plan, name)[kv])
+               for name in ("kp_exp", "kp_bias", "kp_shift", "kg_shift_k", "kg_shift_v")}
+    return replace(plan, q=plan.q[own], sq=plan.sq[own],
+                   job=replace(plan.job, table=plan.job.table[own]), **arrays, **numbers)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Turn descriptor: a tile as it is worked on for one block; bit ranges for turn[`SOFA_TURN_x].
-// Fields: docs/organisation.md, Turns.
+// Fields: docs/architecture.md section 6.
 `ifndef SOFA_TURN_VH
 `define SOFA_TURN_VH
 // slots of the tile, rows of the block

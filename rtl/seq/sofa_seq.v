@@ -13,7 +13,7 @@
 // twice (X8, turns), sofa_seq_codes.
 // Latency: start to the first read of a table entry 29 cycles + 5 a buffer + heads/kv_heads, to the
 // first tile command 9 more, entry to Q command 4; of a predict job see docs/seq.md.
-// Source: our decision (docs/organisation.md; docs/architecture.md sections 1, 6 and 10).
+// Source: our decision (docs/architecture.md sections 1, 4, 6 and 10).
 
 `resetall
 `timescale 1ns / 1ps

@@ -13,7 +13,7 @@
 // (sofa_seq_blocks).
 // Latency: 28 cycles + 5 a buffer + heads/kv_heads, or the time of sofa_seq_chunks in a predict job; one
 // 32x17 multiplier, used twice a buffer.
-// Source: our decision (docs/architecture.md sections 3 and 10, docs/organisation.md, codes in
+// Source: our decision (docs/architecture.md sections 3, 4 and 10, codes in
 // docs/registers.md).
 
 `resetall

@@ -8,7 +8,7 @@
 // own, commanded by sofa_seq_codes.
 // Not done here: chunks of the job (sofa_seq_chunks).
 // Throughput: a part a cycle while it is taken.
-// Source: docs/organisation.md; docs/architecture.md sections 10.1 and 10.4.
+// Source: docs/architecture.md sections 10.1 and 10.4.
 
 `resetall
 `timescale 1ns / 1ps

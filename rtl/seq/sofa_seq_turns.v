@@ -12,7 +12,7 @@
 // is that of positions times job_heads.
 // Latency: a turn to its first descriptor 1 cycle. Throughput: a descriptor in 2 cycles; where
 // heads share the block 1 more each.
-// Source: docs/organisation.md, Turns.
+// Source: docs/architecture.md sections 4 and 6.
 
 `resetall
 `timescale 1ns / 1ps

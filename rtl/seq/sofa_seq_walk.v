@@ -6,7 +6,7 @@
 // each turn for each block. Turns wait for both others, neither of them for a turn but by the room
 // of the queues, which hold more than the receivers take ahead: so Q and K8 run ahead.
 // Not done here: predict jobs, the check of the job.
-// Source: docs/organisation.md, Turns.
+// Source: docs/architecture.md section 4.
 
 `resetall
 `timescale 1ns / 1ps

@@ -4,7 +4,7 @@ model.
 
 The taps of ``sofa`` (built with SOFA_TAPS) show scores (DLZS), turns and masks and kept shares
 (SADS), keys and ends of blocks (RASS), reads and beats of keys (KVGEN), and pairs and flush of
-every unit (SU-FA); what they carry stands in docs/organisation.md. The first wrong value raises an
+every unit (SU-FA); what they carry stands in docs/architecture.md. The first wrong value raises an
 AssertionError which names stage, tile, block, row, key and bit, so the stage that made it is known.
 
 ``expectation`` turns the traced result of an attention job into what each tap has to show, in

@@ -87,7 +87,7 @@ def illegal_changes(cfg, job):
     cases = [("d", v, regs.ERR_HEAD_DIM) for v in (0, 4, 12, cfg.D_MAX + 8, 1 << 31)]
     cases += [("keys", v, regs.ERR_KEYS) for v in (0, cfg.KEYS_MAX + 1)]
     cases += [("snap", v, regs.ERR_SNAP) for v in ((3,) if cfg.TWO_TERM else (2, 3))]
-    cases += [("mode_extra", 1 << b, regs.ERR_MODE) for b in (12, 31)]
+    cases += [("mode_extra", 1 << b, regs.ERR_MODE) for b in (13, 31)]
     cases += [("rope", 3, regs.ERR_ROPE)]
     cases += [("next", v, regs.ERR_NEXT) for v in (4, 128, top, 1 << 47) if v == 4 or v % 256
               or v >= top]

@@ -43,7 +43,7 @@ async def commands(dut, kind):
     await tb.reset()
     compared = 0
     for _ in range(8):
-        compared += await tb.run(legal_job(tb.cfg, random, kind))
+        compared += await tb.run(legal_job(tb.cfg, random, kind, share=True))
     assert compared > 100 and tb.jobs == tb.dones == 8 and not tb.loads
 
 
@@ -228,8 +228,7 @@ async def extreme_legal_fields(dut):
             ("generate", {**one, "heads": 1024, "kv_heads": 1024, "keys": 1}),
             ("generate", {**one, "d": cfg.D_MAX, "heads": 2, "model_dim": widest, "band": 1})]
     for kind, changes in ends:
-        job = legal_again(legal_job(cfg, random, kind, small=True), cfg,
-                          **{"share": 0, **changes})
+        job = legal_again(legal_job(cfg, random, kind, small=True), cfg, **changes)
         # Buffers directly behind each other, the last one ends at the top of the memory.
         at = top
         for name in sorted(used(job), key=INDEX.get, reverse=True):
@@ -250,7 +249,8 @@ async def chains(dut, backpressure):
     tb = TB(dut, backpressure, seed=random.getrandbits(30))
     await tb.reset()
     for length in (1, 2, 5, 4):
-        jobs = [legal_job(tb.cfg, random, random.choice(KINDS), small=random.random() < 0.6)
+        jobs = [legal_job(tb.cfg, random, random.choice(KINDS), small=random.random() < 0.6,
+                          share=True)
                 for _ in range(length)]
         # One of them at the top of the memory.
         top = (1 << (tb.cfg.ADDR_W - 8)) - 1
@@ -860,8 +860,8 @@ def second_config(name):
 @pytest.mark.sims("verilator")
 def test_largest_parameters(sim, seed):
     """The ends of the legal ranges where they are widest."""
-    p = {"ROWS": 16, "COLS": 64, "D_MAX": 256, "BC_MAX": 64, "BUS_BYTES": 8, "KEYS_MAX": 65536,
-         "ADDR_W": 48, "TWO_TERM": 1, "H_MAX": 4096, "BC_MIN": 64, "WGT_WORDS": 65536, "SC_W": 19,
+    p = {"ROWS": 16, "COLS": 32, "D_MAX": 256, "BC_MAX": 64, "BUS_BYTES": 8, "KEYS_MAX": 65536,
+         "ADDR_W": 48, "TWO_TERM": 1, "H_MAX": 4096, "BC_MIN": 32, "WGT_WORDS": 65536, "SC_W": 19,
          "PLACES": 8, "STORE_BEATS": 2048, "SORT": 1}
     run("sofa_seq", __name__, p, sim, seed=seed, testcase="extreme_legal_fields")
 

@@ -217,6 +217,7 @@ async def extreme_legal_fields(dut):
                         "fall": 255, "band": cfg.places(cfg.D_MAX)}),
             ("cached", {**one, "offset": cfg.KEYS_MAX - 1, "causal": 1, "rows": cfg.KEYS_MAX}),
             ("cached", {**one, "rows": 2, "keys": cfg.KEYS_MAX}),
+            ("cached", {"rows": 1, "heads": cfg.ROWS, **small, "share": 1, "band": 1}),
             ("cached", {**one, "heads": 1024}),
             ("predict", {"kp_exp": 8, "kp_bias": 0xFFFF8000, "kp_shift": 15, **small}),
             ("predict", {"kp_exp": 0, "kp_bias": 0x7FFF, "kp_shift": 0, "kv_heads": 1024,
@@ -227,7 +228,8 @@ async def extreme_legal_fields(dut):
             ("generate", {**one, "heads": 1024, "kv_heads": 1024, "keys": 1}),
             ("generate", {**one, "d": cfg.D_MAX, "heads": 2, "model_dim": widest, "band": 1})]
     for kind, changes in ends:
-        job = legal_again(legal_job(cfg, random, kind, small=True), cfg, **changes)
+        job = legal_again(legal_job(cfg, random, kind, small=True), cfg,
+                          **{"share": 0, **changes})
         # Buffers directly behind each other, the last one ends at the top of the memory.
         at = top
         for name in sorted(used(job), key=INDEX.get, reverse=True):

@@ -444,7 +444,7 @@ WIDTHS = {
     "IRQ_STATUS": 2,
     "JOBS": 32,
     "TIMEOUT": 32,
-    "MODE": 12,
+    "MODE": 13,
     "HEAD_DIM": 32,
     "QUERY_ROWS": 32,
     "KEYS": 32,
@@ -591,6 +591,7 @@ FIELDS = {
         "VB_LOAD": (9, 1),
         "SORT": (10, 1),
         "BLEND": (11, 1),
+        "SHARE": (12, 1),
     },
 }
 
@@ -646,6 +647,8 @@ MODE_SORT_LSB = 10
 MODE_SORT_BITS = 1
 MODE_BLEND_LSB = 11
 MODE_BLEND_BITS = 1
+MODE_SHARE_LSB = 12
+MODE_SHARE_BITS = 1
 
 SHARED = {
     "HT": "X8",
@@ -809,6 +812,7 @@ ERR_READ_PROTOCOL = 36
 ERR_WRITE_PROTOCOL = 37
 ERR_READ_TIMEOUT = 38
 ERR_WRITE_TIMEOUT = 39
+ERR_SHARE = 40
 ERR_ABORTED = 48
 
 ERRORS = {
@@ -911,7 +915,7 @@ ERRORS = {
     ),
     ERR_MODE: (
         "MODE",
-        "Bits of MODE above BLEND must be 0.",
+        "Bits of MODE above SHARE must be 0.",
         "",
     ),
     ERR_HEAD_STRIDE_SMALL: (
@@ -963,8 +967,8 @@ ERRORS = {
     ),
     ERR_KIND: (
         "KIND",
-        "MODE.PREDICT excludes DENSE and GENERATE, VB_LOAD needs GENERATE; at most one of DENSE, "
-        "SORT and BLEND may be set.",
+        "MODE.PREDICT excludes DENSE, GENERATE and SHARE, VB_LOAD needs GENERATE; at most one of "
+        "DENSE, SORT and BLEND may be set.",
         "",
     ),
     ERR_NEXT: (
@@ -1022,6 +1026,11 @@ ERRORS = {
         "WRITE_TIMEOUT",
         "The memory owed something to the write master and did nothing for TIMEOUT cycles.",
         "bits: 0 AW was not taken, 1 W was not taken, 2 an answer was missing",
+    ),
+    ERR_SHARE: (
+        "SHARE",
+        "With MODE.SHARE, `QUERY_ROWS*HEADS/KV_HEADS` must be at most ROWS, and BAND 1.",
+        "",
     ),
     ERR_ABORTED: (
         "ABORTED",

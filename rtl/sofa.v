@@ -402,6 +402,8 @@ module sofa #(
         // Low between two jobs: the weights' heads are counted from 0 in every job
         wire       kvgen_on     = cfg_generate && !job_done;
         wire       cfg_predict  = job_mode[`SOFA_MODE_PREDICT_LSB];
+        // Heads that share a block
+        wire [7:0] cfg_heads;
         wire [1:0] cfg_rope     = job_mode[`SOFA_MODE_ROPE_LSB +: 2];
 
         // What each counter grows by; the entry of CYCLES is not looked at
@@ -655,6 +657,7 @@ module sofa #(
             .blk_done        (blk_done),
             .kp_done         (kp_done),
             .kv_done         (kv_done),
+            .cfg_heads       (cfg_heads),
             .halt            (halt),
             .stage_rst       (stage_clear),
             .rd_idle         (rd_idle),
@@ -692,6 +695,8 @@ module sofa #(
             .job_done             (job_done),
             .cfg_predict          (cfg_predict),
             .cfg_q_stride         (job_stride[`SOFA_BUF_Q*32 +: 32]),
+            .cfg_q_hstride        (job_hstride[`SOFA_BUF_Q*32 +: 32]),
+            .cfg_q_heads          (cfg_heads),
             .cfg_k_stride         (job_stride[`SOFA_BUF_K*32 +: 32]),
             .cfg_v_stride         (job_stride[`SOFA_BUF_V*32 +: 32]),
             .qc_valid             (qc_valid),
@@ -1044,6 +1049,8 @@ module sofa #(
             .rst                  (stage_rst),
             .cfg_d                (job_d[8:0]),
             .cfg_o_stride         (job_stride[`SOFA_BUF_O*32 +: 32]),
+            .cfg_o_hstride        (job_hstride[`SOFA_BUF_O*32 +: 32]),
+            .cfg_heads            (cfg_heads),
             .q_wr_valid           (q_wr_valid),
             .q_wr_place           (q_wr_place),
             .q_wr_row             (q_wr_row),

@@ -148,7 +148,9 @@ JOB = (
       Field("SORT", 10, 1, "1: a row takes its QUOTA best keys of a tile, within the radius of its "
                            "head; 0, and not DENSE: those that its sum says"),
       Field("BLEND", 11, 1, "1: the mean of V stands in for what is dropped; only where the sum "
-                            "selects"))),
+                            "selects"),
+      Field("SHARE", 12, 1, "1: the query heads of a KV head share a block, row after row; their "
+                            "entries of HT are the same, that of the first is read"))),
     ("HEAD_DIM", "elements of a vector", "multiple of 8, 8..D_MAX", ()),
     ("QUERY_ROWS", "query rows of a head", "1..KEYS_MAX" + NOT_PREDICT, ()),
     ("KEYS", "keys of a head", "1..KEYS_MAX", ()),
@@ -285,7 +287,7 @@ ERRORS = (
                          "GENERATE also K, V and VB) must not overlap that of another one.",
           BUFFER_INFO),
     Error("SELECT", 18, "This build has no sort cores: MODE.SORT must be 0."),
-    Error("MODE", 19, "Bits of MODE above BLEND must be 0."),
+    Error("MODE", 19, "Bits of MODE above SHARE must be 0."),
     Error("HEAD_STRIDE_SMALL", 20, "With more than one head, a head stride must be at least the "
                                    "bytes of a vector, rounded up to BUS_BYTES.", BUFFER_INFO),
     Error("MODEL_DIM", 21, "MODEL_DIM must be a multiple of 8 in 8..H_MAX."),
@@ -297,8 +299,8 @@ ERRORS = (
     Error("KG_SHIFT_K", 26, "KG_SHIFT_K must be in 0..40."),
     Error("KG_SHIFT_V", 27, "KG_SHIFT_V must be in 0..40."),
     Error("ROPE", 28, "MODE.ROPE must be 0, 1 or 2."),
-    Error("KIND", 29, "MODE.PREDICT excludes DENSE and GENERATE, VB_LOAD needs GENERATE; at most "
-                      "one of DENSE, SORT and BLEND may be set."),
+    Error("KIND", 29, "MODE.PREDICT excludes DENSE, GENERATE and SHARE, VB_LOAD needs GENERATE; at "
+                      "most one of DENSE, SORT and BLEND may be set."),
     Error("NEXT", 30, "NEXT must be a multiple of 256 below 2^ADDR_W, and not 0 with START_CHAIN."),
     Error("HEAD_ENTRY", 31, "An entry of HT must have SCALE_SHIFT in 0..47, OCTAVE in 0..SC_W-1, "
                             "TAU in `-32*2^LOG_FRAC..0` and RADIUS in 0..2^SC_W-1.",
@@ -317,6 +319,8 @@ ERRORS = (
                               "TIMEOUT cycles.", READ_WAIT),
     Error("WRITE_TIMEOUT", 39, "The memory owed something to the write master and did nothing for "
                                "TIMEOUT cycles.", WRITE_WAIT),
+    Error("SHARE", 40, "With MODE.SHARE, `QUERY_ROWS*HEADS/KV_HEADS` must be at most ROWS, and "
+                       "BAND 1."),
     Error("ABORTED", 48, "CTRL.SOFT_RESET ended the job."),
 )
 

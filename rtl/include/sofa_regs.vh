@@ -197,7 +197,9 @@
 `define SOFA_MODE_SORT_BITS               1
 `define SOFA_MODE_BLEND_LSB               11
 `define SOFA_MODE_BLEND_BITS              1
-`define SOFA_MODE_WIDTH                   12
+`define SOFA_MODE_SHARE_LSB               12
+`define SOFA_MODE_SHARE_BITS              1
+`define SOFA_MODE_WIDTH                   13
 
 // Job registers follow each other: byte offset of the first, number, place of each
 `define SOFA_JOB_FIRST                    12'h100
@@ -360,6 +362,7 @@
 `define SOFA_ERR_WRITE_PROTOCOL           8'd37
 `define SOFA_ERR_READ_TIMEOUT             8'd38
 `define SOFA_ERR_WRITE_TIMEOUT            8'd39
+`define SOFA_ERR_SHARE                    8'd40
 `define SOFA_ERR_ABORTED                  8'd48
 
 `endif

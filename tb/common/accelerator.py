@@ -239,7 +239,8 @@ class Accelerator:
                      | int(not job.interleaved) << regs.MODE_CONTIGUOUS_LSB
                      | job.snap << regs.MODE_SNAP_LSB
                      | int(job.select == SORT) << regs.MODE_SORT_LSB
-                     | int(blends(job)) << regs.MODE_BLEND_LSB),
+                     | int(blends(job)) << regs.MODE_BLEND_LSB
+                     | int(job.share) << regs.MODE_SHARE_LSB),
             "HEAD_DIM": job.d, "QUERY_ROWS": rows, "KEYS": keys, "HEADS": heads,
             "KV_HEADS": kv_heads, "CAUSAL_OFFSET": job.offset, "TILE_KEYS": job.bc,
             "QUOTA": job.quota, "BAND": job.band, "FALL": job.fall, "RESERVED": 0,

@@ -108,7 +108,8 @@ class Machine:
         job = head.Job(
             d=d, bc=f["TILE_KEYS"], table=tuple(table), band=f["BAND"], select=select,
             quota=f["QUOTA"], fall=f["FALL"], snap=snap, causal=bool(mode >> 1 & 1),
-            offset=f["CAUSAL_OFFSET"], interleaved=not mode >> 2 & 1, blend=bool(mode >> 11 & 1))
+            offset=f["CAUSAL_OFFSET"], interleaved=not mode >> 2 & 1, blend=bool(mode >> 11 & 1),
+            share=bool(mode >> 12 & 1))
         assert not (job.blend and select)
         q = self._read("Q", (heads, rows, d), "<i2")
         k8 = self._read("K8", (kv_heads, keys, d), "i1")

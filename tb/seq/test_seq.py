@@ -87,7 +87,7 @@ def illegal_changes(cfg, job):
     cases = [("d", v, regs.ERR_HEAD_DIM) for v in (0, 4, 12, cfg.D_MAX + 8, 1 << 31)]
     cases += [("keys", v, regs.ERR_KEYS) for v in (0, cfg.KEYS_MAX + 1)]
     cases += [("snap", v, regs.ERR_SNAP) for v in ((3,) if cfg.TWO_TERM else (2, 3))]
-    cases += [("mode_extra", 1 << b, regs.ERR_MODE) for b in (12, 31)]
+    cases += [("mode_extra", 1 << b, regs.ERR_MODE) for b in (13, 31)]
     cases += [("rope", 3, regs.ERR_ROPE)]
     cases += [("next", v, regs.ERR_NEXT) for v in (4, 128, top, 1 << 47) if v == 4 or v % 256
               or v >= top]
@@ -122,6 +122,13 @@ def illegal_changes(cfg, job):
     elif not predict:
         cases += [("quota", {"sort": 1, "blend": 0, "quota": v}, regs.ERR_QUOTA, 0)
                   for v in (0, cfg.BC_MAX + 1)]
+    if predict:
+        cases.append(("share", {"share": 1}, regs.ERR_KIND, 0))
+    else:
+        group = job["heads"] // job["kv_heads"]
+        cases += [("share", {"share": 1, **change}, regs.ERR_SHARE, 0)
+                  for change in ({"rows": cfg.ROWS // group + 1, "band": 1},
+                                 {"rows": cfg.KEYS_MAX, "band": 1}, {"rows": 1, "band": 2, "d": 8})]
     if not predict:
         cases.append(("heads not a multiple", {"heads": 5, "kv_heads": 2}, regs.ERR_KV_HEADS, 0))
     if generate:

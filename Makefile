@@ -97,7 +97,6 @@ waves: env ## rerun one test (TEST=...) and keep its waves with a GTKWave view
 
 bench: env ## cycles and bytes of the machine on real shapes
 	@$(PY) scripts/bench.py
-	@$(PY) scripts/bench_layers.py
 
 evaluate: ## whole trained models with SOFA and its peers in every layer: GRID=, JOBS=
 	@scripts/setup.sh lab

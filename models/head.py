@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole heads and jobs: the stage models put together in the order of the machine.
 
-Source: docs/architecture.md sections 1, 3, 4, 10.3 and 10.7.
+Source: docs/models.md, the first machine; docs/architecture.md sections 3, 4 and 10.7.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 
 A tile whose union does not fit the KV_SLOTS key slots of a buffer runs in phases. Keys that many
 rows share go first, keys that would overload a row in this phase wait for the next one, and no
-key is loaded twice. Source: docs/architecture.md section 10.3; the scheme is that of the SOFA
+key is loaded twice. Source: docs/models.md, the first machine; the scheme is that of the SOFA
 paper.
 """
 

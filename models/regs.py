@@ -11,12 +11,13 @@ FIELDS    register name -> {field name: (lowest bit, bits)}
 JOB       names of the job registers in order; locked while a job runs; a descriptor in memory
           is their image, 4 bytes each, little endian
 BUFFERS   names of the buffers in order of their numbers
+SHARED    buffer of attention jobs -> the buffer of predict jobs with the same registers
 COUNTERS  names of the counters in order; the register is CNT_<name>
 ERRORS    code -> (name, sentence, meaning of the info field)
 """
 
 ID_VALUE = 0x534F4641
-VERSION_VALUE = 0x00020001
+VERSION_VALUE = 0x00030000
 INC_W = 16
 
 OFFSETS = {
@@ -32,11 +33,17 @@ OFFSETS = {
     "CAP_SC_FRAC": 0x02C,
     "CAP_TWO_TERM": 0x030,
     "CAP_SC_W": 0x034,
-    "CAP_KV_SLOTS": 0x060,
+    "CAP_PLACES": 0x060,
     "CAP_H_MAX": 0x064,
     "CAP_KG_TOK": 0x068,
     "CAP_WGT_WORDS": 0x06C,
     "CAP_ROPE_PAIRS": 0x070,
+    "CAP_STORE_BEATS": 0x074,
+    "CAP_SORT": 0x078,
+    "CAP_LOG_FRAC": 0x07C,
+    "CAP_F_FRAC": 0x080,
+    "CAP_VM_W": 0x084,
+    "CAP_LAND": 0x088,
     "CTRL": 0x040,
     "STATUS": 0x044,
     "ERROR": 0x048,
@@ -53,9 +60,9 @@ OFFSETS = {
     "CAUSAL_OFFSET": 0x118,
     "TILE_KEYS": 0x11C,
     "QUOTA": 0x120,
-    "RADIUS": 0x124,
-    "SCALE_MULT": 0x128,
-    "SCALE_SHIFT": 0x12C,
+    "BAND": 0x124,
+    "FALL": 0x128,
+    "RESERVED": 0x12C,
     "MODEL_DIM": 0x130,
     "KP_EXP": 0x134,
     "KP_BIAS": 0x138,
@@ -88,10 +95,18 @@ OFFSETS = {
     "X8_BASE_HI": 0x1A4,
     "X8_ROW_STRIDE": 0x1A8,
     "X8_HEAD_STRIDE": 0x1AC,
+    "HT_BASE_LO": 0x1A0,
+    "HT_BASE_HI": 0x1A4,
+    "HT_ROW_STRIDE": 0x1A8,
+    "HT_HEAD_STRIDE": 0x1AC,
     "WC_BASE_LO": 0x1B0,
     "WC_BASE_HI": 0x1B4,
     "WC_ROW_STRIDE": 0x1B8,
     "WC_HEAD_STRIDE": 0x1BC,
+    "VM_BASE_LO": 0x1B0,
+    "VM_BASE_HI": 0x1B4,
+    "VM_ROW_STRIDE": 0x1B8,
+    "VM_HEAD_STRIDE": 0x1BC,
     "X_BASE_LO": 0x1C0,
     "X_BASE_HI": 0x1C4,
     "X_ROW_STRIDE": 0x1C8,
@@ -114,36 +129,33 @@ OFFSETS = {
     "CNT_SADS_BUSY": 0x20C,
     "CNT_SADS_STALL": 0x210,
     "CNT_SUFA_BUSY": 0x214,
-    "CNT_SUFA_STALL": 0x218,
-    "CNT_SUFA_STARVE": 0x21C,
-    "CNT_FETCH_STALL": 0x220,
-    "CNT_STORE_STALL": 0x224,
-    "CNT_TILES": 0x228,
-    "CNT_BLOCKS": 0x22C,
-    "CNT_SELECTED": 0x230,
-    "CNT_UNION": 0x234,
-    "CNT_STEPS": 0x238,
+    "CNT_SUFA_FLUSH": 0x218,
+    "CNT_SUFA_STALL": 0x21C,
+    "CNT_SUFA_STARVE": 0x220,
+    "CNT_FETCH_STALL": 0x224,
+    "CNT_STORE_STALL": 0x228,
+    "CNT_TILES": 0x22C,
+    "CNT_BLOCKS": 0x230,
+    "CNT_SELECTED": 0x234,
+    "CNT_UNION": 0x238,
     "CNT_MAX_UPDATES": 0x23C,
     "CNT_BEATS_Q": 0x240,
     "CNT_BEATS_K8": 0x244,
     "CNT_BEATS_K": 0x248,
     "CNT_BEATS_V": 0x24C,
     "CNT_BEATS_O": 0x250,
-    "CNT_RASS_BUSY": 0x254,
-    "CNT_RASS_STALL": 0x258,
-    "CNT_PHASES": 0x25C,
-    "CNT_KVGEN_BUSY": 0x260,
-    "CNT_KVGEN_STALL": 0x264,
-    "CNT_KVGEN_STARVE": 0x268,
-    "CNT_GENERATED": 0x26C,
-    "CNT_REUSED": 0x270,
-    "CNT_BEATS_W": 0x274,
-    "CNT_BEATS_R": 0x278,
-    "CNT_BEATS_X": 0x27C,
-    "CNT_BEATS_D": 0x280,
-    "CNT_BEATS_WB": 0x284,
-    "CNT_PREDICT": 0x288,
-    "CNT_SUFA_FLUSH": 0x28C,
+    "CNT_RASS_STALL": 0x254,
+    "CNT_KVGEN_BUSY": 0x258,
+    "CNT_KVGEN_STALL": 0x25C,
+    "CNT_KVGEN_STARVE": 0x260,
+    "CNT_GENERATED": 0x264,
+    "CNT_REUSED": 0x268,
+    "CNT_BEATS_W": 0x26C,
+    "CNT_BEATS_R": 0x270,
+    "CNT_BEATS_X": 0x274,
+    "CNT_BEATS_D": 0x278,
+    "CNT_BEATS_WB": 0x27C,
+    "CNT_PREDICT": 0x280,
 }
 
 ACCESS = {
@@ -159,11 +171,17 @@ ACCESS = {
     "CAP_SC_FRAC": "RO",
     "CAP_TWO_TERM": "RO",
     "CAP_SC_W": "RO",
-    "CAP_KV_SLOTS": "RO",
+    "CAP_PLACES": "RO",
     "CAP_H_MAX": "RO",
     "CAP_KG_TOK": "RO",
     "CAP_WGT_WORDS": "RO",
     "CAP_ROPE_PAIRS": "RO",
+    "CAP_STORE_BEATS": "RO",
+    "CAP_SORT": "RO",
+    "CAP_LOG_FRAC": "RO",
+    "CAP_F_FRAC": "RO",
+    "CAP_VM_W": "RO",
+    "CAP_LAND": "RO",
     "CTRL": "W1P",
     "STATUS": "RO",
     "ERROR": "RO",
@@ -180,9 +198,9 @@ ACCESS = {
     "CAUSAL_OFFSET": "RW",
     "TILE_KEYS": "RW",
     "QUOTA": "RW",
-    "RADIUS": "RW",
-    "SCALE_MULT": "RW",
-    "SCALE_SHIFT": "RW",
+    "BAND": "RW",
+    "FALL": "RW",
+    "RESERVED": "RW",
     "MODEL_DIM": "RW",
     "KP_EXP": "RW",
     "KP_BIAS": "RW",
@@ -215,10 +233,18 @@ ACCESS = {
     "X8_BASE_HI": "RW",
     "X8_ROW_STRIDE": "RW",
     "X8_HEAD_STRIDE": "RW",
+    "HT_BASE_LO": "RW",
+    "HT_BASE_HI": "RW",
+    "HT_ROW_STRIDE": "RW",
+    "HT_HEAD_STRIDE": "RW",
     "WC_BASE_LO": "RW",
     "WC_BASE_HI": "RW",
     "WC_ROW_STRIDE": "RW",
     "WC_HEAD_STRIDE": "RW",
+    "VM_BASE_LO": "RW",
+    "VM_BASE_HI": "RW",
+    "VM_ROW_STRIDE": "RW",
+    "VM_HEAD_STRIDE": "RW",
     "X_BASE_LO": "RW",
     "X_BASE_HI": "RW",
     "X_ROW_STRIDE": "RW",
@@ -241,6 +267,7 @@ ACCESS = {
     "CNT_SADS_BUSY": "RO",
     "CNT_SADS_STALL": "RO",
     "CNT_SUFA_BUSY": "RO",
+    "CNT_SUFA_FLUSH": "RO",
     "CNT_SUFA_STALL": "RO",
     "CNT_SUFA_STARVE": "RO",
     "CNT_FETCH_STALL": "RO",
@@ -249,16 +276,13 @@ ACCESS = {
     "CNT_BLOCKS": "RO",
     "CNT_SELECTED": "RO",
     "CNT_UNION": "RO",
-    "CNT_STEPS": "RO",
     "CNT_MAX_UPDATES": "RO",
     "CNT_BEATS_Q": "RO",
     "CNT_BEATS_K8": "RO",
     "CNT_BEATS_K": "RO",
     "CNT_BEATS_V": "RO",
     "CNT_BEATS_O": "RO",
-    "CNT_RASS_BUSY": "RO",
     "CNT_RASS_STALL": "RO",
-    "CNT_PHASES": "RO",
     "CNT_KVGEN_BUSY": "RO",
     "CNT_KVGEN_STALL": "RO",
     "CNT_KVGEN_STARVE": "RO",
@@ -270,12 +294,11 @@ ACCESS = {
     "CNT_BEATS_D": "RO",
     "CNT_BEATS_WB": "RO",
     "CNT_PREDICT": "RO",
-    "CNT_SUFA_FLUSH": "RO",
 }
 
 RESETS = {
     "ID": 0x534F4641,
-    "VERSION": 0x20001,
+    "VERSION": 0x30000,
     "CTRL": 0x0,
     "STATUS": 0x0,
     "ERROR": 0x0,
@@ -292,9 +315,9 @@ RESETS = {
     "CAUSAL_OFFSET": 0x0,
     "TILE_KEYS": 0x0,
     "QUOTA": 0x0,
-    "RADIUS": 0x0,
-    "SCALE_MULT": 0x0,
-    "SCALE_SHIFT": 0x0,
+    "BAND": 0x0,
+    "FALL": 0x0,
+    "RESERVED": 0x0,
     "MODEL_DIM": 0x0,
     "KP_EXP": 0x0,
     "KP_BIAS": 0x0,
@@ -327,10 +350,18 @@ RESETS = {
     "X8_BASE_HI": 0x0,
     "X8_ROW_STRIDE": 0x0,
     "X8_HEAD_STRIDE": 0x0,
+    "HT_BASE_LO": 0x0,
+    "HT_BASE_HI": 0x0,
+    "HT_ROW_STRIDE": 0x0,
+    "HT_HEAD_STRIDE": 0x0,
     "WC_BASE_LO": 0x0,
     "WC_BASE_HI": 0x0,
     "WC_ROW_STRIDE": 0x0,
     "WC_HEAD_STRIDE": 0x0,
+    "VM_BASE_LO": 0x0,
+    "VM_BASE_HI": 0x0,
+    "VM_ROW_STRIDE": 0x0,
+    "VM_HEAD_STRIDE": 0x0,
     "X_BASE_LO": 0x0,
     "X_BASE_HI": 0x0,
     "X_ROW_STRIDE": 0x0,
@@ -353,6 +384,7 @@ RESETS = {
     "CNT_SADS_BUSY": 0x0,
     "CNT_SADS_STALL": 0x0,
     "CNT_SUFA_BUSY": 0x0,
+    "CNT_SUFA_FLUSH": 0x0,
     "CNT_SUFA_STALL": 0x0,
     "CNT_SUFA_STARVE": 0x0,
     "CNT_FETCH_STALL": 0x0,
@@ -361,16 +393,13 @@ RESETS = {
     "CNT_BLOCKS": 0x0,
     "CNT_SELECTED": 0x0,
     "CNT_UNION": 0x0,
-    "CNT_STEPS": 0x0,
     "CNT_MAX_UPDATES": 0x0,
     "CNT_BEATS_Q": 0x0,
     "CNT_BEATS_K8": 0x0,
     "CNT_BEATS_K": 0x0,
     "CNT_BEATS_V": 0x0,
     "CNT_BEATS_O": 0x0,
-    "CNT_RASS_BUSY": 0x0,
     "CNT_RASS_STALL": 0x0,
-    "CNT_PHASES": 0x0,
     "CNT_KVGEN_BUSY": 0x0,
     "CNT_KVGEN_STALL": 0x0,
     "CNT_KVGEN_STARVE": 0x0,
@@ -382,7 +411,6 @@ RESETS = {
     "CNT_BEATS_D": 0x0,
     "CNT_BEATS_WB": 0x0,
     "CNT_PREDICT": 0x0,
-    "CNT_SUFA_FLUSH": 0x0,
 }
 
 WIDTHS = {
@@ -398,11 +426,17 @@ WIDTHS = {
     "CAP_SC_FRAC": 32,
     "CAP_TWO_TERM": 32,
     "CAP_SC_W": 32,
-    "CAP_KV_SLOTS": 32,
+    "CAP_PLACES": 32,
     "CAP_H_MAX": 32,
     "CAP_KG_TOK": 32,
     "CAP_WGT_WORDS": 32,
     "CAP_ROPE_PAIRS": 32,
+    "CAP_STORE_BEATS": 32,
+    "CAP_SORT": 32,
+    "CAP_LOG_FRAC": 32,
+    "CAP_F_FRAC": 32,
+    "CAP_VM_W": 32,
+    "CAP_LAND": 32,
     "CTRL": 3,
     "STATUS": 3,
     "ERROR": 18,
@@ -410,7 +444,7 @@ WIDTHS = {
     "IRQ_STATUS": 2,
     "JOBS": 32,
     "TIMEOUT": 32,
-    "MODE": 12,
+    "MODE": 13,
     "HEAD_DIM": 32,
     "QUERY_ROWS": 32,
     "KEYS": 32,
@@ -419,9 +453,9 @@ WIDTHS = {
     "CAUSAL_OFFSET": 32,
     "TILE_KEYS": 32,
     "QUOTA": 32,
-    "RADIUS": 32,
-    "SCALE_MULT": 32,
-    "SCALE_SHIFT": 32,
+    "BAND": 32,
+    "FALL": 32,
+    "RESERVED": 32,
     "MODEL_DIM": 32,
     "KP_EXP": 32,
     "KP_BIAS": 32,
@@ -454,10 +488,18 @@ WIDTHS = {
     "X8_BASE_HI": 16,
     "X8_ROW_STRIDE": 32,
     "X8_HEAD_STRIDE": 32,
+    "HT_BASE_LO": 32,
+    "HT_BASE_HI": 16,
+    "HT_ROW_STRIDE": 32,
+    "HT_HEAD_STRIDE": 32,
     "WC_BASE_LO": 32,
     "WC_BASE_HI": 16,
     "WC_ROW_STRIDE": 32,
     "WC_HEAD_STRIDE": 32,
+    "VM_BASE_LO": 32,
+    "VM_BASE_HI": 16,
+    "VM_ROW_STRIDE": 32,
+    "VM_HEAD_STRIDE": 32,
     "X_BASE_LO": 32,
     "X_BASE_HI": 16,
     "X_ROW_STRIDE": 32,
@@ -480,6 +522,7 @@ WIDTHS = {
     "CNT_SADS_BUSY": 32,
     "CNT_SADS_STALL": 32,
     "CNT_SUFA_BUSY": 32,
+    "CNT_SUFA_FLUSH": 32,
     "CNT_SUFA_STALL": 32,
     "CNT_SUFA_STARVE": 32,
     "CNT_FETCH_STALL": 32,
@@ -488,16 +531,13 @@ WIDTHS = {
     "CNT_BLOCKS": 32,
     "CNT_SELECTED": 32,
     "CNT_UNION": 32,
-    "CNT_STEPS": 32,
     "CNT_MAX_UPDATES": 32,
     "CNT_BEATS_Q": 32,
     "CNT_BEATS_K8": 32,
     "CNT_BEATS_K": 32,
     "CNT_BEATS_V": 32,
     "CNT_BEATS_O": 32,
-    "CNT_RASS_BUSY": 32,
     "CNT_RASS_STALL": 32,
-    "CNT_PHASES": 32,
     "CNT_KVGEN_BUSY": 32,
     "CNT_KVGEN_STALL": 32,
     "CNT_KVGEN_STARVE": 32,
@@ -509,7 +549,6 @@ WIDTHS = {
     "CNT_BEATS_D": 32,
     "CNT_BEATS_WB": 32,
     "CNT_PREDICT": 32,
-    "CNT_SUFA_FLUSH": 32,
 }
 
 FIELDS = {
@@ -552,6 +591,7 @@ FIELDS = {
         "VB_LOAD": (9, 1),
         "SORT": (10, 1),
         "BLEND": (11, 1),
+        "SHARE": (12, 1),
     },
 }
 
@@ -607,6 +647,13 @@ MODE_SORT_LSB = 10
 MODE_SORT_BITS = 1
 MODE_BLEND_LSB = 11
 MODE_BLEND_BITS = 1
+MODE_SHARE_LSB = 12
+MODE_SHARE_BITS = 1
+
+SHARED = {
+    "HT": "X8",
+    "VM": "WC",
+}
 
 JOB = (
     "MODE",
@@ -618,9 +665,9 @@ JOB = (
     "CAUSAL_OFFSET",
     "TILE_KEYS",
     "QUOTA",
-    "RADIUS",
-    "SCALE_MULT",
-    "SCALE_SHIFT",
+    "BAND",
+    "FALL",
+    "RESERVED",
     "MODEL_DIM",
     "KP_EXP",
     "KP_BIAS",
@@ -696,6 +743,7 @@ COUNTERS = (
     "SADS_BUSY",
     "SADS_STALL",
     "SUFA_BUSY",
+    "SUFA_FLUSH",
     "SUFA_STALL",
     "SUFA_STARVE",
     "FETCH_STALL",
@@ -704,16 +752,13 @@ COUNTERS = (
     "BLOCKS",
     "SELECTED",
     "UNION",
-    "STEPS",
     "MAX_UPDATES",
     "BEATS_Q",
     "BEATS_K8",
     "BEATS_K",
     "BEATS_V",
     "BEATS_O",
-    "RASS_BUSY",
     "RASS_STALL",
-    "PHASES",
     "KVGEN_BUSY",
     "KVGEN_STALL",
     "KVGEN_STARVE",
@@ -725,7 +770,6 @@ COUNTERS = (
     "BEATS_D",
     "BEATS_WB",
     "PREDICT",
-    "SUFA_FLUSH",
 )
 
 ERR_NONE = 0
@@ -737,8 +781,8 @@ ERR_KV_HEADS = 5
 ERR_CAUSAL_OFFSET = 6
 ERR_TILE_KEYS = 7
 ERR_QUOTA = 8
-ERR_RADIUS = 9
-ERR_SCALE_SHIFT = 10
+ERR_BAND = 9
+ERR_FALL = 10
 ERR_SNAP = 11
 ERR_BASE_ALIGN = 12
 ERR_STRIDE_ALIGN = 13
@@ -746,7 +790,7 @@ ERR_HEAD_STRIDE_ALIGN = 14
 ERR_STRIDE_SMALL = 15
 ERR_ADDR_RANGE = 16
 ERR_OVERLAP = 17
-ERR_SCALE_MULT = 18
+ERR_SELECT = 18
 ERR_MODE = 19
 ERR_HEAD_STRIDE_SMALL = 20
 ERR_MODEL_DIM = 21
@@ -759,7 +803,7 @@ ERR_KG_SHIFT_V = 27
 ERR_ROPE = 28
 ERR_KIND = 29
 ERR_NEXT = 30
-ERR_BAND = 31
+ERR_HEAD_ENTRY = 31
 ERR_READ_SLVERR = 32
 ERR_READ_DECERR = 33
 ERR_WRITE_SLVERR = 34
@@ -768,9 +812,7 @@ ERR_READ_PROTOCOL = 36
 ERR_WRITE_PROTOCOL = 37
 ERR_READ_TIMEOUT = 38
 ERR_WRITE_TIMEOUT = 39
-ERR_FALL = 40
-ERR_SELECT = 41
-ERR_HEAD_ENTRY = 42
+ERR_SHARE = 40
 ERR_ABORTED = 48
 
 ERRORS = {
@@ -819,14 +861,14 @@ ERRORS = {
         "QUOTA must be in 1..BC_MAX.",
         "",
     ),
-    ERR_RADIUS: (
-        "RADIUS",
-        "RADIUS must be in 0..2^SC_W-1.",
+    ERR_BAND: (
+        "BAND",
+        "BAND must be in 1 to the blocks that the stores hold at HEAD_DIM.",
         "",
     ),
-    ERR_SCALE_SHIFT: (
-        "SCALE_SHIFT",
-        "SCALE_SHIFT must be in 0..47.",
+    ERR_FALL: (
+        "FALL",
+        "FALL must be in 0..255.",
         "",
     ),
     ERR_SNAP: (
@@ -837,50 +879,50 @@ ERRORS = {
     ERR_BASE_ALIGN: (
         "BASE_ALIGN",
         "A base address must be a multiple of BUS_BYTES.",
-        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8, 6 WC, 7 X, 8 W, 9 RT, 10 VB",
+        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8 or HT, 6 WC or VM, 7 X, 8 W, 9 RT, 10 VB",
     ),
     ERR_STRIDE_ALIGN: (
         "STRIDE_ALIGN",
         "A row stride must be a multiple of BUS_BYTES.",
-        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8, 6 WC, 7 X, 8 W, 9 RT, 10 VB",
+        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8 or HT, 6 WC or VM, 7 X, 8 W, 9 RT, 10 VB",
     ),
     ERR_HEAD_STRIDE_ALIGN: (
         "HEAD_STRIDE_ALIGN",
         "A head stride must be a multiple of BUS_BYTES.",
-        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8, 6 WC, 7 X, 8 W, 9 RT, 10 VB",
+        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8 or HT, 6 WC or VM, 7 X, 8 W, 9 RT, 10 VB",
     ),
     ERR_STRIDE_SMALL: (
         "STRIDE_SMALL",
         "A row stride must be at least the bytes of a vector, rounded up to BUS_BYTES.",
-        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8, 6 WC, 7 X, 8 W, 9 RT, 10 VB",
+        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8 or HT, 6 WC or VM, 7 X, 8 W, 9 RT, 10 VB",
     ),
     ERR_ADDR_RANGE: (
         "ADDR_RANGE",
         "A buffer must end within 2^ADDR_W bytes, and the vectors of one head must span less "
         "than 4 GiB.",
-        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8, 6 WC, 7 X, 8 W, 9 RT, 10 VB",
+        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8 or HT, 6 WC or VM, 7 X, 8 W, 9 RT, 10 VB",
     ),
     ERR_OVERLAP: (
         "OVERLAP",
         "The address range of a buffer that is written (O; with PREDICT K8; with GENERATE also "
         "K, V and VB) must not overlap that of another one.",
-        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8, 6 WC, 7 X, 8 W, 9 RT, 10 VB",
+        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8 or HT, 6 WC or VM, 7 X, 8 W, 9 RT, 10 VB",
     ),
-    ERR_SCALE_MULT: (
-        "SCALE_MULT",
-        "SCALE_MULT must be in 1..65535.",
+    ERR_SELECT: (
+        "SELECT",
+        "This build has no sort cores: MODE.SORT must be 0.",
         "",
     ),
     ERR_MODE: (
         "MODE",
-        "Bits of MODE above BLEND must be 0.",
+        "Bits of MODE above SHARE must be 0.",
         "",
     ),
     ERR_HEAD_STRIDE_SMALL: (
         "HEAD_STRIDE_SMALL",
         "With more than one head, a head stride must be at least the bytes of a vector, rounded "
         "up to BUS_BYTES.",
-        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8, 6 WC, 7 X, 8 W, 9 RT, 10 VB",
+        "buffer: 0 Q, 1 K8, 2 K, 3 V, 4 O, 5 X8 or HT, 6 WC or VM, 7 X, 8 W, 9 RT, 10 VB",
     ),
     ERR_MODEL_DIM: (
         "MODEL_DIM",
@@ -925,7 +967,8 @@ ERRORS = {
     ),
     ERR_KIND: (
         "KIND",
-        "MODE.PREDICT excludes DENSE and GENERATE, VB_LOAD needs GENERATE.",
+        "MODE.PREDICT excludes DENSE, GENERATE and SHARE, VB_LOAD needs GENERATE; at most one of "
+        "DENSE, SORT and BLEND may be set.",
         "",
     ),
     ERR_NEXT: (
@@ -933,22 +976,23 @@ ERRORS = {
         "NEXT must be a multiple of 256 below 2^ADDR_W, and not 0 with START_CHAIN.",
         "",
     ),
-    ERR_BAND: (
-        "BAND",
-        "BAND must be in 1 to the blocks that the stores hold at HEAD_DIM.",
-        "",
+    ERR_HEAD_ENTRY: (
+        "HEAD_ENTRY",
+        "An entry of HT must have SCALE_SHIFT in 0..47, OCTAVE in 0..SC_W-1, TAU in "
+        "`-32*2^LOG_FRAC..0` and RADIUS in 0..2^SC_W-1.",
+        "number of the head, modulo 256",
     ),
     ERR_READ_SLVERR: (
         "READ_SLVERR",
         "The memory answered a read with SLVERR.",
-        "read stream: 0 Q, 1 K8 or X8, 2 K, 3 V, 4 WC, 5 RT for the prediction, 6 X, W, RT or VB "
-        "for made keys, 7 descriptor",
+        "read stream: 0 Q, 1 K8 or X8, 2 K, 3 V or VM, 4 WC, 5 RT for the prediction, 6 X, W, "
+        "RT, VB or VM for made keys, 7 descriptor or HT",
     ),
     ERR_READ_DECERR: (
         "READ_DECERR",
         "The memory answered a read with DECERR: no such address.",
-        "read stream: 0 Q, 1 K8 or X8, 2 K, 3 V, 4 WC, 5 RT for the prediction, 6 X, W, RT or VB "
-        "for made keys, 7 descriptor",
+        "read stream: 0 Q, 1 K8 or X8, 2 K, 3 V or VM, 4 WC, 5 RT for the prediction, 6 X, W, "
+        "RT, VB or VM for made keys, 7 descriptor or HT",
     ),
     ERR_WRITE_SLVERR: (
         "WRITE_SLVERR",
@@ -964,8 +1008,8 @@ ERRORS = {
         "READ_PROTOCOL",
         "The memory sent read data that nobody had asked for with that RID, or RLAST at a wrong "
         "beat.",
-        "read stream: 0 Q, 1 K8 or X8, 2 K, 3 V, 4 WC, 5 RT for the prediction, 6 X, W, RT or VB "
-        "for made keys, 7 descriptor (RID)",
+        "read stream: 0 Q, 1 K8 or X8, 2 K, 3 V or VM, 4 WC, 5 RT for the prediction, 6 X, W, "
+        "RT, VB or VM for made keys, 7 descriptor or HT (RID)",
     ),
     ERR_WRITE_PROTOCOL: (
         "WRITE_PROTOCOL",
@@ -983,21 +1027,10 @@ ERRORS = {
         "The memory owed something to the write master and did nothing for TIMEOUT cycles.",
         "bits: 0 AW was not taken, 1 W was not taken, 2 an answer was missing",
     ),
-    ERR_FALL: (
-        "FALL",
-        "FALL must be in 0..255.",
+    ERR_SHARE: (
+        "SHARE",
+        "With MODE.SHARE, `QUERY_ROWS*HEADS/KV_HEADS` must be at most ROWS, and BAND 1.",
         "",
-    ),
-    ERR_SELECT: (
-        "SELECT",
-        "This build has no sort cores: MODE.SORT must be 0.",
-        "",
-    ),
-    ERR_HEAD_ENTRY: (
-        "HEAD_ENTRY",
-        "An entry of HT must have SCALE_SHIFT in 0..47, OCTAVE in 0..SC_W-1, TAU in "
-        "`-32*2^LOG_FRAC..0` and RADIUS in 0..2^SC_W-1.",
-        "number of the head, modulo 256",
     ),
     ERR_ABORTED: (
         "ABORTED",

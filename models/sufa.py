@@ -2,7 +2,7 @@
 """SU-FA, the formal path: softmax over the selected keys, two keys of every row at a time.
 
 Bit-exact, vectorised over rows; every intermediate fits int64 (the widest is the scaled score,
-31 + 16 bits). Source: docs/architecture.md section 5.4.
+31 + 16 bits). Source: docs/models.md, the first machine; docs/architecture.md section 5.4.
 """
 
 from __future__ import annotations

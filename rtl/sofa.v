@@ -303,7 +303,6 @@ module sofa #(
         wire [31:0] job_mode, job_d, job_rows, job_keys, job_heads, job_kv_heads, job_offset,
             job_bc, job_quota, job_band, job_fall, job_model_dim, job_kp_exp, job_kp_bias,
             job_kp_shift, job_kg_shift_k, job_kg_shift_v, timeout, d_wr_data;
-        wire [31:0] unused_scale_shift;
         wire [47:0] job_next;
         wire [`SOFA_BUFFER_NUM*48-1:0] job_base;
         wire [`SOFA_BUFFER_NUM*32-1:0] job_stride, job_hstride;
@@ -404,6 +403,8 @@ module sofa #(
         // Low between two jobs: the weights' heads are counted from 0 in every job
         wire       kvgen_on     = cfg_generate && !job_done;
         wire       cfg_predict  = job_mode[`SOFA_MODE_PREDICT_LSB];
+        // Heads that share a block
+        wire [7:0] cfg_heads;
         wire [1:0] cfg_rope     = job_mode[`SOFA_MODE_ROPE_LSB +: 2];
 
         // What each counter grows by; the entry of CYCLES is not looked at
@@ -422,10 +423,7 @@ module sofa #(
         assign ev_inc[`SOFA_CNT_BLOCKS*16 +: 16]         = {15'd0, ev_block};
         assign ev_inc[`SOFA_CNT_SELECTED*16 +: 16]       = {6'd0, ev_pairs};
         assign ev_inc[`SOFA_CNT_UNION*16 +: 16]          = {15'd0, ev_key};
-        assign ev_inc[`SOFA_CNT_STEPS*16 +: 16]          = 16'd0;
-        assign ev_inc[`SOFA_CNT_PHASES*16 +: 16]         = 16'd0;
         assign ev_inc[`SOFA_CNT_MAX_UPDATES*16 +: 16]    = {{(16 - EV_W){1'b0}}, ev_maxupd};
-        assign ev_inc[`SOFA_CNT_RASS_BUSY*16 +: 16]      = 16'd0;
         assign ev_inc[`SOFA_CNT_RASS_STALL*16 +: 16]     = {15'd0, ev_rass_stall};
         assign ev_inc[`SOFA_CNT_KVGEN_BUSY*16 +: 16]     = {15'd0, ev_kvgen_busy};
         assign ev_inc[`SOFA_CNT_KVGEN_STALL*16 +: 16]    = {15'd0, ev_kvgen_stall};
@@ -504,11 +502,17 @@ module sofa #(
             .SC_FRAC    (SC_FRAC),
             .TWO_TERM   (TWO_TERM),
             .SC_W       (SC_W),
-            .KV_SLOTS   (BC_MAX),
+            .PLACES     (PLACES),
             .H_MAX      (H_MAX),
             .KG_TOK     (KG_TOK),
             .WGT_WORDS  (WGT_WORDS),
-            .ROPE_PAIRS (ROPE_PAIRS)
+            .ROPE_PAIRS (ROPE_PAIRS),
+            .STORE_BEATS(STORE_BEATS),
+            .SORT       (SORT),
+            .LOG_FRAC   (LOG_FRAC),
+            .F_FRAC     (F_FRAC),
+            .VM_W       (VM_W),
+            .LAND       (LAND)
         ) csr_inst (
             .clk             (clk),
             .rst             (rst),
@@ -555,15 +559,14 @@ module sofa #(
             .job_offset      (job_offset),
             .job_bc          (job_bc),
             .job_quota       (job_quota),
-            .job_radius      (job_band),
-            .job_scale_m     (job_fall),
+            .job_band        (job_band),
+            .job_fall        (job_fall),
             .job_model_dim   (job_model_dim),
             .job_kp_exp      (job_kp_exp),
             .job_kp_bias     (job_kp_bias),
             .job_kp_shift    (job_kp_shift),
             .job_kg_shift_k  (job_kg_shift_k),
             .job_kg_shift_v  (job_kg_shift_v),
-            .job_scale_shift (unused_scale_shift),
             .job_next        (job_next),
             .job_base        (job_base),
             .job_stride      (job_stride),
@@ -657,6 +660,7 @@ module sofa #(
             .blk_done        (blk_done),
             .kp_done         (kp_done),
             .kv_done         (kv_done),
+            .cfg_heads       (cfg_heads),
             .halt            (halt),
             .stage_rst       (stage_clear),
             .rd_idle         (rd_idle),
@@ -694,6 +698,8 @@ module sofa #(
             .job_done             (job_done),
             .cfg_predict          (cfg_predict),
             .cfg_q_stride         (job_stride[`SOFA_BUF_Q*32 +: 32]),
+            .cfg_q_hstride        (job_hstride[`SOFA_BUF_Q*32 +: 32]),
+            .cfg_q_heads          (cfg_heads),
             .cfg_k_stride         (job_stride[`SOFA_BUF_K*32 +: 32]),
             .cfg_v_stride         (job_stride[`SOFA_BUF_V*32 +: 32]),
             .qc_valid             (qc_valid),
@@ -1048,6 +1054,8 @@ module sofa #(
             .rst                  (stage_rst),
             .cfg_d                (job_d[8:0]),
             .cfg_o_stride         (job_stride[`SOFA_BUF_O*32 +: 32]),
+            .cfg_o_hstride        (job_hstride[`SOFA_BUF_O*32 +: 32]),
+            .cfg_heads            (cfg_heads),
             .q_wr_valid           (q_wr_valid),
             .q_wr_place           (q_wr_place),
             .q_wr_row             (q_wr_row),
@@ -1156,7 +1164,7 @@ module sofa #(
             .m_axi_bready  (m_axi_bready)
         );
 
-        wire unused = &{1'b0, unused_scale_shift, job_quota[31:8], job_kp_exp[31:4]};
+        wire unused = &{1'b0, job_quota[31:8], job_kp_exp[31:4]};
 
         end
     endgenerate

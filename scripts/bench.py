@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """``make bench``: cycles and bytes of the machine against its bounds, and simulation speed.
 
-Jobs on captured heads run on a configuration (paper by default) with a memory of one bus word a
-cycle and 100 cycles latency. For each job: cycles, the bounds of the stages (models/bounds.py),
-cycles over the largest of them, the cycle model's figure (models/lab/cycles.py) and its error, and
-from the counters what kept each stage busy or waiting. The tables go to the terminal and to
-build/bench/<config>.md.
+Jobs on captured heads and layers run on a configuration (paper by default) with a memory of one bus
+word a cycle and 100 cycles latency, each in three ways: sums select, sort cores select, dense. For
+each job: cycles, the bound of each resource (models/lab/bands.py), cycles over the largest of them,
+the cycle model's figure and its error (with numba, scripts/setup.sh lab), and from the counters
+what kept the stages busy or waiting; for layers from X, what K and V cost on demand and by other
+ways. The tables go to the terminal and to build/bench/<config>.md.
+
+    scripts/bench.py --jobs bench                   jobs of four query blocks or more
+    scripts/bench.py --jobs heads,layers            every committed case; layers from X
+    scripts/bench.py --ways sum,dense --only s1024
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -23,15 +29,28 @@ entry.install()
 import numpy as np  # noqa: E402
 
 from models import workloads  # noqa: E402
-from models.bounds import job_bound  # noqa: E402
-from models.config import Config, ConfigError  # noqa: E402
-from models.lab.cycles import job_cycles  # noqa: E402
+from models.config import ConfigError  # noqa: E402
+from models.fast import available  # noqa: E402
+from models.lab.bands import MODES, Captured, Machine, bound_of, of_layer  # noqa: E402
+from models.layer import traffic  # noqa: E402
+from models.second.config import Config  # noqa: E402
 from scripts.configs import CONFIGS  # noqa: E402
 
-COLUMNS = ("job", "quota", "cycles", "bound", "by", "ratio", "model", "error", "dlzs", "sufa",
-           "dram", "keep", "union", "fill", "DRAM MB")
-STALLS = ("job", "quota", "DLZS busy", "DLZS stall", "SADS busy", "SADS stall", "SU-FA busy",
-          "SU-FA stall", "SU-FA starve", "fetch stall", "store stall", "bus")
+WAYS = dict(zip(("sum", "sort", "dense"), MODES.values(), strict=True))
+"""Ways to select: name -> settings of models.second.plan.plan."""
+
+CHOICES = ("bench", "heads", "layers")
+FEW_ROWS = 16
+"""Query rows of the runs that show generation for few queries and many keys."""
+
+COLUMNS = ("job", "way", "cycles", "bound", "by", "ratio", "model", "error", "dlzs", "sads",
+           "units", "read", "write", "kvgen", "keep", "union", "DRAM MB")
+STALLS = ("job", "way", "DLZS busy", "DLZS stall", "SADS busy", "SADS stall", "RASS stall",
+          "units busy", "units flush", "units stall", "units starve", "KVGEN busy", "KVGEN starve",
+          "KVGEN stall", "fetch stall", "store stall", "bus")
+KV_WAYS = ("on-demand", "all", "per-block", "per-row")
+WORK = ("layer", "way", "keys made", "of seen", "read again", "paper's phases", "ratio",
+        *(f"{what} {way}" for way in KV_WAYS for what in ("MMAC", "MB")))
 
 
 def jobs(cfg):
@@ -45,6 +64,9 @@ def jobs(cfg):
     lm = next(c for c in longest if c.causal)
     encoder = next(c for c in longest if not c.causal)
     group = next(c for c in longest if c.causal and c.group > 1)
+    rows = group.length
+    yield (f"GQA {group.group} heads, causal {rows} x {rows}, d {group.d}",
+           group.q[: group.group], group.k[:1], group.v[:1], True)
     q, k, v = lm.head(0)
     rows = min(len(q), 4 * cfg.ROWS)
     size = f"{rows} x {len(k)}"
@@ -52,19 +74,101 @@ def jobs(cfg):
     yield f"causal {len(q)} x {len(k)}, d {lm.d}", q[None], k[None], v[None], True
     q, k, v = encoder.head(0)
     yield f"full {len(q)} x {len(k)}, d {encoder.d}", q[None], k[None], v[None], False
-    rows = group.length
-    yield (f"GQA {group.group} heads, causal {rows} x {rows}, d {group.d}",
-           group.q[: group.group], group.k[:1], group.v[:1], True)
     if cfg.D_MAX >= 128:
+        rows = group.length
         two = [np.concatenate([group.head(0)[i], group.head(1)[i]], axis=1)[None]
                for i in range(3)]
         yield f"causal {rows} x {rows}, d {2 * group.d}", *two, True
+
+
+def heads():
+    """Every committed case as one job, as jobs() gives them."""
+    for name in workloads.list_cases():
+        case = workloads.load_case(name)
+        yield name, case.q, case.k, case.v, case.causal
+
+
+def layers(ways, cfg):
+    """(way, LayerSpec) of the layers from X: all rows in each way, the last few where sums select,
+    if that is one of the ways."""
+    from tb.system.simulate import LayerSpec
+
+    for name in workloads.list_layers():
+        case = workloads.load_layer(name)
+        runs = [(way, case.length) for way in ways]
+        runs += [("sum", FEW_ROWS)] if "sum" in ways else []
+        for way, rows in runs:
+            cut = replace(case, q=case.q[:, -rows:])
+            yield way, LayerSpec(of_layer(cut, cfg, **WAYS[way]), f"{name} from X, {rows} rows")
+
+
+def specs_of(chosen, ways, cfg):
+    """(way, JobSpec or LayerSpec) of the chosen jobs."""
+    from tb.system.simulate import JobSpec
+
+    found = [*(jobs(cfg) if "bench" in chosen else ()), *(heads() if "heads" in chosen else ())]
+    for name, q, k, v, causal in found:
+        for way in ways:
+            yield way, JobSpec.planned(name, q, k, v, cfg, causal=causal, **WAYS[way])
+    if "layers" in chosen:
+        yield from layers(ways, cfg)
 
 
 def table(columns, rows):
     """A markdown table."""
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     return "\n".join(lines + ["| " + " | ".join(map(str, r)) + " |" for r in rows])
+
+
+def measured(way, spec, done, cfg):
+    """The lines of a job in the tables of cycles and of stalls."""
+    count, stats = done.counters, done.stats
+    source = spec.plan if done.layer is not None else None
+    kv_heads = spec.plan.kv_heads if source else len(spec.numbers.k)
+    one = Captured(spec.name, way, spec.reference(cfg).selected, spec.job, kv_heads, source)
+    machine = Machine(packed=False)
+    model, predict = None, count["PREDICT"]
+    bound = bound_of(one.work(cfg, machine), spec.job, cfg, machine, source)
+    if available():
+        model = one.cycles(cfg, machine).total
+    cycles, by = count["CYCLES"], max(bound, key=bound.__getitem__)
+    least = bound[by] + predict
+    read = sum(count[f"BEATS_{s}"] for s in ("Q", "K8", "K", "V", "W", "R", "X", "D"))
+    moved = read + count["BEATS_O"] + count["BEATS_WB"]
+    units = 2 * cfg.ROWS // cfg.QE
+    row = (spec.name, way, cycles, least, by, f"{cycles / least:.3f}",
+           model or "-", f"{model / cycles - 1:+.1%}" if model else "-",
+           *(bound.get(name, 0) for name in ("dlzs", "sads", "units", "read", "write", "kvgen")),
+           f"{stats.keep:.3f}", f"{sum(stats.union) / sum(stats.slots):.2f}",
+           f"{moved * cfg.BUS_BYTES / 1e6:.2f}")
+    share = [f"{count[name] / cycles:.1%}" for name in (
+        "DLZS_BUSY", "DLZS_STALL", "SADS_BUSY", "SADS_STALL", "RASS_STALL")]
+    share += [f"{count[f'SUFA_{name}'] / cycles / units:.1%}"
+              for name in ("BUSY", "FLUSH", "STALL", "STARVE")]
+    share += [f"{count[name] / cycles:.1%}" for name in (
+        "KVGEN_BUSY", "KVGEN_STARVE", "KVGEN_STALL", "FETCH_STALL", "STORE_STALL")]
+    return row, (spec.name, way, *share, f"{read / cycles:.1%}")
+
+
+def generated(way, spec, done, cfg):
+    """The line of a layer in the table of what K and V cost."""
+    plan, count = spec.plan, done.counters
+    seen = plan.kv_heads * plan.keys
+    published = max(plan.kv_heads * -(-plan.keys // cfg.COLS) * plan.h,
+                    count["GENERATED"] * plan.h // 2)
+    costs = traffic(plan, spec.reference(cfg), cfg)
+    return (spec.name, way, count["GENERATED"], f"{count['GENERATED'] / seen:.1%}",
+            count["REUSED"], published, f"{count['CYCLES'] / published:.3f}",
+            *(f"{x:.1f}" for name in KV_WAYS for x in (
+                costs[name].macs / 1e6, (costs[name].read + costs[name].written) / 1e6)))
+
+
+def listed(text, known, option):
+    """The names of a list with commas; ConfigError for one that is not known."""
+    names = [name for name in text.split(",") if name]
+    if not names or set(names) - set(known):
+        raise ConfigError(f"{option} {text}, legal: some of {', '.join(known)} with commas")
+    return names
 
 
 def parser_of(text):
@@ -76,7 +180,7 @@ def parser_of(text):
     return parser
 
 
-def machine(args):
+def machine_of(args):
     """(Config, changed Verilog parameters) of these arguments; ConfigError when not legal."""
     changes = {}
     for text in args.set:
@@ -84,7 +188,7 @@ def machine(args):
         if not value.isdigit():
             raise ConfigError(f"--set {text}, legal: NAME=VALUE with a number as VALUE")
         changes[name] = int(value)
-    return Config.from_parameters({**CONFIGS[args.config], **changes}), changes
+    return Config.from_parameters({**CONFIGS[args.config], **changes}, args.config), changes
 
 
 def guarded(main):
@@ -99,61 +203,50 @@ def guarded(main):
 
 def main(argv=None):
     parser = parser_of(__doc__)
-    parser.add_argument("--quotas", default="4,8,16,64", help="keys a row takes from a tile")
-    parser.add_argument("--radius", type=float, help="nats; default: none")
-    parser.add_argument("--no-dense", action="store_true", help="leave out the dense runs")
+    parser.add_argument("--jobs", default=",".join(CHOICES), help=f"some of {', '.join(CHOICES)}")
+    parser.add_argument("--ways", default=",".join(WAYS), help=f"some of {', '.join(WAYS)}")
+    parser.add_argument("--only", default="", help="jobs whose name has this text")
     args = parser.parse_args(argv)
-    from tb.system.simulate import JobSpec, Options, simulate
+    from tb.system.simulate import LayerSpec, Options, simulate
 
-    cfg, changes = machine(args)
-    quotas = sorted({min(int(x), cfg.BC_MAX) for x in args.quotas.split(",")})
-    specs = []
-    for name, q, k, v, causal in jobs(cfg):
-        for quota in quotas if args.no_dense else [*quotas, None]:
-            specs.append(JobSpec.planned(name, q, k, v, cfg, causal=causal, quota=quota or 1,
-                                         radius_nats=args.radius, dense=quota is None))
-    outcomes = simulate(specs, args.config, changes=changes, options=Options(taps=False))
-
-    rows, stalls = [], []
-    for spec, done in zip(specs, outcomes, strict=True):
-        name, count, stats = spec.name, done.counters, done.stats
-        quota = "dense" if spec.job.dense else spec.job.quota
-        bound = job_bound(stats, spec.job, cfg)
-        cycles = count["CYCLES"]
-        by = max(("dlzs", bound.dlzs), ("sufa", bound.sufa), ("dram", bound.dram),
-                 key=lambda p: p[1])[0]
-        model = job_cycles(stats, spec.job, cfg, heads=len(spec.numbers.q),
-                           kv_heads=len(spec.numbers.k)).total
-        beats = sum(count[f"BEATS_{s}"] for s in ("Q", "K8", "K", "V"))
-        rows.append((name, quota, cycles, bound.planned, by, f"{cycles / bound.planned:.3f}",
-                     model, f"{model / cycles - 1:+.1%}", bound.dlzs, bound.sufa, bound.dram,
-                     f"{stats.keep:.3f}",
-                     f"{sum(stats.union) / sum(stats.slots):.2f}",
-                     f"{stats.selected / (2 * sum(stats.nsteps) * cfg.ROWS):.2f}",
-                     f"{(beats + count['BEATS_O']) * cfg.BUS_BYTES / 1e6:.2f}"))
-        share = [f"{count[c] / cycles:.1%}" for c in (
-            "DLZS_BUSY", "DLZS_STALL", "SADS_BUSY", "SADS_STALL", "SUFA_BUSY", "SUFA_STALL",
-            "SUFA_STARVE", "FETCH_STALL", "STORE_STALL")]
-        stalls.append((name, quota, *share, f"{beats / cycles:.1%}"))
-    speeds = []
-    for mode, wanted in (("sparse", False), ("dense", True)):
-        part = [o for o, s in zip(outcomes, specs, strict=True) if s.job.dense == wanted]
-        if part:
-            total = sum(o.counters["CYCLES"] for o in part)
-            wall = sum(o.wall_s for o in part)
-            speeds.append(f"{mode} {total} cycles in {wall:.1f} s, {total / wall:.0f} cycles/s")
-    text = "\n\n".join((
+    cfg, changes = machine_of(args)
+    chosen, ways = listed(args.jobs, CHOICES, "--jobs"), listed(args.ways, WAYS, "--ways")
+    if "sort" in ways and not {**CONFIGS[args.config], **changes}["SORT"]:
+        if args.ways != parser.get_default("ways"):
+            raise ConfigError(f"--ways {args.ways}, legal: no sort where SORT = 0")
+        ways.remove("sort")
+    made = [(way, spec) for way, spec in specs_of(chosen, ways, cfg) if args.only in spec.name]
+    if not made:
+        raise ConfigError(f"--only {args.only!r}, legal: text in the name of a job")
+    outcomes = simulate([spec for _, spec in made], args.config, changes=changes,
+                        options=Options(taps=False))
+    pairs = [(way, spec, done) for (way, spec), done in zip(made, outcomes, strict=True)]
+    rows, stalls = zip(*(measured(*pair, cfg) for pair in pairs), strict=True)
+    work = [generated(*pair, cfg) for pair in pairs if isinstance(pair[1], LayerSpec)]
+    cycles, wall = sum(o.counters["CYCLES"] for o in outcomes), sum(o.wall_s for o in outcomes)
+    parts = [
         f"# Bench, configuration {' '.join([args.config, *args.set])}",
-        "Cycles of whole jobs from start to interrupt and the bounds of DLZS, SU-FA (every row "
-        "takes its quota) and memory. model, error: the cycle model against cycles. keep: share "
-        "of visible pairs used; union: share of the tile slots some row used; fill: useful share "
-        "of the SU-FA lanes' key slots.",
+        "Cycles of whole jobs from start to interrupt, and the bound of each resource alone "
+        "(models/lab/bands.py; of layers from X with the cycles of the jobs that predict K8). "
+        "model, error: the cycle model against cycles. keep: share of visible pairs used; union: "
+        "keys issued for a slot of a tile that was scored.",
         table(COLUMNS, rows),
         "Share of the cycles in which a stage worked, was blocked by the next one (stall), or "
-        "had no keys (starve); bus: read beats a cycle.",
-        table(STALLS, stalls),
-        f"Simulation, cocotb and memory model included: {'; '.join(speeds)}. Every output is "
-        "bit-exact."))
+        "had no keys (starve); units: mean of all; bus: read beats a cycle.",
+        table(STALLS, stalls)]
+    if work:
+        parts += [
+            "Keys whose K and V were made, as a share of those that the query rows see, and keys "
+            "read again; the longer one of the phases of the SOFA paper's machine for keys (S/COLS "
+            "x H cycles a head) and for K and V (H/2 a token), and cycles over it; 16-bit "
+            "multiply-adds and bytes that K and V cost on demand and by three other ways: all keys "
+            "made at first; unions made anew in every band and not written; every row reads its "
+            "own keys. The mean rows of X are left out.",
+            table(WORK, work)]
+    parts += [f"Simulation, cocotb and memory model included: {cycles} cycles in {wall:.1f} s, "
+              f"{cycles / wall:.0f} cycles/s. Every output is bit-exact, and all that layers leave "
+              f"in memory."]
+    text = "\n\n".join(parts)
     print(text)
     target = Path("build/bench")
     target.mkdir(parents=True, exist_ok=True)

@@ -1,31 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``make demo``: attention of trained models, head by head and from X, on the simulated core.
+"""``make demo``: attention of trained models, from X and from K and V, on the simulated core.
 
-First whole layers from X (scripts/demo_layers.py explains their columns). Then single heads with
-K and V in memory: each head runs twice, sparse (predict, sort, compute) and dense (every visible
-key on the same SU-FA array). The outputs are compared bit for bit with the reference model, and
-the tables say what the sparsity cost and saved. Exit code 1 when anything differs.
+First layers from X (scripts/demo_layers.py explains their columns), then heads with K and V in
+memory: every captured case is a job with all its heads, of which the last query rows run
+(--rows). Each job runs twice: where sums select, and dense, every visible pair in the same units.
+The outputs are compared bit for bit with the reference model; the tables say what the selection
+cost and saved. Exit code 1 when anything differs.
 
 Columns of the heads:
     exact     the outputs of both runs equal the reference model's, bit for bit
-    keep      share of the visible pairs that were used
+    keep      share of the visible pairs that were used; the mean of V stands in for the others
     recall    share of each row's true best keys (as many as the row used) that were used
     mass      share of the dense softmax mass on the used keys
-    err.sel   relative L2 error against float64 softmax over the same keys: the number formats
-    err.dense relative L2 error against float64 dense attention: number formats and sparsity
-    cycles    clock cycles of the sparse run
-    bound     the least that its busiest resource takes (models/bounds.py)
-    speed-up  cycles of the dense run over cycles of the sparse run
-    KiB       memory traffic of the sparse run, read and written; dense: of the dense run
+    error     relative L2 error of the output against float64 dense attention
+    dense     the same of the dense run: the number formats alone
+    cycles    clock cycles of the run that selects
+    bound     the least that its busiest resource takes (models/lab/bands.py)
+    speed-up  cycles of the dense run over these cycles
+    KiB       memory traffic, read and written; dense: of the dense run
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import sys
 import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -38,154 +41,154 @@ import numpy as np  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from models import oracle, workloads  # noqa: E402
-from models.bounds import job_bound  # noqa: E402
-from models.config import Config, ConfigError  # noqa: E402
+from models.config import ConfigError  # noqa: E402
 from models.dlzs import SNAPS  # noqa: E402
-from models.head import STREAMS  # noqa: E402
+from models.second.config import Config  # noqa: E402
+from models.second.head import DENSE  # noqa: E402
 from scripts import demo_layers  # noqa: E402
 from scripts.configs import CONFIGS  # noqa: E402
 
-HEADER = ("head", "S", "d", "exact", "keep", "recall", "mass", "err.sel", "err.dense", "cycles",
-          "bound", "speed-up", "KiB", "dense")
-FORMAT = "{:<30} {:>5} {:>3} {:>5} {:>6} {:>6} {:>6} {:>7} {:>9} {:>8} {:>8} {:>8} {:>6} {:>6}"
+HEADER = ("heads", "H", "rows x keys", "d", "exact", "keep", "recall", "mass", "error", "dense",
+          "cycles", "bound", "speed-up", "KiB", "dense")
+FORMAT = ("{:<26} {:>2} {:>11} {:>3} {:>5} {:>6} {:>6} {:>6} {:>7} {:>6} {:>8} {:>8} {:>8} {:>6} "
+          "{:>6}")
 
 
 def parse(argv):
     text = __doc__.split("\n", 1)
     parser = argparse.ArgumentParser(description=text[0] + text[1],
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default="paper", choices=list(CONFIGS))
+    parser.add_argument("--config", default="small", choices=list(CONFIGS))
     parser.add_argument("--sim", default="verilator", choices=("verilator", "icarus"))
-    parser.add_argument("--quota", type=int, help="keys a row may take from a tile "
-                        "(default: a quarter of the tile)")
-    parser.add_argument("--radius", type=float, default=6.0,
-                        help="nats below a row's best at which keys are dropped (default 6)")
-    parser.add_argument("--snap", default="floor", choices=list(SNAPS.values()))
+    parser.add_argument("--snap", default="two-term", choices=list(SNAPS.values()))
+    parser.add_argument("--tau", type=float,
+                        help="least share of a key's weight in its row's sum (default: that of the "
+                             "snap rule, models/second/plan.py)")
+    parser.add_argument("--fall", type=float,
+                        help="exponent with which tau falls with the length (default likewise)")
+    parser.add_argument("--rows", type=int, default=64,
+                        help="last query rows of a case that run (default 64; 0: all)")
+    parser.add_argument("--tokens", type=int, default=128,
+                        help="first tokens of a layer that run, with as many heads as share "
+                             "their keys (default 128; 0: whole layers)")
     parser.add_argument("--cases", default="",
                         help="only cases and layers whose name contains this text")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    for name in ("rows", "tokens"):
+        if getattr(args, name) < 0:
+            parser.error(f"--{name} {getattr(args, name)}, legal: 0 or more")
+    return args
 
 
-def heads(cases):
-    """Yield (label, q [1, S, d], k, v, causal) of every query head of the named cases."""
-    for name in cases:
-        case = workloads.load_case(name)
-        for h in range(case.n_heads):
-            q, k, v = case.head(h)
-            yield f"{name}/h{case.heads[h]}", q[None], k[None], v[None], case.causal
+def judge(case, rows, selected):
+    """(recall, mass, float64 dense output [heads, rows, d]) of a case's last rows."""
+    offset = case.length - rows if case.causal else 0
+    recall, mass, exact = [], [], []
+    for h, chosen in enumerate(selected):
+        q, k, v = case.head(h)
+        scores = oracle.logits(q[-rows:], k)
+        mask = oracle.causal_mask(rows, len(k), case.causal, offset)
+        truth = oracle.topk(scores, mask, chosen.sum(axis=1))
+        recall.append(oracle.recall(chosen, truth))
+        mass.append(oracle.retained_mass(scores, mask, chosen))
+        exact.append(oracle.attention(q[-rows:], k, v, mask))
+    return float(np.mean(recall)), float(np.mean(mass)), np.stack(exact)
 
 
-def judge(q, k, v, causal, numbers, result):
-    """Recall, mass, error on the same keys, error against dense; q, k, v float [S, d]."""
-    mask = oracle.causal_mask(len(q), len(k), causal)
-    scores = oracle.logits(q, k)
-    chosen = result.heads[0].selected
-    truth = oracle.topk(scores, mask, chosen.sum(axis=1))
-    out = result.out[0] * numbers.sv
-    return (oracle.recall(chosen, truth), oracle.retained_mass(scores, mask, chosen),
-            oracle.relative_error(out, oracle.attention(q, k, v, chosen)),
-            oracle.relative_error(out, oracle.dense_attention(q, k, v, causal)))
+def simulate_all(batches, args):
+    """Outcomes of every batch of specs, a simulation process each, under one bar."""
+    from tb.system.simulate import Options, simulate
 
-
-def watched(function, path, total, what):
-    """Run ``function`` while a bar follows the lines of the file ``path``."""
-    box = {}
-
-    def work():
-        try:
-            box["value"] = function()
-        except BaseException as exc:  # handed to the caller's thread
-            box["error"] = exc
-
-    thread = threading.Thread(target=work)
-    with tqdm(total=total, desc=what, unit="job", leave=False) as bar:
-        thread.start()
-        while thread.is_alive():
-            thread.join(0.5)
-            done = path.read_text().count("\n") if path.exists() else 0
+    with (tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(batches)) as pool,
+          contextlib.redirect_stdout(io.StringIO()),
+          tqdm(total=sum(map(len, batches)), desc="simulating", unit="job", leave=False) as bar):
+        paths = [Path(folder) / str(i) for i in range(len(batches))]
+        runs = [pool.submit(simulate, batch, args.config, args.sim, progress=str(path),
+                            options=Options(taps=False, score=False)) if batch else None
+                for batch, path in zip(batches, paths, strict=True)]
+        while not all(run is None or run.done() for run in runs):
+            time.sleep(0.5)
+            done = sum(path.read_text().count("\n") for path in paths if path.exists())
             bar.update(done - bar.n)
-    if "error" in box:
-        raise box["error"]
-    return box["value"]
+        return [run.result() if run else [] for run in runs]
+
+
+def report(cases, specs, wants, outcomes, cfg):
+    """Print the table of the heads; returns the number of cases that differ."""
+    if not cases:
+        return 0
+    print("\n" + FORMAT.format(*HEADER))
+    wrong, cycles, dense_cycles = 0, 0, 0
+    for i, case in enumerate(cases):
+        spec, want = specs[2 * i], wants[2 * i]
+        (done, dense), both = outcomes[2 * i : 2 * i + 2], wants[2 * i : 2 * i + 2]
+        exact = all(np.array_equal(o.out, w.out) for o, w in zip((done, dense), both, strict=True))
+        wrong += not exact
+        heads, rows, d = spec.numbers.q.shape
+        recall, mass, true = judge(case, rows, want.selected)
+        error, formats = (oracle.relative_error(o.out * s.numbers.out_scale, true)
+                          for o, s in zip((done, dense), specs[2 * i : 2 * i + 2], strict=True))
+        took, took_dense = done.counters["CYCLES"], dense.counters["CYCLES"]
+        cycles, dense_cycles = cycles + took, dense_cycles + took_dense
+        kept = done.counters["SELECTED"] / dense.counters["SELECTED"]
+        print(FORMAT.format(
+            case.name, heads, f"{rows} x {case.length}", d, "yes" if exact else "NO",
+            f"{kept:.3f}", f"{recall:.3f}", f"{mass:.3f}", f"{error:.2%}", f"{formats:.2%}", took,
+            demo_layers.least_cycles(spec, want.selected, len(spec.numbers.k), cfg),
+            f"{took_dense / took:.2f}", demo_layers.traffic(done.counters, cfg),
+            demo_layers.traffic(dense.counters, cfg)))
+    print(f"all cases: {cycles} cycles, {dense_cycles} dense, speed-up {dense_cycles / cycles:.2f}")
+    return wrong
 
 
 def main(argv=None):
     args = parse(argv)
     from tb.runner import BuildError, SimulationError, build
-    from tb.system.simulate import JobSpec, Options, simulate
+    from tb.system.simulate import JobSpec
 
     cfg = Config.from_name(args.config)
     snap = next(s for s, name in SNAPS.items() if name == args.snap)
-    names = [n for n in workloads.list_cases() if args.cases in n]
     known = [*workloads.list_cases(), *workloads.list_layers()]
     if not any(args.cases in n for n in known):
         sys.exit(f"no case contains {args.cases!r}; there are {', '.join(known)}")
-    work = list(heads(names))
-    too_wide = [label for label, q, *_ in work if q.shape[2] > cfg.D_MAX]
+    cases = [workloads.load_case(n) for n in workloads.list_cases() if args.cases in n]
+    too_wide = [case.name for case in cases if case.d > cfg.D_MAX]
     if too_wide:
         sys.exit(f"{too_wide[0]} has a head dimension above D_MAX = {cfg.D_MAX} of {args.config}")
 
     print(f"SOFA, configuration {args.config}: {cfg.ROWS} query rows in parallel, {cfg.ROWS}x"
-          f"{cfg.COLS} prediction cells, bus {cfg.BUS_BYTES} bytes, memory latency 100 cycles")
-    print(f"snap {args.snap}, radius {args.radius:g} nats; simulator {args.sim}")
-    settings = {"quota": args.quota, "radius_nats": args.radius, "snap": snap}
-    specs, expected = [], []
+          f"{cfg.COLS} prediction cells, bus {cfg.BUS_BYTES} bytes, memory latency 100 cycles; "
+          f"simulator {args.sim}")
+    selecting = {"snap": snap, "tau": args.tau, "fall": args.fall}
+    specs = []
     try:
-        layers = demo_layers.layer_runs(cfg, args.cases, settings)
-        for label, q, k, v, causal in tqdm(work, desc="reference model", unit="head",
-                                           leave=False):
-            for dense in (False, True):
-                specs.append(JobSpec.planned(
-                    f"{label}{' dense' if dense else ''}", q, k, v, cfg, causal=causal,
-                    dense=dense, **settings))
-                expected.append(specs[-1].reference(cfg))
+        layers = demo_layers.layer_runs(cfg, args.cases, args.tokens, selecting)
+        for case in cases:
+            for way in (selecting, {"select": DENSE}):
+                specs.append(JobSpec.planned(case.name, case.q[:, -args.rows:], case.k, case.v, cfg,
+                                             causal=case.causal, **way))
+        wants = [spec.reference(cfg) for spec in tqdm(specs, desc="reference model", unit="job",
+                                                      leave=False)]
         print("building the simulator ...", flush=True)
         start = time.monotonic()
-        build("sofa_top", dict(CONFIGS[args.config]), args.sim)
-        print(f"built in {time.monotonic() - start:.0f} s")
-        with tempfile.TemporaryDirectory() as folder:
-            progress = Path(folder) / "progress"
-            outcomes = watched(
-                lambda: simulate([*(run.spec for run in layers), *specs], args.config, args.sim,
-                                 progress=str(progress),
-                                 options=Options(taps=False, score=False)),
-                progress, len(layers) + len(specs), "simulating")
+        build("sofa", dict(CONFIGS[args.config]), args.sim)
+        built = time.monotonic()
+        made, outcomes = simulate_all([[run.spec for run in layers], specs], args)
+        print(f"built in {built - start:.0f} s, simulated in {time.monotonic() - built:.0f} s")
     except (BuildError, SimulationError, ConfigError) as exc:
         sys.exit(f"demo: {exc}")
 
-    wrong_layers = demo_layers.report(layers, outcomes[: len(layers)], cfg, settings)
-    outcomes = outcomes[len(layers) :]
-    if work:
-        print("\n" + FORMAT.format(*HEADER))
-    wrong, cycles, dense_cycles = 0, 0, 0
-    for i, (label, q, k, v, causal) in enumerate(work):
-        sparse, dense = outcomes[2 * i : 2 * i + 2]
-        want, want_dense = expected[2 * i : 2 * i + 2]
-        spec = specs[2 * i]
-        exact = (np.array_equal(sparse.out, want.out)
-                 and np.array_equal(dense.out, want_dense.out))
-        wrong += not exact
-        recall, mass, err_sel, err_dense = judge(q[0], k[0], v[0], causal, spec.numbers, want)
-        took, took_dense = sparse.counters["CYCLES"], dense.counters["CYCLES"]
-        cycles, dense_cycles = cycles + took, dense_cycles + took_dense
-        bound = job_bound(want.stats, spec.job, cfg).measured
-        kib, kib_dense = (sum(o.counters[f"BEATS_{s.upper()}"] for s in STREAMS)
-                          * cfg.BUS_BYTES // 1024 for o in (sparse, dense))
-        print(FORMAT.format(
-            label, q.shape[1], q.shape[2], "yes" if exact else "NO", f"{want.stats.keep:.3f}",
-            f"{recall:.3f}", f"{mass:.3f}", f"{err_sel:.2%}", f"{err_dense:.2%}", took, bound,
-            f"{took_dense / took:.2f}", kib, kib_dense))
-    if work:
-        wall = sum(o.wall_s for o in outcomes)
-        print(f"all heads: {cycles} cycles sparse, {dense_cycles} dense, speed-up "
-              f"{dense_cycles / cycles:.2f}; simulated "
-              f"{(cycles + dense_cycles) / wall:.0f} cycles/s")
+    wrong_layers = demo_layers.report(layers, made, cfg)
+    wrong = report(cases, specs, wants, outcomes, cfg)
+    ran = [*made, *outcomes]
+    cycles, wall = sum(o.counters["CYCLES"] for o in ran), sum(o.wall_s for o in ran)
+    print(f"{cycles} cycles simulated, {cycles / wall:.0f} a second in each process")
     if wrong or wrong_layers:
-        print(f"{wrong_layers} of {len(layers)} layers and {wrong} of {len(work)} heads differ "
-              "from the reference model")
+        print(f"{wrong_layers} of {len(layers)} runs of layers and {wrong} of {len(cases)} cases "
+              "differ from the reference model")
         return 1
-    print(f"all {len(layers)} layers from X are bit-exact, and all {len(work)} heads, sparse and "
-          "dense")
+    print(f"all {len(layers)} runs of layers from X are bit-exact, and all {len(cases)} cases, "
+          "selected and dense")
     return 0
 
 

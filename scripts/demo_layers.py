@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The layers of ``make demo``: keys predicted from X, K and V made only where a row selected them.
 
-Every captured layer runs twice: with all its query rows, as in prefill, and with its last few, as
-in chunked prefill or speculative decoding, where on-demand generation has something to save.
+Of every captured layer the first tokens run, with the query heads of its first KV heads. Each runs
+three times: with all query rows, as in prefill; with the last few, as in chunked prefill or
+speculative decoding, where generation on demand has something to save; and with all rows dense.
 
 Columns:
     exact     output, predicted keys, K, V and valid bits in memory equal the model's, bit for bit
     keep      share of the visible pairs that were used
     recall    share of each row's true best keys (as many as the row used) that were used
-    1-phase   the same when the prediction has the true keys instead of predicted ones
-    err.sel   relative L2 error against float64 softmax over the same keys, from the float X
+    error     relative L2 error of the output against float64 dense attention from the float X
     seen      keys that the rows may look at, summed over KV heads
-    made      keys whose K and V were generated; again: vectors read back instead of made again
+    made      keys whose K and V were generated; again: keys read back instead of made again
     saved     share of the seen keys that no row selected, so that nobody made or read them
-    cycles, bound   clock cycles of both jobs, and the least they can take (models/bounds.py)
-    KiB       K and V traffic on demand; every key: when all keys are made at first
+    predict   clock cycles of the jobs that predict keys; a dense layer would do without
+    attend    clock cycles of the attention jobs
+    bound     the least that their busiest resource takes (models/lab/bands.py)
+    KiB       memory traffic, read and written
 """
 
 from __future__ import annotations
@@ -24,33 +26,54 @@ from dataclasses import dataclass
 import numpy as np
 
 from models import oracle, workloads
-from models.bounds import layer_bounds
-from models.config import Config
-from models.head import run_head
-from models.layer import LayerResult, traffic
-from models.plan import plan
+from models.lab.bands import Machine, bound_of, work_of
+from models.second.config import Config
+from models.second.head import DENSE
+from models.second.layer import LayerResult
 from models.workloads import Case
 
 FEW_ROWS = 16
+FEW_HEADS = 3
+"""Query heads of a cut layer: as many whole groups as reach them."""
 
-HEADER = ("layer", "rows", "exact", "keep", "recall", "1-phase", "err.sel", "seen", "made",
-          "again", "saved", "cycles", "bound", "KiB", "every key")
-FORMAT = ("{:<28} {:>4} {:>5} {:>6} {:>6} {:>7} {:>7} {:>6} {:>6} {:>6} {:>6} {:>8} {:>8} {:>6} "
-          "{:>9}")
+HEADER = ("layer", "H", "rows x keys", "way", "exact", "keep", "recall", "error", "seen", "made",
+          "again", "saved", "predict", "attend", "bound", "KiB")
+FORMAT = ("{:<26} {:>2} {:>11} {:>5} {:>5} {:>6} {:>6} {:>7} {:>6} {:>6} {:>6} {:>6} {:>8} {:>8} "
+          "{:>8} {:>6}")
 
 
 @dataclass(frozen=True)
 class LayerRun:
-    """One run of a layer: its case, its last ``rows`` query rows, the job and the reference."""
+    """One run of a layer: its case, the job and the reference."""
 
     case: Case
-    rows: int
     spec: object
     want: LayerResult
 
+    @property
+    def rows(self) -> int:
+        """Query rows, the last ones."""
+        return self.spec.plan.q.shape[1]
 
-def layer_runs(cfg: Config, only: str, settings: dict) -> list[LayerRun]:
-    """The runs of every layer whose name contains ``only``; settings: quota, radius_nats, snap."""
+    @property
+    def dense(self) -> bool:
+        """Whether every visible pair is used."""
+        return self.spec.job.dense
+
+
+def cut(case: Case, tokens: int) -> tuple[np.ndarray, ...]:
+    """(x [tokens, H], wk, wv [kv_heads, H, d], q [heads, tokens, d]) of the first tokens and the
+    first heads; 0: all."""
+    made = case.projection
+    groups = -(-FEW_HEADS // case.group) if tokens else len(made.wk)
+    tokens = tokens or case.length
+    return (made.x[:tokens], made.wk[:groups], made.wv[:groups],
+            case.q[: groups * case.group, :tokens])
+
+
+def layer_runs(cfg: Config, only: str, tokens: int, selecting: dict) -> list[LayerRun]:
+    """The runs of every layer whose name contains ``only``; selecting: settings of
+    models.second.plan.job_of."""
     from tb.system.simulate import LayerSpec
 
     runs = []
@@ -58,46 +81,30 @@ def layer_runs(cfg: Config, only: str, settings: dict) -> list[LayerRun]:
         if only not in name:
             continue
         case = workloads.load_layer(name)
-        made = case.projection
-        for rows in (case.length, FEW_ROWS):
-            spec = LayerSpec.planned(f"{name}, {rows} rows", made.x, made.wk, made.wv,
-                                     case.q[:, -rows:], cfg, rope_theta=case.rope_theta,
-                                     causal=case.causal, **settings)
-            runs.append(LayerRun(case, rows, spec, spec.reference(cfg)))
+        x, wk, wv, q = cut(case, tokens)
+        for rows, way in ((0, selecting), (FEW_ROWS, selecting), (0, {"select": DENSE})):
+            spec = LayerSpec.planned(name, x, wk, wv, q[:, -rows:], cfg, causal=case.causal,
+                                     rope_theta=case.rope_theta, **way)
+            runs.append(LayerRun(case, spec, spec.reference(cfg)))
     return runs
 
 
-def recall_of(run: LayerRun, selections: list[np.ndarray]) -> float:
-    """Mean over heads: share of the true best keys, as many as a row used, among those used;
-    selections: bool [rows, keys] per query head."""
-    values = []
-    for h, chosen in enumerate(selections):
-        q, k, _ = run.case.head(h)
-        offset = len(k) - run.rows if run.case.causal else 0
-        mask = oracle.causal_mask(run.rows, len(k), run.case.causal, offset)
-        scores = oracle.logits(q[-run.rows:], k)
-        truth = oracle.topk(scores, mask, chosen.sum(axis=1))
-        values.append(oracle.recall(chosen, truth))
-    return float(np.mean(values))
-
-
-def judge(run: LayerRun, cfg: Config, settings: dict) -> tuple[float, float, float]:
-    """(recall, recall with one phase, error on the same keys) of the reference result, which the
-    hardware's equals."""
-    case, want = run.case, run.want
-    mine = [head.selected for head in want.heads]
-    numbers, job = plan(case.q[:, -run.rows:], case.k, case.v, cfg, causal=case.causal, **settings)
-    one = [run_head(numbers.q[h], numbers.k[h // case.group], numbers.v[h // case.group],
-                    numbers.k8[h // case.group], job, cfg).selected for h in range(case.n_heads)]
-    bias = case.projection.bv
-    errors = []
-    for h in range(case.n_heads):
-        q, k, v = case.head(h)
-        kv = h // case.group
+def judge(run: LayerRun, out: np.ndarray) -> tuple[float, float]:
+    """(mean over heads: share of the true best keys, as many as a row used, among those used;
+    error against dense attention) of an output [heads, rows, d]."""
+    case, plan, want = run.case, run.spec.plan, run.want
+    recall, exact = [], []
+    offset = plan.keys - run.rows if case.causal else 0
+    mask = oracle.causal_mask(run.rows, plan.keys, case.causal, offset)
+    for h, chosen in enumerate(want.selected):
+        q, k, v = (a[: plan.keys] for a in case.head(h))
         # A bias of V adds to every output; the machine leaves it to the host (models/layer.py).
-        exact = oracle.attention(q[-run.rows:], k, v - bias[kv], want.heads[h].selected)
-        errors.append(oracle.relative_error(want.out[h] * run.spec.plan.sv, exact))
-    return recall_of(run, mine), recall_of(run, one), float(np.mean(errors))
+        v = v - case.projection.bv[h // case.group]
+        truth = oracle.topk(oracle.logits(q[-run.rows:], k), mask, chosen.sum(axis=1))
+        recall.append(oracle.recall(chosen, truth))
+        exact.append(oracle.attention(q[-run.rows:], k, v, mask))
+    scale = np.repeat(plan.sv, case.group)[:, None, None]
+    return float(np.mean(recall)), oracle.relative_error(out * scale, np.stack(exact))
 
 
 def is_exact(run: LayerRun, done, cfg: Config) -> bool:
@@ -111,32 +118,41 @@ def is_exact(run: LayerRun, done, cfg: Config) -> bool:
                 and np.array_equal(done.valid, want.valid_image(cfg)))
 
 
-def report(runs: list[LayerRun], outcomes, cfg: Config, settings: dict) -> int:
+def least_cycles(spec, selected: np.ndarray, kv_heads: int, cfg: Config, source=None) -> int:
+    """Least cycles of the busiest resource of the attention of a job, or of a layer: source, its
+    plan."""
+    machine = Machine(packed=False)
+    work = work_of(selected, spec.job, cfg, kv_heads, machine, makes=source is not None)
+    return max(bound_of(work, spec.job, cfg, machine, source).values())
+
+
+def traffic(counters: dict[str, int], cfg: Config) -> int:
+    """Memory traffic of a run, read and written, KiB."""
+    beats = sum(n for name, n in counters.items() if name.startswith("BEATS_"))
+    return beats * cfg.BUS_BYTES // 1024
+
+
+def report(runs: list[LayerRun], outcomes, cfg: Config) -> int:
     """Print the table and what generation on demand saved; returns the number of wrong runs."""
-    print(FORMAT.format(*HEADER))
+    if not runs:
+        return 0
+    print("\n" + FORMAT.format(*HEADER))
     wrong, remarks = 0, []
     for run, done in zip(runs, outcomes, strict=True):
-        plan_, want, count = run.spec.plan, run.want, done.counters
+        plan, want, count = run.spec.plan, run.want, done.counters
         exact = is_exact(run, done.layer, cfg)
         wrong += not exact
-        recall, one, error = judge(run, cfg, settings)
-        seen = plan_.kv_heads * len(run.case.q[0])
-        made = count["GENERATED"]
-        saved = 1 - made / seen
-        predict, bound = layer_bounds(plan_, want, cfg)
-        ways = traffic(plan_, want, cfg)
-        kib = [(ways[w].read + ways[w].written) // 1024 for w in ("on-demand", "all")]
-        print(FORMAT.format(run.case.name, run.rows, "yes" if exact else "NO",
-                            f"{want.stats.keep:.3f}", f"{recall:.3f}", f"{one:.3f}",
-                            f"{error:.2%}", seen, made, count["REUSED"], f"{saved:.1%}",
-                            count["CYCLES"], predict + bound.measured, *kib))
-        if saved < 0.05:
-            text = (f"the union of {run.rows} rows is {made / seen:.1%} of the keys, nearly "
-                    f"everything: on-demand generation saves next to nothing here")
-        else:
-            text = (f"{saved:.1%} of the keys were never made or read: "
-                    f"{(ways['all'].macs - ways['on-demand'].macs) / 1e6:.0f} of "
-                    f"{ways['all'].macs / 1e6:.0f} million multiply-adds of the projection saved")
-        remarks.append(f"{run.case.name}, {run.rows} rows: {text}")
+        recall, error = judge(run, done.layer.out)
+        seen, made = plan.kv_heads * plan.keys, count["GENERATED"]
+        print(FORMAT.format(
+            run.case.name, plan.heads, f"{run.rows} x {plan.keys}",
+            "dense" if run.dense else "sum", "yes" if exact else "NO", f"{want.stats.keep:.3f}",
+            f"{recall:.3f}", f"{error:.2%}", seen, made, count["REUSED"], f"{1 - made / seen:.1%}",
+            count["PREDICT"], count["CYCLES"] - count["PREDICT"],
+            least_cycles(run.spec, want.selected, plan.kv_heads, cfg, plan),
+            traffic(count, cfg)))
+        if not run.dense:
+            remarks.append(f"{run.case.name}, {run.rows} rows want {made / seen:.1%} of the keys: "
+                           f"{seen - made} of {seen} were never made or read")
     print("\n".join(remarks))
     return wrong

@@ -7,8 +7,8 @@ writes rtl/include/sofa_regs.vh, models/regs.py and docs/registers.md; with --ch
 them, and ends with exit code 1 where a committed file differs from the table.
 
 Access kinds: RO read only; RW read and write; W1C write 1 to clear; W1P write 1 for a pulse,
-reads as 0. Registers of the group "job" are locked while a job runs. rtl/csr/csr.v reads the
-header, so an address or a bit is changed here and nowhere else.
+reads as 0. Registers of the group "job" are locked while a job runs. rtl/csr/sofa_csr.v reads
+the header, so an address or a bit is changed here and nowhere else.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WRITTEN_BY = "Written by scripts/regmap.py: change the table there, not this fil
 ID_VALUE = 0x534F4641
 """ASCII "SOFA"."""
 
-VERSION_VALUE = 0x00020001
+VERSION_VALUE = 0x00030000
 """Major version in bits 31:16, minor in 15:0."""
 
 
@@ -52,6 +52,8 @@ class Register:
     reset: int | None = 0
     fields: tuple[Field, ...] = ()
     width: int = 32
+    shared: bool = False
+    """Another name of the register before it at this offset."""
 
     @property
     def used(self) -> int:
@@ -79,12 +81,18 @@ CAPABILITIES = (
     ("ADDR_W", "bits of a memory address"),
     ("SC_FRAC", "fraction bits of a prediction term"),
     ("TWO_TERM", "1: the two-term snap rule exists"),
-    ("SC_W", "bits of a predicted score and of RADIUS"),
-    ("KV_SLOTS", "key slots of a K or V buffer; a tile with a larger union runs in phases"),
+    ("SC_W", "bits of a predicted score and of a radius"),
+    ("PLACES", "most blocks of ROWS query rows in residence"),
     ("H_MAX", "largest model dimension, elements"),
     ("KG_TOK", "tokens whose keys and values are made in parallel"),
     ("WGT_WORDS", "words (ROWS x 16 bits) of the weight memory for keys and values"),
     ("ROPE_PAIRS", "pairs that the key prediction rotates in a cycle"),
+    ("STORE_BEATS", "beats of Q, and of output sums, in residence"),
+    ("SORT", "1: MODE.SORT is possible"),
+    ("LOG_FRAC", "fraction bits of a threshold, in octaves"),
+    ("F_FRAC", "fraction bits of the share of a row's weight that is kept"),
+    ("VM_W", "bits of an element of VM that count, the highest ones"),
+    ("LAND", "keys that wait in the landing buffer at most"),
 )
 
 IRQ_FIELDS = (Field("DONE", 0, 1, "a chain, or a job alone, ended without error"),
@@ -137,10 +145,12 @@ JOB = (
       Field("ROPE", 7, 2, "rotation of made keys: 0 none, 1 neighbouring dimensions, 2 halves"),
       Field("VB_LOAD", 9, 1, "1: VB tells which keys and values exist before the job; needs "
                              "GENERATE"),
-      Field("SORT", 10, 1, "1: a row takes its QUOTA best keys of a tile, within RADIUS; 0, and not "
-                           "DENSE: those that its sum says"),
+      Field("SORT", 10, 1, "1: a row takes its QUOTA best keys of a tile, within the radius of its "
+                           "head; 0, and not DENSE: those that its sum says"),
       Field("BLEND", 11, 1, "1: the mean of V stands in for what is dropped; only where the sum "
-                            "selects"))),
+                            "selects"),
+      Field("SHARE", 12, 1, "1: the query heads of a KV head share a block, row after row; their "
+                            "entries of HT are the same, that of the first is read"))),
     ("HEAD_DIM", "elements of a vector", "multiple of 8, 8..D_MAX", ()),
     ("QUERY_ROWS", "query rows of a head", "1..KEYS_MAX" + NOT_PREDICT, ()),
     ("KEYS", "keys of a head", "1..KEYS_MAX", ()),
@@ -148,11 +158,13 @@ JOB = (
     ("KV_HEADS", "heads of K8, K and V", "1..HEADS, divides HEADS; with PREDICT 1..1024", ()),
     ("CAUSAL_OFFSET", "position of query row 0 among the keys", "0..KEYS_MAX-1" + NOT_PREDICT, ()),
     ("TILE_KEYS", "keys of a tile, Bc", "power of two, max(COLS, 4)..BC_MAX" + NOT_PREDICT, ()),
-    ("QUOTA", "most keys a row takes from a tile", "1..BC_MAX" + NOT_PREDICT, ()),
-    ("RADIUS", "keys with a predicted score below the row's maximum - RADIUS are dropped; "
-               "2^SC_W - 1 drops none", "0..2^SC_W-1" + NOT_PREDICT, ()),
-    ("SCALE_MULT", "multiplier from a dot product to log2 units", "1..65535" + NOT_PREDICT, ()),
-    ("SCALE_SHIFT", "right shift after SCALE_MULT", "0..47" + NOT_PREDICT, ()),
+    ("QUOTA", "most keys a row takes from a tile", "1..BC_MAX; only with SORT", ()),
+    ("BAND", "row blocks of a band, which share the keys that are read",
+     "1..`min(PLACES, floor(STORE_BEATS/(ROWS*ceil(2*HEAD_DIM/BUS_BYTES))))`" + NOT_PREDICT, ()),
+    ("FALL", "exponent, in 1/256, of the fall of the threshold with the number of keys that a "
+             "block sees; it is TAU of the head at 1024 keys",
+     "0..255" + NOT_PREDICT, ()),
+    ("RESERVED", "not used", "", ()),
     ("MODEL_DIM", "model dimension H, elements of a row of X8 and X",
      "multiple of 8, 8..H_MAX; with GENERATE `ceil(2*HEAD_DIM/ROWS)*MODEL_DIM <= WGT_WORDS`; only "
      "with PREDICT or GENERATE", ()),
@@ -181,8 +193,12 @@ BUFFERS = (
 )
 """Name, content, has a row stride, has a head stride."""
 
-SHARED = (("HT", 5), ("VM", 6))
-"""Buffers of attention jobs in the registers of a buffer of predict jobs: name, its number."""
+SHARED = (
+    ("HT", "X8", "table of heads, 16 bytes for each query head", False, True),
+    ("VM", "WC", "means of V, int16, a row for each row block; with GENERATE those of X, for all "
+                 "heads", True, True),
+)
+"""Buffers of attention jobs in the registers of a buffer of predict jobs, which is named second."""
 
 BUFFER_REGISTERS = (
     ("BASE_LO", 32, "address bits 31:0 of head 0, row 0", "multiple of BUS_BYTES"),
@@ -198,49 +214,50 @@ COUNTERS = (
     ("DLZS_BUSY", "cycles in which DLZS predicts scores or keys"),
     ("DLZS_STALL", "cycles in which DLZS waits because its scores are not taken, or its predicted "
                    "keys do not leave fast enough"),
-    ("SADS_BUSY", "cycles in which SADS works on a tile"),
-    ("SADS_STALL", "cycles in which SADS waits for a list buffer or for its result to be taken"),
-    ("SUFA_BUSY", "cycles in which SU-FA multiplies queries and keys"),
-    ("SUFA_STALL", "cycles in which SU-FA waits for the store stage"),
-    ("SUFA_STARVE", "cycles in which SU-FA waits for a K tile"),
-    ("FETCH_STALL", "cycles in which a read waits for a free buffer"),
+    ("SADS_BUSY", "cycles in which SADS takes scores, or sorts"),
+    ("SADS_STALL", "cycles in which SADS waits for its masks to be taken"),
+    ("SUFA_BUSY", "cycles in which a unit of SU-FA multiplies a row's query and a key, sum of all "
+                  "units"),
+    ("SUFA_FLUSH", "cycles in which a unit finishes a block: mean of V and output; likewise"),
+    ("SUFA_STALL", "cycles in which a unit has a key, and its row waits for its own sums or for "
+                   "another block's output; likewise"),
+    ("SUFA_STARVE", "cycles in which a unit has no key; likewise"),
+    ("FETCH_STALL", "cycles in which a read of Q or K8 waits for a free buffer"),
     ("STORE_STALL", "cycles in which output waits for the memory"),
-    ("TILES", "tiles of attention started"),
+    ("TILES", "tiles passed on to the prediction, for each block; the first tile of a band goes "
+              "twice where sums select"),
     ("BLOCKS", "blocks of query rows started"),
     ("SELECTED", "pairs of row and key selected"),
-    ("UNION", "keys passed on to SU-FA because some row of a block selected them"),
-    ("STEPS", "pair steps of SU-FA"),
+    ("UNION", "keys passed on to SU-FA because some row of a part's blocks selected them"),
     ("MAX_UPDATES", "times a row's reference exponent had to move up"),
     ("BEATS_Q", "beats of Q read"),
     ("BEATS_K8", "beats of K8 read, in predict jobs of X8"),
     ("BEATS_K", "beats of K read"),
-    ("BEATS_V", "beats of V read"),
+    ("BEATS_V", "beats of V read, without GENERATE of VM as well"),
     ("BEATS_O", "beats of O written"),
-    ("RASS_BUSY", "cycles in which the schedule of a tile is made"),
-    ("RASS_STALL", "cycles in which the schedule waits for a list buffer or for its phase to be "
-                   "taken"),
-    ("PHASES", "phases of tiles that RASS passed on to SU-FA"),
+    ("RASS_STALL", "cycles in which a key of the union, or the end of a block, waits to be taken"),
     ("KVGEN_BUSY", "cycles in which keys and values are made"),
     ("KVGEN_STALL", "cycles in which a made key or value waits to leave"),
     ("KVGEN_STARVE", "cycles in which no key is made because the inputs of the next ones have not "
                      "come; reading weights does not count"),
     ("GENERATED", "keys that were made, with their values"),
-    ("REUSED", "keys that were read because they had been made before, or were given"),
+    ("REUSED", "keys that were read from memory, with their values"),
     ("BEATS_W", "beats of WC read"),
     ("BEATS_R", "beats of RT read for the prediction"),
-    ("BEATS_X", "beats of X, W, RT and VB read to make keys and values"),
-    ("BEATS_D", "beats of descriptors read"),
+    ("BEATS_X", "beats of X, W, RT, VB and VM read to make keys and values"),
+    ("BEATS_D", "beats of descriptors and of HT read"),
     ("BEATS_WB", "single beats of K8, K, V and VB written"),
     ("PREDICT", "cycles of CYCLES in predict jobs"),
-    ("SUFA_FLUSH", "cycles of units of SU-FA that finish blocks"),
 )
 
 INC_W = 16
 """Bits of the increment that csr takes for each counter in every cycle."""
 
-BUFFER_INFO = "buffer: " + ", ".join(f"{i} {b[0]}" for i, b in enumerate(BUFFERS))
-READ_INFO = ("read stream: 0 Q, 1 K8 or X8, 2 K, 3 V, 4 WC, 5 RT for the prediction, 6 X, W, RT "
-             "or VB for made keys, 7 descriptor")
+BUFFER_INFO = "buffer: " + ", ".join(
+    f"{i} " + " or ".join([b[0], *(s[0] for s in SHARED if s[1] == b[0])])
+    for i, b in enumerate(BUFFERS))
+READ_INFO = ("read stream: 0 Q, 1 K8 or X8, 2 K, 3 V or VM, 4 WC, 5 RT for the prediction, 6 X, W, "
+             "RT, VB or VM for made keys, 7 descriptor or HT")
 WRITE_INFO = "write stream: 0 O, 1 K8, K, V or VB"
 READ_WAIT = "bits: 0 AR was not taken, 1 data was missing"
 WRITE_WAIT = "bits: 0 AW was not taken, 1 W was not taken, 2 an answer was missing"
@@ -255,8 +272,8 @@ ERRORS = (
     Error("CAUSAL_OFFSET", 6, "CAUSAL_OFFSET must be in 0..KEYS_MAX-1."),
     Error("TILE_KEYS", 7, "TILE_KEYS must be a power of two in max(COLS, 4)..BC_MAX."),
     Error("QUOTA", 8, "QUOTA must be in 1..BC_MAX."),
-    Error("RADIUS", 9, "RADIUS must be in 0..2^SC_W-1."),
-    Error("SCALE_SHIFT", 10, "SCALE_SHIFT must be in 0..47."),
+    Error("BAND", 9, "BAND must be in 1 to the blocks that the stores hold at HEAD_DIM."),
+    Error("FALL", 10, "FALL must be in 0..255."),
     Error("SNAP", 11, "MODE.SNAP must be 0 or 1, or 2 where CAP_TWO_TERM = 1."),
     Error("BASE_ALIGN", 12, "A base address must be a multiple of BUS_BYTES.", BUFFER_INFO),
     Error("STRIDE_ALIGN", 13, "A row stride must be a multiple of BUS_BYTES.", BUFFER_INFO),
@@ -269,8 +286,8 @@ ERRORS = (
     Error("OVERLAP", 17, "The address range of a buffer that is written (O; with PREDICT K8; with "
                          "GENERATE also K, V and VB) must not overlap that of another one.",
           BUFFER_INFO),
-    Error("SCALE_MULT", 18, "SCALE_MULT must be in 1..65535."),
-    Error("MODE", 19, "Bits of MODE above BLEND must be 0."),
+    Error("SELECT", 18, "This build has no sort cores: MODE.SORT must be 0."),
+    Error("MODE", 19, "Bits of MODE above SHARE must be 0."),
     Error("HEAD_STRIDE_SMALL", 20, "With more than one head, a head stride must be at least the "
                                    "bytes of a vector, rounded up to BUS_BYTES.", BUFFER_INFO),
     Error("MODEL_DIM", 21, "MODEL_DIM must be a multiple of 8 in 8..H_MAX."),
@@ -282,9 +299,12 @@ ERRORS = (
     Error("KG_SHIFT_K", 26, "KG_SHIFT_K must be in 0..40."),
     Error("KG_SHIFT_V", 27, "KG_SHIFT_V must be in 0..40."),
     Error("ROPE", 28, "MODE.ROPE must be 0, 1 or 2."),
-    Error("KIND", 29, "MODE.PREDICT excludes DENSE and GENERATE, VB_LOAD needs GENERATE."),
+    Error("KIND", 29, "MODE.PREDICT excludes DENSE, GENERATE and SHARE, VB_LOAD needs GENERATE; at "
+                      "most one of DENSE, SORT and BLEND may be set."),
     Error("NEXT", 30, "NEXT must be a multiple of 256 below 2^ADDR_W, and not 0 with START_CHAIN."),
-    Error("BAND", 31, "BAND must be in 1 to the blocks that the stores hold at HEAD_DIM."),
+    Error("HEAD_ENTRY", 31, "An entry of HT must have SCALE_SHIFT in 0..47, OCTAVE in 0..SC_W-1, "
+                            "TAU in `-32*2^LOG_FRAC..0` and RADIUS in 0..2^SC_W-1.",
+          "number of the head, modulo 256"),
     Error("READ_SLVERR", 32, "The memory answered a read with SLVERR.", READ_INFO),
     Error("READ_DECERR", 33, "The memory answered a read with DECERR: no such address.",
           READ_INFO),
@@ -299,11 +319,8 @@ ERRORS = (
                               "TIMEOUT cycles.", READ_WAIT),
     Error("WRITE_TIMEOUT", 39, "The memory owed something to the write master and did nothing for "
                                "TIMEOUT cycles.", WRITE_WAIT),
-    Error("FALL", 40, "FALL must be in 0..255."),
-    Error("SELECT", 41, "This build has no sort cores: MODE.SORT must be 0."),
-    Error("HEAD_ENTRY", 42, "An entry of HT must have SCALE_SHIFT in 0..47, OCTAVE in 0..SC_W-1, TAU "
-                            "in `-32*2^LOG_FRAC..0` and RADIUS in 0..2^SC_W-1.",
-          "number of the head, modulo 256"),
+    Error("SHARE", 40, "With MODE.SHARE, `QUERY_ROWS*HEADS/KV_HEADS` must be at most ROWS, and "
+                       "BAND 1."),
     Error("ABORTED", 48, "CTRL.SOFT_RESET ended the job."),
 )
 
@@ -333,23 +350,33 @@ def make_registers() -> list[Register]:
         out.append(Register(name, JOB_FIRST + 4 * i, "RW", "job", text, legal, fields=fields,
                             width=16 if name == "NEXT_HI" else 32))
     offset = JOB_FIRST + 4 * len(JOB)
-    for buffer, what, rows, heads in BUFFERS:
-        for name, width, text, legal in BUFFER_REGISTERS:
-            if not {"ROW_STRIDE": rows, "HEAD_STRIDE": heads}.get(name, True):
-                text, legal = "not used", ""
-            out.append(Register(f"{buffer}_{name}", offset, "RW", "job", f"{what}: {text}", legal,
-                                width=width))
-            offset += 4
+    for name, what, rows, heads in BUFFERS:
+        out += buffer_registers(name, offset, what, rows, heads)
+        for other, owner, what, rows, heads in SHARED:
+            if owner == name:
+                out += buffer_registers(other, offset, what, rows, heads, shared=True)
+        offset += 4 * len(BUFFER_REGISTERS)
     for i, (name, text) in enumerate(COUNTERS):
         out.append(Register(f"CNT_{name}", COUNTER_FIRST + 4 * i, "RO", "counter", text))
     check_table(out)
     return out
 
 
+def buffer_registers(buffer, offset, what, rows, heads, shared=False) -> list[Register]:
+    """Registers of a buffer, with a row and a head stride or without."""
+    out = []
+    for i, (name, width, text, legal) in enumerate(BUFFER_REGISTERS):
+        if not {"ROW_STRIDE": rows, "HEAD_STRIDE": heads}.get(name, True):
+            text, legal = "not used", ""
+        out.append(Register(f"{buffer}_{name}", offset + 4 * i, "RW", "job", f"{what}: {text}",
+                            legal, width=width, shared=shared))
+    return out
+
+
 def check_table(registers: list[Register]) -> None:
     """Refuse a table that contradicts itself."""
     for what, values in (("name", [r.name for r in registers]),
-                         ("offset", [r.offset for r in registers]),
+                         ("offset", [r.offset for r in registers if not r.shared]),
                          ("error code", [e.code for e in ERRORS]),
                          ("error name", [e.name for e in ERRORS])):
         double = sorted(v for v in set(values) if values.count(v) > 1)
@@ -361,7 +388,7 @@ def check_table(registers: list[Register]) -> None:
             raise ValueError(f"fields of {r.name} overlap or leave the register")
         if r.offset % 4 or not 0 <= r.offset < 4096:
             raise ValueError(f"offset of {r.name} is not a word of 0..4095")
-    if sum(r.group == "job" for r in registers) != JOB_WORDS:
+    if sum(r.group == "job" and not r.shared for r in registers) != JOB_WORDS:
         raise ValueError(f"a descriptor has {JOB_WORDS} words")
     if any(not 0 <= e.code <= 255 for e in ERRORS):
         raise ValueError("an error code does not fit 8 bits")
@@ -386,6 +413,7 @@ def verilog(registers: list[Register]) -> str:
     define("ID_VALUE", f"32'h{ID_VALUE:08x}")
     define("VERSION_VALUE", f"32'h{VERSION_VALUE:08x}")
     define("TIMEOUT_RESET", f"32'h{TIMEOUT_RESET:08x}")
+    registers = [r for r in registers if not r.shared]
     section("Byte offsets")
     for r in registers:
         define(f"REG_{r.name}", f"12'h{r.offset:03x}")
@@ -405,8 +433,8 @@ def verilog(registers: list[Register]) -> str:
     define("BUFFER_NUM", len(BUFFERS))
     for i, b in enumerate(BUFFERS):
         define(f"BUF_{b[0]}", i)
-    for name, i in SHARED:
-        define(f"BUF_{name}", i)
+    for name, owner, *_ in SHARED:
+        define(f"BUF_{name}", [b[0] for b in BUFFERS].index(owner))
     section("Counters likewise; the increment of counter i is at ev_inc[i*INC_W +: INC_W]")
     counters = [r for r in registers if r.group == "counter"]
     define("CNT_FIRST", f"12'h{counters[0].offset:03x}")
@@ -445,6 +473,7 @@ def python(registers: list[Register]) -> str:
         "memory",
         "          is their image, 4 bytes each, little endian",
         "BUFFERS   names of the buffers in order of their numbers",
+        "SHARED    buffer of attention jobs -> the buffer of predict jobs with the same registers",
         "COUNTERS  names of the counters in order; the register is CNT_<name>",
         "ERRORS    code -> (name, sentence, meaning of the info field)",
         '"""', "", f"ID_VALUE = 0x{ID_VALUE:08X}", f"VERSION_VALUE = 0x{VERSION_VALUE:08X}",
@@ -463,7 +492,9 @@ def python(registers: list[Register]) -> str:
     for r in registers:
         for f in r.fields:
             lines += [f"{r.name}_{f.name}_LSB = {f.lsb}", f"{r.name}_{f.name}_BITS = {f.width}"]
-    for name, values in (("JOB", [r.name for r in registers if r.group == "job"]),
+    lines += ["", "SHARED = {", *(f'    "{name}": "{owner}",' for name, owner, *_ in SHARED), "}"]
+    for name, values in (("JOB", [r.name for r in registers
+                                  if r.group == "job" and not r.shared]),
                          ("BUFFERS", [b[0] for b in BUFFERS]),
                          ("COUNTERS", [name for name, _ in COUNTERS])):
         lines += ["", f"{name} = (", *(f'    "{v}",' for v in values), ")"]
@@ -519,6 +550,10 @@ at its first error; JOBS tells how many jobs were completed before. Counters add
 After a chain the job registers hold its last descriptor, after an error while a descriptor was read
 a part of it.
 
+An attention job works in _bands_ of BAND row blocks, ROWS query rows each, and in _parts_: as many
+query heads of a KV head together as BAND times them fits the blocks in residence. A key that some
+row of a part selects from a tile is read once for all of them.
+
 A silent memory: while the memory owes something to the read or to the write master (it has to take
 an address or data, to send data or an answer) and does nothing of it for TIMEOUT cycles, the job
 ends with READ_TIMEOUT or WRITE_TIMEOUT. After any fault of the bus and after SOFT_RESET the core
@@ -528,6 +563,35 @@ were outstanding: addresses and write data that were offered and withdrawn, burs
 data, data and answers that may still come. Reset the interconnect between core and memory before
 the next job in that case, as with every reset of the core by its pin. TIMEOUT may be written while
 a job runs and holds at once. After reset it is 2^20 cycles, a millisecond at 1 GHz.
+"""
+
+
+TABLE_OF_HEADS = """\
+## Buffers of attention jobs in the registers of predict jobs
+
+HT has the registers of X8, VM those of WC: both names stand for the same words of a descriptor.
+
+HT, the table of heads, for every attention job: 16 bytes for each query head, little endian,
+HT_HEAD_STRIDE bytes apart.
+
+| bytes | field | meaning | legal |
+|---|---|---|---|
+| 1:0 | SCALE_MULT | multiplier from a dot product to log2 units | 0..65535 |
+| 2 | SCALE_SHIFT | right shift after SCALE_MULT | 0..47 |
+| 3 | OCTAVE | log2 of the units of a predicted score in an octave, a factor of 2 of the weight | \
+0..SC_W-1 |
+| 5:4 | TAU | threshold of the weight of a key against the sum of its row: octaves with LOG_FRAC \
+fraction bits, two's complement | `-32*2^LOG_FRAC..0` |
+| 7:6 | | 0 | |
+| 11:8 | RADIUS | with SORT, keys with a predicted score below the row's maximum - RADIUS are \
+dropped; 2^SC_W - 1 drops none | 0..2^SC_W-1 |
+| 15:12 | | 0 | |
+
+VM, only with BLEND: for each KV head and row block the mean of V over all keys, or, with CAUSAL,
+over as many as the position of the block's first row, rounded down to a multiple of 32 (at least
+32, at most KEYS). An element is the mean rounded to its VM_W highest bits, times 2^(16 - VM_W).
+With GENERATE VM holds instead the means of as many rows of X, MODEL_DIM elements of 16 bits for
+each row block, which the core projects; VM_HEAD_STRIDE is not used.
 """
 
 
@@ -553,6 +617,8 @@ def document(registers: list[Register]) -> str:
             lines += [f"| {r.name} | {bits(f)} | {f.name} | {f.text} |"
                       for r in chosen for f in r.fields]
             lines.append("")
+        if group == "job":
+            lines.append(TABLE_OF_HEADS)
     lines += ["## Error codes", "", "| code | name | meaning, legal range | info |",
               "|---|---|---|---|"]
     lines += [f"| {e.code} | {e.name} | {e.text} | {e.info or '0'} |" for e in ERRORS]

@@ -60,6 +60,8 @@ class Job:
     blend   the mean of V stands in for what is dropped, else f = 1 (sum)
     fall    exponent in 1/256 with which tau falls with the length of the visible prefix (sum)
     offset  position of query row 0 among the keys (causal)
+    share   the query heads of a KV head, which have few rows, share blocks: at most ROWS rows
+            together, equal entries of the table. No number depends on it.
     """
 
     d: int
@@ -74,6 +76,7 @@ class Job:
     offset: int = 0
     interleaved: bool = True
     blend: bool = True
+    share: bool = False
 
     def checked(self, cfg: Config) -> Job:
         """This job when every field is legal for the configuration, else ConfigError."""
@@ -84,7 +87,7 @@ class Job:
         check("quota", self.quota, 1, cfg.BC_MAX)
         check("fall", self.fall, 0, MOST_FALL)
         check("offset", self.offset, 0, 65535)
-        check("band", self.band, 1, cfg.places(self.d))
+        check("band", self.band, 1, 1 if self.share else cfg.places(self.d))
         for entry in self.table:
             check("scale_m", entry.scale_m, 0, 65535)
             check("scale_shift", entry.scale_shift, 0, 47)
@@ -226,6 +229,10 @@ class Part:
     band: Band
     heads: range
 
+    def blocks(self, job: Job) -> int:
+        """Blocks of the machine that work on each of its tiles."""
+        return 1 if job.share else len(self.heads) * len(self.band.blocks)
+
     def wanted(self, selected: np.ndarray) -> np.ndarray:
         """bool [keys]: keys that some row of the part takes; selected bool [heads, rows, keys]."""
         rows = slice(self.band.row, self.band.row + self.band.n)
@@ -236,7 +243,7 @@ def parts(heads: int, kv_heads: int, rows: int, keys: int, job: Job, cfg: Config
     """What a job works on, in its order: KV head after KV head; of each the bands; of each the
     query heads of the group, as many together as the stores have places for."""
     group = heads // kv_heads
-    together = max(1, min(group, cfg.places(job.d) // job.band))
+    together = group if job.share else max(1, min(group, cfg.places(job.d) // job.band))
     split = job.bands(rows, keys, cfg)
     return [
         Part(kv, band, range(at, min(at + together, (kv + 1) * group)))
@@ -302,6 +309,13 @@ def check_arrays(q, k, v, k8, means, job: Job, cfg: Config) -> None:
     if len(job.table) != len(q):
         raise ConfigError(f"table has {len(job.table)} entries, legal: one for each of {len(q)} "
                           f"heads")
+    group = len(q) // len(k)
+    if job.share:
+        check("query rows * heads / kv_heads", q.shape[1] * group, 1, cfg.ROWS)
+        for h, entry in enumerate(job.table):
+            if entry != job.table[h // group * group]:
+                raise ConfigError(f"table of query head {h} differs from that of head "
+                                  f"{h // group * group}, legal: equal where heads share blocks")
     blocks = -(-q.shape[1] // cfg.ROWS)
     if means.shape[:2] != (len(k), blocks):
         raise ConfigError(f"means has shape {means.shape}, legal: [{len(k)}, {blocks}, {job.d}]")

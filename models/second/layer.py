@@ -24,7 +24,7 @@ from models.quantise import quantise
 from models.second import head, sufa
 from models.second.config import Config
 from models.second.head import Part, means_of, parts, turns
-from models.second.plan import job_of, octaves_of
+from models.second.plan import group_peaks, job_of, octaves_of
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,8 @@ def plan_layer(
     elif len(q_peaks) != heads:
         raise ConfigError(f"peaks of q has {len(q_peaks)} entries, legal: one for each of {heads} "
                           f"heads")
+    if settings.get("share"):
+        q_peaks = group_peaks(q_peaks, heads // len(wk))
     octaves, q_peaks = octaves_of(q_peaks, sk8, d, snap, cfg)
     both = [quantise(q[h], 16, f"query head {h}: q", peak) for h, peak in enumerate(q_peaks)]
     q16, sq = np.stack([part[0] for part in both]), np.array([part[1] for part in both])

@@ -82,6 +82,13 @@ def octaves_of(
     return [octave for octave, _ in fitted], tuple(peak for _, peak in fitted)
 
 
+def group_peaks(peaks, group: int) -> tuple[float, ...]:
+    """The largest peak of each group of heads, for all of it: one scale for heads that share
+    blocks."""
+    most = np.asarray(peaks, np.float64).reshape(-1, group).max(axis=1)
+    return tuple(np.repeat(most, group))
+
+
 def default_band(rows: int, d: int, group: int, cfg: Config) -> int:
     """Row blocks of a band where nothing is said: as many as fit, with all query heads of a group,
     into half of the places, so that the next band comes while this one is worked on; at least 1, no
@@ -144,7 +151,8 @@ def plan(
         peaks = Peaks(*(tuple(np.abs(x).max(axis=(1, 2), initial=0)) for x in (q, k, v)))
     group = len(q) // len(k)
     scales = [quantise((), 8, f"KV head {h}: k", peak)[1] for h, peak in enumerate(peaks.k)]
-    octaves, wider = octaves_of(peaks.q, scales, d, snap, cfg)
+    peaks_q = group_peaks(peaks.q, group) if settings.get("share") else peaks.q
+    octaves, wider = octaves_of(peaks_q, scales, d, snap, cfg)
     heads = quantise_heads(q, k, v, cfg, Peaks(wider, peaks.k, peaks.v))
     of_kv = heads[::group]
     q, k, v, k8 = (np.concatenate([getattr(n, name) for n in of])
@@ -160,7 +168,7 @@ def job_of(
     offset: int | None = None, bc: int | None = None, band: int | None = None, select: int = SUM,
     tau: float | None = None, coarse: float | None = None, fall: float | None = None,
     quota: int | None = None, radius_nats: float | None = None, snap: int = FLOOR,
-    interleaved: bool = True, blend: bool = True,
+    interleaved: bool = True, blend: bool = True, share: bool = False,
 ) -> Job:
     """The checked job of q int16 [heads, rows, d] and k int16 [kv_heads, keys, d].
 
@@ -175,6 +183,7 @@ def job_of(
         coarse: least share of a coarse key, up to tau; None: there are none.
         quota, radius_nats: of a job that sorts; default a quarter of a tile, and no radius.
         blend: the mean of V stands in for what is dropped.
+        share: heads of a group share blocks and have one scale of Q; for few query rows.
 
     ConfigError for what the machine cannot compute; see models.plan.check_scores.
     """
@@ -195,7 +204,7 @@ def job_of(
         offset = max(k.shape[1] - rows, 0) if causal else 0
     bc = cfg.BC_MAX if bc is None else bc
     if band is None:
-        band = default_band(rows, d, group, cfg)
+        band = 1 if share else default_band(rows, d, group, cfg)
     table = []
     for h in range(heads):
         kv = h // group
@@ -212,4 +221,4 @@ def job_of(
     return Job(d=d, bc=bc, table=tuple(table), band=band, select=select,
                quota=default_quota(bc) if quota is None else quota, fall=round(fall * 256),
                snap=snap, causal=causal, offset=offset, interleaved=interleaved,
-               blend=blend).checked(cfg)
+               blend=blend, share=share).checked(cfg)

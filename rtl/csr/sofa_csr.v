@@ -40,8 +40,8 @@ module sofa_csr #(
     parameter TWO_TERM = 0,
     // Score bits, 1 or more.
     parameter SC_W = 18,
-    // Key slots of a K or V buffer, 1 or more.
-    parameter KV_SLOTS = 64,
+    // Most blocks in residence, 1 or more.
+    parameter PLACES = 8,
     // Largest model dimension, 1 or more.
     parameter H_MAX = 1024,
     // Tokens whose keys and values are made in parallel, 1 or more.
@@ -49,7 +49,19 @@ module sofa_csr #(
     // Words of the weight memory, 1 or more.
     parameter WGT_WORDS = 768,
     // Pairs that the key prediction rotates in a cycle, 1 or more.
-    parameter ROPE_PAIRS = 4
+    parameter ROPE_PAIRS = 4,
+    // Beats of Q, and of output sums, in residence, 1 or more.
+    parameter STORE_BEATS = 1536,
+    // 1: MODE.SORT is possible; 0 or 1.
+    parameter SORT = 1,
+    // Fraction bits of a threshold, 0 or more.
+    parameter LOG_FRAC = 4,
+    // Fraction bits of the kept share, 0 or more.
+    parameter F_FRAC = 8,
+    // Bits of an element of the mean of V, 1 or more.
+    parameter VM_W = 8,
+    // Keys in the landing buffer, 1 or more.
+    parameter LAND = 64
 ) (
     input  wire         clk,
     input  wire         rst,
@@ -106,9 +118,8 @@ module sofa_csr #(
     output wire [31:0]  job_offset,
     output wire [31:0]  job_bc,
     output wire [31:0]  job_quota,
-    output wire [31:0]  job_radius,
-    output wire [31:0]  job_scale_m,
-    output wire [31:0]  job_scale_shift,
+    output wire [31:0]  job_band,
+    output wire [31:0]  job_fall,
     output wire [31:0]  job_model_dim,
     output wire [31:0]  job_kp_exp,
     output wire [31:0]  job_kp_bias,
@@ -222,9 +233,9 @@ module sofa_csr #(
     assign job_offset = job[`SOFA_JOB_CAUSAL_OFFSET];
     assign job_bc = job[`SOFA_JOB_TILE_KEYS];
     assign job_quota = job[`SOFA_JOB_QUOTA];
-    assign job_radius = job[`SOFA_JOB_RADIUS];
-    assign job_scale_m = job[`SOFA_JOB_SCALE_MULT];
-    assign job_scale_shift = job[`SOFA_JOB_SCALE_SHIFT];
+    assign job_band = job[`SOFA_JOB_BAND];
+    assign job_fall = job[`SOFA_JOB_FALL];
+    wire [31:0] unused_reserved = job[`SOFA_JOB_RESERVED];
     assign job_model_dim = job[`SOFA_JOB_MODEL_DIM];
     assign job_kp_exp = job[`SOFA_JOB_KP_EXP];
     assign job_kp_bias = job[`SOFA_JOB_KP_BIAS];
@@ -315,11 +326,17 @@ module sofa_csr #(
     localparam [31:0] CAP_SC_FRAC = SC_FRAC;
     localparam [31:0] CAP_TWO_TERM = TWO_TERM;
     localparam [31:0] CAP_SC_W = SC_W;
-    localparam [31:0] CAP_KV_SLOTS = KV_SLOTS;
+    localparam [31:0] CAP_PLACES = PLACES;
     localparam [31:0] CAP_H_MAX = H_MAX;
     localparam [31:0] CAP_KG_TOK = KG_TOK;
     localparam [31:0] CAP_WGT_WORDS = WGT_WORDS;
     localparam [31:0] CAP_ROPE_PAIRS = ROPE_PAIRS;
+    localparam [31:0] CAP_STORE_BEATS = STORE_BEATS;
+    localparam [31:0] CAP_SORT = SORT;
+    localparam [31:0] CAP_LOG_FRAC = LOG_FRAC;
+    localparam [31:0] CAP_F_FRAC = F_FRAC;
+    localparam [31:0] CAP_VM_W = VM_W;
+    localparam [31:0] CAP_LAND = LAND;
 
     reg        r_hit;
     reg [31:0] r_value;
@@ -339,11 +356,17 @@ module sofa_csr #(
             `SOFA_REG_CAP_SC_FRAC:   r_value = CAP_SC_FRAC;
             `SOFA_REG_CAP_TWO_TERM:  r_value = CAP_TWO_TERM;
             `SOFA_REG_CAP_SC_W:      r_value = CAP_SC_W;
-            `SOFA_REG_CAP_KV_SLOTS:  r_value = CAP_KV_SLOTS;
+            `SOFA_REG_CAP_PLACES:    r_value = CAP_PLACES;
             `SOFA_REG_CAP_H_MAX:     r_value = CAP_H_MAX;
             `SOFA_REG_CAP_KG_TOK:    r_value = CAP_KG_TOK;
             `SOFA_REG_CAP_WGT_WORDS: r_value = CAP_WGT_WORDS;
             `SOFA_REG_CAP_ROPE_PAIRS: r_value = CAP_ROPE_PAIRS;
+            `SOFA_REG_CAP_STORE_BEATS: r_value = CAP_STORE_BEATS;
+            `SOFA_REG_CAP_SORT:      r_value = CAP_SORT;
+            `SOFA_REG_CAP_LOG_FRAC:  r_value = CAP_LOG_FRAC;
+            `SOFA_REG_CAP_F_FRAC:    r_value = CAP_F_FRAC;
+            `SOFA_REG_CAP_VM_W:      r_value = CAP_VM_W;
+            `SOFA_REG_CAP_LAND:      r_value = CAP_LAND;
             `SOFA_REG_CTRL:          r_value = 32'd0;
             `SOFA_REG_STATUS: begin
                 r_value[`SOFA_STATUS_BUSY_LSB] = active_reg;

@@ -214,7 +214,7 @@ module sofa_dlzs #(
     wire [8:0]        q_beats = d_round >> $clog2(QE);
     wire [2:0]        tn_place = tn_turn[`SOFA_TURN_PLACE];
     wire [9:0]        tn_base = {7'd0, tn_place} * {3'd0, q_beats[6:0]};
-    wire [17:0]       tn_rel = tn_turn[`SOFA_TURN_REL];
+    wire [24:0]       tn_rel = tn_turn[`SOFA_TURN_REL];
     wire [16:0]       tn_kstep = tn_turn[`SOFA_TURN_KSTEP];
 
     assign tn_ready = tf_ready && own_ready;

@@ -62,6 +62,9 @@ module sofa_fetch #(
     // K8 vectors are exactly one beat, and blocks have no Q
     input  wire                       cfg_predict,
     input  wire [31:0]                cfg_q_stride,
+    input  wire [31:0]                cfg_q_hstride,
+    // Heads of a block
+    input  wire [7:0]                 cfg_q_heads,
     input  wire [31:0]                cfg_k_stride,
     input  wire [31:0]                cfg_v_stride,
     // The job is over, all places are free: the next block has place 0
@@ -294,6 +297,8 @@ module sofa_fetch #(
         .clk                (clk),
         .rst                (rst),
         .cfg_stride         (cfg_q_stride),
+        .cfg_hstride        (cfg_q_hstride),
+        .cfg_heads          (cfg_q_heads),
         .last_place         (last_place_reg),
         .job_done           (job_done),
         .qc_valid           (qc_valid),

@@ -22,8 +22,11 @@ module sofa_fetch_q #(
     input  wire              clk,
     input  wire              rst,
 
-    // Bytes between the vectors of neighbouring rows
+    // Bytes between the vectors of neighbouring rows, of neighbouring heads; heads of a block: row r
+    // is row r / cfg_heads of head r mod cfg_heads
     input  wire [31:0]       cfg_stride,
+    input  wire [31:0]       cfg_hstride,
+    input  wire [7:0]        cfg_heads,
     // Places of this job less one
     input  wire [2:0]        last_place,
     // The job is over, all places are free: the next block has place 0
@@ -79,6 +82,9 @@ module sofa_fetch_q #(
 
     reg              req_valid_reg, req_valid_next;
     reg [ADDR_W-1:0] addr_reg, addr_next;
+    // The row of head 0; head of the row
+    reg [ADDR_W-1:0] token_reg, token_next;
+    reg [7:0]        head_reg, head_next;
     reg [6:0]        row_reg, row_next;
     reg [7:0]        left_reg, left_next;
     reg [2:0]        place_reg, place_next;
@@ -95,6 +101,9 @@ module sofa_fetch_q #(
     wire [2:0]         unused_index;
     wire               scale_valid;
     wire [LEVEL_W-1:0] unused_level;
+
+    wire              head_last = head_reg + 8'd1 == cfg_heads;
+    wire [ADDR_W-1:0] row_after = token_reg + {{(ADDR_W - 32){1'b0}}, cfg_stride};
 
     wire avail = avail_dlzs && avail_sufa;
     wire take  = qc_valid && qc_ready;
@@ -157,6 +166,8 @@ module sofa_fetch_q #(
     always @* begin
         req_valid_next = req_valid_reg;
         addr_next      = addr_reg;
+        token_next     = token_reg;
+        head_next      = head_reg;
         row_next       = row_reg;
         left_next      = left_reg;
         place_next     = place_reg;
@@ -167,12 +178,20 @@ module sofa_fetch_q #(
         if (take) begin
             req_valid_next = 1'b1;
             addr_next      = qc_addr;
+            token_next     = qc_addr;
+            head_next      = 8'd0;
             row_next       = 7'd0;
             left_next      = qc_rows;
             place_next     = index;
         end else if (req_valid_reg && req_ready) begin
             req_valid_next = !req_last;
-            addr_next      = addr_reg + {{(ADDR_W - 32){1'b0}}, cfg_stride};
+            addr_next      = addr_reg + {{(ADDR_W - 32){1'b0}}, cfg_hstride};
+            head_next      = head_reg + 8'd1;
+            if (head_last) begin
+                addr_next  = row_after;
+                token_next = row_after;
+                head_next  = 8'd0;
+            end
             row_next       = row_reg + 7'd1;
             left_next      = left_reg - 8'd1;
         end
@@ -193,6 +212,8 @@ module sofa_fetch_q #(
     always @(posedge clk) begin
         req_valid_reg    <= req_valid_next;
         addr_reg         <= addr_next;
+        token_reg        <= token_next;
+        head_reg         <= head_next;
         row_reg          <= row_next;
         left_reg         <= left_next;
         place_reg        <= place_next;

@@ -6,7 +6,7 @@
 
 // Values of ID and VERSION, of TIMEOUT after reset
 `define SOFA_ID_VALUE                     32'h534f4641
-`define SOFA_VERSION_VALUE                32'h00020001
+`define SOFA_VERSION_VALUE                32'h00030000
 `define SOFA_TIMEOUT_RESET                32'h00100000
 
 // Byte offsets
@@ -22,11 +22,17 @@
 `define SOFA_REG_CAP_SC_FRAC              12'h02c
 `define SOFA_REG_CAP_TWO_TERM             12'h030
 `define SOFA_REG_CAP_SC_W                 12'h034
-`define SOFA_REG_CAP_KV_SLOTS             12'h060
+`define SOFA_REG_CAP_PLACES               12'h060
 `define SOFA_REG_CAP_H_MAX                12'h064
 `define SOFA_REG_CAP_KG_TOK               12'h068
 `define SOFA_REG_CAP_WGT_WORDS            12'h06c
 `define SOFA_REG_CAP_ROPE_PAIRS           12'h070
+`define SOFA_REG_CAP_STORE_BEATS          12'h074
+`define SOFA_REG_CAP_SORT                 12'h078
+`define SOFA_REG_CAP_LOG_FRAC             12'h07c
+`define SOFA_REG_CAP_F_FRAC               12'h080
+`define SOFA_REG_CAP_VM_W                 12'h084
+`define SOFA_REG_CAP_LAND                 12'h088
 `define SOFA_REG_CTRL                     12'h040
 `define SOFA_REG_STATUS                   12'h044
 `define SOFA_REG_ERROR                    12'h048
@@ -43,9 +49,9 @@
 `define SOFA_REG_CAUSAL_OFFSET            12'h118
 `define SOFA_REG_TILE_KEYS                12'h11c
 `define SOFA_REG_QUOTA                    12'h120
-`define SOFA_REG_RADIUS                   12'h124
-`define SOFA_REG_SCALE_MULT               12'h128
-`define SOFA_REG_SCALE_SHIFT              12'h12c
+`define SOFA_REG_BAND                     12'h124
+`define SOFA_REG_FALL                     12'h128
+`define SOFA_REG_RESERVED                 12'h12c
 `define SOFA_REG_MODEL_DIM                12'h130
 `define SOFA_REG_KP_EXP                   12'h134
 `define SOFA_REG_KP_BIAS                  12'h138
@@ -104,36 +110,33 @@
 `define SOFA_REG_CNT_SADS_BUSY            12'h20c
 `define SOFA_REG_CNT_SADS_STALL           12'h210
 `define SOFA_REG_CNT_SUFA_BUSY            12'h214
-`define SOFA_REG_CNT_SUFA_STALL           12'h218
-`define SOFA_REG_CNT_SUFA_STARVE          12'h21c
-`define SOFA_REG_CNT_FETCH_STALL          12'h220
-`define SOFA_REG_CNT_STORE_STALL          12'h224
-`define SOFA_REG_CNT_TILES                12'h228
-`define SOFA_REG_CNT_BLOCKS               12'h22c
-`define SOFA_REG_CNT_SELECTED             12'h230
-`define SOFA_REG_CNT_UNION                12'h234
-`define SOFA_REG_CNT_STEPS                12'h238
+`define SOFA_REG_CNT_SUFA_FLUSH           12'h218
+`define SOFA_REG_CNT_SUFA_STALL           12'h21c
+`define SOFA_REG_CNT_SUFA_STARVE          12'h220
+`define SOFA_REG_CNT_FETCH_STALL          12'h224
+`define SOFA_REG_CNT_STORE_STALL          12'h228
+`define SOFA_REG_CNT_TILES                12'h22c
+`define SOFA_REG_CNT_BLOCKS               12'h230
+`define SOFA_REG_CNT_SELECTED             12'h234
+`define SOFA_REG_CNT_UNION                12'h238
 `define SOFA_REG_CNT_MAX_UPDATES          12'h23c
 `define SOFA_REG_CNT_BEATS_Q              12'h240
 `define SOFA_REG_CNT_BEATS_K8             12'h244
 `define SOFA_REG_CNT_BEATS_K              12'h248
 `define SOFA_REG_CNT_BEATS_V              12'h24c
 `define SOFA_REG_CNT_BEATS_O              12'h250
-`define SOFA_REG_CNT_RASS_BUSY            12'h254
-`define SOFA_REG_CNT_RASS_STALL           12'h258
-`define SOFA_REG_CNT_PHASES               12'h25c
-`define SOFA_REG_CNT_KVGEN_BUSY           12'h260
-`define SOFA_REG_CNT_KVGEN_STALL          12'h264
-`define SOFA_REG_CNT_KVGEN_STARVE         12'h268
-`define SOFA_REG_CNT_GENERATED            12'h26c
-`define SOFA_REG_CNT_REUSED               12'h270
-`define SOFA_REG_CNT_BEATS_W              12'h274
-`define SOFA_REG_CNT_BEATS_R              12'h278
-`define SOFA_REG_CNT_BEATS_X              12'h27c
-`define SOFA_REG_CNT_BEATS_D              12'h280
-`define SOFA_REG_CNT_BEATS_WB             12'h284
-`define SOFA_REG_CNT_PREDICT              12'h288
-`define SOFA_REG_CNT_SUFA_FLUSH           12'h28c
+`define SOFA_REG_CNT_RASS_STALL           12'h254
+`define SOFA_REG_CNT_KVGEN_BUSY           12'h258
+`define SOFA_REG_CNT_KVGEN_STALL          12'h25c
+`define SOFA_REG_CNT_KVGEN_STARVE         12'h260
+`define SOFA_REG_CNT_GENERATED            12'h264
+`define SOFA_REG_CNT_REUSED               12'h268
+`define SOFA_REG_CNT_BEATS_W              12'h26c
+`define SOFA_REG_CNT_BEATS_R              12'h270
+`define SOFA_REG_CNT_BEATS_X              12'h274
+`define SOFA_REG_CNT_BEATS_D              12'h278
+`define SOFA_REG_CNT_BEATS_WB             12'h27c
+`define SOFA_REG_CNT_PREDICT              12'h280
 
 // Fields: lowest bit, and number of bits; WIDTH: bits of a register that are defined
 `define SOFA_VERSION_MINOR_LSB            0
@@ -194,7 +197,9 @@
 `define SOFA_MODE_SORT_BITS               1
 `define SOFA_MODE_BLEND_LSB               11
 `define SOFA_MODE_BLEND_BITS              1
-`define SOFA_MODE_WIDTH                   12
+`define SOFA_MODE_SHARE_LSB               12
+`define SOFA_MODE_SHARE_BITS              1
+`define SOFA_MODE_WIDTH                   13
 
 // Job registers follow each other: byte offset of the first, number, place of each
 `define SOFA_JOB_FIRST                    12'h100
@@ -208,9 +213,9 @@
 `define SOFA_JOB_CAUSAL_OFFSET            6
 `define SOFA_JOB_TILE_KEYS                7
 `define SOFA_JOB_QUOTA                    8
-`define SOFA_JOB_RADIUS                   9
-`define SOFA_JOB_SCALE_MULT               10
-`define SOFA_JOB_SCALE_SHIFT              11
+`define SOFA_JOB_BAND                     9
+`define SOFA_JOB_FALL                     10
+`define SOFA_JOB_RESERVED                 11
 `define SOFA_JOB_MODEL_DIM                12
 `define SOFA_JOB_KP_EXP                   13
 `define SOFA_JOB_KP_BIAS                  14
@@ -280,7 +285,7 @@
 
 // Counters likewise; the increment of counter i is at ev_inc[i*INC_W +: INC_W]
 `define SOFA_CNT_FIRST                    12'h200
-`define SOFA_CNT_NUM                      36
+`define SOFA_CNT_NUM                      33
 `define SOFA_CNT_INC_W                    16
 `define SOFA_CNT_CYCLES                   0
 `define SOFA_CNT_DLZS_BUSY                1
@@ -288,36 +293,33 @@
 `define SOFA_CNT_SADS_BUSY                3
 `define SOFA_CNT_SADS_STALL               4
 `define SOFA_CNT_SUFA_BUSY                5
-`define SOFA_CNT_SUFA_STALL               6
-`define SOFA_CNT_SUFA_STARVE              7
-`define SOFA_CNT_FETCH_STALL              8
-`define SOFA_CNT_STORE_STALL              9
-`define SOFA_CNT_TILES                    10
-`define SOFA_CNT_BLOCKS                   11
-`define SOFA_CNT_SELECTED                 12
-`define SOFA_CNT_UNION                    13
-`define SOFA_CNT_STEPS                    14
+`define SOFA_CNT_SUFA_FLUSH               6
+`define SOFA_CNT_SUFA_STALL               7
+`define SOFA_CNT_SUFA_STARVE              8
+`define SOFA_CNT_FETCH_STALL              9
+`define SOFA_CNT_STORE_STALL              10
+`define SOFA_CNT_TILES                    11
+`define SOFA_CNT_BLOCKS                   12
+`define SOFA_CNT_SELECTED                 13
+`define SOFA_CNT_UNION                    14
 `define SOFA_CNT_MAX_UPDATES              15
 `define SOFA_CNT_BEATS_Q                  16
 `define SOFA_CNT_BEATS_K8                 17
 `define SOFA_CNT_BEATS_K                  18
 `define SOFA_CNT_BEATS_V                  19
 `define SOFA_CNT_BEATS_O                  20
-`define SOFA_CNT_RASS_BUSY                21
-`define SOFA_CNT_RASS_STALL               22
-`define SOFA_CNT_PHASES                   23
-`define SOFA_CNT_KVGEN_BUSY               24
-`define SOFA_CNT_KVGEN_STALL              25
-`define SOFA_CNT_KVGEN_STARVE             26
-`define SOFA_CNT_GENERATED                27
-`define SOFA_CNT_REUSED                   28
-`define SOFA_CNT_BEATS_W                  29
-`define SOFA_CNT_BEATS_R                  30
-`define SOFA_CNT_BEATS_X                  31
-`define SOFA_CNT_BEATS_D                  32
-`define SOFA_CNT_BEATS_WB                 33
-`define SOFA_CNT_PREDICT                  34
-`define SOFA_CNT_SUFA_FLUSH               35
+`define SOFA_CNT_RASS_STALL               21
+`define SOFA_CNT_KVGEN_BUSY               22
+`define SOFA_CNT_KVGEN_STALL              23
+`define SOFA_CNT_KVGEN_STARVE             24
+`define SOFA_CNT_GENERATED                25
+`define SOFA_CNT_REUSED                   26
+`define SOFA_CNT_BEATS_W                  27
+`define SOFA_CNT_BEATS_R                  28
+`define SOFA_CNT_BEATS_X                  29
+`define SOFA_CNT_BEATS_D                  30
+`define SOFA_CNT_BEATS_WB                 31
+`define SOFA_CNT_PREDICT                  32
 
 // Error codes
 `define SOFA_ERR_NONE                     8'd0
@@ -329,8 +331,8 @@
 `define SOFA_ERR_CAUSAL_OFFSET            8'd6
 `define SOFA_ERR_TILE_KEYS                8'd7
 `define SOFA_ERR_QUOTA                    8'd8
-`define SOFA_ERR_RADIUS                   8'd9
-`define SOFA_ERR_SCALE_SHIFT              8'd10
+`define SOFA_ERR_BAND                     8'd9
+`define SOFA_ERR_FALL                     8'd10
 `define SOFA_ERR_SNAP                     8'd11
 `define SOFA_ERR_BASE_ALIGN               8'd12
 `define SOFA_ERR_STRIDE_ALIGN             8'd13
@@ -338,7 +340,7 @@
 `define SOFA_ERR_STRIDE_SMALL             8'd15
 `define SOFA_ERR_ADDR_RANGE               8'd16
 `define SOFA_ERR_OVERLAP                  8'd17
-`define SOFA_ERR_SCALE_MULT               8'd18
+`define SOFA_ERR_SELECT                   8'd18
 `define SOFA_ERR_MODE                     8'd19
 `define SOFA_ERR_HEAD_STRIDE_SMALL        8'd20
 `define SOFA_ERR_MODEL_DIM                8'd21
@@ -351,7 +353,7 @@
 `define SOFA_ERR_ROPE                     8'd28
 `define SOFA_ERR_KIND                     8'd29
 `define SOFA_ERR_NEXT                     8'd30
-`define SOFA_ERR_BAND                     8'd31
+`define SOFA_ERR_HEAD_ENTRY               8'd31
 `define SOFA_ERR_READ_SLVERR              8'd32
 `define SOFA_ERR_READ_DECERR              8'd33
 `define SOFA_ERR_WRITE_SLVERR             8'd34
@@ -360,9 +362,7 @@
 `define SOFA_ERR_WRITE_PROTOCOL           8'd37
 `define SOFA_ERR_READ_TIMEOUT             8'd38
 `define SOFA_ERR_WRITE_TIMEOUT            8'd39
-`define SOFA_ERR_FALL                     8'd40
-`define SOFA_ERR_SELECT                   8'd41
-`define SOFA_ERR_HEAD_ENTRY               8'd42
+`define SOFA_ERR_SHARE                    8'd40
 `define SOFA_ERR_ABORTED                  8'd48
 
 `endif

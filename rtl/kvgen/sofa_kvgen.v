@@ -20,7 +20,7 @@
 // n tokens in P*max(H, pairs*n) cycles, P = ceil(2d/ROWS) passes, pairs: of a pass, at most ROWS/2.
 // n = KG_TOK; 2*KG_TOK in a packed job, in which the outputs of a token fill at most half of the
 // lanes: 4*d <= ROWS and 2*H <= H_MAX.
-// Source: H. Wang et al., "SOFA", MICRO 2024 (on-demand KV); docs/organisation.md.
+// Source: H. Wang et al., "SOFA", MICRO 2024 (on-demand KV); docs/architecture.md.
 
 `resetall
 `timescale 1ns / 1ps

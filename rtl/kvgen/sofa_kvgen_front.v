@@ -10,7 +10,7 @@
 // Not done here: the bitmap (sofa_kvgen_valid), places (sofa_kvgen_land), reading and making.
 // Latency: an item is issued in the cycle after it came, with a look-up two cycles after.
 // Throughput: an item a cycle, with look-ups one in two cycles.
-// Source: docs/organisation.md, kvgen to the units; docs/architecture.md 10.3, 10.7.
+// Source: docs/architecture.md sections 7, 10.3, 10.7.
 
 `resetall
 `timescale 1ns / 1ps

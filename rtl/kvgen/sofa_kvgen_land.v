@@ -13,7 +13,7 @@
 // Not done here: who fills a place. Fetch's beats are never refused, the maker waits for them.
 // Latency: the last beat written to kv_valid 3 cycles. Throughput: one beat written and one sent a
 // cycle. kv_ready enables the memories' read registers, from which kv_* come.
-// Source: docs/organisation.md, kvgen to the units.
+// Source: docs/architecture.md section 7.
 
 `resetall
 `timescale 1ns / 1ps

@@ -55,8 +55,8 @@ module sofa_sads_sort #(
     input  wire [7:0]               t_n,
     input  wire [7:0]               t_rows,
     input  wire                     t_causal,
-    input  wire [17:0]              t_rel,
-    input  wire [16:0]              t_kstep,
+    input  wire [24:0]              t_rel,
+    input  wire [23:0]              t_kstep,
     input  wire [SC_W-1:0]          t_radius,
 
     // Words of scores: slot 4*w + j of row r in word w at index r*4 + j; ceil(n/4) words
@@ -112,7 +112,7 @@ module sofa_sads_sort #(
     localparam [31:0] ONE = 1;
     // Bits of a row's scores in a memory
     localparam ROW_W = 4 * SC_W;
-    localparam TURN_W = PLACE_W + 2 + 8 + 8 + 1 + 18 + 17 + SC_W;
+    localparam TURN_W = PLACE_W + 2 + 8 + 8 + 1 + 25 + 24 + SC_W;
 
     // ---- Turns ---------------------------------------------------------------------------------
     // The front one stays until its tile is sorted.
@@ -124,8 +124,8 @@ module sofa_sads_sort #(
     wire [7:0]         n;
     wire [7:0]         rows;
     wire               causal;
-    wire [17:0]        rel;
-    wire [16:0]        kstep;
+    wire [24:0]        rel;
+    wire [23:0]        kstep;
     wire [SC_W-1:0]    radius;
     wire [1:0]         unused_level;
 

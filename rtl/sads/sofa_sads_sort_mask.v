@@ -26,8 +26,8 @@ module sofa_sads_sort_mask #(
     input  wire [7:0]         load_n,
     input  wire [7:0]         load_rows,
     input  wire               load_causal,
-    input  wire [17:0]        load_rel,
-    input  wire [16:0]        load_kstep,
+    input  wire [24:0]        load_rel,
+    input  wire [23:0]        load_kstep,
 
     // Issue the current word and go to the next one; wrap: the next one is the first again
     input  wire               step,
@@ -50,14 +50,14 @@ module sofa_sads_sort_mask #(
 
     localparam [31:0] STEP = 12;
     localparam [31:0] ROWS_32 = ROWS;
-    localparam POS_W = 26;
+    localparam POS_W = 32;
     // Slot number with room for lanes behind the last slot
     localparam S_W = SLOT_W + 2;
 
     reg [7:0]              n_reg;
     reg                    causal_reg;
     reg [ROWS-1:0]         row_mask_reg;
-    reg signed [17:0]      rel_reg;
+    reg signed [24:0]      rel_reg;
     reg [SLOT_W-1:0]       base_reg;
     reg signed [POS_W-1:0] pos_reg;
 
@@ -77,7 +77,7 @@ module sofa_sads_sort_mask #(
 
                 always @(posedge clk) begin
                     if (load) begin
-                        multiple_reg <= {{POS_W-17{1'b0}}, load_kstep}
+                        multiple_reg <= {{POS_W-24{1'b0}}, load_kstep}
                                       * {{POS_W-4{1'b0}}, FACTOR};
                     end
                 end
@@ -93,7 +93,7 @@ module sofa_sads_sort_mask #(
             wire           exists = {{8{1'b0}}, slot} < {{S_W{1'b0}}, n_reg};
             wire signed [POS_W-1:0] pos = pos_reg + $signed(multiple[j]);
             wire           behind = pos < 0;
-            wire           beyond = pos > $signed(ROWS_32[POS_W-1:0]);
+            wire           beyond = pos > $signed(ROWS_32);
             wire [7:0]     lowest = !exists                 ? ROWS_32[7:0]
                                   : (!causal_reg || behind) ? 8'd0
                                   : beyond                  ? ROWS_32[7:0]
@@ -118,7 +118,7 @@ module sofa_sads_sort_mask #(
             pos_reg  <= pos_reg + $signed(multiple[12]);
             if (wrap) begin
                 base_reg <= {SLOT_W{1'b0}};
-                pos_reg  <= {{POS_W-18{rel_reg[17]}}, rel_reg};
+                pos_reg  <= {{POS_W-25{rel_reg[24]}}, rel_reg};
             end
         end
         if (load) begin
@@ -127,7 +127,7 @@ module sofa_sads_sort_mask #(
             rel_reg      <= load_rel;
             row_mask_reg <= ~({ROWS{1'b1}} << load_rows);
             base_reg     <= {SLOT_W{1'b0}};
-            pos_reg      <= {{POS_W-18{load_rel[17]}}, load_rel};
+            pos_reg      <= {{POS_W-25{load_rel[24]}}, load_rel};
         end
     end
 

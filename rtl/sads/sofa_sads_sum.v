@@ -91,8 +91,8 @@ module sofa_sads_sum #(
     input  wire [7:0]                   t_n,
     input  wire [7:0]                   t_rows,
     input  wire                         t_causal,
-    input  wire [17:0]                  t_rel,
-    input  wire [16:0]                  t_kstep,
+    input  wire [24:0]                  t_rel,
+    input  wire [23:0]                  t_kstep,
     input  wire [7:0]                   t_exact,
     input  wire [RATIO_W-1:0]           t_ratio,
     input  wire [TAU_W-1:0]             t_tau,
@@ -178,7 +178,7 @@ module sofa_sads_sum #(
     localparam [31:0] GROUPS_32 = GROUPS;
 
     // ---- Turns ---------------------------------------------------------------------------------
-    localparam TURN_W = USER_W + PLACE_W + 3 + 8 + 8 + 1 + 18 + 17 + 8 + RATIO_W + TAU_W + 5;
+    localparam TURN_W = USER_W + PLACE_W + 3 + 8 + 8 + 1 + 25 + 24 + 8 + RATIO_W + TAU_W + 5;
 
     wire               next_valid;
     wire               next_take;
@@ -190,8 +190,8 @@ module sofa_sads_sum #(
     wire [7:0]         next_n;
     wire [7:0]         next_rows;
     wire               next_causal;
-    wire [17:0]        next_rel;
-    wire [16:0]        next_kstep;
+    wire [24:0]        next_rel;
+    wire [23:0]        next_kstep;
     wire [7:0]         next_exact;
     wire [RATIO_W-1:0] next_ratio;
     wire [TAU_W-1:0]   next_tau;

@@ -26,8 +26,8 @@ module sofa_sads_sum_mask #(
     input  wire [7:0]        next_n,
     input  wire [7:0]        next_rows,
     input  wire              next_causal,
-    input  wire [17:0]       next_rel,
-    input  wire [16:0]       next_kstep,
+    input  wire [24:0]       next_rel,
+    input  wire [23:0]       next_kstep,
     // It becomes the current one, at its first word; go to the next word of the current one
     input  wire              swap,
     input  wire              step,
@@ -46,10 +46,10 @@ module sofa_sads_sum_mask #(
     endgenerate
 
     localparam ROW_W = $clog2(ROWS);
-    localparam POS_W = 18 + $clog2(BC_MAX);
+    localparam POS_W = 25 + $clog2(BC_MAX);
 
-    wire [POS_W-1:0] one   = {{POS_W-17{1'b0}}, next_kstep};
-    wire [POS_W-1:0] start = {{POS_W-18{next_rel[17]}}, next_rel};
+    wire [POS_W-1:0] one   = {{POS_W-24{1'b0}}, next_kstep};
+    wire [POS_W-1:0] start = {{POS_W-25{next_rel[24]}}, next_rel};
 
     // Positions of the first word of the next tile, and three steps
     reg [POS_W-1:0] next1_reg;

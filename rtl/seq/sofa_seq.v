@@ -13,7 +13,7 @@
 // twice (X8, turns), sofa_seq_codes.
 // Latency: start to the first read of a table entry 29 cycles + 5 a buffer + heads/kv_heads, to the
 // first tile command 9 more, entry to Q command 4; of a predict job see docs/seq.md.
-// Source: our decision (docs/organisation.md; docs/architecture.md sections 1, 6 and 10).
+// Source: our decision (docs/architecture.md sections 1, 4, 6 and 10).
 
 `resetall
 `timescale 1ns / 1ps
@@ -140,6 +140,9 @@ module sofa_seq #(
     output wire         d_d_ready,
     input  wire [BUS_BYTES*8-1:0] d_d_data,
 
+    // Heads that share a block
+    output wire [7:0]   cfg_heads,
+
     // Bus masters and stages. blk_done: a block of O is in memory; kp_done: a chunk of a group is;
     // kv_done: the made keys and values of a KV head are. wait: what the memory has to do (rd:
     // take AR, send data; wr: take AW, take W, answer, from bit 0 on); move: it did some of it
@@ -220,6 +223,8 @@ module sofa_seq #(
     wire       loaded;
     wire [3:0] places;
     wire [3:0] together;
+    wire [7:0] share_rows;
+    wire [31:0] share_q, share_o, share_ht;
     wire       attention_active;
     wire       reads_active;
     wire       entry_bad;
@@ -244,6 +249,7 @@ module sofa_seq #(
 
     assign busy = state_reg != S_IDLE;
     assign done = done_reg;
+    assign cfg_heads = job_mode[`SOFA_MODE_SHARE_LSB] ? group[7:0] : 8'd1;
     assign job_done = job_done_reg;
     assign err_valid = state_reg == S_ERROR;
     assign err_code = code_reg;
@@ -478,6 +484,10 @@ module sofa_seq #(
         .group          (group),
         .places         (places),
         .together       (together),
+        .share_rows     (share_rows),
+        .share_q        (share_q),
+        .share_o        (share_o),
+        .share_ht       (share_ht),
         .split          (split),
         .head_chunks    (head_chunks),
         .chunks         (chunks),
@@ -546,6 +556,10 @@ module sofa_seq #(
         .group          (group),
         .places         (places),
         .together       (together),
+        .share_rows     (share_rows),
+        .share_q        (share_q),
+        .share_o        (share_o),
+        .share_ht       (share_ht),
         .d_c_valid      (entry_c_valid),
         .d_c_ready      (d_c_ready),
         .d_c_addr       (entry_c_addr),

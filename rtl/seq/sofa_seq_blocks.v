@@ -12,7 +12,7 @@
 // Not done here: room for Q (fetch holds the command back), what a turn has of its tile.
 // Latency: start to the first Q command 2 cycles; a table entry to its scales 4 cycles. Throughput:
 // a block in 4 cycles, with the memory's latency up to AHEAD blocks in it.
-// Source: docs/organisation.md; models/second/sads.py, block_threshold.
+// Source: docs/architecture.md section 3; models/second/sads.py, block_threshold.
 
 `resetall
 `timescale 1ns / 1ps
@@ -49,6 +49,10 @@ module sofa_seq_blocks #(
     input  wire [3:0]   job_band,
     input  wire [3:0]   job_together,
     input  wire [7:0]   job_fall,
+    // Heads of a block; they share it; query rows of each
+    input  wire [7:0]   job_heads,
+    input  wire         job_share,
+    input  wire [7:0]   job_tokens,
     input  wire [47:0]  job_q_base,
     input  wire [31:0]  job_q_stride,
     input  wire [31:0]  job_q_hstride,
@@ -132,7 +136,8 @@ module sofa_seq_blocks #(
     wire        go = d_c_valid && d_c_ready;
     wire [7:0]  rows = block_last ? part_rows_last : ROWS[7:0];
     wire [10:0] row_in = {7'd0, block_reg} << ROWS_W;
-    wire [17:0] reach = {1'b0, job_offset} + {1'b0, part_row} + {7'd0, row_in} + {10'd0, rows};
+    wire [7:0]  tokens = job_share ? job_tokens : rows;
+    wire [17:0] reach = {1'b0, job_offset} + {1'b0, part_row} + {7'd0, row_in} + {10'd0, tokens};
     wire [16:0] length = job_causal && reach < {1'b0, job_keys} ? reach[16:0] : job_keys;
 
     assign d_c_valid = ask_reg && asked_ready && query_ready;
@@ -193,7 +198,7 @@ module sofa_seq_blocks #(
             if (block_last) begin
                 block_next   = 4'd0;
                 sub_next     = sub_reg + 4'd1;
-                head_next    = head_reg + 8'd1;
+                head_next    = head_reg + job_heads;
                 q_head_next  = q_head_reg + {16'd0, job_q_hstride};
                 ht_head_next = ht_head_reg + {16'd0, job_ht_hstride};
                 if (head_last) begin

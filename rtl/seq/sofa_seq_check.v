@@ -13,7 +13,7 @@
 // (sofa_seq_blocks).
 // Latency: 28 cycles + 5 a buffer + heads/kv_heads, or the time of sofa_seq_chunks in a predict job; one
 // 32x17 multiplier, used twice a buffer.
-// Source: our decision (docs/architecture.md sections 3 and 10, docs/organisation.md, codes in
+// Source: our decision (docs/architecture.md sections 3, 4 and 10, codes in
 // docs/registers.md).
 
 `resetall
@@ -63,6 +63,12 @@ module sofa_seq_check #(
     // blocks in residence, heads of a part at most; likewise
     output wire [3:0]   places,
     output wire [3:0]   together,
+    // of a job whose heads share blocks: rows of a block; bytes from the first head of a KV head to
+    // that of the next in Q, O and HT
+    output wire [7:0]   share_rows,
+    output wire [31:0]  share_q,
+    output wire [31:0]  share_o,
+    output wire [31:0]  share_ht,
     // chunks of a predict job, see sofa_seq_chunks, valid from done
     output wire         split,
     output wire [6:0]   head_chunks,
@@ -152,6 +158,10 @@ module sofa_seq_check #(
     reg [15:0] group_reg, group_next;
     reg [3:0]  places_reg, places_next;
     reg [3:0]  together_reg, together_next;
+    reg [17:0] rows_reg, rows_next;
+    reg [31:0] share_q_reg, share_q_next;
+    reg [31:0] share_o_reg, share_o_next;
+    reg [31:0] share_ht_reg, share_ht_next;
     reg [16:0] words_reg, words_next;
     reg [51:0] end_reg, end_next;
     // ranges of the written buffers so far; an end of 0 overlaps nothing
@@ -168,6 +178,7 @@ module sofa_seq_check #(
     wire [1:0] snap = job_mode[`SOFA_MODE_SNAP_LSB +: 2];
     wire [1:0] rope = job_mode[`SOFA_MODE_ROPE_LSB +: 2];
     wire vb_load = job_mode[`SOFA_MODE_VB_LOAD_LSB];
+    wire share = job_mode[`SOFA_MODE_SHARE_LSB];
 
     assign done = state_reg == S_DONE;
     assign code = code_reg;
@@ -175,13 +186,17 @@ module sofa_seq_check #(
     assign group = group_reg;
     assign places = places_reg;
     assign together = together_reg;
+    assign share_rows = rows_reg[7:0];
+    assign share_q = share_q_reg;
+    assign share_o = share_o_reg;
+    assign share_ht = share_ht_reg;
 
     // -----------------------------------------------------------------------------------------
     // Scalar fields
     // -----------------------------------------------------------------------------------------
     wire bc_pow2 = (job_bc & (job_bc - 32'd1)) == 32'd0;
     wire bad_kind = (predict && (dense || generating)) || (vb_load && !generating)
-                    || (dense && sort) || (blend && (dense || sort));
+                    || (dense && sort) || (blend && (dense || sort)) || (predict && share);
     wire bad_kv_heads = job_kv_heads == 32'd0
                         || job_kv_heads > (predict ? HEADS_MAX[31:0] : job_heads);
     wire bad_dim = job_model_dim < 32'd8 || job_model_dim > H_MAX || job_model_dim[2:0] != 3'd0;
@@ -350,6 +365,10 @@ module sofa_seq_check #(
         info_next = info_reg;
         rem_next = rem_reg;
         group_next = group_reg;
+        rows_next = rows_reg;
+        share_q_next = share_q_reg;
+        share_o_next = share_o_reg;
+        share_ht_next = share_ht_reg;
         words_next = words_reg;
         end_next = end_reg;
         lo_next = lo_reg;
@@ -427,6 +446,10 @@ module sofa_seq_check #(
                 words_next = prod_reg[16:0];
                 rem_next = job_heads[15:0];
                 group_next = 16'd0;
+                rows_next = 18'd0;
+                share_q_next = 32'd0;
+                share_o_next = 32'd0;
+                share_ht_next = 32'd0;
                 state_next = predict ? S_CHUNKS : S_GROUP;
                 if (generating && prod_reg[31:0] > WGT_WORDS) begin
                     code_next = `SOFA_ERR_WEIGHTS;
@@ -436,12 +459,21 @@ module sofa_seq_check #(
             S_GROUP: begin
                 if (rem_reg == 16'd0) begin
                     state_next = S_BUFFER;
+                    if (share && (rows_reg > ROWS[17:0] || job_band[3:0] != 4'd1)) begin
+                        code_next = `SOFA_ERR_SHARE;
+                        state_next = S_DONE;
+                    end
                 end else if (rem_reg < job_kv_heads[15:0]) begin
                     code_next = `SOFA_ERR_KV_HEADS;
                     state_next = S_DONE;
                 end else begin
                     rem_next = rem_reg - job_kv_heads[15:0];
                     group_next = group_reg + 16'd1;
+                    // beyond a block it stays beyond
+                    rows_next = rows_reg > ROWS[17:0] ? rows_reg : rows_reg + job_rows[17:0];
+                    share_q_next = share_q_reg + job_hstride[`SOFA_BUF_Q*32 +: 32];
+                    share_o_next = share_o_reg + job_hstride[`SOFA_BUF_O*32 +: 32];
+                    share_ht_next = share_ht_reg + job_hstride[`SOFA_BUF_HT*32 +: 32];
                 end
             end
             S_CHUNKS: begin
@@ -525,6 +557,10 @@ module sofa_seq_check #(
         info_reg <= info_next;
         rem_reg <= rem_next;
         group_reg <= group_next;
+        rows_reg <= rows_next;
+        share_q_reg <= share_q_next;
+        share_o_reg <= share_o_next;
+        share_ht_reg <= share_ht_next;
         // the job is stable: places are right in S_MORE, heads of a part one cycle later
         places_reg <= places_next;
         together_reg <= together_next;

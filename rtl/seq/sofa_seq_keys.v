@@ -8,7 +8,7 @@
 // own, commanded by sofa_seq_codes.
 // Not done here: chunks of the job (sofa_seq_chunks).
 // Throughput: a part a cycle while it is taken.
-// Source: docs/organisation.md; docs/architecture.md sections 10.1 and 10.4.
+// Source: docs/architecture.md sections 10.1 and 10.4.
 
 `resetall
 `timescale 1ns / 1ps
@@ -95,9 +95,10 @@ module sofa_seq_keys #(
     assign tn_turn[`SOFA_TURN_N]         = tc_n;
     assign tn_turn[`SOFA_TURN_ROWS]      = rows_less ? rows_last : rows_full;
     assign tn_turn[`SOFA_TURN_CAUSAL]    = 1'b0;
-    assign tn_turn[`SOFA_TURN_REL]       = part_last ? {5'd0, left_reg} : BUS_BYTES[17:0];
+    assign tn_turn[`SOFA_TURN_REL]       = part_last ? {12'd0, left_reg} : BUS_BYTES[24:0];
     assign tn_turn[`SOFA_TURN_KSTEP]     = {10'd0, sub_reg};
     assign tn_turn[`SOFA_TURN_K0]        = 17'd0;
+    assign tn_turn[`SOFA_TURN_MSTEP]     = 24'd0;
     assign tn_turn[`SOFA_TURN_PLACE]     = 3'd0;
     assign tn_turn[`SOFA_TURN_START]     = left_reg == job_h;
     assign tn_turn[`SOFA_TURN_FINAL]     = part_last;

@@ -14,7 +14,7 @@
 // Latency: start to the first command 10 cycles, to the first turn 11. Throughput: a turn in
 // 1 + ceil((RATIO_FRAC + 1 + clog2(KEYS_MAX/BC_MIN))/2) cycles, the first and the last of a part in
 // 2, and 10 more a part.
-// Source: docs/organisation.md, Turns; models/second/tiling.py, head.py.
+// Source: docs/architecture.md section 4; models/second/tiling.py, head.py.
 
 `resetall
 `timescale 1ns / 1ps
@@ -53,6 +53,9 @@ module sofa_seq_tiles #(
     input  wire [7:0]   job_bc,
     input  wire [3:0]   job_band,
     input  wire [3:0]   job_together,
+    // Heads share blocks; query rows of each
+    input  wire         job_share,
+    input  wire [7:0]   job_tokens,
     input  wire [47:0]  job_base,
     input  wire [31:0]  job_stride,
     input  wire [31:0]  job_hstride,
@@ -163,7 +166,8 @@ module sofa_seq_tiles #(
         endcase
     end
 
-    wire [17:0] reach = {1'b0, job_offset} + {1'b0, part_row} + {7'd0, part_rows};
+    wire [10:0] tokens = job_share ? {3'd0, job_tokens} : part_rows;
+    wire [17:0] reach = {1'b0, job_offset} + {1'b0, part_row} + {7'd0, tokens};
     wire [17:0] round = {1'b0, len_reg} + {10'd0, job_bc} - 18'd1;
     wire [17:0] tiles = round >> bc_log;
     wire [16:0] all = {{(17 - T_W){1'b0}}, tiles_reg};

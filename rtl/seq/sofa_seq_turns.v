@@ -7,8 +7,12 @@
 // so that those of the next part are there when it begins.
 // Order: turn after turn; in it heads of the part outer, row blocks inner.
 // Not done here: tiles (sofa_seq_tiles), entries and thresholds (sofa_seq_blocks).
-// Latency: a turn to its first descriptor 1 cycle. Throughput: a descriptor in 2 cycles.
-// Source: docs/organisation.md, Turns.
+// Heads that share a block are one head here, its rows those of all of them, token by token: a key
+// that row t of each sees is seen from row t*job_heads on, so what is compared with a row's number
+// is that of positions times job_heads.
+// Latency: a turn to its first descriptor 1 cycle. Throughput: a descriptor in 2 cycles; where
+// heads share the block 1 more each.
+// Source: docs/architecture.md sections 4 and 6.
 
 `resetall
 `timescale 1ns / 1ps
@@ -36,6 +40,11 @@ module sofa_seq_turns #(
     input  wire         job_causal,
     input  wire [16:0]  job_offset,
     input  wire [3:0]   job_places,
+    // Heads of a block; they share it, row r is row r / job_heads of head r mod job_heads; rows of
+    // each
+    input  wire [7:0]   job_heads,
+    input  wire         job_share,
+    input  wire [7:0]   job_tokens,
     input  wire [47:0]  job_k_base,
     input  wire [31:0]  job_k_hstride,
     input  wire [47:0]  job_v_base,
@@ -82,9 +91,11 @@ module sofa_seq_turns #(
     localparam [17:0] EXACT = 18'd32;
 
     // waits for a turn and the selection of the block
-    localparam S_READ = 1'b0;
+    localparam S_READ  = 2'd0;
+    // positions become rows, where heads share the block
+    localparam S_SHARE = 2'd1;
     // offers the descriptor
-    localparam S_OUT  = 1'b1;
+    localparam S_OUT   = 2'd2;
 
     wire [7:0]  e_n;
     wire [16:0] e_k0, e_kstep, e_row;
@@ -95,7 +106,7 @@ module sofa_seq_turns #(
     assign {e_n, e_k0, e_kstep, e_ratio, e_row, e_blocks, e_rows_last, e_heads, e_kv_first,
             e_job_end, e_kv_end, e_band_end, e_first, e_last} = e_data;
 
-    reg             state_reg, state_next;
+    reg  [1:0]      state_reg, state_next;
     // Block of its head, head of the part
     reg  [3:0]      block_reg, block_next;
     reg  [3:0]      sub_reg, sub_next;
@@ -112,7 +123,8 @@ module sofa_seq_turns #(
     reg  [47:0]     m_row_reg, m_row_next, m_band_reg, m_band_next;
     reg  [47:0]     k_kv_reg, k_kv_next, v_kv_reg, v_kv_next;
     // What is added up for the descriptor
-    reg  [17:0]     rel_reg;
+    reg  [24:0]     rel_reg;
+    reg  [23:0]     mstep_reg;
     reg  [7:0]      exact_reg;
     reg  [47:0]     oaddr_reg, maddr_reg;
 
@@ -125,7 +137,10 @@ module sofa_seq_turns #(
     wire [10:0]     row_in = {7'd0, block_reg} << ROWS_W;
     wire [17:0]     pos = {1'b0, job_offset} + {1'b0, e_row} + {7'd0, row_in};
     wire [17:0]     room = EXACT - pos;
-    wire [7:0]      exact = pos >= EXACT ? 8'd0 : room[7:0] < rows ? room[7:0] : rows;
+    wire [17:0]     rel = {1'b0, e_k0} - pos;
+    wire [7:0]      tokens = job_share ? job_tokens : rows;
+    wire [7:0]      exact = pos >= EXACT ? 8'd0 : room[7:0] < tokens ? room[7:0] : tokens;
+    wire [24:0]     heads = {17'd0, job_heads};
     wire [TAB_W:0]  held = wr_num_reg - part_num_reg;
     wire            b_write = b_valid && b_ready;
     wire [B_W-1:0]  b_data;
@@ -137,6 +152,7 @@ module sofa_seq_turns #(
     assign tn_turn[`SOFA_TURN_ROWS]      = rows;
     assign tn_turn[`SOFA_TURN_CAUSAL]    = job_causal;
     assign tn_turn[`SOFA_TURN_REL]       = rel_reg;
+    assign tn_turn[`SOFA_TURN_MSTEP]     = mstep_reg;
     assign tn_turn[`SOFA_TURN_KSTEP]     = e_kstep;
     assign tn_turn[`SOFA_TURN_K0]        = e_k0;
     assign tn_turn[`SOFA_TURN_PLACE]     = place_reg;
@@ -195,6 +211,9 @@ module sofa_seq_turns #(
             wr_num_next = wr_num_reg + ONE;
         end
         if (read) begin
+            state_next = job_share ? S_SHARE : S_OUT;
+        end
+        if (state_reg == S_SHARE) begin
             state_next = S_OUT;
         end
         if (taken) begin
@@ -271,10 +290,15 @@ module sofa_seq_turns #(
         k_kv_reg       <= k_kv_next;
         v_kv_reg       <= v_kv_next;
         if (read) begin
-            rel_reg   <= {1'b0, e_k0} - pos;
+            rel_reg   <= {{7{rel[17]}}, rel};
+            mstep_reg <= {7'd0, e_kstep};
             exact_reg <= job_sum && job_causal ? exact : 8'd0;
             oaddr_reg <= o_head_reg + o_row_reg;
             maddr_reg <= m_kv_reg + m_row_reg;
+        end else if (state_reg == S_SHARE) begin
+            rel_reg   <= rel_reg * heads;
+            mstep_reg <= mstep_reg * heads[23:0];
+            exact_reg <= exact_reg * job_heads;
         end
 
         if (rst) begin

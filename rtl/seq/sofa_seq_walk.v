@@ -6,7 +6,7 @@
 // each turn for each block. Turns wait for both others, neither of them for a turn but by the room
 // of the queues, which hold more than the receivers take ahead: so Q and K8 run ahead.
 // Not done here: predict jobs, the check of the job.
-// Source: docs/organisation.md, Turns.
+// Source: docs/architecture.md section 4.
 
 `resetall
 `timescale 1ns / 1ps
@@ -56,6 +56,11 @@ module sofa_seq_walk #(
     input  wire [15:0]  group,
     input  wire [3:0]   places,
     input  wire [3:0]   together,
+    // Of a job whose heads share blocks: rows of a block; bytes from KV head to KV head
+    input  wire [7:0]   share_rows,
+    input  wire [31:0]  share_q,
+    input  wire [31:0]  share_o,
+    input  wire [31:0]  share_ht,
 
     // Stream of table entries; an entry that is not legal, number of its head modulo 256
     output wire         d_c_valid,
@@ -104,6 +109,13 @@ module sofa_seq_walk #(
     wire        sum = !dense && !job_mode[`SOFA_MODE_SORT_LSB];
     wire        generating = job_mode[`SOFA_MODE_GENERATE_LSB];
 
+    // Heads that share blocks are walked as one head, whose rows are those of all of them.
+    wire        share = job_mode[`SOFA_MODE_SHARE_LSB];
+    wire [16:0] walk_rows = share ? {9'd0, share_rows} : job_rows;
+    wire [15:0] walk_group = share ? 16'd1 : group;
+    wire [3:0]  walk_together = share ? 4'd1 : together;
+    wire [7:0]  heads = share ? group[7:0] : 8'd1;
+
     assign active = tiles_active || blocks_active || e_out_valid;
 
     sofa_seq_blocks #(
@@ -118,19 +130,22 @@ module sofa_seq_walk #(
         .active         (blocks_active),
         .ev_block       (ev_block),
         .job_causal     (job_mode[`SOFA_MODE_CAUSAL_LSB]),
-        .job_rows       (job_rows),
+        .job_rows       (walk_rows),
         .job_keys       (job_keys),
         .job_kv_heads   (job_kv_heads),
-        .job_group      (group),
+        .job_group      (walk_group),
         .job_offset     (job_offset),
         .job_band       (job_band),
-        .job_together   (together),
+        .job_together   (walk_together),
         .job_fall       (job_fall),
         .job_q_base     (job_base[`SOFA_BUF_Q*48 +: 48]),
         .job_q_stride   (job_stride[`SOFA_BUF_Q*32 +: 32]),
-        .job_q_hstride  (job_hstride[`SOFA_BUF_Q*32 +: 32]),
+        .job_q_hstride  (share ? share_q : job_hstride[`SOFA_BUF_Q*32 +: 32]),
         .job_ht_base    (job_base[`SOFA_BUF_HT*48 +: 48]),
-        .job_ht_hstride (job_hstride[`SOFA_BUF_HT*32 +: 32]),
+        .job_ht_hstride (share ? share_ht : job_hstride[`SOFA_BUF_HT*32 +: 32]),
+        .job_heads      (heads),
+        .job_share      (share),
+        .job_tokens     (job_rows[7:0]),
         .d_c_valid      (d_c_valid),
         .d_c_ready      (d_c_ready),
         .d_c_addr       (d_c_addr),
@@ -169,14 +184,16 @@ module sofa_seq_walk #(
         .job_dense    (dense),
         .job_causal   (job_mode[`SOFA_MODE_CAUSAL_LSB]),
         .job_contig   (job_mode[`SOFA_MODE_CONTIGUOUS_LSB]),
-        .job_rows     (job_rows),
+        .job_rows     (walk_rows),
         .job_keys     (job_keys),
         .job_kv_heads (job_kv_heads),
-        .job_group    (group),
+        .job_group    (walk_group),
         .job_offset   (job_offset),
         .job_bc       (job_bc),
         .job_band     (job_band),
-        .job_together (together),
+        .job_together (walk_together),
+        .job_share    (share),
+        .job_tokens   (job_rows[7:0]),
         .job_base     (job_base[`SOFA_BUF_K8*48 +: 48]),
         .job_stride   (job_stride[`SOFA_BUF_K8*32 +: 32]),
         .job_hstride  (job_hstride[`SOFA_BUF_K8*32 +: 32]),
@@ -224,7 +241,10 @@ module sofa_seq_walk #(
         .job_v_hstride (job_hstride[`SOFA_BUF_V*32 +: 32]),
         .job_o_base    (job_base[`SOFA_BUF_O*48 +: 48]),
         .job_o_stride  (job_stride[`SOFA_BUF_O*32 +: 32]),
-        .job_o_hstride (job_hstride[`SOFA_BUF_O*32 +: 32]),
+        .job_o_hstride (share ? share_o : job_hstride[`SOFA_BUF_O*32 +: 32]),
+        .job_heads     (heads),
+        .job_share     (share),
+        .job_tokens    (job_rows[7:0]),
         .job_m_base    (job_base[`SOFA_BUF_VM*48 +: 48]),
         .job_m_stride  (job_stride[`SOFA_BUF_VM*32 +: 32]),
         .job_m_hstride (generating ? 32'd0 : job_hstride[`SOFA_BUF_VM*32 +: 32]),

@@ -57,6 +57,8 @@ module sofa_sufa #(
     // Job, static: head dimension, a multiple of 8, 8..D_MAX; bytes from row to row of O
     input  wire [8:0]              cfg_d,
     input  wire [31:0]             cfg_o_stride,
+    input  wire [31:0]             cfg_o_hstride,
+    input  wire [7:0]              cfg_heads,
 
     // Beats of Q, 16 bits an element; elements beyond d are taken as 0
     input  wire                    q_wr_valid,
@@ -384,24 +386,26 @@ module sofa_sufa #(
         .WORDS (CREDITS),
         .C_W   (C_W)
     ) merge_inst (
-        .clk          (clk),
-        .rst          (rst),
-        .cfg_c        (c_reg),
-        .cfg_o_stride (cfg_o_stride),
-        .end_valid    (end_valid),
-        .end_ready    (end_ready),
-        .end_rows     (end_rows),
-        .end_addr     (end_addr),
-        .u_valid      (beat_valid),
-        .u_data       (beat_data),
-        .u_credit     (beat_credit),
-        .o_valid      (o_valid),
-        .o_ready      (o_ready),
-        .o_data       (o_data),
-        .o_first      (o_first),
-        .o_addr       (o_addr),
-        .o_last       (o_last),
-        .o_block_last (o_block_last)
+        .clk           (clk),
+        .rst           (rst),
+        .cfg_c         (c_reg),
+        .cfg_o_stride  (cfg_o_stride),
+        .cfg_o_hstride (cfg_o_hstride),
+        .cfg_heads     (cfg_heads),
+        .end_valid     (end_valid),
+        .end_ready     (end_ready),
+        .end_rows      (end_rows),
+        .end_addr      (end_addr),
+        .u_valid       (beat_valid),
+        .u_data        (beat_data),
+        .u_credit      (beat_credit),
+        .o_valid       (o_valid),
+        .o_ready       (o_ready),
+        .o_data        (o_data),
+        .o_first       (o_first),
+        .o_addr        (o_addr),
+        .o_last        (o_last),
+        .o_block_last  (o_block_last)
     );
 
     // -----------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@
 // Why: units flush their rows of a block side by side, each at its own pace; memory wants whole
 // rows. A unit's beats wait in a small memory of its own, WORDS of them, for which the unit has
 // credits from the start. Row r of a block is taken from unit r mod U: there its rows are in order.
-// The address of a row is the sum of the one before and cfg_o_stride.
+// Addresses: row r of a block is row r / cfg_heads of head r mod cfg_heads, cfg_o_stride from row
+// to row, cfg_o_hstride from head to head.
 // Not done here: choosing the order of blocks, which is that of their ends.
 // Latency: three cycles from a unit's beat to o_valid. Throughput: a beat a cycle.
 
@@ -27,9 +28,12 @@ module sofa_sufa_merge #(
     input  wire              clk,
     input  wire              rst,
 
-    // Beats of a vector, 1 or more; bytes from row to row; static
+    // Beats of a vector, 1 or more; bytes from row to row, from head to head; heads of a block, 1 or
+    // more; static
     input  wire [C_W-1:0]    cfg_c,
     input  wire [31:0]       cfg_o_stride,
+    input  wire [31:0]       cfg_o_hstride,
+    input  wire [7:0]        cfg_heads,
 
     // Blocks in their order: rows, 1..128, address of row 0
     input  wire              end_valid,
@@ -96,7 +100,8 @@ module sofa_sufa_merge #(
     // -----------------------------------------------------------------------------------------
     reg  [7:0]     row_reg;
     reg  [C_W-1:0] beat_reg;
-    reg  [47:0]    addr_reg;
+    reg  [47:0]    addr_reg, token_reg;
+    reg  [7:0]     head_reg;
     wire [U_W-1:0] unit = row_reg[U_W-1:0];
     wire [U-1:0]   some;
     wire           have_en;
@@ -105,6 +110,10 @@ module sofa_sufa_merge #(
     wire           last = beat_reg == cfg_c - ONE;
     wire           block_last = last && row_reg == b_last;
     wire [47:0]    addr = row_reg == 8'd0 ? b_addr : addr_reg;
+    // The row of head 0
+    wire [47:0]    token = row_reg == 8'd0 ? b_addr : token_reg;
+    wire [47:0]    token_after = token + {16'd0, cfg_o_stride};
+    wire           head_last = head_reg + 8'd1 == cfg_heads;
 
     assign b_pop = go && block_last;
 
@@ -113,12 +122,21 @@ module sofa_sufa_merge #(
             beat_reg <= last ? {C_W{1'b0}} : beat_reg + ONE;
             if (last) begin
                 row_reg  <= block_last ? 8'd0 : row_reg + 8'd1;
-                addr_reg <= addr + {16'd0, cfg_o_stride};
+                if (head_last) begin
+                    addr_reg  <= token_after;
+                    token_reg <= token_after;
+                    head_reg  <= 8'd0;
+                end else begin
+                    addr_reg  <= addr + {16'd0, cfg_o_hstride};
+                    token_reg <= token;
+                    head_reg  <= head_reg + 8'd1;
+                end
             end
         end
         if (rst) begin
             row_reg  <= 8'd0;
             beat_reg <= {C_W{1'b0}};
+            head_reg <= 8'd0;
         end
     end
 

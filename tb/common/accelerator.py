@@ -50,7 +50,8 @@ FILLER = 0xA5
 """Byte that output buffers hold before a job, to show what it leaves unwritten."""
 
 CAPABILITIES = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES", "KEYS_MAX", "ADDR_W", "SC_FRAC",
-                "TWO_TERM", "KV_SLOTS", "H_MAX", "KG_TOK", "WGT_WORDS", "ROPE_PAIRS")
+                "TWO_TERM", "PLACES", "H_MAX", "KG_TOK", "WGT_WORDS", "ROPE_PAIRS",
+                "STORE_BEATS", "LOG_FRAC", "F_FRAC", "VM_W")
 """Registers CAP_* that are parameters of the core."""
 
 
@@ -238,10 +239,11 @@ class Accelerator:
                      | int(not job.interleaved) << regs.MODE_CONTIGUOUS_LSB
                      | job.snap << regs.MODE_SNAP_LSB
                      | int(job.select == SORT) << regs.MODE_SORT_LSB
-                     | int(blends(job)) << regs.MODE_BLEND_LSB),
+                     | int(blends(job)) << regs.MODE_BLEND_LSB
+                     | int(job.share) << regs.MODE_SHARE_LSB),
             "HEAD_DIM": job.d, "QUERY_ROWS": rows, "KEYS": keys, "HEADS": heads,
             "KV_HEADS": kv_heads, "CAUSAL_OFFSET": job.offset, "TILE_KEYS": job.bc,
-            "QUOTA": job.quota, "RADIUS": job.band, "SCALE_MULT": job.fall, "SCALE_SHIFT": 0,
+            "QUOTA": job.quota, "BAND": job.band, "FALL": job.fall, "RESERVED": 0,
             "NEXT_LO": 0, "NEXT_HI": 0,
         }
 

@@ -2,7 +2,7 @@
 """What host software writes for the machine beside its tensors: descriptors, registers of buffers,
 the table of heads, means of V, and the layer of each KV head, which is a pair of jobs.
 
-Formats: docs/registers.md, docs/organisation.md.
+Formats: docs/registers.md, docs/architecture.md.
 """
 
 from __future__ import annotations

@@ -106,10 +106,11 @@ class Machine:
                                                                      signed=True),
                 int.from_bytes(raw[8:12], "little")))
         job = head.Job(
-            d=d, bc=f["TILE_KEYS"], table=tuple(table), band=f["RADIUS"], select=select,
-            quota=f["QUOTA"], fall=f["SCALE_MULT"], snap=snap, causal=bool(mode >> 1 & 1),
-            offset=f["CAUSAL_OFFSET"], interleaved=not mode >> 2 & 1, blend=bool(mode >> 11 & 1))
-        assert f["SCALE_SHIFT"] == 0 and not (job.blend and select)
+            d=d, bc=f["TILE_KEYS"], table=tuple(table), band=f["BAND"], select=select,
+            quota=f["QUOTA"], fall=f["FALL"], snap=snap, causal=bool(mode >> 1 & 1),
+            offset=f["CAUSAL_OFFSET"], interleaved=not mode >> 2 & 1, blend=bool(mode >> 11 & 1),
+            share=bool(mode >> 12 & 1))
+        assert not (job.blend and select)
         q = self._read("Q", (heads, rows, d), "<i2")
         k8 = self._read("K8", (kv_heads, keys, d), "i1")
         shape, blocks = (kv_heads, keys, d), -(-rows // cfg.ROWS)

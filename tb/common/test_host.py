@@ -100,7 +100,7 @@ def test_registers_by_hand():
     numbers, job = plan(x, x[:1], x[:1], cfg, causal=True, band=3, fall=0.25, snap=2)
     fields = driver(cfg).describe(numbers, job).fields
     assert fields["MODE"] == 1 << 11 | 2 << 3 | 1 << 1
-    assert (fields["RADIUS"], fields["SCALE_MULT"], fields["SCALE_SHIFT"]) == (3, 64, 0)
+    assert (fields["BAND"], fields["FALL"]) == (3, 64)
     assert fields["X8_HEAD_STRIDE"] == 16 and fields["WC_ROW_STRIDE"] == 16
     assert fields["WC_HEAD_STRIDE"] == 3 * 16
     numbers, job = plan(x, x[:1], x[:1], cfg, select=head.SORT)

@@ -9,7 +9,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 
 from models import regs
-from models.config import Config
+from models.second.config import Config
 from tb.common.axil_master import AxiLiteError, AxiLiteMaster
 from tb.runner import CLOCK_PERIOD_NS, parameters, run
 
@@ -17,8 +17,8 @@ WORD = 0xFFFFFFFF
 COUNTERS = len(regs.COUNTERS)
 JOB_PORTS = {"MODE": "mode", "HEAD_DIM": "d", "QUERY_ROWS": "rows", "KEYS": "keys",
              "HEADS": "heads", "KV_HEADS": "kv_heads", "CAUSAL_OFFSET": "offset",
-             "TILE_KEYS": "bc", "QUOTA": "quota", "RADIUS": "radius", "SCALE_MULT": "scale_m",
-             "SCALE_SHIFT": "scale_shift", "MODEL_DIM": "model_dim", "KP_EXP": "kp_exp",
+             "TILE_KEYS": "bc", "QUOTA": "quota", "BAND": "band", "FALL": "fall",
+             "MODEL_DIM": "model_dim", "KP_EXP": "kp_exp",
              "KP_BIAS": "kp_bias", "KP_SHIFT": "kp_shift", "KG_SHIFT_K": "kg_shift_k",
              "KG_SHIFT_V": "kg_shift_v"}
 START, CHAIN, SOFT_RESET = (1 << lsb for lsb in (
@@ -442,8 +442,9 @@ def build_parameters(config):
     """Verilog parameters of csr for a named configuration."""
     cfg = Config.from_name(config.name)
     names = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES", "KEYS_MAX", "ADDR_W", "SC_FRAC",
-             "TWO_TERM", "SC_W", "KV_SLOTS", "H_MAX", "KG_TOK", "WGT_WORDS", "ROPE_PAIRS")
-    return {n: getattr(cfg, n) for n in names}
+             "TWO_TERM", "SC_W", "PLACES", "H_MAX", "KG_TOK", "WGT_WORDS", "ROPE_PAIRS",
+             "STORE_BEATS", "LOG_FRAC", "F_FRAC", "VM_W")
+    return {**config.pick("SORT", "LAND"), **{n: getattr(cfg, n) for n in names}}
 
 
 @pytest.mark.slow_on("icarus", "small", "paper")

@@ -194,7 +194,7 @@ class TB:
         fields: of the turn, beside those of the tile."""
         cfg, n, words = self.cfg, tile.n, -(-tile.n // 4)
         turn = pack_turn(n=n, rows=rows, causal=tile.causal, rel=tile.rel, kstep=tile.kstep,
-                         k0=tile.k0, place=place, **fields)
+                         mstep=tile.kstep, k0=tile.k0, place=place, **fields)
         self.turns.append(turn)
         if score is not None:
             wide = np.zeros((cfg.ROWS, 4 * words), np.int64)

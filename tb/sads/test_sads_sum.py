@@ -169,7 +169,7 @@ class TB:
         mask = block.turn(score, seen, count, final, ratio)
         self.turns.append({
             "place": place, "start": start, "count": count, "final": final, "n": n,
-            "rows": tile.rows, "causal": tile.causal, "rel": tile.rel & 0x3FFFF,
+            "rows": tile.rows, "causal": tile.causal, "rel": tile.rel & 0x1FFFFFF,
             "kstep": tile.kstep, "exact": block.exact, "ratio": ratio,
             "tau": block.tau & (1 << 7 + cfg.LOG_FRAC) - 1, "octave": block.octave, "user": user})
         words = -(-n // 4)
@@ -347,9 +347,9 @@ def hostile_tile(cfg):
     n = random.choice([1, 4, cfg.BC_MAX, random.randint(1, cfg.BC_MAX)])
     return Tile(n=n, rows=random.choice([0, 1, cfg.ROWS, random.randint(0, cfg.ROWS)]),
                 first=False, last=False, causal=random.random() < 0.6, k0=0,
-                rel=random.choice([-131072, 131071, random.randint(-131072, 131071),
+                rel=random.choice([-1 << 24, (1 << 24) - 1, random.randint(-1 << 24, (1 << 24) - 1),
                                    random.randint(-2 * n, cfg.ROWS), 0]),
-                kstep=random.choice([0, 1, 2, 131071, random.randrange(131072)]))
+                kstep=random.choice([0, 1, 2, (1 << 24) - 1, random.randrange(1 << 24)]))
 
 
 def most_ratio(block, score, seen, most):

@@ -49,7 +49,7 @@ SIGNED = ("rel", "tau")
 ADDRESS = (1 << 48) - 1
 
 MODE_BITS = ("DENSE", "CAUSAL", "CONTIGUOUS", "SNAP", "GENERATE", "PREDICT", "ROPE", "VB_LOAD",
-             "SORT", "BLEND")
+             "SORT", "BLEND", "SHARE")
 INPUTS = ("soft_reset", "start", "start_chain", "blk_done", "kp_done", "kv_done", "rd_err_valid",
           "wr_err_valid", "rd_err_stream", "rd_err_resp", "wr_err_id", "wr_err_resp",
           "rd_err_protocol", "wr_err_protocol", "rd_wait", "rd_move", "wr_wait", "wr_move",
@@ -155,6 +155,9 @@ def legal_job(cfg, rng, kind="cached", small=False, kv_heads=None):
         job["sort"] = rng.randrange(2) & parameters()["SORT"]
     job["vb_load"] &= job["generate"]
     job["heads"] = job["kv_heads"] * (2 if kv_heads else rng.randint(1, 2 if small else 7))
+    job["share"], group = 0, job["heads"] // job["kv_heads"]
+    if kind != "predict" and not kv_heads and group <= cfg.ROWS and rng.random() < 0.25:
+        job |= {"share": 1, "band": 1, "rows": rng.randint(1, cfg.ROWS // group)}
     if kind != "predict" and not small:
         # Turns of all blocks of a job, some thousands at most.
         while job["heads"] * -(-job["rows"] // cfg.ROWS) * -(-job["keys"] // job["bc"]) > 1500:
@@ -492,7 +495,7 @@ def model_job(job, cfg):
         d=job["d"], bc=job["bc"], table=table, band=job["band"], select=select,
         quota=job["quota"] if job["sort"] else 1, fall=job["fall"], snap=job["snap"],
         causal=bool(job["causal"]), offset=job["offset"], interleaved=not job["contiguous"],
-        blend=bool(job["blend"])).checked(cfg)
+        blend=bool(job["blend"]), share=bool(job["share"])).checked(cfg)
 
 
 def expected_commands(job, cfg):
@@ -524,11 +527,13 @@ def expected_commands(job, cfg):
         kv, band = part.kv, part.band
         new, ends = kv not in seen, after is None or after.kv != kv
         seen.add(kv)
-        here = [(head, block) for head in part.heads for block in band.blocks]
+        # Heads that share a block are one, the first, with the rows of all.
+        shared = len(part.heads) if job["share"] else 1
+        here = [(head, block) for head in part.heads[::shared] for block in band.blocks]
         for head, block in here:
             entries.append(base["ht"] + head * hstride["ht"])
             queries.append({"addr": base["q"] + head * hstride["q"] + block.row * stride["q"],
-                            "rows": block.n})
+                            "rows": block.n * shared})
             scales.append({"scale_m": model.table[head].scale_m,
                            "scale_shift": model.table[head].scale_shift})
         order = second.turns(len(band.tiles), model)
@@ -543,12 +548,13 @@ def expected_commands(job, cfg):
                 first, last = i == 0, i == len(order) - 1
                 mean = base["vm"] + block.row // cfg.ROWS * stride["vm"]
                 turns.append(pack_turn(
-                    n=tile.n, rows=block.n, causal=job["causal"],
-                    rel=tile.k0 - (job["offset"] + block.row), kstep=tile.kstep, k0=tile.k0,
+                    n=tile.n, rows=block.n * shared, causal=job["causal"],
+                    rel=(tile.k0 - (job["offset"] + block.row)) * shared,
+                    mstep=tile.kstep * shared, kstep=tile.kstep, k0=tile.k0,
                     place=(count + b) % cfg.places(job["d"]), start=first, final=last,
                     count=not selected, tile_last=b == len(here) - 1,
                     kvnew=new and first and b == 0, kvlast=ends and last and b == len(here) - 1,
-                    exact=exact if model.select == second.SUM else 0,
+                    exact=exact * shared if model.select == second.SUM else 0,
                     ratio=sads.extrapolation(len(band.tiles), min(i + 1, len(band.tiles)), cfg),
                     tau=sads.block_threshold(own.tau, model.fall, block.length, cfg),
                     octave=own.octave, radius=own.radius,

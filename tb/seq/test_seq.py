@@ -125,6 +125,13 @@ def illegal_changes(cfg, job):
     elif not predict:
         cases += [("quota", {"sort": 1, "blend": 0, "quota": v}, regs.ERR_QUOTA, 0)
                   for v in (0, cfg.BC_MAX + 1)]
+    if predict:
+        cases.append(("share", {"share": 1}, regs.ERR_KIND, 0))
+    else:
+        group = job["heads"] // job["kv_heads"]
+        cases += [("share", {"share": 1, **change}, regs.ERR_SHARE, 0)
+                  for change in ({"rows": cfg.ROWS // group + 1, "band": 1},
+                                 {"rows": cfg.KEYS_MAX, "band": 1}, {"rows": 1, "band": 2, "d": 8})]
     if not predict:
         cases.append(("heads not a multiple", {"heads": 5, "kv_heads": 2}, regs.ERR_KV_HEADS, 0))
     if generate:

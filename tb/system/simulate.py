@@ -299,24 +299,27 @@ def counts(selected, updates, kv_heads, job: Job, cfg: Config) -> tuple[Stats, d
 
 def mean_count(walk, job: Job) -> int:
     """Means of V that are read or made: one for each block that ends, where they blend in."""
-    return sum(len(part.heads) * len(part.band.blocks) for part in walk) if blends(job) else 0
+    return sum(part.blocks(job) for part in walk) if blends(job) else 0
 
 
 def attention_counters(stats: Stats, walk, heads, rows, updates, job: Job,
                        cfg: Config) -> dict[str, int]:
     """Counters of the attention of a job, or of all attention jobs of a layer."""
     c, units = cfg.beats16(job.d), 2 * cfg.ROWS // cfg.QE
-    sizes = [min(cfg.ROWS, rows - row) for row in range(0, rows, cfg.ROWS)]
-    ended = heads * sum(min(units, n) for n in sizes)
+    # Heads that share blocks are one, with the rows of all of them.
+    walked = len({part.kv for part in walk}) if job.share else heads
+    together = rows * heads // walked
+    sizes = [min(cfg.ROWS, together - row) for row in range(0, together, cfg.ROWS)]
+    ended = walked * sum(min(units, n) for n in sizes)
+    blocks = walked * len(sizes)
     return {
-        "TILES": sum(len(part.heads) * len(part.band.blocks)
-                     * len(turns(len(part.band.tiles), job)) for part in walk),
-        "BLOCKS": heads * len(sizes), "SELECTED": stats.selected, "UNION": sum(stats.union),
+        "TILES": sum(part.blocks(job) * len(turns(len(part.band.tiles), job)) for part in walk),
+        "BLOCKS": blocks, "SELECTED": stats.selected, "UNION": sum(stats.union),
         "GENERATED": sum(stats.generated), "REUSED": sum(stats.reused), "MAX_UPDATES": updates,
         "SUFA_BUSY": stats.selected * c,
         # Two cycles for a beat of output, one for a beat of the mean in each unit with a row.
         "SUFA_FLUSH": 2 * heads * rows * c + ended * c,
-        "BEATS_D": heads * len(sizes) * -(-ENTRY_BYTES // cfg.BUS_BYTES),
+        "BEATS_D": blocks * -(-ENTRY_BYTES // cfg.BUS_BYTES),
         **{f"BEATS_{name.upper()}": count // cfg.BUS_BYTES for name, count in stats.bytes.items()},
     }
 

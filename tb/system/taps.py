@@ -4,7 +4,7 @@ model.
 
 The taps of ``sofa`` (built with SOFA_TAPS) show scores (DLZS), turns and masks and kept shares
 (SADS), keys and ends of blocks (RASS), reads and beats of keys (KVGEN), and pairs and flush of
-every unit (SU-FA); what they carry stands in docs/organisation.md. The first wrong value raises an
+every unit (SU-FA); what they carry stands in docs/architecture.md. The first wrong value raises an
 AssertionError which names stage, tile, block, row, key and bit, so the stage that made it is known.
 
 ``expectation`` turns the traced result of an attention job into what each tap has to show, in
@@ -246,7 +246,7 @@ def _turns(part: Part, blocks, begins, ends, job: Job, cfg: Config, fields) -> l
             exact = exact_rows(block.row, block.rows, job.causal, job.offset).sum()
             values = {
                 "n": tile.n, "rows": block.rows, "causal": int(tile.causal), "kstep": tile.kstep,
-                "k0": tile.k0, "place": block.place, "start": int(i == 0), "final": int(final),
+                "mstep": tile.kstep, "k0": tile.k0, "place": block.place, "start": int(i == 0), "final": int(final),
                 "count": int(not selects), "tile_last": int(last),
                 "kvnew": int(begins and i == 0 and b == 0), "kvlast": int(ends and final and last),
                 "exact": int(exact) if job.select == SUM else 0,

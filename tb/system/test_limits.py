@@ -69,7 +69,7 @@ async def memory_that_never_answers(dut):
 
 
 ILLEGAL = {
-    "BAND": {"RADIUS": 0}, "FALL": {"SCALE_MULT": 256},
+    "BAND": {"BAND": 0}, "FALL": {"FALL": 256},
     "QUOTA": {"QUOTA": 0, "MODE": 1 << regs.MODE_SORT_LSB},
     "TILE_KEYS": {"TILE_KEYS": 3}, "MODE": {"MODE": 1 << 12}, "HEAD_DIM": {"HEAD_DIM": 12},
     "KV_HEADS": {"KV_HEADS": 2}, "BASE_ALIGN": {"X8_BASE_LO": 4},

@@ -4,6 +4,8 @@ model."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,41 @@ def test_first_steps(sim, config, seed, settings):
              for heads, rows, keys, causal in ((1, cfg.ROWS, 5, False),
                                                (2, 2 * cfg.ROWS, 40, True))]
     simulate(specs, config.name, sim, seed=seed, options=Options(memory={"read_latency": 4}))
+
+
+def shared_spec(cfg: Config, rng, number):
+    """A random job with few rows whose heads share blocks."""
+    d = 8 * int(rng.integers(1, cfg.D_MAX // 8 + 1))
+    group = int(rng.integers(1, cfg.ROWS + 1))
+    rows, kv_heads = int(rng.integers(1, cfg.ROWS // group + 1)), int(rng.integers(1, 4))
+    keys = int(rng.integers(1, 4 * cfg.BC_MAX + 1))
+    scale = rng.uniform(0.2, 2.0, size=(kv_heads * group, 1, 1))
+    settings = random_settings(cfg, rng, d, keys) | {"band": None}
+    return JobSpec.planned(
+        f"shared {number}: {rows} rows of {kv_heads} x {group} heads",
+        rng.normal(size=(kv_heads * group, rows, d)) * scale,
+        *rng.normal(size=(2, kv_heads, keys, d)), cfg, share=True, **settings)
+
+
+@pytest.mark.configs("tiny", "small")
+@pytest.mark.sims("verilator")
+def test_heads_that_share_blocks(sim, config, seed):
+    """Jobs with few rows whose heads share blocks: outputs and counters, and the same outputs as
+    with blocks of their own; jobs of both kinds in turn. Taps show blocks of one head, so they are
+    not looked at."""
+    cfg = Config.from_name(config.name)
+    rng = np.random.default_rng(seed)
+    specs = []
+    for i in range(24 if config.name == "tiny" else 8):
+        one = shared_spec(cfg, rng, i)
+        specs += [one, JobSpec(one.numbers, dataclasses.replace(one.job, share=False),
+                               one.name + " apart")]
+    outcomes = simulate(specs, config.name, sim, seed=seed,
+                        options=dataclasses.replace(ROUGH, taps=False))
+    for one, apart in zip(outcomes[::2], outcomes[1::2], strict=True):
+        assert np.array_equal(one.out, apart.out)
+    assert any(one.counters["TILES"] < apart.counters["TILES"]
+               for one, apart in zip(outcomes[::2], outcomes[1::2], strict=True))
 
 
 def ordered_specs(cfg: Config, rng):

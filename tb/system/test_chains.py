@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chains of more than one layer's two jobs: chunked prefill, several layers, jobs of all kinds."""
+"""Chains: jobs of all kinds, chunked prefill, counters over a chain, and errors in its middle."""
 
 from __future__ import annotations
 
@@ -11,105 +11,208 @@ import numpy as np
 import pytest
 
 from models import regs, rope
-from models.config import Config
-from models.layer import LayerPlan, plan_layer, run_layer
-from tb.common.accelerator import Accelerator
+from models.second import head
+from models.second.head import means_of
+from models.second.layer import run_layer
+from tb.common.accelerator import FILLER
+from tb.common.images import DESCRIPTOR_BYTES
 from tb.common.scoreboard import Scoreboard
 from tb.runner import run
-
-
-def planned(cfg: Config, rng, rows=0, **settings) -> LayerPlan:
-    """A layer of two KV heads with two query heads each; its tokens are its queries."""
-    keys, h, d = 2 * cfg.BC_MAX + 5, 32, 16
-    return plan_layer(rng.normal(size=(keys, h)), *rng.normal(size=(2, 2, h, d)),
-                      rng.normal(size=(4, rows or keys, d)), cfg, quota=3, **settings)
+from tb.system.simulate import JobSpec, LayerSpec, check_memory, counts, layer_counts
+from tb.system.test_errors import expect_error, good_job, setup, small_layer
 
 
 def check(sb: Scoreboard, name, want, got):
+    """Compare [head, row, element]."""
     sb.compare(name, want, got, axes=("head", "row", "element"))
 
 
-def start(dut, **memory):
-    seed = random.getrandbits(30)
-    acc = Accelerator(dut, memory_bytes=1 << 20, memory={"read_latency": (1, 40), **memory},
-                      seed=seed)
-    return acc, np.random.default_rng(seed), Scoreboard()
+def job_spec(cfg, rng, name, d, heads=2, kv_heads=1, rows=0, keys=0, **settings):
+    """A job of random numbers, by default of more rows and keys than a block and a tile."""
+    rows, keys = rows or 2 * cfg.ROWS + 1, keys or 2 * cfg.BC_MAX + 3
+    return JobSpec.planned(name, 2 * rng.normal(size=(heads, rows, d)),
+                           *rng.normal(size=(2, kv_heads, keys, d)), cfg, **settings)
+
+
+class Placed:
+    """A JobSpec or LayerSpec with its buffers in memory and its descriptors."""
+
+    def __init__(self, acc, spec):
+        self.acc, self.spec = acc, spec
+        self.want = spec.reference(acc.cfg)
+        if isinstance(spec, LayerSpec):
+            self.placed = acc.place_layer(spec.plan)
+            self.jobs = acc.describe_layer(spec.plan, self.placed)
+            self.counters = layer_counts(spec, self.want, acc.cfg)
+        else:
+            fields = acc.describe(spec.numbers, spec.job).fields
+            self.jobs = [fields]
+            self.where = (fields["O_BASE_LO"], fields["O_ROW_STRIDE"], fields["O_HEAD_STRIDE"])
+            _, self.counters = counts(self.want.selected, self.want.updates, len(spec.numbers.k),
+                                      spec.job, acc.cfg)
+            self.counters["BEATS_D"] += DESCRIPTOR_BYTES // acc.cfg.BUS_BYTES
+
+    def output(self):
+        """What is in the memory of O."""
+        if isinstance(self.spec, LayerSpec):
+            return self.acc.gather(*self.placed["o"], self.spec.plan.q.shape)
+        return self.acc.gather(*self.where, self.spec.numbers.q.shape)
+
+    def forget(self):
+        """Overwrite the output."""
+        base, _, stride = (self.placed["o"] if isinstance(self.spec, LayerSpec) else self.where)
+        size = stride * len(self.want.out)
+        self.acc.memory.load(base, np.full(size, FILLER, np.uint8))
+
+
+@cocotb.test()
+async def jobs_of_all_kinds(dut):
+    """Dense, sort and sum in turn with d of 8 and 16, so that other places exist in each, heads
+    that share blocks, layers with and without RoPE: outputs, what layers leave, and the counters of
+    the whole chain; the same chain twice, and in the order of a shuffle."""
+    acc, rng = setup(dut)
+    await acc.reset()
+    cfg, sb = acc.cfg, Scoreboard()
+    sort = {"select": head.SORT, "quota": 3, "radius_nats": 6.0}
+    specs = [
+        job_spec(cfg, rng, "dense", 16, select=head.DENSE), job_spec(cfg, rng, "sort", 8, **sort),
+        job_spec(cfg, rng, "sum", 16, causal=True),
+        job_spec(cfg, rng, "one key", 8, rows=1, keys=1),
+        job_spec(cfg, rng, "dense, d 8", 8, select=head.DENSE, causal=True),
+        job_spec(cfg, rng, "sum, d 8", 8, heads=3, rows=3 * cfg.ROWS, blend=False),
+        job_spec(cfg, rng, "shared", 16, heads=4, kv_heads=2, rows=2, share=True),
+        small_layer(cfg, rng, kv_heads=2), small_layer(cfg, rng, rope_theta=0.0, **sort),
+        job_spec(cfg, rng, "sort, d 16", 16, **sort),
+        small_layer(cfg, rng, mode=rope.HALF, select=head.DENSE), job_spec(cfg, rng, "last", 8)]
+    for turn in range(3):
+        if turn != 1:
+            acc.free_all()
+            placed = [Placed(acc, spec) for spec in specs]
+            random.shuffle(specs)
+        jobs = [job for one in placed for job in one.jobs]
+        counters = await acc.run_chain(acc.chain(jobs), len(jobs), 2_000_000)
+        for one in placed:
+            check(sb, f"output of {one.spec.name}", one.want.out, one.output())
+            one.forget()
+            if isinstance(one.spec, LayerSpec):
+                done = acc.gather_layer(one.spec.plan, one.placed, counters)
+                check_memory(sb, done, one.want, cfg)
+        expected = {name: sum(one.counters[name] for one in placed if name in one.counters)
+                    for one in placed for name in one.counters}
+        sb.compare_fields("counters", expected, counters)
+        assert counters["PREDICT"] and counters["CYCLES"]
+    sb.finish("output of dense", "output of last", "counters")
 
 
 @cocotb.test()
 async def chunked_prefill(dut):
     """One prediction, then the queries in three attention jobs; each makes only the K and V which
-    those before did not leave. The outputs are those of a run at once with as many blocks."""
-    acc, rng, sb = start(dut, reorder=True)
+    those before did not leave."""
+    acc, rng = setup(dut, reorder=True)
     await acc.reset()
-    cfg = acc.cfg
-    plan = planned(cfg, rng, rope_theta=1e3, mode=rope.HALF, causal=True)
-    placed = acc.place_layer(plan)
-    predict, attend = acc.describe_layer(plan, placed)
-    load = acc.describe_layer(plan, placed, load=True)[1]["MODE"]
-    chunks = np.array_split(np.arange(plan.keys), 3)
+    cfg, sb = acc.cfg, Scoreboard()
+    made = small_layer(cfg, rng, mode=rope.HALF).plan
+    made = dataclasses.replace(made, q=np.tile(made.q, (1, 9, 1))[:, :made.keys].copy())
+    placed = acc.place_layer(made)
+    predict, attend = acc.describe_layer(made, placed)
+    load = acc.describe_layer(made, placed, load=True)[1]["MODE"]
     jobs, want, valid = [predict], [], None
-    for rows in chunks:
-        part = dataclasses.replace(plan, q=np.ascontiguousarray(plan.q[:, rows]),
-                                   job=dataclasses.replace(plan.job, offset=int(rows[0])))
+    for rows in np.array_split(np.arange(made.q.shape[1]), 3):
+        first = int(rows[0])
+        job = dataclasses.replace(made.job, offset=first)
+        xm = means_of(made.x[None], len(rows), job, cfg, 16)
+        part = dataclasses.replace(made, q=made.q[:, rows].copy(), job=job, xm=xm[0])
         want.append(run_layer(part, cfg, valid))
         valid = want[-1].valid
-        first = int(rows[0])
+        address, row, _ = acc.place(xm)
         fields = {**attend, "QUERY_ROWS": len(rows), "CAUSAL_OFFSET": first,
                   "Q_BASE_LO": attend["Q_BASE_LO"] + first * attend["Q_ROW_STRIDE"],
-                  "O_BASE_LO": attend["O_BASE_LO"] + first * attend["O_ROW_STRIDE"]}
+                  "O_BASE_LO": attend["O_BASE_LO"] + first * attend["O_ROW_STRIDE"],
+                  "VM_BASE_LO": address, "VM_ROW_STRIDE": row}
         jobs.append(fields if first == 0 else {**fields, "MODE": load})
-    await acc.start_chain(acc.chain(jobs))
-    await acc.wait(400_000)
-    assert await acc.read("JOBS") == 4
-    counters = await acc.counters()
+    counters = await acc.run_chain(acc.chain(jobs), 4, 800_000)
     check(sb, "output", np.concatenate([w.out for w in want], axis=1),
-          acc.gather(*placed["o"], plan.q.shape))
-    shape = (plan.kv_heads, plan.keys, plan.d)
+          acc.gather(*placed["o"], made.q.shape))
+    shape = (1, made.keys, made.d)
     check(sb, "predicted keys", want[0].k8, acc.gather(*placed["k8"], shape, np.int8))
-    there = valid[:, :, None]
     for name in ("k", "v"):
         got = acc.gather(*placed[name], shape)
-        check(sb, f"generated {name}", np.where(there, getattr(want[0], name), got), got)
-    made = sum(sum(w.stats.generated) for w in want)
-    assert counters["GENERATED"] == made == int(valid.sum())
-    assert sum(w.stats.generated != [0] * len(w.stats.generated) for w in want) > 1
+        check(sb, f"generated {name}", np.where(valid[:, :, None], getattr(want[0], name), got),
+              got)
+    assert counters["GENERATED"] == sum(sum(w.stats.generated) for w in want) == int(valid.sum())
+    assert sum(any(w.stats.generated) for w in want) > 1 and counters["REUSED"]
 
 
 @cocotb.test()
-async def layers_and_jobs(dut):
-    """Three layers of different kinds and one job on the K and V that the first left, in one
-    chain of seven descriptors; then the same layers again without the host's registers reset."""
-    acc, rng, sb = start(dut)
+async def starts_and_ends(dut):
+    """START runs the job of the registers, then the chain at NEXT; START_CHAIN begins at NEXT; one
+    interrupt, at the end of all."""
+    acc, rng = setup(dut)
+    await acc.reset()
+    placed = [Placed(acc, job_spec(acc.cfg, rng, name, d)) for name, d in zip("abc", (8, 16, 8),
+                                                                              strict=True)]
+    rest = acc.chain([one.jobs[0] for one in placed[1:]])
+    for begin in (0, 1):
+        for name, value in {**placed[0].jobs[0], "NEXT_LO": rest}.items():
+            await acc.write(name, value)
+        await acc.write("CTRL", 1 << (regs.CTRL_START_CHAIN_LSB if begin else regs.CTRL_START_LSB))
+        await acc.wait(200_000)
+        assert await acc.read("JOBS") == 3 - begin and dut.irq.value == 0
+        for i, one in enumerate(placed):
+            ran = i >= begin
+            assert np.array_equal(one.output(), one.want.out) == ran, (begin, i)
+            one.forget()
+        counters, ran = await acc.counters(), placed[begin:]
+        assert counters["SELECTED"] == sum(one.counters["SELECTED"] for one in ran) > 0
+        # The job of the registers has no descriptor to be read.
+        less = (1 - begin) * DESCRIPTOR_BYTES // acc.cfg.BUS_BYTES
+        assert counters["BEATS_D"] == sum(one.counters["BEATS_D"] for one in ran) - less
+
+
+@cocotb.test()
+async def errors_in_a_chain(dut):
+    """A fault in the third of four jobs: two are whole and counted, the others write nothing. Every
+    kind of fault, NEXT among them."""
+    acc, rng = setup(dut)
     await acc.reset()
     cfg = acc.cfg
-    plans = [planned(cfg, rng, rows=cfg.ROWS + 1, dense=True),
-             planned(cfg, rng, rows=3, rope_theta=1e4, causal=True),
-             planned(cfg, rng, rope_theta=1e2, mode=rope.HALF, interleaved=False)]
-    places = [acc.place_layer(plan) for plan in plans]
-    jobs = [job for plan, placed in zip(plans, places, strict=True)
-            for job in acc.describe_layer(plan, placed)]
-    # Every key is visible and dense, so the first layer leaves all of K and V.
-    again = acc.reserve(plans[0].q.shape)
-    cached = {**jobs[1], "MODE": jobs[1]["MODE"] & ~(1 << regs.MODE_GENERATE_LSB)
-              & ~(3 << regs.MODE_ROPE_LSB),
-              "O_BASE_LO": again[0] & 0xFFFFFFFF, "O_BASE_HI": again[0] >> 32}
-    chain = acc.chain([*jobs, cached])
-    for _ in range(2):
-        await acc.start_chain(chain)
-        await acc.wait(800_000)
-        assert await acc.read("JOBS") == 7
-        for plan, placed in zip(plans, places, strict=True):
-            want = run_layer(plan, cfg)
-            check(sb, "output", want.out, acc.gather(*placed["o"], plan.q.shape))
-        check(sb, "cached", run_layer(plans[0], cfg).out, acc.gather(*again, plans[0].q.shape))
-    assert sb.compared["cached"] == 2 * plans[0].q.size
+    placed = [Placed(acc, job_spec(cfg, rng, str(i), (8, 16)[i % 2])) for i in range(4)]
+    good = [one.jobs[0] for one in placed]
+    outside = acc.memory.base + len(acc.memory.data)
+    third = DESCRIPTOR_BYTES * 2 + regs.OFFSETS["NEXT_LO"] - regs.OFFSETS["MODE"]
+    cases = [  # what changes in the third job, code, INFO, jobs that are whole
+        ({"KEYS": 0}, regs.ERR_KEYS, 0, 2), ({"BAND": 9}, regs.ERR_BAND, 0, 2),
+        ({"K_BASE_LO": 1}, regs.ERR_BASE_ALIGN, 2, 2),
+        ({"Q_BASE_LO": outside}, regs.ERR_READ_DECERR, 0, 2),
+        ({"O_BASE_LO": outside}, regs.ERR_WRITE_DECERR, 0, 2),
+        ({"NEXT_LO": 128}, regs.ERR_NEXT, 0, 2),
+        ({"NEXT_HI": 1 << cfg.ADDR_W - 32}, regs.ERR_NEXT, 0, 2),
+        # NEXT is legal, and nothing is there: the job that has it is whole.
+        ({"NEXT_LO": outside}, regs.ERR_READ_DECERR, 7, 3),
+    ]
+    kept = acc._free
+    for changes, code, info, whole in cases:
+        acc._free = kept
+        first = acc.chain([*good[:2], {**good[2], **changes}, good[3]])
+        following = {name: changes[name] for name in ("NEXT_LO", "NEXT_HI") if name in changes}
+        for name, value in following.items():
+            acc.memory.load(first + third + (4 if name == "NEXT_HI" else 0),
+                            np.array([value], "<u4"))
+        await acc.start_chain(first)
+        await expect_error(acc, code, info, changes, 400_000)
+        assert await acc.read("JOBS") == whole, changes
+        for i, one in enumerate(placed):
+            assert np.array_equal(one.output(), one.want.out) == (i < whole), (changes, i)
+            one.forget()
+        counters = await acc.counters()
+        if code not in (regs.ERR_READ_DECERR, regs.ERR_WRITE_DECERR):
+            for name in ("SELECTED", "UNION", "TILES", "BLOCKS", "BEATS_O", "BEATS_K"):
+                assert counters[name] == sum(one.counters[name] for one in placed[:whole]), name
+    assert await good_job(acc, rng)
 
 
 @pytest.mark.slow_on("icarus")
 @pytest.mark.slow_on("verilator", "small")
 @pytest.mark.configs("tiny", "small")
 def test_chains(sim, config, seed):
-    few = config.name == "small" and sim == "icarus"
-    run("sofa_top", __name__, dict(config), sim, seed=seed,
-        testcase="chunked_prefill" if few else None)
+    run("sofa", __name__, dict(config), sim, seed=seed)

@@ -22,8 +22,8 @@ module sofa_fetch_q #(
     input  wire              clk,
     input  wire              rst,
 
-    // Bytes between the vectors of neighbouring rows, of neighbouring heads; heads of a block: row r
-    // is row r / cfg_heads of head r mod cfg_heads
+    // Bytes between the vectors of neighbouring rows, of neighbouring heads; heads of a block: row
+    // r is row r / cfg_heads of head r mod cfg_heads
     input  wire [31:0]       cfg_stride,
     input  wire [31:0]       cfg_hstride,
     input  wire [7:0]        cfg_heads,

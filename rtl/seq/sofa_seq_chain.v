@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * sofa_seq_chain: reads a descriptor, the image of the 64 job registers, from memory into the registers.
+ * sofa_seq_chain: reads a descriptor, the image of the 64 job registers, from memory into the
+ * registers.
  *
- * Does not look at the values: the check of the job follows (seq_check). A read error is reported
- * by the bus master, not here; the reset that follows it stops the loader wherever it is.
+ * Does not look at the values: the check of the job follows (sofa_seq_check). A read error is
+ * reported by the bus master, not here; the reset that follows it stops the loader wherever it is.
  *
  * Takes the latency of the memory + 64 cycles + one a beat.
  *

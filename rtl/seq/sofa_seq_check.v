@@ -11,8 +11,8 @@
 //
 // Not done here: entries of the table of heads, which are looked at when they are read
 // (sofa_seq_blocks).
-// Latency: 28 cycles + 5 a buffer + heads/kv_heads, or the time of sofa_seq_chunks in a predict job; one
-// 32x17 multiplier, used twice a buffer.
+// Latency: 28 cycles + 5 a buffer + heads/kv_heads, or the time of sofa_seq_chunks in a predict
+// job; one 32x17 multiplier, used twice a buffer.
 // Source: our decision (docs/architecture.md sections 3, 4 and 10, codes in
 // docs/registers.md).
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * sofa_seq_codes: walks a predict job, groups of COLS tokens x chunks of output dimensions, and commands
- * one run of weight codes a chunk.
+ * sofa_seq_codes: walks a predict job, groups of COLS tokens x chunks of output dimensions, and
+ * commands one run of weight codes a chunk.
  *
- * Separate from seq_keys so that the codes of the next chunk are on their way while the last parts
- * of the current one wait for a buffer: the FIFO of the stream is what holds it back.
+ * Separate from sofa_seq_keys so that the codes of the next chunk are on their way while the last
+ * parts of the current one wait for a buffer: the FIFO of the stream is what holds it back.
  *
  * Commands leave at one a cycle while the fetch stage takes them.
  *

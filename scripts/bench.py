@@ -201,9 +201,9 @@ def generated(way, spec, done, cfg):
     seen = plan.kv_heads * plan.keys
     phases = ("-", "-")
     if cfg.ROWS * cfg.COLS == PAPER_CELLS:
-        longer = max(plan.kv_heads * -(-plan.keys // cfg.COLS) * plan.h,
-                     count["GENERATED"] * plan.h // 2)
-        phases = (longer, f"{count['CYCLES'] / longer:.3f}")
+        least = max(plan.kv_heads * -(-plan.keys // cfg.COLS) * plan.h,
+                    count["GENERATED"] * plan.h // 2)
+        phases = (least, f"{count['CYCLES'] / least:.3f}")
     costs = traffic(plan, spec.reference(cfg), cfg)
     return (spec.name, way, count["GENERATED"], f"{count['GENERATED'] / seen:.1%}",
             count["REUSED"], *phases,

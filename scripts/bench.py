@@ -97,8 +97,8 @@ def heads():
 
 
 def longer(x, keys, rng):
-    """``x`` [heads, n, d], rows of the context, over and over up to ``keys``; the copies with noise of
-    a third of the channels' spread."""
+    """``x`` [heads, n, d], rows of the context, over and over up to ``keys``; the copies with noise
+    of a third of the channels' spread."""
     copies = [x + 0.33 * x.std(axis=1, keepdims=True) * rng.normal(size=x.shape)
               for _ in range(-(-keys // x.shape[1]) - 1)]
     return np.concatenate([*copies, x], axis=1)[:, -keys:]
@@ -201,9 +201,9 @@ def generated(way, spec, done, cfg):
     seen = plan.kv_heads * plan.keys
     phases = ("-", "-")
     if cfg.ROWS * cfg.COLS == PAPER_CELLS:
-        longer = max(plan.kv_heads * -(-plan.keys // cfg.COLS) * plan.h,
-                     count["GENERATED"] * plan.h // 2)
-        phases = (longer, f"{count['CYCLES'] / longer:.3f}")
+        least = max(plan.kv_heads * -(-plan.keys // cfg.COLS) * plan.h,
+                    count["GENERATED"] * plan.h // 2)
+        phases = (least, f"{count['CYCLES'] / least:.3f}")
     costs = traffic(plan, spec.reference(cfg), cfg)
     return (spec.name, way, count["GENERATED"], f"{count['GENERATED'] / seen:.1%}",
             count["REUSED"], *phases,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import ClassVar
 
 ADDRESS_W = 48
 """Width of addresses in stage ports and in the tile descriptor, bits."""
@@ -99,11 +100,13 @@ class Config:
     S_DROP: int = 8
     name: str = ""
 
+    MOST_COLS: ClassVar[int] = 64
+
     def __post_init__(self) -> None:
         check("BUS_BYTES", self.BUS_BYTES, 8, 64, pow2=True)
         check("ROWS", self.ROWS, self.BUS_BYTES // 2, 128, pow2=True)
         check("BC_MAX", self.BC_MAX, self.BUS_BYTES, 64, pow2=True)
-        check("COLS", self.COLS, 4, self.BC_MAX, pow2=True)
+        check("COLS", self.COLS, 4, min(self.BC_MAX, self.MOST_COLS), pow2=True)
         check("D_MAX", self.D_MAX, max(16, self.BUS_BYTES), 256, pow2=True)
         check("KEYS_MAX", self.KEYS_MAX, 64, 65536, pow2=True)
         check("ADDR_W", self.ADDR_W, 32, 48)

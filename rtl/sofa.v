@@ -39,7 +39,8 @@ module sofa #(
     parameter K8_BUFS = 2,
     // Blocks in residence at most, power of two 2..8.
     parameter PLACES = 4,
-    // Beats of Q, and of output sums, in residence: two blocks of D_MAX and more, to 65536.
+    // Beats of Q, and of output sums, in residence: 2 to PLACES blocks of D_MAX, up
+    // to 256*ROWS.
     parameter STORE_BEATS = 2 * ROWS * D_MAX / (BUS_BYTES / 2),
     // Keys in the landing buffer, power of two 4..64.
     parameter LAND = 16,
@@ -247,11 +248,22 @@ module sofa #(
             illegal_parameter_TWO_TERM_needs_0_or_1 stop ();
         end else if (K8_BUFS < 2 || K8_BUFS > 4) begin : g_illegal
             illegal_parameter_K8_BUFS_needs_2_to_4 stop ();
+        end else if (H_MAX < 64 || H_MAX > 4096 || H_MAX != (1 << $clog2(H_MAX))) begin : g_illegal
+            illegal_parameter_H_MAX_needs_power_of_two_64_to_4096 stop ();
+        end else if (KG_TOK < 1 || KG_TOK > 4 || (KG_TOK > 1 && ROWS < BUS_BYTES)
+                || KG_TOK != (1 << $clog2(KG_TOK))) begin : g_illegal
+            illegal_parameter_KG_TOK_needs_1_2_or_4_but_1_where_ROWS_is_below_BUS_BYTES stop ();
+        end else if (WGT_WORDS < 64 || WGT_WORDS > 65536) begin : g_illegal
+            illegal_parameter_WGT_WORDS_needs_64_to_65536 stop ();
+        end else if (ROPE_PAIRS < 1 || ROPE_PAIRS > ROWS / 2
+                || ROPE_PAIRS != (1 << $clog2(ROPE_PAIRS))) begin : g_illegal
+            illegal_parameter_ROPE_PAIRS_needs_power_of_two_1_to_half_ROWS stop ();
         end else if (PLACES < 2 || PLACES > 8 || PLACES != (1 << $clog2(PLACES))) begin : g_illegal
             illegal_parameter_PLACES_needs_power_of_two_2_to_8 stop ();
-        end else if (STORE_BEATS < 4 * ROWS * D_MAX / BUS_BYTES || STORE_BEATS > 65536)
+        end else if (STORE_BEATS < 4 * ROWS * D_MAX / BUS_BYTES || STORE_BEATS > 256 * ROWS
+                || STORE_BEATS > PLACES * 2 * ROWS * D_MAX / BUS_BYTES)
         begin : g_illegal
-            illegal_parameter_STORE_BEATS_needs_two_blocks_of_D_MAX_to_65536 stop ();
+            illegal_parameter_STORE_BEATS_needs_2_to_PLACES_blocks_of_D_MAX_and_up_to_256_beats_a_row stop ();
         end else if (LAND < 4 || LAND > 64 || LAND != (1 << $clog2(LAND))) begin : g_illegal
             illegal_parameter_LAND_needs_power_of_two_4_to_64 stop ();
         end else if (LAND_BEATS < 8 * D_MAX / BUS_BYTES || LAND_BEATS > 4096
@@ -271,16 +283,6 @@ module sofa #(
             illegal_parameter_F_FRAC_needs_4_to_12 stop ();
         end else if (VM_W < 4 || VM_W > 16) begin : g_illegal
             illegal_parameter_VM_W_needs_4_to_16 stop ();
-        end else if (H_MAX < 64 || H_MAX > 4096 || H_MAX != (1 << $clog2(H_MAX))) begin : g_illegal
-            illegal_parameter_H_MAX_needs_power_of_two_64_to_4096 stop ();
-        end else if (KG_TOK < 1 || KG_TOK > 4 || (KG_TOK > 1 && ROWS < BUS_BYTES)
-                || KG_TOK != (1 << $clog2(KG_TOK))) begin : g_illegal
-            illegal_parameter_KG_TOK_needs_1_2_or_4_but_1_where_ROWS_is_below_BUS_BYTES stop ();
-        end else if (WGT_WORDS < 64 || WGT_WORDS > 65536) begin : g_illegal
-            illegal_parameter_WGT_WORDS_needs_64_to_65536 stop ();
-        end else if (ROPE_PAIRS < 1 || ROPE_PAIRS > ROWS / 2
-                || ROPE_PAIRS != (1 << $clog2(ROPE_PAIRS))) begin : g_illegal
-            illegal_parameter_ROPE_PAIRS_needs_power_of_two_1_to_half_ROWS stop ();
         end else if (SC_W != 8 + SC_FRAC + $clog2(D_MAX) || UNITS != 4 * ROWS / BUS_BYTES
                 || ALL != PLACES * ROWS || PLACE_W != $clog2(PLACES)
                 || IDX_W != PLACE_W + $clog2(BUS_BYTES / 4)

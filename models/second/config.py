@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from models import config
 from models.config import check, clog2
@@ -24,7 +26,11 @@ class Config(config.Config):
                 octaves is not coarse
     STORE_BEATS beats of Q, and of O sums, that the stores of resident rows hold (0: two blocks of
                 the largest head dimension)
-    PLACES      most blocks that they hold (0: as many as fit)
+    PLACES      most blocks that they hold (0: as many as fit, which no Verilog has)
+    LAND        keys in the landing buffer
+    LAND_BEATS  beats of their K and V (0: four keys of the largest head dimension)
+    FIFO        keys in the queue of a unit
+    SORT        1: there are sort cores and a score buffer
     """
 
     SUM_FRAC: int = 12
@@ -36,9 +42,29 @@ class Config(config.Config):
     CV_FRAC: int = 12
     STORE_BEATS: int = 0
     PLACES: int = 0
+    LAND: int = 16
+    LAND_BEATS: int = 0
+    FIFO: int = 16
+    SORT: int = 1
+
+    MOST_COLS: ClassVar[int] = 32
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.PLACES:
+            check("PLACES", self.PLACES, 2, 8, pow2=True)
+        block = self.ROWS * self.beats16(self.D_MAX)
+        if self.STORE_BEATS == 0:
+            object.__setattr__(self, "STORE_BEATS", 2 * block)
+        most = min(self.PLACES * block, 256 * self.ROWS) if self.PLACES else 1 << 16
+        check("STORE_BEATS", self.STORE_BEATS, 2 * block, most)
+        check("LAND", self.LAND, 4, 64, pow2=True)
+        key = 2 * self.beats16(self.D_MAX)
+        if self.LAND_BEATS == 0:
+            object.__setattr__(self, "LAND_BEATS", 4 * key)
+        check("LAND_BEATS", self.LAND_BEATS, 2 * key, 4096, pow2=True)
+        check("FIFO", self.FIFO, 2, 64)
+        check("SORT", self.SORT, 0, 1)
         check("SUM_FRAC", self.SUM_FRAC, 6, 16)
         check("LOG_FRAC", self.LOG_FRAC, 0, 6)
         check("RATIO_FRAC", self.RATIO_FRAC, 4, 12)
@@ -46,20 +72,16 @@ class Config(config.Config):
         check("VM_W", self.VM_W, 4, 16)
         check("VC_W", self.VC_W, 2, 8)
         check("CV_FRAC", self.CV_FRAC, 4, 16)
-        check("PLACES", self.PLACES, 0, 64)
-        block = self.ROWS * self.beats16(self.D_MAX)
-        if self.STORE_BEATS == 0:
-            object.__setattr__(self, "STORE_BEATS", 2 * block)
-        check("STORE_BEATS", self.STORE_BEATS, block, 1 << 16)
 
     @staticmethod
     def changed(parameters: dict[str, int], changes: dict[str, int]) -> dict[str, int]:
         """Verilog parameters with some of them changed; the stores hold as many of the largest
-        blocks as before."""
+        blocks, the landing buffer as many of the largest keys as before."""
         made = {**parameters, **changes}
-        if "STORE_BEATS" not in changes:
-            before, after = (p["ROWS"] * p["D_MAX"] // p["BUS_BYTES"] for p in (parameters, made))
-            made["STORE_BEATS"] = -(-parameters["STORE_BEATS"] * after // before)
+        before, after = (p["D_MAX"] // p["BUS_BYTES"] for p in (parameters, made))
+        for name, rows in (("STORE_BEATS", made["ROWS"] / parameters["ROWS"]), ("LAND_BEATS", 1)):
+            if name not in changes:
+                made[name] = math.ceil(parameters[name] * rows * after / before)
         return made
 
     @property

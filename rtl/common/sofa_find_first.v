@@ -22,7 +22,7 @@ module sofa_find_first #(
     generate
         if (WIDTH < 2 || WIDTH > 256 || WIDTH != (1 << $clog2(WIDTH))) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_find_first_needs_WIDTH_power_of_two_2_to_256 stop ();
+            illegal_parameter_sofa_find_first_needs_WIDTH_power_of_two_2_to_256 stop ();
         end
     endgenerate
 

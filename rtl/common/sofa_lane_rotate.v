@@ -32,7 +32,7 @@ module sofa_lane_rotate #(
         if (LANES < 2 || LANES != (1 << $clog2(LANES)) || OUT < 1 || OUT > LANES || WIDTH < 1
                 || AMOUNT_W != $clog2(LANES)) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_lane_rotate_needs_LANES_power_of_two_2_up_OUT_1_to_LANES stop ();
+            illegal_parameter_sofa_lane_rotate_needs_LANES_power_of_two_2_up_OUT_1_to_LANES stop ();
         end
     endgenerate
 

@@ -28,7 +28,7 @@ module sofa_owed_count #(
     generate
         if (WIDTH < 1) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_owed_count_needs_WIDTH_1_up stop ();
+            illegal_parameter_sofa_owed_count_needs_WIDTH_1_up stop ();
         end
     endgenerate
 

@@ -19,7 +19,7 @@ module sofa_popcount #(
     generate
         if (WIDTH < 1 || WIDTH > 64) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_popcount_needs_WIDTH_1_to_64 stop ();
+            illegal_parameter_sofa_popcount_needs_WIDTH_1_to_64 stop ();
         end
     endgenerate
 

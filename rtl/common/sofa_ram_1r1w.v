@@ -37,7 +37,7 @@ module sofa_ram_1r1w #(
     generate
         if (WIDTH < 1 || DEPTH < 2 || ADDR_W != $clog2(DEPTH)) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_ram_1r1w_needs_WIDTH_1_up_DEPTH_2_up_ADDR_W_derived stop ();
+            illegal_parameter_sofa_ram_1r1w_needs_WIDTH_1_up_DEPTH_2_up_ADDR_W_derived stop ();
         end
     endgenerate
 

@@ -31,7 +31,7 @@ module sofa_skid_buffer #(
     generate
         if (WIDTH < 1) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_skid_buffer_needs_WIDTH_1_up stop ();
+            illegal_parameter_sofa_skid_buffer_needs_WIDTH_1_up stop ();
         end
     endgenerate
 

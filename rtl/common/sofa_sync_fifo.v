@@ -43,7 +43,7 @@ module sofa_sync_fifo #(
     generate
         if (WIDTH < 1 || DEPTH < 2 || LEVEL_W != $clog2(DEPTH + 1)) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_sync_fifo_needs_WIDTH_1_up_DEPTH_2_up_LEVEL_W_derived stop ();
+            illegal_parameter_sofa_sync_fifo_needs_WIDTH_1_up_DEPTH_2_up_LEVEL_W_derived stop ();
         end
     endgenerate
 

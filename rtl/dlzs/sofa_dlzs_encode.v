@@ -27,7 +27,7 @@ module sofa_dlzs_encode #(
     generate
         if (TWO_TERM < 0 || TWO_TERM > 1 || CODE_W != 5 + TWO_TERM) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_dlzs_encode_needs_TWO_TERM_0_or_1_CODE_W_derived stop ();
+            illegal_parameter_sofa_dlzs_encode_needs_TWO_TERM_0_or_1_CODE_W_derived stop ();
         end
     endgenerate
 

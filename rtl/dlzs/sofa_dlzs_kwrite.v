@@ -62,7 +62,7 @@ module sofa_dlzs_kwrite #(
                 || PAIRS != (1 << $clog2(PAIRS)) || PAIR_W != $clog2(D_MAX) - 1)
         begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_dlzs_kwrite_needs_PAIRS_power_of_two_1_to_half_D_MAX stop ();
+            illegal_parameter_sofa_dlzs_kwrite_needs_PAIRS_power_of_two_1_to_half_D_MAX stop ();
         end
     endgenerate
 

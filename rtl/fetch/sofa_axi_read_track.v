@@ -38,7 +38,7 @@ module sofa_axi_read_track #(
     generate
         if (OUTSTANDING < 4 || OUTSTANDING > 256 || OUTSTANDING != (1 << PTR_W)) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_axi_read_track_needs_OUTSTANDING_power_of_two_4_to_256 stop ();
+            illegal_parameter_sofa_axi_read_track_needs_OUTSTANDING_power_of_two_4_to_256 stop ();
         end
     endgenerate
 

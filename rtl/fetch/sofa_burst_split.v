@@ -50,7 +50,7 @@ module sofa_burst_split #(
         if (ADDR_W < 13 || ADDR_W > 48 || BUS_BYTES < 8 || BUS_BYTES > 64
                 || BUS_BYTES != (1 << $clog2(BUS_BYTES)) || TAG_W < 1) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_burst_split_needs_ADDR_W_13_to_48_BUS_BYTES_8_to_64 stop ();
+            illegal_parameter_sofa_burst_split_needs_ADDR_W_13_to_48_BUS_BYTES_8_to_64 stop ();
         end
     endgenerate
 

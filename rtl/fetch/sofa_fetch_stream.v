@@ -52,7 +52,7 @@ module sofa_fetch_stream #(
                 || ADDR_W > 48 || BUS_BYTES < 8 || BUS_BYTES > 64
                 || BUS_BYTES != (1 << $clog2(BUS_BYTES))) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_fetch_stream_needs_DEPTH_power_of_two_4_to_256 stop ();
+            illegal_parameter_sofa_fetch_stream_needs_DEPTH_power_of_two_4_to_256 stop ();
         end
     endgenerate
 

@@ -83,7 +83,7 @@ module sofa_kvgen_array #(
                 || KG_TOK == 3 || H_MAX < 64 || H_MAX > 4096 || H_MAX != (1 << $clog2(H_MAX))
                 || WGT_WORDS < 64 || WGT_WORDS > 65536) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_kvgen_array_needs_the_ranges_at_its_parameters stop ();
+            illegal_parameter_sofa_kvgen_array_needs_the_ranges_at_its_parameters stop ();
         end
     endgenerate
 

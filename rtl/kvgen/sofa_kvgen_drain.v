@@ -74,7 +74,7 @@ module sofa_kvgen_drain #(
                 || KG_TOK == 3 || D_MAX < 16 || D_MAX > 256 || D_MAX != (1 << $clog2(D_MAX)))
         begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_kvgen_drain_needs_the_ranges_at_its_parameters stop ();
+            illegal_parameter_sofa_kvgen_drain_needs_the_ranges_at_its_parameters stop ();
         end
     endgenerate
 

@@ -30,7 +30,7 @@ module sofa_kvgen_mac #(
     generate
         if (ACC_W < 33 || ACC_W > 64) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_kvgen_mac_needs_ACC_W_33_to_64 stop ();
+            illegal_parameter_sofa_kvgen_mac_needs_ACC_W_33_to_64 stop ();
         end
     endgenerate
 

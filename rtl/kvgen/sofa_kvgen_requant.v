@@ -25,7 +25,7 @@ module sofa_kvgen_requant #(
     generate
         if (ACC_W < 33 || ACC_W > 45) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_kvgen_requant_needs_ACC_W_33_to_45 stop ();
+            illegal_parameter_sofa_kvgen_requant_needs_ACC_W_33_to_45 stop ();
         end
     endgenerate
 

@@ -67,7 +67,7 @@ module sofa_kvgen_valid #(
                 || BUS_BYTES < 8 || BUS_BYTES > 64 || BUS_BYTES != (1 << $clog2(BUS_BYTES))
                 || ADDR_W < 32 || ADDR_W > 48) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_kvgen_valid_needs_the_ranges_at_its_parameters stop ();
+            illegal_parameter_sofa_kvgen_valid_needs_the_ranges_at_its_parameters stop ();
         end
     endgenerate
 

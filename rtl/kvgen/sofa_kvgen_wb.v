@@ -56,7 +56,7 @@ module sofa_kvgen_wb #(
     generate
         if (OPEN < 2 || OPEN > 255) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_kvgen_wb_needs_OPEN_2_to_255 stop ();
+            illegal_parameter_sofa_kvgen_wb_needs_OPEN_2_to_255 stop ();
         end
     endgenerate
 

@@ -53,7 +53,7 @@ module sofa_kvgen_wload #(
                 || BUS_BYTES > 64 || BUS_BYTES != (1 << $clog2(BUS_BYTES)) || WGT_WORDS < 64
                 || WGT_WORDS > 65536 || ADDR_W < 32 || ADDR_W > 48) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_kvgen_wload_needs_the_ranges_at_its_parameters stop ();
+            illegal_parameter_sofa_kvgen_wload_needs_the_ranges_at_its_parameters stop ();
         end
     endgenerate
 

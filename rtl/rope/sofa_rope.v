@@ -36,7 +36,7 @@ module sofa_rope #(
     generate
         if (PAIRS < 1 || PAIRS > 64) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_rope_needs_PAIRS_1_to_64 stop ();
+            illegal_parameter_sofa_rope_needs_PAIRS_1_to_64 stop ();
         end
     endgenerate
 

@@ -52,7 +52,7 @@ module sofa_seq_chain #(
 generate
     if (BUS_BYTES < 8 || BUS_BYTES > 64 || BUS_BYTES != (1 << $clog2(BUS_BYTES))) begin : g_illegal
         // No such module exists: elaboration stops here, and its message gives this name.
-        illegal_parameter_seq_chain_needs_BUS_BYTES_power_of_two_8_to_64 stop ();
+        illegal_parameter_sofa_seq_chain_needs_BUS_BYTES_power_of_two_8_to_64 stop ();
     end
 endgenerate
 

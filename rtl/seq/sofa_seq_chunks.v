@@ -52,7 +52,7 @@ module sofa_seq_chunks #(
 generate
     if (ROWS < 4 || ROWS > 128 || ROWS != (1 << $clog2(ROWS))) begin : g_illegal
         // No such module exists: elaboration stops here, and its message gives this name.
-        illegal_parameter_seq_chunks_needs_ROWS_power_of_two_4_to_128 stop ();
+        illegal_parameter_sofa_seq_chunks_needs_ROWS_power_of_two_4_to_128 stop ();
     end
 endgenerate
 

@@ -56,7 +56,7 @@ generate
             || COLS != (1 << $clog2(COLS)) || BUS_BYTES < 8 || BUS_BYTES > 64
             || BUS_BYTES != (1 << $clog2(BUS_BYTES))) begin : g_illegal
         // No such module exists: elaboration stops here, and its message gives this name.
-        illegal_parameter_seq_codes_needs_ROWS_COLS_BUS_BYTES_in_range_powers_of_two stop ();
+        illegal_parameter_sofa_seq_codes_needs_ROWS_COLS_BUS_BYTES_in_range_powers_of_two stop ();
     end
 endgenerate
 

@@ -102,7 +102,7 @@ module sofa_axi_write #(
         if (OUTSTANDING < 2 || OUTSTANDING > 256 || X_OUTSTANDING < 2
                 || X_OUTSTANDING > 256) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_axi_write_needs_OUTSTANDING_X_OUTSTANDING_2_to_256 stop ();
+            illegal_parameter_sofa_axi_write_needs_OUTSTANDING_X_OUTSTANDING_2_to_256 stop ();
         end
     endgenerate
 

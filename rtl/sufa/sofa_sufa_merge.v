@@ -122,7 +122,7 @@ module sofa_sufa_merge #(
             beat_reg <= last ? {C_W{1'b0}} : beat_reg + ONE;
             if (last) begin
                 row_reg  <= block_last ? 8'd0 : row_reg + 8'd1;
-                if (head_last) begin
+                if (head_last || block_last) begin
                     addr_reg  <= token_after;
                     token_reg <= token_after;
                     head_reg  <= 8'd0;

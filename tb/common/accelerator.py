@@ -49,10 +49,6 @@ from tb.runner import CLOCK_PERIOD_NS
 FILLER = 0xA5
 """Byte that output buffers hold before a job, to show what it leaves unwritten."""
 
-CAPABILITIES = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES", "KEYS_MAX", "ADDR_W", "SC_FRAC",
-                "TWO_TERM", "PLACES", "H_MAX", "KG_TOK", "WGT_WORDS", "ROPE_PAIRS",
-                "STORE_BEATS", "LOG_FRAC", "F_FRAC", "VM_W")
-"""Registers CAP_* that are parameters of the core."""
 
 
 class AcceleratorError(Exception):
@@ -133,8 +129,8 @@ class Accelerator:
         identity = await self.read("ID")
         if identity != regs.ID_VALUE:
             raise AcceleratorError(0, identity)
-        for name in CAPABILITIES:
-            value, want = await self.read(f"CAP_{name}"), getattr(self.cfg, name)
+        for name in (name for name in regs.OFFSETS if name.startswith("CAP_")):
+            value, want = await self.read(name), getattr(self.cfg, name.removeprefix("CAP_"))
             assert value == want, f"the core has {name} = {value}, the configuration {want}"
         await self.write("IRQ_ENABLE", 3)
 

@@ -28,9 +28,6 @@ ENTRY = np.dtype([("scale_m", "<u2"), ("scale_shift", "u1"), ("octave", "u1"), (
                   ("zero", "<u2"), ("radius", "<u4"), ("rest", "<u4")])
 """An entry of the table of heads."""
 
-SHARED = {"ht": "x8", "vm": "wc"}
-"""Buffer of attention jobs -> the buffer of predict jobs whose registers it has."""
-
 
 def descriptor_image(fields):
     """The 256 bytes of a descriptor: job registers in the order of their offsets, 0 where
@@ -42,10 +39,10 @@ def descriptor_image(fields):
 
 
 def buffer_fields(placed):
-    """Registers of buffers, name -> (address, row, head stride), those of SHARED included."""
+    """Registers of buffers, name -> (address, row, head stride)."""
     fields = {}
     for name, (address, row, head) in placed.items():
-        up = SHARED.get(name, name).upper()
+        up = name.upper()
         fields |= {f"{up}_BASE_LO": address & 0xFFFFFFFF, f"{up}_BASE_HI": address >> 32,
                    f"{up}_ROW_STRIDE": row, f"{up}_HEAD_STRIDE": head}
     return fields

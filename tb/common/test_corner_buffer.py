@@ -106,5 +106,5 @@ def test_corner_buffer(sim, seed, lanes, elems, width, beat, bufs, rotate):
 
 @pytest.mark.parametrize("bad", [{"LANES": 12}, {"BEAT": 32}, {"BUFS": 5}, {"ELEMS": 1}])
 def test_illegal_parameters_are_refused(sim, bad):
-    with pytest.raises(BuildError, match="illegal_parameter_corner_buffer"):
+    with pytest.raises(BuildError, match="illegal_parameter_sofa_corner_buffer"):
         build("sofa_corner_buffer", bad, sim)

@@ -58,7 +58,8 @@ def test_first_failure_is_shown(sim):
     line, *more = first_line(sim, None)
     assert line.startswith("wrong_field: exp: cycle 120 (1200.001 ns), query row 5, block 3, "
                            "step 4, field pa: bit 2 is the lowest to differ: expected 6 (0x6), "
-                           "got 2 (0x2) (1 of 2 values differ) (popcount, verilator, seed"), line
+                           "got 2 (0x2) (1 of 2 values differ) (sofa_popcount, verilator, "
+                           "seed"), line
     assert "the first of 3 failures" in line
     assert "later consequence" not in "".join(more)
     assert round(RECORDS[-1]["failed_ns"]) == 1200 and RECORDS[-1]["failed"] == 3

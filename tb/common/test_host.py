@@ -44,7 +44,7 @@ def test_jobs(cfg, settings):
         numbers, job = plan(q, k, v, cfg, causal=causal, **settings)
         acc = driver(cfg, padding)
         one = acc.describe(numbers, job)
-        assert set(one.fields) <= set(regs.JOB)
+        assert set(one.fields) <= set(regs.OFFSETS)
         assert [line for line in acc.memory.dump(one.fields["O_BASE_LO"], 64)] == [0xA5] * 64
         machine = Machine(acc.memory, cfg)
         machine.run(acc.chain([one.fields]))
@@ -101,7 +101,7 @@ def test_registers_by_hand():
     fields = driver(cfg).describe(numbers, job).fields
     assert fields["MODE"] == 1 << 11 | 2 << 3 | 1 << 1
     assert (fields["BAND"], fields["FALL"]) == (3, 64)
-    assert fields["X8_HEAD_STRIDE"] == 16 and fields["WC_ROW_STRIDE"] == 16
-    assert fields["WC_HEAD_STRIDE"] == 3 * 16
+    assert fields["HT_HEAD_STRIDE"] == 16 and fields["VM_ROW_STRIDE"] == 16
+    assert fields["VM_HEAD_STRIDE"] == 3 * 16
     numbers, job = plan(x, x[:1], x[:1], cfg, select=head.SORT)
     assert driver(cfg).describe(numbers, job).fields["MODE"] == 1 << 10

@@ -72,5 +72,5 @@ def test_ram_1r1w(sim, seed, width, depth):
 def test_illegal_parameters_are_refused(sim, parameters):
     from tb.runner import BuildError, build
 
-    with pytest.raises(BuildError, match="illegal_parameter_ram_1r1w"):
+    with pytest.raises(BuildError, match="illegal_parameter_sofa_ram_1r1w"):
         build("sofa_ram_1r1w", parameters, sim)

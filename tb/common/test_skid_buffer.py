@@ -13,5 +13,5 @@ def test_skid_buffer(sim, seed, width):
 
 
 def test_illegal_parameters_are_refused(sim):
-    with pytest.raises(BuildError, match="illegal_parameter_skid_buffer"):
+    with pytest.raises(BuildError, match="illegal_parameter_sofa_skid_buffer"):
         build("sofa_skid_buffer", {"WIDTH": 0}, sim)

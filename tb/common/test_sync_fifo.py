@@ -132,5 +132,5 @@ def test_sync_fifo(sim, seed, width, depth):
 
 @pytest.mark.parametrize("parameters", [{"DEPTH": 1}, {"WIDTH": 0}, {"LEVEL_W": 2}])
 def test_illegal_parameters_are_refused(sim, parameters):
-    with pytest.raises(BuildError, match="illegal_parameter_sync_fifo"):
+    with pytest.raises(BuildError, match="illegal_parameter_sofa_sync_fifo"):
         build("sofa_sync_fifo", parameters, sim)

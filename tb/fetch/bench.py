@@ -390,7 +390,10 @@ class TB:
         self.strides = [random.choice([2 * d, random.getrandbits(12), random.getrandbits(32)])
                         & -self.bus_bytes for _ in "kv"]
         dut.cfg_d.value, dut.cfg_predict.value = d, int(predict)
-        dut.cfg_q_stride.value = self.q_stride
+        # Rows of several heads, which lie between each other, at the addresses of those of one.
+        heads = random.choice([1, 1, 2, 3, self.rows])
+        dut.cfg_q_heads.value, dut.cfg_q_hstride.value = heads, self.q_stride
+        dut.cfg_q_stride.value = self.q_stride * heads
         dut.cfg_k_stride.value, dut.cfg_v_stride.value = self.strides
 
     async def next_job(self, d, predict=False):

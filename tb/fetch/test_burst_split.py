@@ -116,5 +116,5 @@ def test_burst_split(sim, seed, bus_bytes, addr_w):
 
 @pytest.mark.parametrize("parameters", [{"ADDR_W": 12}, {"BUS_BYTES": 4}, {"BUS_BYTES": 24}])
 def test_illegal_parameters_are_refused(sim, parameters):
-    with pytest.raises(BuildError, match="illegal_parameter_burst_split"):
+    with pytest.raises(BuildError, match="illegal_parameter_sofa_burst_split"):
         build("sofa_burst_split", parameters, sim)

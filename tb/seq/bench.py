@@ -114,11 +114,11 @@ def end(name, job, cfg):
     return job["base"][i] + (heads - 1) * job["hstride"][i] + (count - 1) * job["stride"][i] + size
 
 
-def legal_job(cfg, rng, kind="cached", small=False, kv_heads=None):
+def legal_job(cfg, rng, kind="cached", small=False, kv_heads=None, share=False):
     """A random legal job: scalars by port name, mode bits, and base/stride/hstride lists.
 
     Values that the kind of job does not use are random. kv_heads: default random; given, there
-    are two query heads for each and no row or key alone.
+    are two query heads for each and no row or key alone. share: heads may share blocks.
     """
     bus = cfg.BUS_BYTES
     least = 3 if kv_heads else 1
@@ -156,7 +156,7 @@ def legal_job(cfg, rng, kind="cached", small=False, kv_heads=None):
     job["vb_load"] &= job["generate"]
     job["heads"] = job["kv_heads"] * (2 if kv_heads else rng.randint(1, 2 if small else 7))
     job["share"], group = 0, job["heads"] // job["kv_heads"]
-    if kind != "predict" and not kv_heads and group <= cfg.ROWS and rng.random() < 0.25:
+    if share and kind != "predict" and group <= cfg.ROWS and rng.random() < 0.25:
         job |= {"share": 1, "band": 1, "rows": rng.randint(1, cfg.ROWS // group)}
     if kind != "predict" and not small:
         # Turns of all blocks of a job, some thousands at most.

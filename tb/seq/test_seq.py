@@ -46,7 +46,7 @@ async def commands(dut, kind):
     await tb.reset()
     compared = 0
     for _ in range(8):
-        compared += await tb.run(legal_job(tb.cfg, random, kind))
+        compared += await tb.run(legal_job(tb.cfg, random, kind, share=True))
     assert compared > 100 and tb.jobs == tb.dones == 8 and not tb.loads
 
 
@@ -90,7 +90,7 @@ def illegal_changes(cfg, job):
     cases = [("d", v, regs.ERR_HEAD_DIM) for v in (0, 4, 12, cfg.D_MAX + 8, 1 << 31)]
     cases += [("keys", v, regs.ERR_KEYS) for v in (0, cfg.KEYS_MAX + 1)]
     cases += [("snap", v, regs.ERR_SNAP) for v in ((3,) if cfg.TWO_TERM else (2, 3))]
-    cases += [("mode_extra", 1 << b, regs.ERR_MODE) for b in (12, 31)]
+    cases += [("mode_extra", 1 << b, regs.ERR_MODE) for b in (13, 31)]
     cases += [("rope", 3, regs.ERR_ROPE)]
     cases += [("next", v, regs.ERR_NEXT) for v in (4, 128, top, 1 << 47) if v == 4 or v % 256
               or v >= top]
@@ -220,6 +220,7 @@ async def extreme_legal_fields(dut):
                         "fall": 255, "band": cfg.places(cfg.D_MAX)}),
             ("cached", {**one, "offset": cfg.KEYS_MAX - 1, "causal": 1, "rows": cfg.KEYS_MAX}),
             ("cached", {**one, "rows": 2, "keys": cfg.KEYS_MAX}),
+            ("cached", {"rows": 1, "heads": cfg.ROWS, **small, "share": 1, "band": 1}),
             ("cached", {**one, "heads": 1024}),
             ("predict", {"kp_exp": 8, "kp_bias": 0xFFFF8000, "kp_shift": 15, **small}),
             ("predict", {"kp_exp": 0, "kp_bias": 0x7FFF, "kp_shift": 0, "kv_heads": 1024,
@@ -251,7 +252,8 @@ async def chains(dut, backpressure):
     tb = TB(dut, backpressure, seed=random.getrandbits(30))
     await tb.reset()
     for length in (1, 2, 5, 4):
-        jobs = [legal_job(tb.cfg, random, random.choice(KINDS), small=random.random() < 0.6)
+        jobs = [legal_job(tb.cfg, random, random.choice(KINDS), small=random.random() < 0.6,
+                          share=True)
                 for _ in range(length)]
         # One of them at the top of the memory.
         top = (1 << (tb.cfg.ADDR_W - 8)) - 1
@@ -871,8 +873,8 @@ def second_config(name):
 @pytest.mark.sims("verilator")
 def test_largest_parameters(sim, seed):
     """The ends of the legal ranges where they are widest."""
-    p = {"ROWS": 16, "COLS": 64, "D_MAX": 256, "BC_MAX": 64, "BUS_BYTES": 8, "KEYS_MAX": 65536,
-         "ADDR_W": 48, "TWO_TERM": 1, "H_MAX": 4096, "BC_MIN": 64, "WGT_WORDS": 65536, "SC_W": 19,
+    p = {"ROWS": 16, "COLS": 32, "D_MAX": 256, "BC_MAX": 64, "BUS_BYTES": 8, "KEYS_MAX": 65536,
+         "ADDR_W": 48, "TWO_TERM": 1, "H_MAX": 4096, "BC_MIN": 32, "WGT_WORDS": 65536, "SC_W": 19,
          "PLACES": 8, "STORE_BEATS": 2048, "SORT": 1}
     run("sofa_seq", __name__, p, sim, seed=seed, testcase="extreme_legal_fields")
 

@@ -84,7 +84,8 @@ class Bench:
         self.idx_w = (p["PLACES"] * self.rows_u).bit_length() - 1
         self.tasks = []
         self.put, self.shown = {}, {}
-        for name in ("rst", "cfg_d", "cfg_o_stride", "q_wr_valid", "q_wr_place", "q_wr_row",
+        for name in ("rst", "cfg_d", "cfg_o_stride", "cfg_o_hstride", "cfg_heads",
+                     "q_wr_valid", "q_wr_place", "q_wr_row",
                      "q_wr_beat", "q_wr_data", "q_commit", "q_commit_place", "q_commit_scale_m",
                      "q_commit_scale_shift"):
             self.put[name] = self._putter(name)
@@ -268,7 +269,11 @@ class Bench:
         rng, edge, get = self.rng, RisingEdge(self.dut.clk), self.get
         stride = 2 * self.w * rng.randint(1, 1 << 20)
         self.put["cfg_d"](d)
+        heads, hstride = rng.choice((1, 1, 2, 3, 128)), 2 * self.w * rng.randint(1, 1 << 20)
         self.put["cfg_o_stride"](stride)
+        self.put["cfg_o_hstride"](hstride)
+        self.put["cfg_heads"](heads)
+        self.address = lambda row: row // heads * stride + row % heads * hstride
         gap = [pattern(share, rng.getrandbits(30)) if share else None
                for share in (idle, idle, idle, hold)]
         self.kv._willing, self.f._willing = Willing(gap[0]), Willing(gap[1])
@@ -316,7 +321,7 @@ class Bench:
             assert task.done()
             task.result()
         assert len(self.o.items) == beats and state["released"] == len(ends)
-        self._compare(pairs, got, ends, stride, d)
+        self._compare(pairs, got, ends, d)
         assert stats["maxupd"] == sum(b.updates for b in ends)
         assert sum(stats["busy"]) == c * count, f"{sum(stats['busy'])} cycles of pairs"
         means = sum(min(b.rows, self.units) for b in ends)
@@ -356,7 +361,7 @@ class Bench:
         value = to_int(text[len(text) - (unit + 1) * width:len(text) - unit * width])
         return value - (1 << width) if signed and value >> (width - 1) else value
 
-    def _compare(self, pairs, got, ends, stride, d):
+    def _compare(self, pairs, got, ends, d):
         board, c = self.board, self.c(d)
         for unit, (e, l, o) in enumerate(got):
             want = pairs[unit]
@@ -390,7 +395,7 @@ class Bench:
                              "block_last": beat == c - 1 and row == b.rows - 1}
                     board.compare_fields("flags", flags, item, where=where)
                     if beat == 0:
-                        board.compare("addr", b.addr + row * stride, item["addr"], where=where)
+                        board.compare("addr", b.addr + self.address(row), item["addr"], where=where)
                     size = min(self.w, d - beat * self.w)
                     board.compare("out", b.out[row][beat * self.w:beat * self.w + size],
                                   unpack(item["data"], self.w, 16, signed=True)[:size],

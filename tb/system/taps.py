@@ -246,7 +246,8 @@ def _turns(part: Part, blocks, begins, ends, job: Job, cfg: Config, fields) -> l
             exact = exact_rows(block.row, block.rows, job.causal, job.offset).sum()
             values = {
                 "n": tile.n, "rows": block.rows, "causal": int(tile.causal), "kstep": tile.kstep,
-                "mstep": tile.kstep, "k0": tile.k0, "place": block.place, "start": int(i == 0), "final": int(final),
+                "mstep": tile.kstep, "k0": tile.k0, "place": block.place, "start": int(i == 0),
+                "final": int(final),
                 "count": int(not selects), "tile_last": int(last),
                 "kvnew": int(begins and i == 0 and b == 0), "kvlast": int(ends and final and last),
                 "exact": int(exact) if job.select == SUM else 0,
@@ -261,7 +262,7 @@ def _turns(part: Part, blocks, begins, ends, job: Job, cfg: Config, fields) -> l
                 values["tau"] = sads.block_threshold(entry.tau, job.fall,
                                                      block.result.block.length, cfg)
                 if job.blend:
-                    values["maddr"] = _address(fields, "WC", 0 if generates else block.kv,
+                    values["maddr"] = _address(fields, "VM", 0 if generates else block.kv,
                                                block.row // cfg.ROWS)
             made.append(TurnOf(block, t, tile, selects, final, values))
     return made

@@ -71,8 +71,8 @@ async def memory_that_never_answers(dut):
 ILLEGAL = {
     "BAND": {"BAND": 0}, "FALL": {"FALL": 256},
     "QUOTA": {"QUOTA": 0, "MODE": 1 << regs.MODE_SORT_LSB},
-    "TILE_KEYS": {"TILE_KEYS": 3}, "MODE": {"MODE": 1 << 12}, "HEAD_DIM": {"HEAD_DIM": 12},
-    "KV_HEADS": {"KV_HEADS": 2}, "BASE_ALIGN": {"X8_BASE_LO": 4},
+    "TILE_KEYS": {"TILE_KEYS": 3}, "MODE": {"MODE": 1 << 13}, "HEAD_DIM": {"HEAD_DIM": 12},
+    "KV_HEADS": {"KV_HEADS": 2}, "BASE_ALIGN": {"HT_BASE_LO": 4},
     "HEAD_STRIDE_ALIGN": {"K_HEAD_STRIDE": 12},
 }
 """Error -> registers that are changed."""
@@ -106,7 +106,7 @@ async def refused_jobs(dut):
         dut._log.info("refused: %s", name)
         await acc.start(replace(one, fields={**one.fields, **changes}))
         await refused(name)
-    table = one.fields["X8_BASE_LO"]
+    table = one.fields["HT_BASE_LO"]
     for byte, value in ((2, 48), (3, cfg.SC_W), (5, 0x7F), (10, 1)):
         before = acc.memory.dump(table + byte, 1)
         acc.memory.load(table + byte, np.array([value], np.uint8))

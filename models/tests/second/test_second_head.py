@@ -21,11 +21,11 @@ def test_the_stores_hold_the_places_of_the_machine():
 
 
 def test_parameters_of_the_machine():
-    """Those of RTL alone are passed over; the stores grow with a block."""
+    """The stores grow with a block, the landing buffer with a key."""
     assert (TINY.PLACES, TINY.STORE_BEATS, TINY.TWO_TERM) == (4, 32, 1)
     assert [TINY.places(d) for d in (8, 16)] == [4, 2]
     wide = Config.from_name("tiny", D_MAX=32, FIFO=4)
-    assert (wide.STORE_BEATS, wide.places(32)) == (64, 2)
+    assert (wide.STORE_BEATS, wide.places(32), wide.LAND_BEATS, wide.FIFO) == (64, 2, 64, 4)
     assert Config.from_name("tiny", STORE_BEATS=40).STORE_BEATS == 40
     with pytest.raises(ConfigError, match="no parameter 'NO_SUCH'"):
         Config.from_name("tiny", NO_SUCH=1)

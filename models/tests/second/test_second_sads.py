@@ -205,7 +205,9 @@ def test_the_sum_reaches_its_width_and_no_further():
 @pytest.mark.parametrize("field, value", [
     ("SUM_FRAC", 5), ("SUM_FRAC", 17), ("LOG_FRAC", 7), ("RATIO_FRAC", 3), ("F_FRAC", 13),
     ("VM_W", 3), ("VM_W", 17), ("STORE_BEATS", 1), ("VC_W", 1), ("VC_W", 9), ("CV_FRAC", 3),
-    ("CV_FRAC", 17),
+    ("CV_FRAC", 17), ("STORE_BEATS", 31), ("PLACES", 3), ("PLACES", 16), ("LAND", 2), ("LAND", 128),
+    ("LAND_BEATS", 8), ("LAND_BEATS", 24), ("LAND_BEATS", 8192), ("FIFO", 1), ("FIFO", 65),
+    ("SORT", 2), ("COLS", 64),
 ])
 def test_widths_outside_their_range_are_refused(field, value):
     with pytest.raises(ConfigError, match=f"{field} = {value}, legal: "):

@@ -39,7 +39,7 @@ module sofa #(
     parameter K8_BUFS = 2,
     // Blocks in residence at most, power of two 2..8.
     parameter PLACES = 4,
-    // Beats of Q, and of output sums, in residence: two blocks of D_MAX and more, to 65536.
+    // Beats of Q, and of output sums, in residence: two blocks of D_MAX and more, to 256 a row.
     parameter STORE_BEATS = 2 * ROWS * D_MAX / (BUS_BYTES / 2),
     // Keys in the landing buffer, power of two 4..64.
     parameter LAND = 16,
@@ -249,9 +249,9 @@ module sofa #(
             illegal_parameter_K8_BUFS_needs_2_to_4 stop ();
         end else if (PLACES < 2 || PLACES > 8 || PLACES != (1 << $clog2(PLACES))) begin : g_illegal
             illegal_parameter_PLACES_needs_power_of_two_2_to_8 stop ();
-        end else if (STORE_BEATS < 4 * ROWS * D_MAX / BUS_BYTES || STORE_BEATS > 65536)
+        end else if (STORE_BEATS < 4 * ROWS * D_MAX / BUS_BYTES || STORE_BEATS > 256 * ROWS)
         begin : g_illegal
-            illegal_parameter_STORE_BEATS_needs_two_blocks_of_D_MAX_to_65536 stop ();
+            illegal_parameter_STORE_BEATS_needs_two_blocks_of_D_MAX_to_256_beats_a_row stop ();
         end else if (LAND < 4 || LAND > 64 || LAND != (1 << $clog2(LAND))) begin : g_illegal
             illegal_parameter_LAND_needs_power_of_two_4_to_64 stop ();
         end else if (LAND_BEATS < 8 * D_MAX / BUS_BYTES || LAND_BEATS > 4096

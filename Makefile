@@ -56,7 +56,7 @@ check_slice = $(if $(given),$(PYTEST) $1 $(SLICE) --collect-only -qq >/dev/null)
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 	@echo
-	@echo "  test, regress,  SIM=verilator|icarus|both  CONFIG=tiny,small,paper|all  SEED=first"
+	@echo "  test, regress,  SIM=verilator|icarus|both  CONFIG=tiny,small,..|all  SEED=first"
 	@echo "  list:           SEEDS=count  JOBS=processes  FILTER='pytest -k expression'"
 	@echo "  evaluate:       GRID=quick|default|long|full  JOBS=processes"
 	@echo "  dse:            TRIALS=count  JOBS=processes"

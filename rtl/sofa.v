@@ -263,7 +263,7 @@ module sofa #(
         end else if (STORE_BEATS < 4 * ROWS * D_MAX / BUS_BYTES || STORE_BEATS > 256 * ROWS
                 || STORE_BEATS > PLACES * 2 * ROWS * D_MAX / BUS_BYTES)
         begin : g_illegal
-            illegal_parameter_STORE_BEATS_needs_2_to_PLACES_blocks_of_D_MAX_and_up_to_256_beats_a_row stop ();
+            illegal_parameter_STORE_BEATS_needs_2_to_PLACES_blocks_of_D_MAX_256_beats_a_row stop ();
         end else if (LAND < 4 || LAND > 64 || LAND != (1 << $clog2(LAND))) begin : g_illegal
             illegal_parameter_LAND_needs_power_of_two_4_to_64 stop ();
         end else if (LAND_BEATS < 8 * D_MAX / BUS_BYTES || LAND_BEATS > 4096
@@ -316,8 +316,9 @@ module sofa #(
         wire qc_valid, qc_ready, tc_valid, tc_ready, tn_valid, tn_ready;
         wire [47:0] qc_addr, tc_addr;
         wire [7:0] qc_rows, tc_n;
-        wire [15:0] qc_scale_m;
-        wire [5:0] qc_scale_shift;
+        wire qs_valid, qs_ready;
+        wire [15:0] qs_scale_m;
+        wire [5:0] qs_scale_shift;
         wire [31:0] tc_inc;
         wire [`SOFA_TURN_W-1:0] tn_turn;
         // seq and the bus masters
@@ -635,8 +636,10 @@ module sofa #(
             .qc_ready        (qc_ready),
             .qc_addr         (qc_addr),
             .qc_rows         (qc_rows),
-            .qc_scale_m      (qc_scale_m),
-            .qc_scale_shift  (qc_scale_shift),
+            .qs_valid        (qs_valid),
+            .qs_ready        (qs_ready),
+            .qs_scale_m      (qs_scale_m),
+            .qs_scale_shift  (qs_scale_shift),
             .tc_valid        (tc_valid),
             .tc_ready        (tc_ready),
             .tc_addr         (tc_addr),
@@ -705,8 +708,10 @@ module sofa #(
             .qc_ready             (qc_ready),
             .qc_addr              (qc_addr),
             .qc_rows              (qc_rows),
-            .qc_scale_m           (qc_scale_m),
-            .qc_scale_shift       (qc_scale_shift),
+            .qs_valid             (qs_valid),
+            .qs_ready             (qs_ready),
+            .qs_scale_m           (qs_scale_m),
+            .qs_scale_shift       (qs_scale_shift),
             .tc_valid             (tc_valid),
             .tc_ready             (tc_ready),
             .tc_addr              (tc_addr),

@@ -11,6 +11,9 @@ ways. The tables go to the terminal and to build/bench/<config>.md.
     scripts/bench.py --jobs bench                   jobs of four query blocks or more
     scripts/bench.py --jobs heads,layers            every committed case; layers from X
     scripts/bench.py --ways sum,dense --only s1024
+    scripts/bench.py --jobs few                     a token of three heads over 4096 keys
+    scripts/bench.py --jobs long --set KEYS_MAX=16384 --ways sum
+                                                    the last 256 of 16384 rows
 """
 
 from __future__ import annotations
@@ -39,9 +42,14 @@ from scripts.configs import CONFIGS  # noqa: E402
 WAYS = dict(zip(("sum", "sort", "dense"), MODES.values(), strict=True))
 """Ways to select: name -> settings of models.second.plan.plan."""
 
-CHOICES = ("bench", "heads", "layers")
+CHOICES = ("bench", "heads", "few", "long", "layers")
+DEFAULT = ("bench", "heads", "few", "layers")
+FEW_KEYS, LONG_KEYS, LONG_ROWS = 4096, 16384, 256
 FEW_ROWS = 16
 """Query rows of the runs that show generation for few queries and many keys."""
+
+PAPER_CELLS = 128 * 32
+"""Prediction cells of the SOFA paper's machine; cycles of smaller ones are not compared with it."""
 
 COLUMNS = ("job", "way", "cycles", "bound", "by", "ratio", "model", "error", "dlzs", "sads",
            "units", "read", "write", "kvgen", "keep", "union", "DRAM MB")
@@ -88,6 +96,42 @@ def heads():
         yield name, case.q, case.k, case.v, case.causal
 
 
+def longer(x, keys, rng):
+    """``x`` [heads, n, d], rows of the context, over and over up to ``keys``; the copies with noise
+    of a third of the channels' spread."""
+    copies = [x + 0.33 * x.std(axis=1, keepdims=True) * rng.normal(size=x.shape)
+              for _ in range(-(-keys // x.shape[1]) - 1)]
+    return np.concatenate([*copies, x], axis=1)[:, -keys:]
+
+
+def few(ways, cfg):
+    """(way, JobSpec) of the last token of the group of jobs() over FEW_KEYS keys: all its heads, in
+    blocks of their own and in one, and one head."""
+    from tb.system.simulate import JobSpec
+
+    name, q, k, v, _ = next(jobs(cfg))
+    rng = np.random.default_rng(1)
+    k, v, q = longer(k, FEW_KEYS, rng), longer(v, FEW_KEYS, rng), q[:, -1:]
+    for heads, share in ((len(q), True), (len(q), False), (1, False)):
+        title = (f"1 token, {heads} heads" + (" in a block" if share else "")
+                 + f", {FEW_KEYS} keys, d {q.shape[2]}")
+        for way in ways:
+            yield way, JobSpec.planned(title, q[:heads], k, v, cfg, causal=True, share=share,
+                                       **WAYS[way])
+
+
+def long(ways, cfg):
+    """(way, JobSpec) of the last LONG_ROWS rows of one head over LONG_KEYS keys."""
+    from tb.system.simulate import JobSpec
+
+    name, q, k, v, _ = next(jobs(cfg))
+    rng = np.random.default_rng(1)
+    k, v = longer(k, LONG_KEYS, rng), longer(v, LONG_KEYS, rng)
+    for way in ways:
+        yield way, JobSpec.planned(f"causal {LONG_ROWS} x {LONG_KEYS}, d {q.shape[2]}",
+                                   q[:1, -LONG_ROWS:], k, v, cfg, causal=True, **WAYS[way])
+
+
 def layers(ways, cfg):
     """(way, LayerSpec) of the layers from X: all rows in each way, the last few where sums select,
     if that is one of the ways."""
@@ -110,8 +154,9 @@ def specs_of(chosen, ways, cfg):
     for name, q, k, v, causal in found:
         for way in ways:
             yield way, JobSpec.planned(name, q, k, v, cfg, causal=causal, **WAYS[way])
-    if "layers" in chosen:
-        yield from layers(ways, cfg)
+    for name, made in (("few", few), ("long", long), ("layers", layers)):
+        if name in chosen:
+            yield from made(ways, cfg)
 
 
 def table(columns, rows):
@@ -126,7 +171,7 @@ def measured(way, spec, done, cfg):
     source = spec.plan if done.layer is not None else None
     kv_heads = spec.plan.kv_heads if source else len(spec.numbers.k)
     one = Captured(spec.name, way, spec.reference(cfg).selected, spec.job, kv_heads, source)
-    machine = Machine(packed=False)
+    machine = Machine(packed=spec.job.share)
     model, predict = None, count["PREDICT"]
     bound = bound_of(one.work(cfg, machine), spec.job, cfg, machine, source)
     if available():
@@ -154,11 +199,14 @@ def generated(way, spec, done, cfg):
     """The line of a layer in the table of what K and V cost."""
     plan, count = spec.plan, done.counters
     seen = plan.kv_heads * plan.keys
-    published = max(plan.kv_heads * -(-plan.keys // cfg.COLS) * plan.h,
+    phases = ("-", "-")
+    if cfg.ROWS * cfg.COLS == PAPER_CELLS:
+        least = max(plan.kv_heads * -(-plan.keys // cfg.COLS) * plan.h,
                     count["GENERATED"] * plan.h // 2)
+        phases = (least, f"{count['CYCLES'] / least:.3f}")
     costs = traffic(plan, spec.reference(cfg), cfg)
     return (spec.name, way, count["GENERATED"], f"{count['GENERATED'] / seen:.1%}",
-            count["REUSED"], published, f"{count['CYCLES'] / published:.3f}",
+            count["REUSED"], *phases,
             *(f"{x:.1f}" for name in KV_WAYS for x in (
                 costs[name].macs / 1e6, (costs[name].read + costs[name].written) / 1e6)))
 
@@ -203,7 +251,7 @@ def guarded(main):
 
 def main(argv=None):
     parser = parser_of(__doc__)
-    parser.add_argument("--jobs", default=",".join(CHOICES), help=f"some of {', '.join(CHOICES)}")
+    parser.add_argument("--jobs", default=",".join(DEFAULT), help=f"some of {', '.join(CHOICES)}")
     parser.add_argument("--ways", default=",".join(WAYS), help=f"some of {', '.join(WAYS)}")
     parser.add_argument("--only", default="", help="jobs whose name has this text")
     args = parser.parse_args(argv)

@@ -121,7 +121,7 @@ def is_exact(run: LayerRun, done, cfg: Config) -> bool:
 def least_cycles(spec, selected: np.ndarray, kv_heads: int, cfg: Config, source=None) -> int:
     """Least cycles of the busiest resource of the attention of a job, or of a layer: source, its
     plan."""
-    machine = Machine(packed=False)
+    machine = Machine(packed=spec.job.share)
     work = work_of(selected, spec.job, cfg, kv_heads, machine, makes=source is not None)
     return max(bound_of(work, spec.job, cfg, machine, source).values())
 

@@ -12,8 +12,9 @@ FILE is FST or VCD. Times are nanoseconds. WAVE_DEPTH=N dumps only N levels of h
 
 A view opens at the failure when the test failed (or at NS), else where the first state machine, or
 in a module without one the first handshake, moves after the reset. States stand first, with the
-names that the Verilog gives them; then, stage by stage, all handshakes, and up to MAX_OTHERS other
-signals in a group that opens with a click.
+names that the Verilog gives them; then the handshakes of the top level and those between the
+stages; then, stage by stage, those of its ports. Handshakes inside a stage, and up to MAX_OTHERS
+other signals, are in groups that open with a click.
 """
 
 from __future__ import annotations
@@ -33,27 +34,33 @@ from scripts import entry  # noqa: E402 (needs the repository on the search path
 
 entry.install()
 
-from models.config import Config  # noqa: E402
+from models.second.config import Config  # noqa: E402
 from tb import runner  # noqa: E402
 from tb.common.states import module_of, state_names  # noqa: E402
 
 WAVES = runner.BUILD / "waves"
-# Stages in the order of the data flow; other signals come behind them.
+# Stages in the order of the data flow; other signals come behind them. "between stages" are the
+# wires of the core that connect them.
+BETWEEN = "between stages"
 STAGES = ("csr", "seq", "fetch", "dlzs", "rope", "sads", "rass", "kvgen", "sufa", "store", "common")
 # What a reader wants to see first inside a stage: never cut.
-HANDSHAKE = r"(^clk|^rst|^irq|valid|ready|start|busy|done|halt|commit|release)(_reg)?$"
-# Other signals of a stage.
+HANDSHAKE = (r"(^clk|^rst|^irq|valid|ready|start|busy|done|halt|commit|release(_(dlzs|sufa))?)"
+             r"(_reg)?$")
+# Other signals of a stage; twice as many between the stages, which show what is handed over.
 MAX_OTHERS = 60
 # Cycles that a view shows before and behind the place where it opens, and pixels of its waves.
 BEFORE, BEHIND, PIXELS = 20, 60, 900
-# Numbers with a binary point: full name, signed, fraction bits (models/config.py has the formats).
+# Numbers with a binary point: full name, signed, fraction bits (models/second/config.py has the
+# formats).
 FIXED_POINT = (
     (r"cell(_inst)?\.acc_reg$", True, Config.SC_FRAC),
-    (r"exp(_inst)?\.(z_reg|z_max)$", True, Config.Z_FRAC),
-    (r"exp(_inst)?\.m_reg$", True, 0),
-    (r"exp(_inst)?\.(mant_reg|p_reg|p_sum_reg|l_new)$", False, 16 - Config.GUARD),
-    (r"row(_inst)?\.(pa_reg|pb_reg)$", False, 16 - Config.GUARD),
-    (r"row(_inst)?\.(o_sh_reg|o_new)$", True, Config.O_FRAC),
+    (r"row(_inst)?\.(limit|peak|max)_reg$", True, Config.SC_FRAC),
+    (r"row(_inst)?\.(total|kept)_reg$", False, Config.SUM_FRAC),
+    (r"exp(_inst)?\.z_\d_reg$", True, Config.Z_FRAC),
+    (r"exp(_inst)?\.[em]_\d_reg$", True, 0),
+    (r"exp(_inst)?\.(mant_9_reg|p_1\d_reg|l_11_reg|l_new)$", False, 16 - Config.GUARD),
+    (r"lane(_inst)?\.(o_sh_reg|o_new)$", True, Config.O_FRAC),
+    (r"div(_inst)?\.g_lane\[\d+\]\.f_reg$", False, Config.F_FRAC),
     (r"rope(_inst)?\..*\.(c_reg|s_reg)$", True, 14),
     (r"rope(_inst)?\..*\.(x0_reg|x1_reg)$", True, 0),
     (r"mac(_inst)?\.(acc_reg|sum_reg)$", True, 0),
@@ -83,13 +90,15 @@ def stage_of(name: str) -> str:
     """Return the stage a signal belongs to: the outermost instance of a module of that stage."""
     scopes = name.split(".")[:-1]
     for scope in scopes:
-        plain = re.sub(r"^(u|i)_|_(inst|i|u)$|\[\d+\]$", "", scope)
-        stage = module_folders().get(plain)
+        plain = re.sub(r"^sofa_|_inst$|\[\d+\]$", "", scope)
+        stage = module_folders().get(f"sofa_{plain}")
         if stage in STAGES:
             return stage
         for stage in STAGES[:-1]:
             if re.match(rf"{stage}(_|\d|$)", plain):
                 return stage
+    if len(scopes) == 2 and scopes[1] == "g_core":
+        return BETWEEN
     return "top" if len(scopes) == 1 else "other"
 
 
@@ -101,7 +110,20 @@ def module_folders() -> dict[str, str]:
 
 def _rank(name: str) -> tuple:
     scope, _, leaf = name.rpartition(".")
-    return name.count("."), scope, leaf not in ("clk", "rst"), not re.search(HANDSHAKE, leaf)
+    settings = leaf.startswith(("job_", "cfg_", "ev_"))
+    return (name.count("."), scope, leaf not in ("clk", "rst"), settings,
+            not re.search(HANDSHAKE, leaf))
+
+
+def is_handshake(name: str, signals) -> bool:
+    """Whether a signal belongs to a handshake; not a register behind a wire of the same name, nor
+    the inside of a FIFO or another common part, which shows on its wires."""
+    scope, _, leaf = name.rpartition(".")
+    if leaf.startswith("ev_") or not re.search(HANDSHAKE, leaf):
+        return False
+    if leaf.endswith("_reg") and f"{scope}.{leaf.removesuffix('_reg')}" in signals:
+        return False
+    return name.count(".") == 1 or module_folders().get(module_of(name)) != "common"
 
 
 def fixed_point(name: str) -> tuple[bool, int] | None:
@@ -151,7 +173,7 @@ def opening(signals: dict) -> float:
 def _short(name: str) -> str:
     """Return a name for the list of signals: without the top level and the marks of instances."""
     # GTKWave shows what stands behind the last dot only.
-    inner = re.sub(r"^(g_core\.)?core_inst\.", "", name.split(".", 1)[1])
+    inner = re.sub(r"^g_core\.", "", name.split(".", 1)[1])
     plain = re.sub(r"_inst(?=\.|$)", "", inner)
     return plain.replace(".", "/")
 
@@ -183,8 +205,8 @@ def write_view(dump: Path, view: Path, at_ns: float | None = None) -> Path:
     groups: dict[str, list[str]] = {}
     for name in signals:
         leaf = name.rsplit(".", 1)[-1]
-        # Constants and the inputs of registers would only fill the view.
-        if not leaf.isupper() and not leaf.endswith("_next"):
+        # Constants, inputs of registers and what nobody reads would only fill the view.
+        if not (leaf.isupper() or leaf.endswith("_next") or leaf.startswith("unused")):
             groups.setdefault(stage_of(name), []).append(name)
     at = opening(signals) if at_ns is None else at_ns / step_ns
     cycle = runner.CLOCK_PERIOD_NS / step_ns
@@ -202,11 +224,13 @@ def write_view(dump: Path, view: Path, at_ns: float | None = None) -> Path:
             lines.extend(_trace(name, signals[name], view.parent / "states"))
         lines.extend([END_CLOSED_GROUP if closed else END_GROUP, f"-{title}"])
 
-    add("states", [n for stage in ("top", *STAGES, "other")
+    add("states", [n for stage in ("top", BETWEEN, *STAGES, "other")
                    for n in sorted(groups.get(stage, []), key=_rank) if states_of(n)])
-    for stage in ("top", *STAGES, "other"):
-        seen, handshakes, others = set(), [], []
-        for name in sorted(groups.get(stage, []), key=_rank):
+    for stage in ("top", BETWEEN, *STAGES, "other"):
+        seen, ports, inside, others = set(), [], [], []
+        names = sorted(groups.get(stage, []), key=_rank)
+        most = 2 * MAX_OTHERS if stage == BETWEEN else MAX_OTHERS
+        for name in names:
             # A port and the wire connected to it are one signal; of the many rows, cells and
             # units, the first shows its handshakes and numbers.
             if signals[name].signal_id in seen or states_of(name):
@@ -215,11 +239,12 @@ def write_view(dump: Path, view: Path, at_ns: float | None = None) -> Path:
             if name.count(".") > 1 and name.endswith((".clk", ".rst")):
                 continue
             first = not re.search(r"\[0*[1-9]\d*\]\.", name)
-            if first and re.search(HANDSHAKE, name.rsplit(".", 1)[1]):
-                handshakes.append(name)
-            elif len(others) < MAX_OTHERS or (first and fixed_point(name)):
+            if first and is_handshake(name, signals):
+                (ports if name.count(".") == names[0].count(".") else inside).append(name)
+            elif len(others) < most or (first and fixed_point(name)):
                 others.append(name)
-        add(stage, handshakes)
+        add(stage, ports)
+        add(f"{stage}: handshakes inside", inside, closed=True)
         add(f"{stage}: other signals", others, closed=True)
     view.parent.mkdir(parents=True, exist_ok=True)
     view.write_text("\n".join(lines) + "\n")

@@ -11,7 +11,6 @@ plan     float tensors to the integers and the table of a job, head by head; len
 layer    whole layers from X: K8 predicted, K, V and the means of V made
 fast     the same integers compiled (needs numba)
 
-Scores are those of models.dlzs. Of this rtl/ has sofa_sads_sum (sads) and sofa_sufa_unit (sufa);
-the reference of the core there are the modules of the same names in models/. Source: our decisions
-(docs/second.md).
+Scores are those of models.dlzs. rtl/ computes the same bits, but has no coarse tail. Source: our
+decisions (docs/second.md).
 """

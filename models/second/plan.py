@@ -91,9 +91,9 @@ def group_peaks(peaks, group: int) -> tuple[float, ...]:
 
 def default_band(rows: int, d: int, group: int, cfg: Config) -> int:
     """Row blocks of a band where nothing is said: as many as fit, with all query heads of a group,
-    into two thirds of the places, so that blocks of the next band come while these are worked on;
-    at least 1, no more than there are."""
-    return min(max(2 * cfg.places(d) // 3 // group, 1), -(-rows // cfg.ROWS))
+    into half of the places, so that the next band comes while this one is worked on; at least 1, no
+    more than there are."""
+    return min(max(cfg.places(d) // 2 // group, 1), -(-rows // cfg.ROWS))
 
 
 def check_share(name: str, share: float) -> None:

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rotates a row of lanes to the right and delivers the lowest of them.
 //
-// Why: a sofa_corner_buffer holds lane b's element e in bank (b + e) mod LANES; this puts lane b back
-// at slice b. Users who need only some of the lanes, or lanes from `first` on, add `first` to the
-// amount and take fewer outputs: the selection is then free and the unused half is optimised away.
+// Why: a sofa_corner_buffer holds lane b's element e in bank (b + e) mod LANES; this puts lane b
+// back at slice b. Users who need only some of the lanes, or lanes from `first` on, add `first` to
+// the amount and take fewer outputs: the selection is then free and the unused half is optimised
+// away.
 // Not done here: no register; the caller places it.
 // Latency: combinational, clog2(LANES) two-to-one multiplexers deep.
 // Throughput: one row of lanes every cycle.

@@ -2,10 +2,10 @@
 // Corner-turning memory of LANES lanes: written in beats of LANES elements of one lane, read as one
 // element of all lanes.
 //
-// Why: as sofa_corner_buffer, lane b's element e lies in bank (b + e) mod LANES, so that a beat writes
-// and a read reads every bank once. Here the elements of a lane are numbered through, whatever the
-// user keeps in them, and their number need not be a power of two: blocks of any size lie side by
-// side.
+// Why: as sofa_corner_buffer, lane b's element e lies in bank (b + e) mod LANES, so that a beat
+// writes and a read reads every bank once. Here the elements of a lane are numbered through,
+// whatever the user keeps in them, and their number need not be a power of two: blocks of any size
+// lie side by side.
 // Not done here: allocation, guard against reading what is being written, clearing.
 // Latency: one cycle from rd_en to rd_data, clog2(LANES) multiplexers behind the banks' registers.
 // rd_data holds while rd_en is low. Written data is readable in the next cycle.

@@ -75,8 +75,12 @@ module sofa_fetch #(
     output wire                       qc_ready,
     input  wire [47:0]                qc_addr,
     input  wire [7:0]                 qc_rows,
-    input  wire [15:0]                qc_scale_m,
-    input  wire [5:0]                 qc_scale_shift,
+
+    // Scales of the blocks, in their order, before or after their commands
+    input  wire                       qs_valid,
+    output wire                       qs_ready,
+    input  wire [15:0]                qs_scale_m,
+    input  wire [5:0]                 qs_scale_shift,
 
     // Command: K8 of a tile, slot b of tc_n (1..BC_MAX) at tc_addr + b * tc_inc
     input  wire                       tc_valid,
@@ -267,6 +271,7 @@ module sofa_fetch #(
     wire [1:0]          k8_buf;
     wire                k8_last;
     wire                k8_none;
+    wire                k8_asked;
     wire                k8_ample;
     wire                kv_valid;
     wire                kv_v;
@@ -300,8 +305,10 @@ module sofa_fetch #(
         .qc_ready           (qc_ready),
         .qc_addr            (qc_addr[ADDR_W-1:0]),
         .qc_rows            (qc_rows),
-        .qc_scale_m         (qc_scale_m),
-        .qc_scale_shift     (qc_scale_shift),
+        .qs_valid           (qs_valid),
+        .qs_ready           (qs_ready),
+        .qs_scale_m         (qs_scale_m),
+        .qs_scale_shift     (qs_scale_shift),
         .release_dlzs       (q_release_dlzs),
         .release_sufa       (q_release_sufa),
         .req_valid          (req_valid[0]),
@@ -311,7 +318,6 @@ module sofa_fetch #(
         .req_place          (q_place),
         .req_last           (q_last),
         .done               (done[0]),
-        .done_place         (wr_meta[9:7]),
         .commit             (q_commit),
         .commit_place       (commit_place),
         .commit_scale_m     (q_commit_scale_m),
@@ -341,6 +347,7 @@ module sofa_fetch #(
         .commit    (k8_commit),
         .free      (k8_release),
         .none      (k8_none),
+        .asked     (k8_asked),
         .ample     (k8_ample),
         .ev_stall  (stall[1])
     );
@@ -459,8 +466,8 @@ module sofa_fetch #(
     );
 
     // -----------------------------------------------------------------------------------------
-    // Read master. Prediction that has blocks but no tile waits for K8. If it has a tile but no
-    // block, it waits for Q; with a second tile, the next is far from being needed.
+    // Read master. Prediction that has blocks but no tile waits for K8. If a tile is there, or on
+    // its way, but no block, it waits for Q; with a second tile, the next is far from being needed.
     // -----------------------------------------------------------------------------------------
     wire [META_W-1:0] kv_meta = {{(META_W - LAND_W){1'b0}}, kv_land};
 
@@ -479,7 +486,7 @@ module sofa_fetch #(
         .req_meta      ({kv_meta, kv_meta, k8_last, 1'b0, k8_buf, k8_slot,
                          q_last, q_place, q_row}),
         .q_later       (k8_none && !q_none),
-        .k8_later      (k8_ample || (!k8_none && q_none)),
+        .k8_later      (k8_ample || (k8_asked && q_none)),
         .wr_valid      (wr_valid),
         .wr_meta       (wr_meta),
         .wr_beat       (wr_beat),
@@ -511,7 +518,7 @@ module sofa_fetch #(
     // -----------------------------------------------------------------------------------------
     // Write ports
     // -----------------------------------------------------------------------------------------
-    wire unused_bits = &{1'b0, commit_place, wr_meta[6:0]};
+    wire unused_bits = &{1'b0, commit_place, wr_meta[9:0]};
 
     assign q_wr_valid     = wr_valid[0];
     assign q_wr_place     = wr_meta[7 +: PLACE_W];

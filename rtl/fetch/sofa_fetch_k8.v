@@ -44,8 +44,9 @@ module sofa_fetch_k8 #(
     output wire              commit,
     input  wire              free,
 
-    // Tiles complete and not released: none, two or more
+    // Tiles not released: none is complete; one is asked for as a whole; two or more are complete
     output wire              none,
+    output wire              asked,
     output wire              ample,
     // A command waits for a free buffer
     output wire              ev_stall
@@ -68,6 +69,8 @@ module sofa_fetch_k8 #(
     reg [1:0]        buf_reg, buf_next;
     // Tiles complete and not released.
     reg [2:0]        held_reg, held_next;
+    // Tiles asked for as a whole and not released.
+    reg [2:0]        asked_reg, asked_next;
     reg              none_reg;
     reg              ample_reg;
     reg              commit_reg;
@@ -89,6 +92,7 @@ module sofa_fetch_k8 #(
 
     assign commit = commit_reg;
     assign none   = none_reg;
+    assign asked  = asked_reg != 3'd0;
     assign ample  = ample_reg;
 
     sofa_ring_credit credit_inst (
@@ -110,6 +114,7 @@ module sofa_fetch_k8 #(
         left_next      = left_reg;
         buf_next       = buf_reg;
         held_next      = held_reg;
+        asked_next     = asked_reg + {2'd0, req_valid && req_ready && req_last} - {2'd0, free};
 
         if (take) begin
             req_valid_next = 1'b1;
@@ -140,6 +145,7 @@ module sofa_fetch_k8 #(
         left_reg      <= left_next;
         buf_reg       <= buf_next;
         held_reg      <= held_next;
+        asked_reg     <= asked_next;
         none_reg      <= held_next == 3'd0;
         ample_reg     <= held_next >= 3'd2;
         commit_reg    <= done;
@@ -147,6 +153,7 @@ module sofa_fetch_k8 #(
         if (rst) begin
             req_valid_reg <= 1'b0;
             held_reg      <= 3'd0;
+            asked_reg     <= 3'd0;
             none_reg      <= 1'b1;
             ample_reg     <= 1'b0;
             commit_reg    <= 1'b0;

@@ -3,7 +3,8 @@
 //
 // Why: blocks stay in residence, each in a place that is taken before its first request and free
 // when both consumers, prediction and formal compute, have released it. How many places there are
-// depends on the beats of a vector, so on the job.
+// depends on the beats of a vector, so on the job. The scales of a block come on their own, since
+// they are in a table that is read beside Q; its commit waits for them.
 // Not done here: anything with the data (sofa_axi_read delivers it to the write port).
 // Latency: one cycle from the command to the first request; one from the last beat at the write
 // port to commit. Throughput: one row every cycle, one idle cycle between blocks.
@@ -21,8 +22,8 @@ module sofa_fetch_q #(
     input  wire              clk,
     input  wire              rst,
 
-    // Bytes between the vectors of neighbouring rows, of neighbouring heads; heads of a block: row r
-    // is row r / cfg_heads of head r mod cfg_heads
+    // Bytes between the vectors of neighbouring rows, of neighbouring heads; heads of a block: row
+    // r is row r / cfg_heads of head r mod cfg_heads
     input  wire [31:0]       cfg_stride,
     input  wire [31:0]       cfg_hstride,
     input  wire [7:0]        cfg_heads,
@@ -36,8 +37,12 @@ module sofa_fetch_q #(
     output wire              qc_ready,
     input  wire [ADDR_W-1:0] qc_addr,
     input  wire [7:0]        qc_rows,
-    input  wire [15:0]       qc_scale_m,
-    input  wire [5:0]        qc_scale_shift,
+
+    // Scales of the blocks, in their order, before or after their commands
+    input  wire              qs_valid,
+    output wire              qs_ready,
+    input  wire [15:0]       qs_scale_m,
+    input  wire [5:0]        qs_scale_shift,
 
     // The consumers have freed the oldest place they hold
     input  wire              release_dlzs,
@@ -51,11 +56,10 @@ module sofa_fetch_q #(
     output wire [2:0]        req_place,
     output wire              req_last,
 
-    // The last beat of a block, of this place, is at the write port
+    // The last beat of a block is at the write port
     input  wire              done,
-    input  wire [2:0]        done_place,
 
-    // The oldest block is complete
+    // The oldest block is complete, and its scales
     output wire              commit,
     output wire [2:0]        commit_place,
     output wire [15:0]       commit_scale_m,
@@ -88,13 +92,14 @@ module sofa_fetch_q #(
     reg [3:0]        held_reg, held_next;
     reg              none_reg;
     reg              commit_reg;
-    reg [2:0]        commit_place_reg;
+    // Place of the next commit; blocks that are complete and wait for it.
+    reg [2:0]        commit_place_reg, commit_place_next;
+    reg [3:0]        wait_reg, wait_next;
 
     wire               avail_dlzs, avail_sufa;
     wire [2:0]         index;
     wire [2:0]         unused_index;
-    wire               put_ready;
-    wire               unused_head;
+    wire               scale_valid;
     wire [LEVEL_W-1:0] unused_level;
 
     wire              head_last = head_reg + 8'd1 == cfg_heads;
@@ -103,8 +108,10 @@ module sofa_fetch_q #(
     wire avail = avail_dlzs && avail_sufa;
     wire take  = qc_valid && qc_ready;
 
-    // A block that owns a place always finds room in scale_inst.
-    assign qc_ready = !req_valid_reg && avail && put_ready;
+    // The scales at the head are those of the commit at hand while commit_reg is high.
+    wire go    = scale_valid && !commit_reg && (done || wait_reg != 4'd0);
+
+    assign qc_ready = !req_valid_reg && avail;
     assign ev_stall = qc_valid && !req_valid_reg && !avail;
 
     assign req_valid = req_valid_reg;
@@ -139,7 +146,7 @@ module sofa_fetch_q #(
         .free    (release_sufa)
     );
 
-    // Scales of the blocks on their way.
+    // Scales of the blocks that are not committed.
     sofa_sync_fifo #(
         .WIDTH (22),
         .DEPTH (PLACES)
@@ -147,10 +154,10 @@ module sofa_fetch_q #(
         .clk     (clk),
         .rst     (rst),
         .clear   (1'b0),
-        .s_valid (take),
-        .s_ready (put_ready),
-        .s_data  ({qc_scale_m, qc_scale_shift}),
-        .m_valid (unused_head),
+        .s_valid (qs_valid),
+        .s_ready (qs_ready),
+        .s_data  ({qs_scale_m, qs_scale_shift}),
+        .m_valid (scale_valid),
         .m_ready (commit_reg),
         .m_data  ({commit_scale_m, commit_scale_shift}),
         .level   (unused_level)
@@ -165,6 +172,8 @@ module sofa_fetch_q #(
         left_next      = left_reg;
         place_next     = place_reg;
         held_next      = held_reg;
+        wait_next      = wait_reg + {3'd0, done} - {3'd0, go};
+        commit_place_next = commit_place_reg;
 
         if (take) begin
             req_valid_next = 1'b1;
@@ -187,10 +196,16 @@ module sofa_fetch_q #(
             left_next      = left_reg - 8'd1;
         end
 
-        if (done && !release_dlzs) begin
+        if (go && !release_dlzs) begin
             held_next = held_reg + 4'd1;
-        end else if (release_dlzs && !done) begin
+        end else if (release_dlzs && !go) begin
             held_next = held_reg - 4'd1;
+        end
+
+        if (job_done) begin
+            commit_place_next = 3'd0;
+        end else if (commit_reg) begin
+            commit_place_next = commit_place_reg == last_place ? 3'd0 : commit_place_reg + 3'd1;
         end
     end
 
@@ -204,14 +219,17 @@ module sofa_fetch_q #(
         place_reg        <= place_next;
         held_reg         <= held_next;
         none_reg         <= held_next == 4'd0;
-        commit_reg       <= done;
-        commit_place_reg <= done_place;
+        commit_reg       <= go;
+        commit_place_reg <= commit_place_next;
+        wait_reg         <= wait_next;
 
         if (rst) begin
             req_valid_reg <= 1'b0;
             held_reg      <= 4'd0;
             none_reg      <= 1'b1;
             commit_reg    <= 1'b0;
+            wait_reg      <= 4'd0;
+            commit_place_reg <= 3'd0;
         end
     end
 

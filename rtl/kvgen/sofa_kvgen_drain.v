@@ -8,8 +8,8 @@
 // together, and one rounding unit for two lanes serves the whole array: it has H cycles for a
 // pass. Tokens are drained one after the other; only lanes with an output cost a cycle. Places from
 // KG_TOK on, which only packed jobs have, are in the upper half of the lanes of a column.
-// Not done here: natural order and beats (sofa_kvgen_order). The pairs cannot be refused: a group starts
-// only when sofa_kvgen_order has room for it (m_room).
+// Not done here: natural order and beats (sofa_kvgen_order). The pairs cannot be refused: a group
+// starts only when sofa_kvgen_order has room for it (m_room).
 // Latency: six cycles from a pair's turn to m_valid. Throughput: one pair a cycle.
 // Source: docs/architecture.md 10.1, 10.2.
 

@@ -30,8 +30,8 @@
 // full.
 // Errors: none are found. More than PLACES blocks of a part, fewer or more words of one block than
 // of another give wrong masks.
-// Source: SOFA (MICRO 2024), RASS; docs/architecture.md 10.3. That no key is left for a later phase,
-// and the order by slots, are ours: rows that are resident need no buffers of keys.
+// Source: SOFA (MICRO 2024), RASS; docs/architecture.md 10.3. That no key is left for a later
+// phase, and the order by slots, are ours: rows that are resident need no buffers of keys.
 
 `resetall
 `timescale 1ns / 1ps

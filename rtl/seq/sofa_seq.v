@@ -9,10 +9,10 @@
 // table of heads or a soft reset the bus masters are halted, outstanding transfers are allowed to
 // finish, then every stage is reset, so that the core is usable for the next job. A time-out, or a
 // second soft reset, ends that wait as well; err_lost tells that transfers were left outstanding.
-// Parts: sofa_seq_chain (descriptors), sofa_seq_check; attention: sofa_seq_walk; predict: sofa_seq_keys
-// twice (X8, turns), sofa_seq_codes.
+// Parts: sofa_seq_chain (descriptors), sofa_seq_check; attention: sofa_seq_walk; predict:
+// sofa_seq_keys twice (X8, turns), sofa_seq_codes.
 // Latency: start to the first read of a table entry 29 cycles + 5 a buffer + heads/kv_heads, to the
-// first tile command 9 more, entry to Q command 4; of a predict job see docs/seq.md.
+// first tile command 9 more, entry to scales 4; of a predict job see docs/seq.md.
 // Source: our decision (docs/architecture.md sections 1, 4, 6 and 10).
 
 `resetall
@@ -109,8 +109,12 @@ module sofa_seq #(
     input  wire         qc_ready,
     output wire [47:0]  qc_addr,
     output wire [7:0]   qc_rows,
-    output wire [15:0]  qc_scale_m,
-    output wire [5:0]   qc_scale_shift,
+
+    // Scales of the next block
+    output wire         qs_valid,
+    input  wire         qs_ready,
+    output wire [15:0]  qs_scale_m,
+    output wire [5:0]   qs_scale_shift,
     output wire         tc_valid,
     input  wire         tc_ready,
     output wire [47:0]  tc_addr,
@@ -569,8 +573,10 @@ module sofa_seq #(
         .qc_ready       (qc_ready),
         .qc_addr        (qc_addr),
         .qc_rows        (qc_rows),
-        .qc_scale_m     (qc_scale_m),
-        .qc_scale_shift (qc_scale_shift),
+        .qs_valid       (qs_valid),
+        .qs_ready       (qs_ready),
+        .qs_scale_m     (qs_scale_m),
+        .qs_scale_shift (qs_scale_shift),
         .tc_valid       (walk_tc_valid),
         .tc_ready       (tc_ready && !predict),
         .tc_addr        (walk_tc_addr),

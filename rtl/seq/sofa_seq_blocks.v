@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Walk over the blocks of an attention job: the table entry of each block's head is read and
-// checked, what selection needs of it is handed to the turns, and the Q command goes out with the
-// scales.
+// Walk over the blocks of an attention job: the Q command goes out, and beside it the table entry
+// of the block's head is read and checked; its scales follow the command, and what selection needs
+// of it is handed to the turns.
 //
-// Why: entries are asked for several blocks ahead, so that the latency of the memory is not in the
-// way of Q; and an entry that is not legal ends the job before its block begins.
+// Why: neither Q nor the entries, asked for several blocks ahead, wait for the latency of the
+// other; an entry that is not legal ends the job before its block is scored.
 // Threshold of a block: tau - ((fall * (log2(length) - 10) + 128) >>> 8), length the keys that the
 // block's last row may see, logarithms with LOG_FRAC fraction bits, of which log2 has those after
 // the leading one.
-// Errors: bad stays high from an entry that is not legal to the reset; nothing more is sent.
+// Errors: bad stays high from an entry that is not legal to the reset; no more scales are sent.
 // Not done here: room for Q (fetch holds the command back), what a turn has of its tile.
-// Latency: a table entry to its Q command 4 cycles. Throughput: a block in 4 cycles, with the
-// memory's latency up to AHEAD blocks in it.
+// Latency: start to the first Q command 2 cycles; a table entry to its scales 4 cycles. Throughput:
+// a block in 4 cycles, with the memory's latency up to AHEAD blocks in it.
 // Source: docs/architecture.md section 3; models/second/sads.py, block_threshold.
 
 `resetall
@@ -33,7 +33,7 @@ module sofa_seq_blocks #(
     input  wire         clk,
     input  wire         rst,
 
-    // start is a pulse; active until the last command has been taken
+    // start is a pulse; active until the last command and scales have been taken
     input  wire         start,
     output wire         active,
     output wire         ev_block,
@@ -79,13 +79,17 @@ module sofa_seq_blocks #(
     output wire [4:0]   b_octave,
     output wire [31:0]  b_radius,
 
-    // Q command: address of the block's row 0, rows of the block, scales of its head
+    // Q command: address of the block's row 0, rows of the block
     output wire         qc_valid,
     input  wire         qc_ready,
     output wire [47:0]  qc_addr,
     output wire [7:0]   qc_rows,
-    output wire [15:0]  qc_scale_m,
-    output wire [5:0]   qc_scale_shift
+
+    // Scales of the head of the next block
+    output wire         qs_valid,
+    input  wire         qs_ready,
+    output wire [15:0]  qs_scale_m,
+    output wire [5:0]   qs_scale_shift
 );
 
     generate
@@ -99,7 +103,8 @@ module sofa_seq_blocks #(
 
     localparam ROWS_W = $clog2(ROWS);
     localparam BEATS = BUS_BYTES < 16 ? 16 / BUS_BYTES : 1;
-    localparam ASKED_W = 48 + 8 + 17 + 8;
+    localparam ASKED_W = 17 + 8;
+    localparam QUERY_W = 48 + 8;
     localparam ENTRY_W = 1 + 16 + 6 + 5 + 16 + 32;
     // Least tau, log2 of the length where the threshold is tau
     localparam [31:0] TAU_MIN = -(32 << LOG_FRAC);
@@ -124,7 +129,7 @@ module sofa_seq_blocks #(
     wire [7:0]  part_rows_last;
     wire [10:0] part_rows;
     wire        part_kv_first, band_end, kv_end, job_end;
-    wire        asked_ready;
+    wire        asked_ready, query_ready;
 
     wire        block_last = block_reg + 4'd1 == part_blocks;
     wire        head_last = sub_reg + 4'd1 == part_heads;
@@ -135,7 +140,7 @@ module sofa_seq_blocks #(
     wire [17:0] reach = {1'b0, job_offset} + {1'b0, part_row} + {7'd0, row_in} + {10'd0, tokens};
     wire [16:0] length = job_causal && reach < {1'b0, job_keys} ? reach[16:0] : job_keys;
 
-    assign d_c_valid = ask_reg && asked_ready;
+    assign d_c_valid = ask_reg && asked_ready && query_ready;
     assign d_c_addr  = ht_head_reg;
     assign d_c_beats = BEATS[15:0];
 
@@ -245,7 +250,7 @@ module sofa_seq_blocks #(
     wire               in_valid = d_d_valid && d_d_ready;
     wire               in_last;
     wire [127:0]       in_data;
-    wire [$clog2(AHEAD+1)-1:0] unused_asked_level, unused_entry_level;
+    wire [$clog2(AHEAD+1)-1:0] unused_asked_level, unused_query_level, unused_entry_level;
 
     sofa_sync_fifo #(
         .WIDTH (ASKED_W),
@@ -256,11 +261,27 @@ module sofa_seq_blocks #(
         .clear   (1'b0),
         .s_valid (go),
         .s_ready (asked_ready),
-        .s_data  ({q_head_reg + q_row_reg, rows, length, head_reg}),
+        .s_data  ({length, head_reg}),
         .m_valid (asked_valid),
         .m_ready (taken),
         .m_data  (asked),
         .level   (unused_asked_level)
+    );
+
+    sofa_sync_fifo #(
+        .WIDTH (QUERY_W),
+        .DEPTH (AHEAD)
+    ) query_inst (
+        .clk     (clk),
+        .rst     (rst),
+        .clear   (1'b0),
+        .s_valid (go),
+        .s_ready (query_ready),
+        .s_data  ({q_head_reg + q_row_reg, rows}),
+        .m_valid (qc_valid),
+        .m_ready (qc_ready),
+        .m_data  ({qc_addr, qc_rows}),
+        .level   (unused_query_level)
     );
 
     generate
@@ -336,8 +357,8 @@ module sofa_seq_blocks #(
     localparam S_PRODUCT = 3'd1;
     // hands the selection to the turns
     localparam S_SELECT  = 3'd2;
-    // sends the Q command
-    localparam S_COMMAND = 3'd3;
+    // sends the scales
+    localparam S_SCALES  = 3'd3;
     // the entry is not legal
     localparam S_BAD     = 3'd4;
 
@@ -364,8 +385,8 @@ module sofa_seq_blocks #(
     // 8 bits times 17 signed, and the half that rounds
     wire [25:0] product = $signed({1'b0, job_fall}) * $signed(log_reg) + 26'sd128;
 
-    assign active         = ask_reg || asked_valid;
-    assign ev_block       = qc_valid && qc_ready;
+    assign active         = ask_reg || asked_valid || qc_valid;
+    assign ev_block       = qs_valid && qs_ready;
     assign taken          = ev_block;
     assign bad            = state_reg == S_BAD;
     assign bad_head       = asked[7:0];
@@ -373,11 +394,9 @@ module sofa_seq_blocks #(
     assign b_tau          = tau_reg;
     assign b_octave       = entry[52:48];
     assign b_radius       = entry[31:0];
-    assign qc_valid       = state_reg == S_COMMAND;
-    assign qc_addr        = asked[ASKED_W-1 -: 48];
-    assign qc_rows        = asked[32:25];
-    assign qc_scale_m     = entry[74:59];
-    assign qc_scale_shift = entry[58:53];
+    assign qs_valid       = state_reg == S_SCALES;
+    assign qs_scale_m     = entry[74:59];
+    assign qs_scale_shift = entry[58:53];
 
     always @* begin
         state_next = state_reg;
@@ -393,11 +412,11 @@ module sofa_seq_blocks #(
             end
             S_SELECT: begin
                 if (b_ready) begin
-                    state_next = S_COMMAND;
+                    state_next = S_SCALES;
                 end
             end
-            S_COMMAND: begin
-                if (qc_ready) begin
+            S_SCALES: begin
+                if (qs_ready) begin
                     state_next = S_LOG;
                 end
             end

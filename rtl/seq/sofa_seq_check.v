@@ -11,8 +11,8 @@
 //
 // Not done here: entries of the table of heads, which are looked at when they are read
 // (sofa_seq_blocks).
-// Latency: 28 cycles + 5 a buffer + heads/kv_heads, or the time of sofa_seq_chunks in a predict job; one
-// 32x17 multiplier, used twice a buffer.
+// Latency: 28 cycles + 5 a buffer + heads/kv_heads, or the time of sofa_seq_chunks in a predict
+// job; one 32x17 multiplier, used twice a buffer.
 // Source: our decision (docs/architecture.md sections 3, 4 and 10, codes in
 // docs/registers.md).
 
@@ -576,21 +576,21 @@ module sofa_seq_check #(
     end
 
     sofa_seq_chunks #(
-        .ROWS(ROWS)
+        .ROWS (ROWS)
     ) chunks_inst (
-        .clk(clk),
-        .rst(rst),
-        .start(state_reg == S_WEIGHTS && predict),
-        .done(chunks_done),
-        .job_d(job_d[8:0]),
-        .job_kv_heads(job_kv_heads[10:0]),
-        .job_hstride(job_hstride[`SOFA_BUF_K8*32 +: 32]),
-        .split(split),
-        .head_chunks(head_chunks),
-        .chunks(chunks),
-        .rows_full(rows_full),
-        .rows_last(rows_last),
-        .k8_step(k8_step)
+        .clk          (clk),
+        .rst          (rst),
+        .start        (state_reg == S_WEIGHTS && predict),
+        .done         (chunks_done),
+        .job_d        (job_d[8:0]),
+        .job_kv_heads (job_kv_heads[10:0]),
+        .job_hstride  (job_hstride[`SOFA_BUF_K8*32 +: 32]),
+        .split        (split),
+        .head_chunks  (head_chunks),
+        .chunks       (chunks),
+        .rows_full    (rows_full),
+        .rows_last    (rows_last),
+        .k8_step      (k8_step)
     );
 
 endmodule

@@ -78,8 +78,12 @@ module sofa_seq_walk #(
     input  wire         qc_ready,
     output wire [47:0]  qc_addr,
     output wire [7:0]   qc_rows,
-    output wire [15:0]  qc_scale_m,
-    output wire [5:0]   qc_scale_shift,
+
+    // Scales of the next block
+    output wire         qs_valid,
+    input  wire         qs_ready,
+    output wire [15:0]  qs_scale_m,
+    output wire [5:0]   qs_scale_shift,
     output wire         tc_valid,
     input  wire         tc_ready,
     output wire [47:0]  tc_addr,
@@ -160,8 +164,10 @@ module sofa_seq_walk #(
         .qc_ready       (qc_ready),
         .qc_addr        (qc_addr),
         .qc_rows        (qc_rows),
-        .qc_scale_m     (qc_scale_m),
-        .qc_scale_shift (qc_scale_shift)
+        .qs_valid       (qs_valid),
+        .qs_ready       (qs_ready),
+        .qs_scale_m     (qs_scale_m),
+        .qs_scale_shift (qs_scale_shift)
     );
 
     sofa_seq_tiles #(

@@ -2,9 +2,9 @@
 // Makes every write of the machine: rows of O, and single beats of x.
 //
 // Why: rows of O come beat by beat in the order of memory; they wait here, WORDS beats, while the
-// bus is busy. A row is announced to sofa_axi_write when its last beat is here, so that a burst which
-// has started never lacks data. The stages which make K8, K and V write theirs through the x port,
-// beat by beat.
+// bus is busy. A row is announced to sofa_axi_write when its last beat is here, so that a burst
+// which has started never lacks data. The stages which make K8, K and V write theirs through the x
+// port, beat by beat.
 // Not done here: order of rows, their addresses.
 // Latency: from the last beat of a row, or a beat of x, to AWVALID 2 cycles, to WVALID 4.
 // Throughput: one beat in, one bus word out every cycle; sofa_axi_write shares the bus.

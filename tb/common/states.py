@@ -14,7 +14,7 @@ import re
 from tb.runner import ROOT, find_module, library_dirs
 
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
-_CONSTANT = re.compile(r"\b(\w+)\s*=\s*\d+'d(\d+)\s*[,;]")
+_CONSTANT = re.compile(r"\b(\w+)\s*=\s*\d+'(?:d(\d+)|b([01]+))\s*[,;]")
 
 
 @functools.cache
@@ -48,8 +48,9 @@ def state_names() -> dict[str, dict[str, dict[int, str]]]:
     found = {}
     for path in sorted((ROOT / "rtl").rglob("*.v")):
         text = _source(path.stem)
-        values = {name: int(value) for constants in re.findall(r"\blocalparam\b[^;]*;", text)
-                  for name, value in _CONSTANT.findall(constants)}
+        values = {name: int(decimal or binary, 10 if decimal else 2)
+                  for constants in re.findall(r"\blocalparam\b[^;]*;", text)
+                  for name, decimal, binary in _CONSTANT.findall(constants)}
         machines = {}
         for register in sorted(set(re.findall(r"\breg\b[^;]*?\b(\w*state_reg)\b", text))):
             stem = register.removesuffix("_reg")

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from models.config import Config
+from models.second.config import Config
 from scripts import waves
 from scripts.configs import CONFIGS
 from tb.common.states import module_of, state_names
@@ -61,18 +61,21 @@ def window(head):
 @pytest.fixture
 def core(tmp_path):
     """A dump of the core with many signals above and beside its states."""
-    seq, deep = (f"sofa_top.g_core.core_inst.{n}" for n in ("seq_inst", "sufa_inst.sv_ctl_inst"))
-    signals = {"sofa_top.clk": 1, "sofa_top.rst": 1, "sofa_top.m_axi_arvalid": 1}
+    seq, deep = (f"sofa.g_core.{n}" for n in ("seq_inst", "sads_inst.sum_inst.ctl_inst"))
+    signals = {"sofa.clk": 1, "sofa.rst": 1, "sofa.m_axi_arvalid": 1, "sofa.g_core.job_keys": 32,
+               "sofa.g_core.kv_valid": 1, "sofa.g_core.kv_data": 64}
     signals |= {f"{seq}.a{i}": 8 for i in range(100)}
-    signals |= {f"{seq}.state_reg": 3, f"{seq}.tiles_inst.state_reg": 3, f"{seq}.z_ready": 1}
-    signals |= {f"sofa_top.g_core.core_inst.sufa_inst.b{i}": 8 for i in range(100)}
-    signals |= {f"{deep}.state_reg": 3, f"{deep}.o_valid": 1}
+    signals |= {f"{seq}.state_reg": 3, f"{seq}.chain_inst.state_reg": 2, f"{seq}.z_ready": 1,
+                f"{seq}.z_ready_reg": 1, f"{seq}.unused_valid": 1}
+    signals |= {f"sofa.g_core.sads_inst.b{i}": 8 for i in range(100)}
+    signals |= {"sofa.g_core.sads_inst.m_valid": 1, "sofa.g_core.sads_inst.turn_inst.m_valid": 1,
+                f"{deep}.state_reg": 2, f"{deep}.t_valid": 1}
     signals |= {f"{deep}.g[{i}].p_valid": 1 for i in range(3)}
     return vcd(tmp_path / "dump.vcd", signals, {
-        0: dict.fromkeys(signals, 0) | {f"{seq}.state_reg": "x", "sofa_top.rst": 1},
-        30_000: {f"{seq}.state_reg": 0}, 40_000: {"sofa_top.rst": 0},
+        0: dict.fromkeys(signals, 0) | {f"{seq}.state_reg": "x", "sofa.rst": 1},
+        30_000: {f"{seq}.state_reg": 0}, 40_000: {"sofa.rst": 0},
         # A request before the job is no state yet.
-        50_000: {"sofa_top.m_axi_arvalid": 1},
+        50_000: {"sofa.m_axi_arvalid": 1},
         2_000_000: {f"{seq}.state_reg": 2}, 2_100_000: {f"{deep}.state_reg": 3},
         9_000_000: {f"{seq}.state_reg": 0}})
 
@@ -93,47 +96,56 @@ def test_states_and_handshakes_come_first_and_are_never_cut(core):
     groups = view_of(core)[1]
     shown = dict(groups)
     assert [name for name, _ in groups] == [
-        "states", "top", "seq", "seq: other signals", "sufa", "sufa: other signals"]
-    assert [n.removeprefix("sofa_top.g_core.core_inst.") for n in shown["states"]] == [
-        "seq_inst.state_reg[2:0]", "seq_inst.tiles_inst.state_reg[2:0]",
-        "sufa_inst.sv_ctl_inst.state_reg[2:0]"]
-    assert shown["top"] == ["sofa_top.clk", "sofa_top.rst", "sofa_top.m_axi_arvalid"]
-    assert shown["seq"] == ["sofa_top.g_core.core_inst.seq_inst.z_ready"]
-    assert [n.rsplit("sv_ctl_inst.", 1)[1] for n in shown["sufa"]] == ["o_valid", "g[0].p_valid"]
+        "states", "top", "between stages", "between stages: other signals", "seq",
+        "seq: other signals", "sads", "sads: handshakes inside", "sads: other signals"]
+    assert [n.removeprefix("sofa.g_core.") for n in shown["states"]] == [
+        "seq_inst.state_reg[2:0]", "seq_inst.chain_inst.state_reg[1:0]",
+        "sads_inst.sum_inst.ctl_inst.state_reg[1:0]"]
+    assert shown["top"] == ["sofa.clk", "sofa.rst", "sofa.m_axi_arvalid"]
+    assert shown["between stages"] == ["sofa.g_core.kv_valid"]
+    assert shown["between stages: other signals"] == [
+        "sofa.g_core.kv_data[63:0]", "sofa.g_core.job_keys[31:0]"]
+    assert shown["seq"] == ["sofa.g_core.seq_inst.z_ready"]
+    assert shown["sads"] == ["sofa.g_core.sads_inst.m_valid"]
+    assert [n.rsplit("ctl_inst.", 1)[1] for n in shown["sads: handshakes inside"]] == [
+        "t_valid", "g[0].p_valid"]
     assert len(shown["seq: other signals"]) == waves.MAX_OTHERS
+    assert not any("unused" in name for _, names in groups for name in names)
 
 
 def test_states_have_names(core):
     text = waves.write_view(core, core.with_suffix(".gtkw")).read_text()
-    found = re.findall(r"@2024\n\^1 (\S+)\n\+\{(\S+)\} \S+state_reg\[2:0\]\n", text)
-    assert [name for _, name in found] == ["seq/state_reg", "seq/tiles/state_reg",
-                                           "sufa/sv_ctl/state_reg"]
+    found = re.findall(r"@2024\n\^1 (\S+)\n\+\{(\S+)\} \S+state_reg\[\d:0\]\n", text)
+    assert [name for _, name in found] == ["seq/state_reg", "seq/chain/state_reg",
+                                           "sads/sum/ctl/state_reg"]
     tables = [open(path).read().split("\n") for path, _ in found]
-    assert "3 S_RUN" in tables[0] and "3 S_TILES" in tables[1] and "2 FLUSH" in tables[2]
+    assert "3 S_RUN" in tables[0] and "3 S_DONE" in tables[1] and "2 S_HELD" in tables[2]
 
 
 def test_every_state_machine_is_known():
-    """Each has at least three states, numbered from 0; instances are found in generate blocks."""
+    """Each has states, numbered from 0; instances are found in generate blocks."""
     declared = {(path.stem, name) for path in (ROOT / "rtl").rglob("*.v")
                 for name in re.findall(r"^\s*reg\b.*?\b(\w*state_reg),", path.read_text(), re.M)}
     known = {(m, r): states for m, found in state_names().items() for r, states in found.items()}
     assert declared == set(known) and len(known) >= 12
     for place, states in known.items():
-        assert sorted(states) == list(range(len(states))) and len(states) > 2, place
-    assert module_of("sofa_tb.core_inst.rass_inst.g_sched.sched.ctl.x") == "rass_ctl"
-    assert module_of("sofa_top.g_core.core_inst.kvgen_inst.front_inst.x") == "kvgen_front"
+        assert sorted(states) == list(range(len(states))) and len(states) > 1, place
+    assert module_of("sofa.g_core.sads_inst.g_sort.sort_inst.x") == "sofa_sads_sort"
+    assert module_of("sofa.g_core.kvgen_inst.front_inst.x") == "sofa_kvgen_front"
 
 
 @pytest.mark.configs("tiny")
 @pytest.mark.sims("icarus")
 def test_view_of_a_simulation(sim, config, seed):
     """An FST of a bench: it opens at the first tile, after the reset, with its only state first."""
-    folder = run("sads", "tb.sads.test_sads",
-                 CONFIGS["tiny"].pick("ROWS", "COLS", "BC_MAX", SC_W=Config.from_name("tiny").SC_W),
-                 sim, testcase="cycles_of_a_tile", seed=seed, waves=True)
+    folder = run("sofa_sads_sum", "tb.sads.test_sads_sum",
+                 CONFIGS["tiny"].pick("ROWS", "BC_MAX", "KEYS_MAX", BC_MIN=4, PLACES=6, SHARE=4,
+                                      USER_W=9, SC_W=Config.from_name("tiny").SC_W),
+                 sim, testcase="cycles", seed=seed, waves=True)
     head, groups = view_of(folder / "dump.fst")
     first, last, marker = window(head)
     assert 20_000 < marker < 500_000 and 0 <= first < marker < last < marker + 1e6
-    assert groups[0] == ("states", ["sads.state_reg[1:0]"])
-    assert groups[1][0] == "sads" and groups[1][1][:2] == ["sads.clk", "sads.rst"]
-    assert {"sads.s_valid", "sads.s_ready", "sads.m_valid"} < set(groups[1][1])
+    top = "sofa_sads_sum"
+    assert groups[0] == ("states", [f"{top}.ctl_inst.state_reg[1:0]"])
+    assert groups[1][0] == "sads" and groups[1][1][:2] == [f"{top}.clk", f"{top}.rst"]
+    assert {f"{top}.s_valid", f"{top}.s_ready", f"{top}.m_valid"} < set(groups[1][1])

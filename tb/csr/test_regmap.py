@@ -38,3 +38,11 @@ def test_error_codes_have_sentences():
         assert getattr(regs, f"ERR_{name}") == code
         assert sentence.endswith(".") and name in regs.error_text(code)
     assert "unknown" in regs.error_text(255)
+
+
+def test_buffers_of_attention_share_registers_of_predict_jobs():
+    assert set(regs.SHARED) == {"HT", "VM"} and len(regs.JOB) == regmap.JOB_WORDS
+    for name, owner in regs.SHARED.items():
+        for field, *_ in regmap.BUFFER_REGISTERS:
+            assert regs.OFFSETS[f"{name}_{field}"] == regs.OFFSETS[f"{owner}_{field}"]
+            assert f"{owner}_{field}" in regs.JOB and f"{name}_{field}" not in regs.JOB

@@ -285,7 +285,8 @@ class TB:
             willing = pattern(idle, random.getrandbits(32)) if idle else None
             return StreamSource(dut, name, dut.clk, dut.rst, fields=fields, idle=willing)
 
-        self.qc = source("qc", ("addr", "rows", "scale_m", "scale_shift"))
+        self.qc = source("qc", ("addr", "rows"))
+        self.qs = source("qs", ("scale_m", "scale_shift"))
         self.tc = source("tc", ("addr", "inc", "n"))
         self.q = Store(self, "q", ["q_release_dlzs", "q_release_sufa"])
         self.k8 = Store(self, "k8", ["k8_release"])
@@ -411,7 +412,8 @@ class TB:
         scale = {"scale_m": random.getrandbits(16), "scale_shift": random.getrandbits(6)}
         self.q.expect.append(({r: addr + r * self.q_stride for r in range(rows)}, self.wide,
                               list(scale.values())))
-        self.qc.append({"addr": self.junk(addr), "rows": rows, **scale})
+        self.qc.append({"addr": self.junk(addr), "rows": rows})
+        self.qs.append(scale)
 
     def load_k8(self, n):
         """Ask for a K8 tile of ``n`` slots."""

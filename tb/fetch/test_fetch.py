@@ -8,7 +8,6 @@ import cocotb
 import pytest
 from cocotb.triggers import RisingEdge
 
-from scripts.configs import CONFIGS
 from tb.common.signals import reader
 from tb.common.stream import Willing
 from tb.fetch.bench import BASE, CLIENTS, PART, PROTOCOL, STREAMS, TB, VECTORS

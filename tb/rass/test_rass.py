@@ -394,7 +394,6 @@ def simulate(sim, seed, config):
 
 @pytest.mark.configs("tiny", "small")
 def test_sofa_rass(sim, seed, config):
-    from scripts.configs import CONFIGS
 
     simulate(sim, seed, config)
 
@@ -403,7 +402,6 @@ def test_sofa_rass(sim, seed, config):
 @pytest.mark.sims("verilator")
 @pytest.mark.configs("paper")
 def test_sofa_rass_paper(sim, seed, config):
-    from scripts.configs import CONFIGS
 
     simulate(sim, seed, config)
 

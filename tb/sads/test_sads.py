@@ -19,7 +19,6 @@ from models.second import sads
 from models.second.config import Config
 from models.second.head import DENSE, SORT, SUM, HeadTable, Job, select, turns
 from models.second.tiling import EXACT, allowed
-from scripts.configs import CONFIGS
 from tb.common.scoreboard import Scoreboard, unpack
 from tb.common.signals import KnownReader
 from tb.common.stream import StreamMonitor, StreamSink, StreamSource, pattern

@@ -114,11 +114,11 @@ def end(name, job, cfg):
     return job["base"][i] + (heads - 1) * job["hstride"][i] + (count - 1) * job["stride"][i] + size
 
 
-def legal_job(cfg, rng, kind="cached", small=False, kv_heads=None):
+def legal_job(cfg, rng, kind="cached", small=False, kv_heads=None, share=False):
     """A random legal job: scalars by port name, mode bits, and base/stride/hstride lists.
 
     Values that the kind of job does not use are random. kv_heads: default random; given, there
-    are two query heads for each and no row or key alone.
+    are two query heads for each and no row or key alone. share: heads may share blocks.
     """
     bus = cfg.BUS_BYTES
     least = 3 if kv_heads else 1
@@ -156,7 +156,7 @@ def legal_job(cfg, rng, kind="cached", small=False, kv_heads=None):
     job["vb_load"] &= job["generate"]
     job["heads"] = job["kv_heads"] * (2 if kv_heads else rng.randint(1, 2 if small else 7))
     job["share"], group = 0, job["heads"] // job["kv_heads"]
-    if kind != "predict" and not kv_heads and group <= cfg.ROWS and rng.random() < 0.25:
+    if share and kind != "predict" and group <= cfg.ROWS and rng.random() < 0.25:
         job |= {"share": 1, "band": 1, "rows": rng.randint(1, cfg.ROWS // group)}
     if kind != "predict" and not small:
         # Turns of all blocks of a job, some thousands at most.
@@ -275,9 +275,11 @@ class TB:
             {k: v for k, v in parameters().items() if k not in ("BC_MIN", "SC_W", "SORT")})
         cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
         stall = (lambda s: pattern(backpressure, seed + s)) if backpressure else (lambda s: None)
-        self.gates = {name: Gate(stall(i)) for i, name in enumerate(("qc", "tc", "tn"))}
+        self.gates = {name: Gate(stall(i)) for i, name in enumerate(("qc", "tc", "tn", "qs"))}
         self.qc = StreamSink(dut, "qc", dut.clk, dut.rst, backpressure=self.gates["qc"],
-                             fields=("addr", "rows", "scale_m", "scale_shift"))
+                             fields=("addr", "rows"))
+        self.qs = StreamSink(dut, "qs", dut.clk, dut.rst, backpressure=self.gates["qs"],
+                             fields=("scale_m", "scale_shift"))
         self.tc = StreamSink(dut, "tc", dut.clk, dut.rst, fields=("addr", "inc", "n"),
                              backpressure=self.gates["tc"])
         self.tn = StreamSink(dut, "tn", dut.clk, dut.rst, fields=("turn",),
@@ -285,7 +287,7 @@ class TB:
         self.wc = StreamSink(dut, "w_c", dut.clk, dut.rst, fields=("addr", "beats"),
                              backpressure=stall(3))
         self.kinds = {"Q command": self.qc, "tile command": self.tc, "turn": self.tn,
-                      "code command": self.wc}
+                      "code command": self.wc, "scales": self.qs}
         self.board = Scoreboard(dut._log)
         self.words = [0] * len(regs.JOB)
         self.memory, self.loads, self.entries, self.asked = {}, [], {}, []
@@ -333,7 +335,7 @@ class TB:
                 now = waiting[name] > 0 and not self.hold and random.random() < self.rate
                 waiting[name] -= now
                 getattr(dut, name).value = int(now)
-            if dut.qc_valid.value == 1 and dut.qc_ready.value == 1:
+            if dut.qs_valid.value == 1 and dut.qs_ready.value == 1:
                 waiting["blk_done"] += 1
             self.turns += int(dut.ev_tile.value)
             self.queries += int(dut.ev_block.value)
@@ -497,11 +499,11 @@ def model_job(job, cfg):
 
 
 def expected_commands(job, cfg):
-    """The Q, tile, turn and code commands of a job, as dicts of port fields or words, and the
-    addresses of the table entries that it reads."""
+    """The Q, tile, turn and code commands and the scales of a job, as dicts of port fields or
+    words, and the addresses of the table entries that it reads."""
     base, stride, hstride = ({name: job[n][i] for name, i in INDEX.items()}
                              for n in ("base", "stride", "hstride"))
-    queries, tiles, turns, codes, entries = [], [], [], [], []
+    queries, tiles, turns, codes, scales, entries = [], [], [], [], [], []
     if job["predict"]:
         dim, bus = job["model_dim"], cfg.BUS_BYTES
         for token in range(0, job["keys"], cfg.COLS):
@@ -517,7 +519,7 @@ def expected_commands(job, cfg):
                         vbase=base["rt"] + token * stride["rt"] & ADDRESS))
                     tiles.append({"addr": base["x8"] + token * stride["x8"] + at,
                                   "inc": stride["x8"], "n": n})
-        return queries, tiles, turns, codes, entries
+        return queries, tiles, turns, codes, scales, entries
     model = model_job(job, cfg)
     count, seen = 0, set()
     parts = second.parts(job["heads"], job["kv_heads"], job["rows"], job["keys"], model, cfg)
@@ -531,8 +533,9 @@ def expected_commands(job, cfg):
         for head, block in here:
             entries.append(base["ht"] + head * hstride["ht"])
             queries.append({"addr": base["q"] + head * hstride["q"] + block.row * stride["q"],
-                            "rows": block.n * shared, "scale_m": model.table[head].scale_m,
-                            "scale_shift": model.table[head].scale_shift})
+                            "rows": block.n * shared})
+            scales.append({"scale_m": model.table[head].scale_m,
+                           "scale_shift": model.table[head].scale_shift})
         order = second.turns(len(band.tiles), model)
         for i, (t, selected) in enumerate(order):
             tile = band.tiles[t]
@@ -559,4 +562,4 @@ def expected_commands(job, cfg):
                     maddr=mean + (0 if job["generate"] else kv * hstride["vm"]) & ADDRESS,
                     oaddr=base["o"] + head * hstride["o"] + block.row * stride["o"]))
         count += len(here)
-    return queries, tiles, turns, codes, entries
+    return queries, tiles, turns, codes, scales, entries

@@ -34,6 +34,9 @@ from tb.seq.bench import (
     written,
 )
 
+AHEAD = 4
+"""Blocks whose table entries are asked for before they are needed."""
+
 
 @cocotb.test()
 @cocotb.parametrize(kind=list(KINDS))
@@ -43,7 +46,7 @@ async def commands(dut, kind):
     await tb.reset()
     compared = 0
     for _ in range(8):
-        compared += await tb.run(legal_job(tb.cfg, random, kind))
+        compared += await tb.run(legal_job(tb.cfg, random, kind, share=True))
     assert compared > 100 and tb.jobs == tb.dones == 8 and not tb.loads
 
 
@@ -58,7 +61,7 @@ async def waits_for_every_answer(dut, kind):
         tb.hold = True
         tb.load(job)
         await tb.pulse("start")
-        *_, turns, codes, _ = expected_commands(job, tb.cfg)
+        *_, turns, codes, _, _ = expected_commands(job, tb.cfg)
         seen = len(tb.tn.items)
         await tb.tn.wait(seen + len(turns), timeout=20000)
         for _ in range(20):
@@ -217,6 +220,7 @@ async def extreme_legal_fields(dut):
                         "fall": 255, "band": cfg.places(cfg.D_MAX)}),
             ("cached", {**one, "offset": cfg.KEYS_MAX - 1, "causal": 1, "rows": cfg.KEYS_MAX}),
             ("cached", {**one, "rows": 2, "keys": cfg.KEYS_MAX}),
+            ("cached", {"rows": 1, "heads": cfg.ROWS, **small, "share": 1, "band": 1}),
             ("cached", {**one, "heads": 1024}),
             ("predict", {"kp_exp": 8, "kp_bias": 0xFFFF8000, "kp_shift": 15, **small}),
             ("predict", {"kp_exp": 0, "kp_bias": 0x7FFF, "kp_shift": 0, "kv_heads": 1024,
@@ -248,7 +252,8 @@ async def chains(dut, backpressure):
     tb = TB(dut, backpressure, seed=random.getrandbits(30))
     await tb.reset()
     for length in (1, 2, 5, 4):
-        jobs = [legal_job(tb.cfg, random, random.choice(KINDS), small=random.random() < 0.6)
+        jobs = [legal_job(tb.cfg, random, random.choice(KINDS), small=random.random() < 0.6,
+                          share=True)
                 for _ in range(length)]
         # One of them at the top of the memory.
         top = (1 << (tb.cfg.ADDR_W - 8)) - 1
@@ -348,7 +353,7 @@ async def endless_chain(dut):
     await tb.pulse("soft_reset")
     assert await tb.result() == (regs.ERR_ABORTED, 0)
     assert tb.loads == [256, 512] * 3 + [256] and (tb.jobs, tb.dones) == (6, 0)
-    assert tb.compare([0] * 5, jobs * 3) > 0
+    assert tb.compare([0] * 6, jobs * 3) > 0
 
 
 async def stopped(tb, want, why):
@@ -709,13 +714,16 @@ async def entries_that_are_not_legal(dut):
             at = job["base"][INDEX["ht"]] + head * job["hstride"][INDEX["ht"]]
             fields = {**vars(entry(at, cfg)[0]), field: value}
             tb.entries = {at: pack_entry(second.HeadTable(**fields), random)}
-            queries, *_, asked = expected_commands(job, cfg)
+            queries, *_, scales, asked = expected_commands(job, cfg)
             marks = tb.marks()
             tb.load(job)
             await tb.pulse("start")
             assert await tb.result() == (regs.ERR_HEAD_ENTRY, head % 256), (field, value)
             good = asked.index(at)
-            assert tb.qc.items[marks[0]:] == queries[:good]
+            # Q may be ahead of the entry, scales are not.
+            taken = tb.qc.items[marks[0]:]
+            assert good < len(taken) <= good + AHEAD and taken == queries[:len(taken)]
+            assert tb.qs.items[marks[4]:] == scales[:good]
             tb.entries = {}
             await RisingEdge(dut.clk)
             assert dut.busy.value == 0
@@ -752,32 +760,39 @@ async def streams_run_apart(dut):
         start = tb.marks()
 
         def seen(start=start):
-            return [now - then for now, then in zip(tb.marks(), start, strict=True)][:3]
+            return [now - then for now, then in zip(tb.marks(), start, strict=True)][:5]
 
         tb.load(job)
         tb.gates["tn"].open = False
         await tb.pulse("start")
         await rest()
-        # K8 runs ahead of the turns by the queue, Q by the table.
-        q, tc, tn = seen()
-        assert tn == 0 and 8 <= tc <= 10 and cfg.PLACES <= q <= 2 * cfg.PLACES + 1, seen()
+        # K8 runs ahead of the turns by the queue, scales by the table, Q of the scales.
+        q, tc, tn, _, qs = seen()
+        assert tn == 0 and 8 <= tc <= 10 and cfg.PLACES <= qs <= 2 * cfg.PLACES + 1, seen()
+        assert qs <= q <= qs + AHEAD, seen()
         # Every turn whose K8 is commanded comes, and no other one.
         tb.gates["tc"].open = False
         await RisingEdge(dut.clk)
         await RisingEdge(dut.clk)
         tb.gates["tn"].open = True
         await rest()
-        _, tc, tn = seen()
+        _, tc, tn, *_ = seen()
         assert tn == tc * blocks, seen()
-        # Q held: the turns stop at the block whose command waits; K8 at the queue.
-        tb.gates["qc"].open = False
+        # Scales held: the turns stop at the block whose scales wait; K8 and Q at the queue.
+        tb.gates["qs"].open = False
         tb.gates["tc"].open = True
         await rest(6000)
-        q, tc, tn = seen()
-        assert q < len(queries) and tn < len(turns) and tc < len(tiles)
-        # As many blocks have begun as have Q, and the one whose command waits.
+        q, tc, tn, _, qs = seen()
+        assert q < len(queries) and tn < len(turns) and tc < len(tiles) and qs < q <= qs + AHEAD
+        # As many blocks have begun as have scales, and the one whose scales wait.
         begun = [unpack_turn(word)["start"] for word in tb.tn.items[start[2]:]]
-        assert sum(begun) in (q, q + 1)
+        assert sum(begun) in (qs, qs + 1)
+        tb.gates["qs"].open = True
+        # Q held: scales and turns stop AHEAD blocks behind.
+        tb.gates["qc"].open = False
+        await rest(6000)
+        q, _, tn, _, qs = seen()
+        assert qs - AHEAD <= q <= qs < len(queries) and tn < len(turns), seen()
         tb.gates["qc"].open = True
         assert await tb.result() == (0, 0)
         await RisingEdge(dut.clk)
@@ -858,8 +873,8 @@ def second_config(name):
 @pytest.mark.sims("verilator")
 def test_largest_parameters(sim, seed):
     """The ends of the legal ranges where they are widest."""
-    p = {"ROWS": 16, "COLS": 64, "D_MAX": 256, "BC_MAX": 64, "BUS_BYTES": 8, "KEYS_MAX": 65536,
-         "ADDR_W": 48, "TWO_TERM": 1, "H_MAX": 4096, "BC_MIN": 64, "WGT_WORDS": 65536, "SC_W": 19,
+    p = {"ROWS": 16, "COLS": 32, "D_MAX": 256, "BC_MAX": 64, "BUS_BYTES": 8, "KEYS_MAX": 65536,
+         "ADDR_W": 48, "TWO_TERM": 1, "H_MAX": 4096, "BC_MIN": 32, "WGT_WORDS": 65536, "SC_W": 19,
          "PLACES": 8, "STORE_BEATS": 2048, "SORT": 1}
     run("sofa_seq", __name__, p, sim, seed=seed, testcase="extreme_legal_fields")
 

@@ -263,7 +263,7 @@ module sofa #(
         end else if (STORE_BEATS < 4 * ROWS * D_MAX / BUS_BYTES || STORE_BEATS > 256 * ROWS
                 || STORE_BEATS > PLACES * 2 * ROWS * D_MAX / BUS_BYTES)
         begin : g_illegal
-            illegal_parameter_STORE_BEATS_needs_2_to_PLACES_blocks_of_D_MAX_up_to_256_a_row stop ();
+            illegal_parameter_STORE_BEATS_needs_2_to_PLACES_blocks_of_D_MAX_256_beats_a_row stop ();
         end else if (LAND < 4 || LAND > 64 || LAND != (1 << $clog2(LAND))) begin : g_illegal
             illegal_parameter_LAND_needs_power_of_two_4_to_64 stop ();
         end else if (LAND_BEATS < 8 * D_MAX / BUS_BYTES || LAND_BEATS > 4096

@@ -59,8 +59,8 @@ from models.second.head import DENSE, SORT, SUM, HeadTable, Job, Part, parts, tu
 FLUSH = 2.5
 """Unit cycles for a beat of output: o and l are read, o is scaled, the mean is blended in."""
 
-START = 60
-"""Cycles from the start to the first request: registers and buffers are checked (docs/seq.md)."""
+START = 65
+"""Cycles from the start to the first request: registers and 7 buffers are checked (docs/seq.md)."""
 
 LIMIT = 12
 """Cycles in which SADS makes the limit of a tile from the sums."""
@@ -71,7 +71,7 @@ class Machine:
     """Sizes of what decouples the stages.
 
     unit_mults  multipliers of a unit for Q*K, as many for S*V (0: one beat)
-    landing     keys in the landing buffer; fifo: keys a unit holds
+    landing, land_beats   keys in the landing buffer, at most so many beats; fifo: keys a unit holds
     k8_bufs     K8 tiles; mask_tiles: tiles of one block whose masks the ring holds, at least
                 a tile of a band
     least       cycles that a key takes at least in a unit; hazard: from a pair to the next one of
@@ -89,6 +89,7 @@ class Machine:
 
     unit_mults: int = 0
     landing: int = 64
+    land_beats: int = 256
     fifo: int = 16
     k8_bufs: int = 3
     mask_tiles: int = 8
@@ -103,7 +104,7 @@ class Machine:
 
     def __post_init__(self) -> None:
         check("unit_mults", self.unit_mults, 0, 256)
-        for name in ("landing", "fifo", "k8_bufs", "mask_tiles", "lanes"):
+        for name in ("landing", "land_beats", "fifo", "k8_bufs", "mask_tiles", "lanes"):
             check(name, getattr(self, name), 1, 65536)
         # A longer wait for a row would look like a machine that stands still.
         for name in ("least", "hazard"):
@@ -116,6 +117,10 @@ class Machine:
         """(of Q, of O) for a job whose largest band has so many blocks."""
         held = cfg.places(job.d)
         return max(int(held * self.q_stores), band), max(int(held * self.o_stores), band)
+
+    def places_of_keys(self, vector: int) -> int:
+        """Keys in the landing buffer, of vectors of so many beats."""
+        return max(min(self.landing, self.land_beats // (2 * vector)), 1)
 
     def units(self, cfg: Config) -> int:
         """2 * ROWS multipliers for Q*K, as in the first machine, shared out to units."""
@@ -372,7 +377,7 @@ def cycles(
                  valid_beats(source.keys, cfg))
     total = kernel.simulate(arrays, kernel.Sizes(
         memory.latency + FRONT, memory.write_latency, 16, machine.k8_bufs,
-        max(machine.mask_tiles, band), machine.landing, machine.fifo,
+        max(machine.mask_tiles, band), machine.places_of_keys(vector), machine.fifo,
         *machine.places(job, cfg, band), machine.least, machine.hazard, machine.in_place,
         machine.released, job.dense, machine.pair(d, cfg), vector, FLUSH, *makes), busy)
     if total < 0:
@@ -425,7 +430,7 @@ SIZES = {
     "O of 4, flush into Q": Machine(o_stores=0.67, in_place=True),
     "O of 5, flush into Q": Machine(o_stores=0.84, in_place=True),
     "flush into Q": Machine(in_place=True),
-    "128 keys landing": Machine(landing=128),
+    "128 keys landing": Machine(landing=128, land_beats=512),
     "32 keys landing": Machine(landing=32),
     "16 keys landing": Machine(landing=16),
     "FIFO of 32 keys": Machine(fifo=32),
@@ -434,8 +439,8 @@ SIZES = {
     "K8 ring of 4 tiles": Machine(k8_bufs=4),
     "masks of 16 tiles": Machine(mask_tiles=16),
     "masks of 4 tiles": Machine(mask_tiles=4),
-    "all of them large": Machine(q_stores=4, o_stores=4, landing=512, fifo=128, k8_bufs=8,
-                                 mask_tiles=96),
+    "all of them large": Machine(q_stores=4, o_stores=4, landing=512, land_beats=2048, fifo=128,
+                                 k8_bufs=8, mask_tiles=96),
     "4 units of 64": Machine(unit_mults=64),
     "no hazard": Machine(hazard=1),
     "a key in a cycle": Machine(least=1),

@@ -59,7 +59,7 @@ module sofa_corner_buffer #(
                 || BEAT != (1 << $clog2(BEAT)) || BUFS < 1 || BUFS > 4
                 || ROTATE < 0 || ROTATE > 1) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_corner_buffer_needs_LANES_BEAT_powers_of_two_BEAT_to_LANES stop ();
+            illegal_parameter_sofa_corner_buffer_see_the_comments_of_its_parameters stop ();
         end
     endgenerate
 

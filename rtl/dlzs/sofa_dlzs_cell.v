@@ -39,7 +39,7 @@ module sofa_dlzs_cell #(
         if (SC_FRAC < 0 || SC_FRAC > 8 || TWO_TERM < 0 || TWO_TERM > 1 || CODE_W != 5 + TWO_TERM
                 || SC_W <= 8 + SC_FRAC) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_dlzs_cell_needs_SC_FRAC_0_to_8_TWO_TERM_0_or_1_SC_W_over_8 stop ();
+            illegal_parameter_sofa_dlzs_cell_see_the_comments_of_its_parameters stop ();
         end
     endgenerate
 

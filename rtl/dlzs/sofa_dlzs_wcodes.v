@@ -48,7 +48,7 @@ module sofa_dlzs_wcodes #(
                 || ROWS < BUS_BYTES / 2 || ROWS > 128 || ROWS != (1 << $clog2(ROWS))
                 || CODE_W != 5 + TWO_TERM) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_dlzs_wcodes_needs_ROWS_power_of_two_half_BUS_BYTES_to_128 stop ();
+            illegal_parameter_sofa_dlzs_wcodes_see_the_comments_of_its_parameters stop ();
         end
     endgenerate
 

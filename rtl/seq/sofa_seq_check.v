@@ -576,21 +576,21 @@ module sofa_seq_check #(
     end
 
     sofa_seq_chunks #(
-        .ROWS(ROWS)
+        .ROWS (ROWS)
     ) chunks_inst (
-        .clk(clk),
-        .rst(rst),
-        .start(state_reg == S_WEIGHTS && predict),
-        .done(chunks_done),
-        .job_d(job_d[8:0]),
-        .job_kv_heads(job_kv_heads[10:0]),
-        .job_hstride(job_hstride[`SOFA_BUF_K8*32 +: 32]),
-        .split(split),
-        .head_chunks(head_chunks),
-        .chunks(chunks),
-        .rows_full(rows_full),
-        .rows_last(rows_last),
-        .k8_step(k8_step)
+        .clk          (clk),
+        .rst          (rst),
+        .start        (state_reg == S_WEIGHTS && predict),
+        .done         (chunks_done),
+        .job_d        (job_d[8:0]),
+        .job_kv_heads (job_kv_heads[10:0]),
+        .job_hstride  (job_hstride[`SOFA_BUF_K8*32 +: 32]),
+        .split        (split),
+        .head_chunks  (head_chunks),
+        .chunks       (chunks),
+        .rows_full    (rows_full),
+        .rows_last    (rows_last),
+        .k8_step      (k8_step)
     );
 
 endmodule

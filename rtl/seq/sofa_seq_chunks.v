@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-
-/*
- * sofa_seq_chunks: how the KV heads of a predict job fall into chunks of ROWS output dimensions.
- *
- * Head dimension up to ROWS: a chunk holds as many whole heads as fit. Larger: a head is several
- * chunks. Counted by repeated subtraction, since a job needs it once.
- *
- * Takes a few cycles + one for every head of a full chunk, every chunk (every head, where a head is
- * several chunks) and every head of the last chunk.
- *
- * Source: our decision (docs/architecture.md section 10.1).
- */
+// sofa_seq_chunks: how the KV heads of a predict job fall into chunks of ROWS output dimensions.
+//
+// Head dimension up to ROWS: a chunk holds as many whole heads as fit. Larger: a head is several
+// chunks. Counted by repeated subtraction, since a job needs it once.
+//
+// Takes a few cycles + one for every head of a full chunk, every chunk (every head, where a head is
+// several chunks) and every head of the last chunk.
+//
+// Source: our decision (docs/architecture.md section 10.1).
 
 `resetall
 `timescale 1ns / 1ps
@@ -23,24 +20,18 @@ module sofa_seq_chunks #(
     input  wire         clk,
     input  wire         rst,
 
-    /*
-     * Control: start is a pulse; done is a pulse, the results are valid from then on
-     */
+    // Control: start is a pulse; done is a pulse, the results are valid from then on
     input  wire         start,
     output wire         done,
 
-    /*
-     * Job, legal and stable from start to done: head dimension, KV heads, head stride of K8
-     */
+    // Job, legal and stable from start to done: head dimension, KV heads, head stride of K8
     input  wire [8:0]   job_d,
     input  wire [10:0]  job_kv_heads,
     input  wire [31:0]  job_hstride,
 
-    /*
-     * Result: a head needs several chunks; chunks of a head (1 where it needs only one); all
-     * chunks; used rows of a full chunk and of the last one (of a head that needs several, of the
-     * job otherwise); bytes of K8 from the first head of a chunk to that of the next
-     */
+    // Result: a head needs several chunks; chunks of a head (1 where it needs only one); all
+    // chunks; used rows of a full chunk and of the last one (of a head that needs several, of the
+    // job otherwise); bytes of K8 from the first head of a chunk to that of the next
     output wire         split,
     output wire [6:0]   head_chunks,
     output wire [16:0]  chunks,
@@ -49,117 +40,117 @@ module sofa_seq_chunks #(
     output wire [47:0]  k8_step
 );
 
-generate
-    if (ROWS < 4 || ROWS > 128 || ROWS != (1 << $clog2(ROWS))) begin : g_illegal
-        // No such module exists: elaboration stops here, and its message gives this name.
-        illegal_parameter_sofa_seq_chunks_needs_ROWS_power_of_two_4_to_128 stop ();
+    generate
+        if (ROWS < 4 || ROWS > 128 || ROWS != (1 << $clog2(ROWS))) begin : g_illegal
+            // No such module exists: elaboration stops here, and its message gives this name.
+            illegal_parameter_sofa_seq_chunks_needs_ROWS_power_of_two_4_to_128 stop ();
+        end
+    endgenerate
+
+    localparam ROWS_W = $clog2(ROWS);
+    localparam [31:0] ROW_MASK = ROWS - 1;
+
+    // waits for start
+    localparam S_IDLE  = 3'd0;
+    // adds heads to a chunk while they fit
+    localparam S_FIT   = 3'd1;
+    // takes the heads of one chunk after the other from those of the job
+    localparam S_COUNT = 3'd2;
+    // adds up the rows of the heads that the last chunk holds
+    localparam S_LAST  = 3'd3;
+    // results are complete
+    localparam S_DONE  = 3'd4;
+
+    reg [2:0]  state_reg, state_next;
+    // heads of a chunk, heads not in a chunk yet
+    reg [4:0]  fit_reg, fit_next;
+    reg [10:0] left_reg, left_next;
+    reg [16:0] chunks_reg, chunks_next;
+    reg [7:0]  full_reg, full_next;
+    reg [7:0]  last_reg, last_next;
+    reg [36:0] step_reg, step_next;
+
+    wire [8:0] d_m1 = job_d - 9'd1;
+    wire [8:0] above = d_m1 >> ROWS_W;
+    wire [8:0] full_more = {1'b0, full_reg} + job_d;
+    wire [8:0] last_more = {1'b0, last_reg} + job_d;
+
+    assign done = state_reg == S_DONE;
+    assign split = job_d > ROWS[8:0];
+    assign head_chunks = above[6:0] + 7'd1;
+    assign chunks = chunks_reg;
+    assign rows_full = full_reg;
+    assign rows_last = last_reg;
+    assign k8_step = {11'd0, step_reg};
+
+    always @* begin
+        state_next = state_reg;
+        fit_next = fit_reg;
+        left_next = left_reg;
+        chunks_next = chunks_reg;
+        full_next = full_reg;
+        last_next = last_reg;
+        step_next = step_reg;
+
+        case (state_reg)
+            S_IDLE: begin
+                if (start) begin
+                    fit_next = 5'd1;
+                    left_next = job_kv_heads;
+                    chunks_next = {10'd0, head_chunks};
+                    full_next = split ? ROWS[7:0] : job_d[7:0];
+                    last_next = split ? {1'b0, d_m1[6:0] & ROW_MASK[6:0]} + 8'd1 : job_d[7:0];
+                    step_next = {5'd0, job_hstride};
+                    state_next = S_FIT;
+                end
+            end
+            S_FIT: begin
+                if (full_more > ROWS[8:0]) begin
+                    state_next = S_COUNT;
+                end else begin
+                    fit_next = fit_reg + 5'd1;
+                    full_next = full_more[7:0];
+                    step_next = step_reg + {5'd0, job_hstride};
+                end
+            end
+            S_COUNT: begin
+                if (left_reg <= {6'd0, fit_reg}) begin
+                    state_next = S_LAST;
+                end else begin
+                    left_next = left_reg - {6'd0, fit_reg};
+                    chunks_next = chunks_reg + {10'd0, head_chunks};
+                end
+            end
+            S_LAST: begin
+                if (left_reg == 11'd1) begin
+                    state_next = S_DONE;
+                end else begin
+                    left_next = left_reg - 11'd1;
+                    last_next = last_more[7:0];
+                end
+            end
+            default: begin  // S_DONE
+                state_next = S_IDLE;
+            end
+        endcase
     end
-endgenerate
 
-localparam ROWS_W = $clog2(ROWS);
-localparam [31:0] ROW_MASK = ROWS - 1;
+    always @(posedge clk) begin
+        state_reg <= state_next;
+        fit_reg <= fit_next;
+        left_reg <= left_next;
+        chunks_reg <= chunks_next;
+        full_reg <= full_next;
+        last_reg <= last_next;
+        step_reg <= step_next;
 
-// waits for start
-localparam S_IDLE  = 3'd0;
-// adds heads to a chunk while they fit
-localparam S_FIT   = 3'd1;
-// takes the heads of one chunk after the other from those of the job
-localparam S_COUNT = 3'd2;
-// adds up the rows of the heads that the last chunk holds
-localparam S_LAST  = 3'd3;
-// results are complete
-localparam S_DONE  = 3'd4;
-
-reg [2:0]  state_reg, state_next;
-// heads of a chunk, heads not in a chunk yet
-reg [4:0]  fit_reg, fit_next;
-reg [10:0] left_reg, left_next;
-reg [16:0] chunks_reg, chunks_next;
-reg [7:0]  full_reg, full_next;
-reg [7:0]  last_reg, last_next;
-reg [36:0] step_reg, step_next;
-
-wire [8:0] d_m1 = job_d - 9'd1;
-wire [8:0] above = d_m1 >> ROWS_W;
-wire [8:0] full_more = {1'b0, full_reg} + job_d;
-wire [8:0] last_more = {1'b0, last_reg} + job_d;
-
-assign done = state_reg == S_DONE;
-assign split = job_d > ROWS[8:0];
-assign head_chunks = above[6:0] + 7'd1;
-assign chunks = chunks_reg;
-assign rows_full = full_reg;
-assign rows_last = last_reg;
-assign k8_step = {11'd0, step_reg};
-
-always @* begin
-    state_next = state_reg;
-    fit_next = fit_reg;
-    left_next = left_reg;
-    chunks_next = chunks_reg;
-    full_next = full_reg;
-    last_next = last_reg;
-    step_next = step_reg;
-
-    case (state_reg)
-        S_IDLE: begin
-            if (start) begin
-                fit_next = 5'd1;
-                left_next = job_kv_heads;
-                chunks_next = {10'd0, head_chunks};
-                full_next = split ? ROWS[7:0] : job_d[7:0];
-                last_next = split ? {1'b0, d_m1[6:0] & ROW_MASK[6:0]} + 8'd1 : job_d[7:0];
-                step_next = {5'd0, job_hstride};
-                state_next = S_FIT;
-            end
+        if (rst) begin
+            state_reg <= S_IDLE;
         end
-        S_FIT: begin
-            if (full_more > ROWS[8:0]) begin
-                state_next = S_COUNT;
-            end else begin
-                fit_next = fit_reg + 5'd1;
-                full_next = full_more[7:0];
-                step_next = step_reg + {5'd0, job_hstride};
-            end
-        end
-        S_COUNT: begin
-            if (left_reg <= {6'd0, fit_reg}) begin
-                state_next = S_LAST;
-            end else begin
-                left_next = left_reg - {6'd0, fit_reg};
-                chunks_next = chunks_reg + {10'd0, head_chunks};
-            end
-        end
-        S_LAST: begin
-            if (left_reg == 11'd1) begin
-                state_next = S_DONE;
-            end else begin
-                left_next = left_reg - 11'd1;
-                last_next = last_more[7:0];
-            end
-        end
-        default: begin  // S_DONE
-            state_next = S_IDLE;
-        end
-    endcase
-end
-
-always @(posedge clk) begin
-    state_reg <= state_next;
-    fit_reg <= fit_next;
-    left_reg <= left_next;
-    chunks_reg <= chunks_next;
-    full_reg <= full_next;
-    last_reg <= last_next;
-    step_reg <= step_next;
-
-    if (rst) begin
-        state_reg <= S_IDLE;
     end
-end
 
-// a head has up to 64 chunks, the last chunk up to ROWS rows
-wire unused = &{1'b0, above[8:7], last_more[8]};
+    // a head has up to 64 chunks, the last chunk up to ROWS rows
+    wire unused = &{1'b0, above[8:7], last_more[8]};
 
 endmodule
 

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-
-/*
- * sofa_seq_timeout: tells that the memory has kept one bus master waiting for too long.
- *
- * Counts the cycles in a row in which the master waits and nothing of it moves. expired rises one
- * cycle after `limit` of them and falls when something moves or nothing is waited for. A new limit
- * holds at once, also for a wait that has begun.
- *
- * Source: our decision (docs/seq.md).
- */
+// sofa_seq_timeout: tells that the memory has kept one bus master waiting for too long.
+//
+// Counts the cycles in a row in which the master waits and nothing of it moves. expired rises one
+// cycle after `limit` of them and falls when something moves or nothing is waited for. A new limit
+// holds at once, also for a wait that has begun.
+//
+// Source: our decision (docs/seq.md).
 
 `resetall
 `timescale 1ns / 1ps
@@ -27,33 +24,33 @@ module sofa_seq_timeout (
     output wire         expired
 );
 
-reg [31:0] count_reg, count_next;
-reg        expired_reg, expired_next;
+    reg [31:0] count_reg, count_next;
+    reg        expired_reg, expired_next;
 
-wire still = waiting && !move && limit != 32'd0;
-wire enough = count_reg >= limit;
+    wire still = waiting && !move && limit != 32'd0;
+    wire enough = count_reg >= limit;
 
-assign expired = expired_reg;
+    assign expired = expired_reg;
 
-always @* begin
-    count_next = 32'd0;
-    expired_next = 1'b0;
+    always @* begin
+        count_next = 32'd0;
+        expired_next = 1'b0;
 
-    if (still) begin
-        count_next = enough ? count_reg : count_reg + 32'd1;
-        expired_next = enough;
+        if (still) begin
+            count_next = enough ? count_reg : count_reg + 32'd1;
+            expired_next = enough;
+        end
     end
-end
 
-always @(posedge clk) begin
-    count_reg <= count_next;
-    expired_reg <= expired_next;
+    always @(posedge clk) begin
+        count_reg <= count_next;
+        expired_reg <= expired_next;
 
-    if (rst) begin
-        count_reg <= 32'd0;
-        expired_reg <= 1'b0;
+        if (rst) begin
+            count_reg <= 32'd0;
+            expired_reg <= 1'b0;
+        end
     end
-end
 
 endmodule
 

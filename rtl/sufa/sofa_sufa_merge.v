@@ -28,8 +28,8 @@ module sofa_sufa_merge #(
     input  wire              clk,
     input  wire              rst,
 
-    // Beats of a vector, 1 or more; bytes from row to row, from head to head; heads of a block,
-    // 1 or more; static
+    // Beats of a vector, 1 or more; bytes from row to row, from head to head; heads of a block, 1
+    // or more; static
     input  wire [C_W-1:0]    cfg_c,
     input  wire [31:0]       cfg_o_stride,
     input  wire [31:0]       cfg_o_hstride,

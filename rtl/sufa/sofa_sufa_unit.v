@@ -166,7 +166,8 @@ module sofa_sufa_unit #(
     localparam MEAN_WORDS = O_WORDS / ROWS_U;
     localparam OA_W = $clog2(O_WORDS + MEAN_WORDS);
     localparam KA_W = $clog2(KV_WORDS);
-    localparam QB_W = PQ_W + ROW_W + C_W;
+    // Product of a row in all places and the beats of a vector, no narrower than an address of Q.
+    localparam QB_W = PQ_W + ROW_W + C_W > QA_W ? PQ_W + ROW_W + C_W : QA_W;
     localparam S_W = 32 + $clog2(D_MAX);
     localparam SD_W = S_W - 8;
     // Output sum: 16 bits, GUARD 1, O_FRAC 7, and the sum over KEYS_MAX keys.
@@ -335,7 +336,8 @@ module sofa_sufa_unit #(
     // -----------------------------------------------------------------------------------------
     reg              beat_reg, beat_first_reg;
     wire [W*16-1:0]  q_wr_kept;
-    wire [QB_W-1:0]  q_wr_row_base = {q_wr_place, q_wr_row} * c_reg;
+    wire [QB_W-1:0]  q_wr_row_base = {{(QB_W - PQ_W - ROW_W){1'b0}}, q_wr_place, q_wr_row}
+                                     * {{(QB_W - C_W){1'b0}}, c_reg};
     wire [QB_W-1:0]  q_wr_base = q_wr_row_base + {{(QB_W - C_W){1'b0}}, q_wr_beat};
     wire [S_W-1:0]   s;
     wire             unused_s = &{1'b0, s[7:0]};

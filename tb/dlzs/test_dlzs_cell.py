@@ -89,5 +89,6 @@ async def sums(dut):
     pytest.param(0, marks=pytest.mark.slow_on("verilator")), 3,
     pytest.param(8, marks=pytest.mark.slow_on("verilator"))])
 def test_dlzs_cell(sim, seed, frac, two_term):
-    run("sofa_dlzs_cell", __name__,
-        {"SC_FRAC": frac, "TWO_TERM": two_term, "SC_W": 8 + frac + 4}, sim, seed=seed)
+    run("sofa_dlzs_cell", __name__, {"SC_FRAC": frac, "TWO_TERM": two_term, "SC_W": 8 + frac + 4},
+        sim,
+        seed=seed)

@@ -139,16 +139,14 @@ async def project(dut, packed):
 
 @pytest.mark.parametrize("rows,tok", [(16, 2), (32, 1), (16, 4)])
 def test_array(sim, seed, rows, tok):
-    run("sofa_kvgen_array", __name__,
-        {"ROWS": rows, "KG_TOK": tok, "H_MAX": 64, "WGT_WORDS": 256}, sim,
-        testcase="projection", seed=seed)
+    run("sofa_kvgen_array", __name__, {"ROWS": rows, "KG_TOK": tok, "H_MAX": 64, "WGT_WORDS": 256},
+        sim, testcase="projection", seed=seed)
 
 
 @pytest.mark.parametrize("tok", [1, 4])
 def test_array_packed(sim, seed, tok):
-    run("sofa_kvgen_array", __name__,
-        {"ROWS": 32, "KG_TOK": tok, "H_MAX": 64, "WGT_WORDS": 256}, sim,
-        testcase="projection_packed", seed=seed)
+    run("sofa_kvgen_array", __name__, {"ROWS": 32, "KG_TOK": tok, "H_MAX": 64, "WGT_WORDS": 256},
+        sim, testcase="projection_packed", seed=seed)
 
 
 @cocotb.test()

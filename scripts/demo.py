@@ -103,9 +103,10 @@ def simulate_all(batches, args):
           contextlib.redirect_stdout(io.StringIO()),
           tqdm(total=sum(map(len, batches)), desc="simulating", unit="job", leave=False) as bar):
         paths = [Path(folder) / str(i) for i in range(len(batches))]
-        runs = [pool.submit(simulate, batch, args.config, args.sim, progress=str(path),
+        # The folder of a simulation's results has the name of its seed.
+        runs = [pool.submit(simulate, batch, args.config, args.sim, seed=i, progress=str(path),
                             options=Options(taps=False, score=False)) if batch else None
-                for batch, path in zip(batches, paths, strict=True)]
+                for i, (batch, path) in enumerate(zip(batches, paths, strict=True), 1)]
         while not all(run is None or run.done() for run in runs):
             time.sleep(0.5)
             done = sum(path.read_text().count("\n") for path in paths if path.exists())

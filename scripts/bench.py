@@ -97,8 +97,8 @@ def heads():
 
 
 def longer(x, keys, rng):
-    """``x`` [heads, n, d], rows of a context, over and over up to ``keys``; the copies with noise of a
-    third of the channels' spread."""
+    """``x`` [heads, n, d], rows of a context, over and over up to ``keys``; all but the last copy
+    with noise of a third of the spread of a channel."""
     copies = [x + 0.33 * x.std(axis=1, keepdims=True) * rng.normal(size=x.shape)
               for _ in range(-(-keys // x.shape[1]) - 1)]
     return np.concatenate([*copies, x], axis=1)[:, -keys:]

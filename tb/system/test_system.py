@@ -236,8 +236,8 @@ def test_paper_jobs(sim, config, seed, way):
 @pytest.mark.configs("paper")
 @pytest.mark.sims("verilator")
 def test_long_context(sim, config, seed):
-    """The last 256 of 16384 rows (scripts/bench.py, long) in at most 1.2 times the largest bound and
-    1,000 cycles."""
+    """The last 256 of 16384 rows (scripts/bench.py, long) in at most 1.2 times the largest bound
+    and 1,000 cycles."""
     changes = {"KEYS_MAX": bench.LONG_KEYS}
     cfg = Config.from_parameters({**CONFIGS[config.name], **changes}, config.name)
     (_, spec), = bench.specs_of(["long"], ["sum"], cfg)

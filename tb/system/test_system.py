@@ -13,6 +13,8 @@ from models import dlzs, oracle, workloads
 from models.lab.bands import Machine, bound_of, work_of
 from models.second import head
 from models.second.config import Config
+from scripts import bench
+from scripts.configs import CONFIGS
 from tb.system.simulate import JobSpec, Options, simulate
 
 ROUGH_MEMORY = {"read_latency": (1, 60), "write_latency": (1, 30), "ar_stall": 0.2,
@@ -228,3 +230,20 @@ def test_paper_jobs(sim, config, seed, way):
     bound = max(bound_of(work_of(selected, spec.job, cfg, 1, machine), spec.job, cfg,
                          machine).values())
     assert done.counters["CYCLES"] <= 1.5 * bound, f"bound {bound}"
+
+
+@pytest.mark.slow
+@pytest.mark.configs("paper")
+@pytest.mark.sims("verilator")
+def test_long_context(sim, config, seed):
+    """The last 256 of 16384 rows (scripts/bench.py, long) in at most 1.2 times the largest bound
+    and 1,000 cycles."""
+    changes = {"KEYS_MAX": bench.LONG_KEYS}
+    cfg = Config.from_parameters({**CONFIGS[config.name], **changes}, config.name)
+    (_, spec), = bench.specs_of(["long"], ["sum"], cfg)
+    done, = simulate([spec], config.name, sim, seed=seed, changes=changes,
+                     options=Options(taps=False))
+    assert done.compared["output"] == 256 * 64
+    selected = spec.reference(cfg).selected
+    bound = max(bound_of(work_of(selected, spec.job, cfg, 1), spec.job, cfg).values())
+    assert done.counters["CYCLES"] <= 1.2 * bound + 1000, f"bound {bound}"

@@ -466,8 +466,8 @@ module sofa_fetch #(
     );
 
     // -----------------------------------------------------------------------------------------
-    // Read master. Prediction that has blocks but no tile waits for K8. If a tile is there, or on its
-    // way, but no block, it waits for Q; with a second tile, the next is far from being needed.
+    // Read master. Prediction that has blocks but no tile waits for K8. If a tile is there, or on
+    // its way, but no block, it waits for Q; with a second tile, the next is far from being needed.
     // -----------------------------------------------------------------------------------------
     wire [META_W-1:0] kv_meta = {{(META_W - LAND_W){1'b0}}, kv_land};
 

@@ -9,8 +9,8 @@
 // table of heads or a soft reset the bus masters are halted, outstanding transfers are allowed to
 // finish, then every stage is reset, so that the core is usable for the next job. A time-out, or a
 // second soft reset, ends that wait as well; err_lost tells that transfers were left outstanding.
-// Parts: sofa_seq_chain (descriptors), sofa_seq_check; attention: sofa_seq_walk; predict: sofa_seq_keys
-// twice (X8, turns), sofa_seq_codes.
+// Parts: sofa_seq_chain (descriptors), sofa_seq_check; attention: sofa_seq_walk; predict:
+// sofa_seq_keys twice (X8, turns), sofa_seq_codes.
 // Latency: start to the first read of a table entry 29 cycles + 5 a buffer + heads/kv_heads, to the
 // first tile command 9 more, entry to scales 4; of a predict job see docs/seq.md.
 // Source: our decision (docs/architecture.md sections 1, 4, 6 and 10).

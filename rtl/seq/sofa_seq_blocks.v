@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Walk over the blocks of an attention job: the Q command goes out, and beside it the table entry
-// of the block's head is read and checked; its scales follow the command, and what selection needs
-// of it is handed to the turns.
+// of the block's head is read and checked; its scales follow, and what selection needs of it is
+// handed to the turns.
 //
-// Why: neither Q nor the entries, asked for several blocks ahead, wait for the latency of the other;
-// an entry that is not legal ends the job before its block is scored.
+// Why: neither Q nor the entries, asked for several blocks ahead, wait for the latency of the
+// other; an entry that is not legal ends the job before its block is scored.
 // Threshold of a block: tau - ((fall * (log2(length) - 10) + 128) >>> 8), length the keys that the
 // block's last row may see, logarithms with LOG_FRAC fraction bits, of which log2 has those after
 // the leading one.

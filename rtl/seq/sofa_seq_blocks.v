@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Walk over the blocks of an attention job: the Q command goes out, and beside it the table entry
-// of the block's head is read and checked; its scales follow the command, and what selection needs
-// of it is handed to the turns.
+// of the block's head is read and checked; its scales follow, and what selection needs of it is
+// handed to the turns.
 //
 // Why: neither Q nor the entries, asked for several blocks ahead, wait for the latency of the
 // other; an entry that is not legal ends the job before its block is scored.

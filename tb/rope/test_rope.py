@@ -75,5 +75,5 @@ def test_rope(sim, seed, pairs):
 
 @pytest.mark.parametrize("pairs", [0, 65])
 def test_illegal_parameters_are_refused(sim, pairs):
-    with pytest.raises(BuildError, match="illegal_parameter_rope_needs"):
+    with pytest.raises(BuildError, match="illegal_parameter_sofa_rope_needs"):
         build("sofa_rope", {"PAIRS": pairs}, sim)

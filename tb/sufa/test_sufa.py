@@ -201,9 +201,9 @@ def test_stage(sim, config, seed):
 @pytest.mark.slow_on("icarus")
 @pytest.mark.parametrize("extra", [
     # More units than rows in a word of f; two places in a store that does not divide by them.
-    {"ROWS": 16, "PLACES": 2, "STORE_BEATS": 130, "F_FRAC": 12},
-    # Stores larger than the places.
-    {"PLACES": 2, "STORE_BEATS": 200},
+    {"ROWS": 16, "PLACES": 4, "STORE_BEATS": 130, "F_FRAC": 12},
+    # A store larger than the places, where vectors are short.
+    {"PLACES": 8, "STORE_BEATS": 100},
     # Beats that d does not fill.
     {"ROWS": 16, "BUS_BYTES": 32, "D_MAX": 64, "STORE_BEATS": 192, "PLACES": 8, "F_FRAC": 4}])
 def test_other_widths(sim, seed, extra):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bench of the fetch stage of the second machine: memory, commands, consumers which check every
+"""Bench of the fetch stage: memory, commands, consumers which check every
 place, buffer and stream."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bench of the KVGEN stage of the second machine: memory, stand-ins of fetch and store, and the
+"""Bench of the KVGEN stage: memory, stand-ins of fetch and store, and the
 units, which compare every beat with the model."""
 
 from __future__ import annotations

@@ -865,7 +865,7 @@ def simulate(sim, seed, cfg, **extra):
 
 
 def second_config(name):
-    """The model's Config of a configuration of the second machine."""
+    """The model's Config of a configuration."""
     known = ("LAND", "LAND_BEATS", "FIFO", "SORT")
     return Config.from_parameters({n: v for n, v in CONFIGS[name].items() if n not in known}, name)
 

@@ -2,7 +2,6 @@
 """What the tests of the DLZS stage share: the neighbours of the stage and its score jobs."""
 
 import random
-import re
 from types import SimpleNamespace
 
 import cocotb
@@ -16,7 +15,8 @@ from models.second.config import Config
 from tb.common.scoreboard import Scoreboard, pack, unpack
 from tb.common.signals import CycleCounter, reader, writer
 from tb.common.stream import StreamSink, StreamSource, Willing, pattern
-from tb.runner import CLOCK_PERIOD_NS, ROOT, parameters
+from tb.common.turns import TURN, any_turn
+from tb.runner import CLOCK_PERIOD_NS, parameters
 
 LANES = 4
 """Slots of a word."""
@@ -30,30 +30,6 @@ PREDICT_INPUTS = (
     "r_d_valid", "r_d_data", "x_ready", "x_done",
 )
 """Inputs that only predict jobs use."""
-
-
-def turn_fields():
-    """Fields of a turn, name -> (low bit, bits), from the header."""
-    text = (ROOT / "rtl" / "include" / "sofa_turn.vh").read_text()
-    found = re.findall(r"`define SOFA_TURN_(\w+) +(\d+)(?::(\d+))?$", text, re.M)
-    fields = {name.lower(): (int(low or high), int(high) - int(low or high) + 1)
-              for name, high, low in found if name != "W"}
-    return fields
-
-
-FIELDS = turn_fields()
-
-
-def pack_turn(**values):
-    """A turn of these fields; the others are random, as the stage must not look at them."""
-    word = 0
-    for name, (low, width) in FIELDS.items():
-        value = values.pop(name, None)
-        value = random.getrandbits(width) if value is None else int(value)
-        assert 0 <= value < 1 << width, f"{name} = {value}"
-        word |= value << low
-    assert not values, f"no fields {sorted(values)}"
-    return word
 
 
 def some(share):
@@ -215,7 +191,7 @@ class TB:
                 tile = SimpleNamespace(n=n, k8=self.np.integers(-128, 128, (n, d)))
                 job.tiles.append(tile)
                 for block in here:
-                    word = pack_turn(n=n, rows=block.rows, place=block.place, start=t == 0,
+                    word = any_turn(n=n, rows=block.rows, place=block.place, start=t == 0,
                                      final=t == count - 1, tile_last=block is here[-1])
                     job.turns.append(SimpleNamespace(block=block, tile=tile, word=word))
         return job
@@ -271,7 +247,7 @@ class TB:
             self.board.compare("turn", turn.word, self.t.items[ahead + number], where=where,
                                when=self.t.moment(ahead + number))
             taken = self.t.times[ahead + number]
-            if turn.word >> FIELDS["start"][0] & 1:
+            if turn.word >> TURN["start"][0] & 1:
                 if self.dense:
                     assert taken > self.commit_times[begun], "a turn before the Q of its block"
                 begun += 1

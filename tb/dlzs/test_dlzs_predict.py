@@ -16,7 +16,8 @@ from scripts.configs import CONFIGS
 from tb.common.scoreboard import pack, unpack
 from tb.common.signals import reader, writer
 from tb.common.stream import StreamSink, StreamSource, Willing
-from tb.dlzs.bench import NAMES, TB, pack_turn, some
+from tb.common.turns import any_turn
+from tb.dlzs.bench import NAMES, TB, some
 from tb.runner import parameters, run
 
 # Where the RoPE table and K8 lie in the memory that the bench plays.
@@ -148,7 +149,7 @@ class Predict(TB):
         parts = range(0, job.h, size)
         for e in parts:
             x8 = job.x8[first : first + n, e : e + size]
-            turn = pack_turn(n=n, rows=len(rows), start=e == 0, final=e == parts[-1],
+            turn = any_turn(n=n, rows=len(rows), start=e == 0, final=e == parts[-1],
                              rel=x8.shape[1], kstep=int(place[0]) // self.cfg.ROWS, kbase=kaddr,
                              vbase=RT_BASE + job.rt_stride * first, tile_last=1)
             job.tiles.append((turn, x8))

@@ -2,7 +2,6 @@
 """sofa_rass: the keys of a part and their rows, straight from the masks; order of items, cycles."""
 
 import random
-import re
 from itertools import chain, pairwise
 
 import cocotb
@@ -14,7 +13,8 @@ from cocotb.triggers import RisingEdge
 from tb.common.scoreboard import Scoreboard, pack, unpack
 from tb.common.signals import KnownReader
 from tb.common.stream import StreamMonitor, StreamSink, StreamSource, pattern
-from tb.runner import CLOCK_PERIOD_NS, INCLUDE_DIR, BuildError, build, parameters, run
+from tb.common.turns import any_turn
+from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 
 KEY, END, HEAD, TAIL = range(4)
 FIELDS = {KEY: ("key", "kbase", "vbase", "mask"), END: ("place", "rows", "maddr", "oaddr"),
@@ -22,28 +22,6 @@ FIELDS = {KEY: ("key", "kbase", "vbase", "mask"), END: ("place", "rows", "maddr"
 """Fields of an item of each kind beside its kind; others are 0 but for the addresses."""
 ALL = ("kind", *FIELDS[KEY], *FIELDS[END])
 ALIAS = {"kbase": "maddr", "vbase": "oaddr"}
-
-
-def layout():
-    """{field: (lowest bit, bits)} of a turn descriptor, and its width."""
-    text = (INCLUDE_DIR / "sofa_turn.vh").read_text()
-    found = {n: (int(a), int(b or a)) for n, a, b in
-             re.findall(r"^`define SOFA_TURN_(\w+) +(\d+)(?::(\d+))?$", text, re.M)}
-    width = found.pop("W")[0]
-    return {n: (low, high - low + 1) for n, (high, low) in found.items()}, width
-
-
-TURN, TURN_W = layout()
-
-
-def descriptor(**fields):
-    """A turn descriptor; what is not given has any value."""
-    word = random.getrandbits(TURN_W)
-    for name, number in fields.items():
-        low, width = TURN[name]
-        assert 0 <= number < 1 << width, (name, number)
-        word = word & ~((1 << width) - 1 << low) | int(number) << low
-    return word
 
 
 class TB:
@@ -114,8 +92,8 @@ class TB:
         used = np.stack([m.any(axis=2) for m in masks]).any(axis=0)
         least = [int(np.flatnonzero(u).max(initial=0)) + 1 for u in used]
         rows = [random.choice([n, random.randint(n, self.rows)]) for n in least]
-        base = {n: random.getrandbits(48) for n in ("KBASE", "VBASE")}
-        own = [{n: random.getrandbits(48) for n in ("MADDR", "OADDR")} for _ in range(blocks)]
+        base = {n: random.getrandbits(48) for n in ("kbase", "vbase")}
+        own = [{n: random.getrandbits(48) for n in ("maddr", "oaddr")} for _ in range(blocks)]
         if self.fresh:
             self.expect(HEAD)
         for t, ((n, k0, kstep), mask) in enumerate(zip(tiles, masks, strict=True)):
@@ -123,9 +101,9 @@ class TB:
             final = t == len(tiles) - 1
             for b in range(blocks):
                 last = b == blocks - 1
-                turn = descriptor(N=n, ROWS=rows[b], K0=k0, KSTEP=kstep, PLACE=place[b],
-                                  START=not t, FINAL=final, COUNT=0, TILE_LAST=last,
-                                  KVLAST=kvlast and final and last, **base, **own[b])
+                turn = any_turn(n=n, rows=rows[b], k0=k0, kstep=kstep, place=place[b],
+                                start=not t, final=final, count=0, tile_last=last,
+                                kvlast=kvlast and final and last, **base, **own[b])
                 self.send(mask[b], turn)
             union = np.zeros((n, self.places, self.rows), bool)
             union[:, place] = mask.transpose(2, 0, 1)
@@ -133,12 +111,12 @@ class TB:
             self.empty_turns += not len(wanted)
             for slot in wanted:
                 self.lone += union[slot].sum() == 1
-                self.expect(KEY, key=k0 + int(slot) * kstep, kbase=base["KBASE"],
-                            vbase=base["VBASE"], mask=union[slot])
+                self.expect(KEY, key=k0 + int(slot) * kstep, kbase=base["kbase"],
+                            vbase=base["vbase"], mask=union[slot])
         self.empty_parts += not used.any()
         for b in range(blocks):
-            self.expect(END, place=place[b], rows=rows[b], maddr=own[b]["MADDR"],
-                        oaddr=own[b]["OADDR"])
+            self.expect(END, place=place[b], rows=rows[b], maddr=own[b]["maddr"],
+                        oaddr=own[b]["oaddr"])
         if kvlast:
             self.expect(TAIL)
         self.fresh = kvlast

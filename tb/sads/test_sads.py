@@ -3,7 +3,6 @@
 interleave turn by turn."""
 
 import random
-import re
 from collections import deque
 from functools import cache
 
@@ -22,7 +21,8 @@ from models.second.tiling import EXACT, allowed
 from tb.common.scoreboard import Scoreboard, unpack
 from tb.common.signals import KnownReader
 from tb.common.stream import StreamMonitor, StreamSink, StreamSource, pattern
-from tb.runner import CLOCK_PERIOD_NS, INCLUDE_DIR, BuildError, build, parameters, run
+from tb.common.turns import any_turn
+from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 
 NAMES = {SUM: "sum", SORT: "sort", DENSE: "dense"}
 
@@ -42,30 +42,6 @@ def make_config():
 def ways():
     """The ways of selecting that this build has."""
     return [SUM, DENSE] + [SORT] * value("SORT")
-
-
-# ---------------------------------------------------------------------------------------------
-# Turn descriptor
-# ---------------------------------------------------------------------------------------------
-@cache
-def turn_fields():
-    """name -> (lowest bit, bits) of a field of the turn, from the header."""
-    text = (INCLUDE_DIR / "sofa_turn.vh").read_text()
-    found = re.findall(r"`define SOFA_TURN_(\w+) +(\d+)(?::(\d+))?\n", text)
-    return {name: (int(low or high), int(high) - int(low or high) + 1)
-            for name, high, low in found if name != "W"}
-
-
-def pack_turn(**fields):
-    """A turn with these fields, the others random."""
-    turn = 0
-    for name, (low, width) in turn_fields().items():
-        field = fields.pop(name.lower(), None)
-        field = random.getrandbits(width) if field is None else int(field)
-        assert -(1 << width - 1) <= field < 1 << width, (name, field)
-        turn |= (field & (1 << width) - 1) << low
-    assert not fields, fields
-    return turn
 
 
 # ---------------------------------------------------------------------------------------------
@@ -192,7 +168,7 @@ class TB:
         """Queue a turn and what must come out: score int and mask bool [rows, n], None without;
         fields: of the turn, beside those of the tile."""
         cfg, n, words = self.cfg, tile.n, -(-tile.n // 4)
-        turn = pack_turn(n=n, rows=rows, causal=tile.causal, rel=tile.rel, kstep=tile.kstep,
+        turn = any_turn(n=n, rows=rows, causal=tile.causal, rel=tile.rel, kstep=tile.kstep,
                          mstep=tile.kstep, k0=tile.k0, place=place, **fields)
         self.turns.append(turn)
         if score is not None:

@@ -5,7 +5,6 @@ turn descriptors that they must give, and the neighbours of the sequencer."""
 from __future__ import annotations
 
 import random
-import re
 from collections import deque
 
 import cocotb
@@ -20,7 +19,8 @@ from models.second.tiling import exact_rows
 from tb.common.scoreboard import Scoreboard
 from tb.common.signals import moment
 from tb.common.stream import StreamSink, pattern
-from tb.runner import CLOCK_PERIOD_NS, INCLUDE_DIR, parameters
+from tb.common.turns import TURN, pack_turn, unpack_turn
+from tb.runner import CLOCK_PERIOD_NS, parameters
 
 BUFFERS = tuple(name.lower() for name in regs.BUFFERS)
 INDEX = {name: i for i, name in enumerate(BUFFERS)} | {"ht": 5, "vm": 6}
@@ -38,14 +38,6 @@ SCALARS = {"d": "HEAD_DIM", "rows": "QUERY_ROWS", "keys": "KEYS", "heads": "HEAD
            "kg_shift_v": "KG_SHIFT_V"}
 """Scalar of a job (and port job_<name>) -> register."""
 
-# Where the registers still have their former names.
-WORDS = {"BAND": regs.JOB[9], "FALL": regs.JOB[10]}
-TURN = {name.lower(): (int(low), int(high or low) - int(low) + 1) for name, high, low in re.findall(
-    r"`define SOFA_TURN_(\w+) +(?:(\d+):)?(\d+)\n", (INCLUDE_DIR / "sofa_turn.vh").read_text())
-    if name != "W"}
-"""Field of a turn descriptor -> (lowest bit, bits)."""
-
-SIGNED = ("rel", "tau")
 ADDRESS = (1 << 48) - 1
 
 MODE_BITS = ("DENSE", "CAUSAL", "CONTIGUOUS", "SNAP", "GENERATE", "PREDICT", "ROPE", "VB_LOAD",
@@ -210,7 +202,7 @@ def legal_again(job, cfg, **changes):
 def words(job):
     """The 64 words of a descriptor."""
     values = dict.fromkeys(regs.JOB, 0)
-    values |= {WORDS.get(register, register): job[name] for name, register in SCALARS.items()}
+    values |= {register: job[name] for name, register in SCALARS.items()}
     values["MODE"] = job.get("mode_extra", 0) + sum(
         job[name.lower()] << getattr(regs, f"MODE_{name}_LSB") for name in MODE_BITS)
     values |= {"NEXT_LO": job["next"] & WORD, "NEXT_HI": job["next"] >> 32}
@@ -389,7 +381,7 @@ class TB:
         dut = self.dut
         dut.job_mode.value = value["MODE"]
         for name, register in SCALARS.items():
-            getattr(dut, f"job_{name}").value = value[WORDS.get(register, register)]
+            getattr(dut, f"job_{name}").value = value[register]
         dut.job_next.value = value["NEXT_HI"] << 32 | value["NEXT_LO"]
         for port, width, get in (
                 ("base", 48, lambda b: value[f"{b}_BASE_HI"] << 32 | value[f"{b}_BASE_LO"]),
@@ -464,25 +456,6 @@ class TB:
 def flat(command):
     """The fields of a command, those of its turn descriptor one by one."""
     return unpack_turn(command["turn"]) if "turn" in command else command
-
-
-def pack_turn(**values):
-    """A turn descriptor; fields that are not given are 0."""
-    word = 0
-    for name, value in values.items():
-        low, bits = TURN[name]
-        signed = name in SIGNED
-        assert -(1 << bits - 1) * signed <= value < 1 << bits - signed, (name, value)
-        word |= (int(value) & (1 << bits) - 1) << low
-    return word
-
-
-def unpack_turn(word):
-    """The fields of a turn descriptor."""
-    fields = {name: word >> low & (1 << bits) - 1 for name, (low, bits) in TURN.items()}
-    return {name: value - (1 << TURN[name][1])
-            if name in SIGNED and value >> TURN[name][1] - 1 else value
-            for name, value in fields.items()}
 
 
 def model_job(job, cfg):

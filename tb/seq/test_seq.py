@@ -13,6 +13,7 @@ from models import regs
 from models.second import head as second
 from models.second.config import Config
 from scripts.configs import CONFIGS
+from tb.common.turns import unpack_turn
 from tb.runner import BuildError, build, parameters, run
 from tb.seq.bench import (
     INDEX,
@@ -28,7 +29,6 @@ from tb.seq.bench import (
     legal_job,
     pack_entry,
     shape,
-    unpack_turn,
     used,
     words,
     written,

@@ -14,7 +14,6 @@ order; ``TapScorer`` compares.
 from __future__ import annotations
 
 import random
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -31,7 +30,7 @@ from models.second.tiling import exact_rows
 from models.tiling import Tile
 from tb.common.scoreboard import Scoreboard, unpack
 from tb.common.stream import StreamMonitor
-from tb.runner import INCLUDE_DIR
+from tb.common.turns import unpack_turn
 
 KEY, END, HEAD_BEGINS, HEAD_ENDS = 0, 1, 2, 3
 """Kinds of items from rass to kvgen."""
@@ -39,27 +38,6 @@ KEY, END, HEAD_BEGINS, HEAD_ENDS = 0, 1, 2, 3
 STAGES = ("dlzs scores", "sads turn", "sads mask", "sads f", "rass item", "kvgen read",
           "kvgen beat", "sufa pair", "sufa l", "sufa o")
 """What is compared."""
-
-
-def turn_fields() -> dict[str, tuple[int, int]]:
-    """Field of a turn descriptor -> (lowest bit, bits), from rtl/include/sofa_turn.vh."""
-    text = (INCLUDE_DIR / "sofa_turn.vh").read_text()
-    found = re.findall(r"`define SOFA_TURN_(\w+)\s+(\d+)(?::(\d+))?\s*$", text, re.M)
-    return {name.lower(): (int(low or high), int(high) - int(low or high) + 1)
-            for name, high, low in found if name != "W"}
-
-
-TURN_FIELDS = turn_fields()
-SIGNED = ("rel", "tau")
-
-
-def unpack_turn(word: int) -> dict[str, int]:
-    """The fields of a turn descriptor, name -> value."""
-    fields = {}
-    for name, (low, width) in TURN_FIELDS.items():
-        value = word >> low & ((1 << width) - 1)
-        fields[name] = value - (value >> (width - 1) << width) if name in SIGNED else value
-    return fields
 
 
 # ---- what the taps have to show -----------------------------------------------------------------

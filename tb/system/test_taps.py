@@ -20,7 +20,8 @@ from tb.common.accelerator import Accelerator
 from tb.common.images import layer_of_head
 from tb.common.scoreboard import Scoreboard, pack
 from tb.common.standin import Memory
-from tb.system.taps import STAGES, TURN_FIELDS, TapScorer, expectation
+from tb.common.turns import TURN
+from tb.system.taps import STAGES, TapScorer, expectation
 
 TINY, SMALL = (Config.from_name(name) for name in ("tiny", "small"))
 
@@ -54,7 +55,7 @@ class Emitter:
     def turn(self, **values):
         word = 0
         for name, value in values.items():
-            low, width = TURN_FIELDS[name]
+            low, width = TURN[name]
             assert -(1 << width - 1) <= value < 1 << width, name
             word |= (value & ((1 << width) - 1)) << low
         return word
@@ -271,7 +272,7 @@ def test_layers(there, settings):
 
 
 FLIPS = {
-    "t": ("turn", TURN_FIELDS["tau"][0], "sads turn: "), "s": ("scores", 0, "dlzs scores: "),
+    "t": ("turn", TURN["tau"][0], "sads turn: "), "s": ("scores", 0, "dlzs scores: "),
     "m": ("mask", 1, "sads mask: "), "f": ("data", 0, "sads f: "), "p": ("mask", 2, "rass item: "),
     "u": ("key", 0, "kvgen read: "), "kv": ("data", 3, "kvgen beat: "),
     "e": ("z", 0, r"sufa pair: tile \d+, query row \d+, key \d+, head \d, unit \d, pair \d+, field "

@@ -15,8 +15,9 @@ from tb.common.accelerator import Accelerator, Done
 from tb.common.images import layer_of_head
 from tb.common.scoreboard import Scoreboard
 from tb.common.standin import Machine, Memory
+from tb.common.turns import TURN
 from tb.system.simulate import JobSpec, LayerSpec, run_job_spec, run_layer_spec
-from tb.system.taps import TURN_FIELDS, TapScorer
+from tb.system.taps import TapScorer
 from tb.system.test_taps import Emitter
 
 CFG = Config.from_name("tiny")
@@ -114,7 +115,7 @@ def emitted(emitter) -> dict[str, int]:
     c = cfg.beats16(job.d)
     keys = [item for item in those("p") if item["kind"] == 0]
     read = [item for item in those("u") if not item["mean"]]
-    turns = [(item["turn"] & 255, item["turn"] >> TURN_FIELDS["tile_last"][0] & 1)
+    turns = [(item["turn"] & 255, item["turn"] >> TURN["tile_last"][0] & 1)
              for item in those("t")]
     means = sum(item["kind"] == 1 for item in those("p")) if emitter.blends else 0
     rows = len(those("l"))

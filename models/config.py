@@ -8,8 +8,9 @@ Source: docs/architecture.md section 2.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 ADDRESS_W = 48
 """Width of addresses in stage ports and in the tile descriptor, bits."""
@@ -41,14 +42,10 @@ def check(name: str, value: object, low: int, high: int, pow2: bool = False) -> 
     return number
 
 
-ELSEWHERE = frozenset({"PLACES", "STORE_BEATS", "LAND", "LAND_BEATS", "FIFO", "SORT", "SUM_FRAC",
-                       "LOG_FRAC", "RATIO_FRAC", "F_FRAC", "VM_W"})
-"""Verilog parameters of scripts/configs.py that mean nothing here (models.second.config has)."""
-
-
 @dataclass(frozen=True)
-class Config:
-    """One configuration. The first group are Verilog parameters, the second fixed constants.
+class Sizes:
+    """Sizes that both machines have. The first group are Verilog parameters, the second fixed
+    constants.
 
     ROWS        query rows in parallel
     COLS        keys predicted in parallel
@@ -59,11 +56,7 @@ class Config:
     ADDR_W      AXI address bits
     SC_FRAC     fraction bits of a prediction term
     TWO_TERM    1: prediction cells add the bit after the leading one
-    EXP_ROWS    rows that share one exp unit (0: the largest of up to 16)
-    DIV_ROWS    rows that share one divider (0: the largest of up to 32)
     K8_BUFS     K8 tile buffers
-    KV_BUFS     K and V buffers
-    KV_SLOTS    key slots of a K or V buffer (0: BC_MAX)
     H_MAX       largest model dimension, elements
     KG_TOK      tokens that KVGEN projects in parallel
     WGT_WORDS   KVGEN weight memory, words of ROWS x 16 bits
@@ -85,11 +78,7 @@ class Config:
     ADDR_W: int = 40
     SC_FRAC: int = 3
     TWO_TERM: int = 0
-    EXP_ROWS: int = 0
-    DIV_ROWS: int = 0
     K8_BUFS: int = 2
-    KV_BUFS: int = 2
-    KV_SLOTS: int = 0
     H_MAX: int = 1024
     KG_TOK: int = 1
     WGT_WORDS: int = 4608
@@ -100,7 +89,10 @@ class Config:
     S_DROP: int = 8
     name: str = ""
 
-    MOST_COLS: ClassVar[int] = 64
+    MOST_COLS: ClassVar[int] = 32
+    """Legal COLS end here."""
+    PASSED: ClassVar[frozenset[str]] = frozenset()
+    """Verilog parameters that mean nothing here."""
 
     def __post_init__(self) -> None:
         check("BUS_BYTES", self.BUS_BYTES, 8, 64, pow2=True)
@@ -112,17 +104,7 @@ class Config:
         check("ADDR_W", self.ADDR_W, 32, 48)
         check("SC_FRAC", self.SC_FRAC, 0, 8)
         check("TWO_TERM", self.TWO_TERM, 0, 1)
-        if self.EXP_ROWS == 0:
-            object.__setattr__(self, "EXP_ROWS", min(16, self.ROWS))
-        if self.DIV_ROWS == 0:
-            object.__setattr__(self, "DIV_ROWS", min(32, self.ROWS))
-        check("EXP_ROWS", self.EXP_ROWS, 2, self.ROWS, pow2=True)
-        check("DIV_ROWS", self.DIV_ROWS, self.EXP_ROWS, self.ROWS, pow2=True)
         check("K8_BUFS", self.K8_BUFS, 2, 4)
-        check("KV_BUFS", self.KV_BUFS, 2, 4)
-        if self.KV_SLOTS == 0:
-            object.__setattr__(self, "KV_SLOTS", self.BC_MAX)
-        check("KV_SLOTS", self.KV_SLOTS, max(self.BUS_BYTES // 2, 8), self.BC_MAX, pow2=True)
         check("H_MAX", self.H_MAX, 64, 4096, pow2=True)
         check("KG_TOK", self.KG_TOK, 1, 4 if self.ROWS >= self.BUS_BYTES else 1, pow2=True)
         check("WGT_WORDS", self.WGT_WORDS, 64, 65536)
@@ -133,17 +115,17 @@ class Config:
         check("S_DROP", self.S_DROP, 0, 16)
 
     @classmethod
-    def from_parameters(cls, parameters: dict, name: str = "") -> Config:
-        """Make a Config from Verilog parameters (name -> int); names it lacks get defaults, those
-        of ELSEWHERE that are none of its own are passed over."""
+    def from_parameters(cls, parameters: dict, name: str = "") -> Self:
+        """Make one from Verilog parameters (name -> int); names it lacks get defaults, those of
+        PASSED are passed over."""
         known = {f.name for f in dataclasses.fields(cls)} - {"name"}
-        unknown = sorted(set(parameters) - known - ELSEWHERE)
+        unknown = sorted(set(parameters) - known - cls.PASSED)
         if unknown:
             raise ConfigError(f"no parameter {unknown[0]!r}; know {', '.join(sorted(known))}")
         return cls(**{n: v for n, v in parameters.items() if n in known}, name=name)
 
     @classmethod
-    def from_name(cls, name: str, **changes: int) -> Config:
+    def from_name(cls, name: str, **changes: int) -> Self:
         """One of the supported sets of scripts/configs.py: tiny, small, paper; with some
         parameters changed before those that follow from others are made."""
         sets = cls.parameter_sets()
@@ -163,7 +145,7 @@ class Config:
         """Verilog parameters with some of them changed."""
         return {**parameters, **changes}
 
-    def replace(self, **changes: int) -> Config:
+    def replace(self, **changes: int) -> Self:
         """A copy with some fields changed, checked again."""
         return dataclasses.replace(self, **changes)
 
@@ -220,11 +202,6 @@ class Config:
         return self.BUS_BYTES
 
     @property
-    def LIST_WORDS(self) -> int:
-        """List words of 4 entries that hold a whole tile."""
-        return self.BC_MAX // 4
-
-    @property
     def RADIUS_INF(self) -> int:
         """Radius that never drops a key."""
         return (1 << self.SC_W) - 1
@@ -254,3 +231,96 @@ class Config:
         if snap == 2 and not self.TWO_TERM:
             raise ConfigError("snap = 2 (two-term) needs TWO_TERM = 1")
         return int(snap)
+
+
+@dataclass(frozen=True)
+class Config(Sizes):
+    """One configuration of the machine: Sizes, and
+
+    SUM_FRAC    fraction bits of a row's sums of weights: a key further below the row's peak than so
+                many octaves adds nothing
+    LOG_FRAC    fraction bits of a logarithm and of the threshold, in octaves
+    RATIO_FRAC  fraction bits of (tiles of the band) / (tiles counted)
+    F_FRAC      fraction bits of the kept share f
+    VM_W        bits of an element of the mean of V, in V's scale: value * 2**(16 - VM_W)
+    VC_W        bits of an element of V of a coarse key, likewise
+    CV_FRAC     fraction bits of the coarse sums; a key further below the row's peak than so many
+                octaves is not coarse
+    STORE_BEATS beats of Q, and of O sums, that the stores of resident rows hold (0: two blocks of
+                the largest head dimension)
+    PLACES      most blocks that they hold (0: as many as fit, which no Verilog has)
+    LAND        keys in the landing buffer
+    LAND_BEATS  beats of their K and V (0: four keys of the largest head dimension)
+    FIFO        keys in the queue of a unit
+    SORT        1: there are sort cores and a score buffer
+    """
+
+    SUM_FRAC: int = 12
+    LOG_FRAC: int = 4
+    RATIO_FRAC: int = 8
+    F_FRAC: int = 8
+    VM_W: int = 8
+    VC_W: int = 4
+    CV_FRAC: int = 12
+    STORE_BEATS: int = 0
+    PLACES: int = 0
+    LAND: int = 16
+    LAND_BEATS: int = 0
+    FIFO: int = 16
+    SORT: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.PLACES:
+            check("PLACES", self.PLACES, 2, 8, pow2=True)
+        block = self.ROWS * self.beats16(self.D_MAX)
+        if self.STORE_BEATS == 0:
+            object.__setattr__(self, "STORE_BEATS", 2 * block)
+        most = min(self.PLACES * block, 256 * self.ROWS) if self.PLACES else 1 << 16
+        check("STORE_BEATS", self.STORE_BEATS, 2 * block, most)
+        check("LAND", self.LAND, 4, 64, pow2=True)
+        key = 2 * self.beats16(self.D_MAX)
+        if self.LAND_BEATS == 0:
+            object.__setattr__(self, "LAND_BEATS", 4 * key)
+        check("LAND_BEATS", self.LAND_BEATS, 2 * key, 4096, pow2=True)
+        check("FIFO", self.FIFO, 2, 64)
+        check("SORT", self.SORT, 0, 1)
+        check("SUM_FRAC", self.SUM_FRAC, 6, 16)
+        check("LOG_FRAC", self.LOG_FRAC, 0, 6)
+        check("RATIO_FRAC", self.RATIO_FRAC, 4, 12)
+        check("F_FRAC", self.F_FRAC, 4, 12)
+        check("VM_W", self.VM_W, 4, 16)
+        check("VC_W", self.VC_W, 2, 8)
+        check("CV_FRAC", self.CV_FRAC, 4, 16)
+
+    @staticmethod
+    def changed(parameters: dict[str, int], changes: dict[str, int]) -> dict[str, int]:
+        """Verilog parameters with some of them changed; the stores hold as many of the largest
+        blocks, the landing buffer as many of the largest keys as before."""
+        made = {**parameters, **changes}
+        before, after = (p["D_MAX"] // p["BUS_BYTES"] for p in (parameters, made))
+        for name, rows in (("STORE_BEATS", made["ROWS"] / parameters["ROWS"]), ("LAND_BEATS", 1)):
+            if name not in changes:
+                made[name] = math.ceil(parameters[name] * rows * after / before)
+        return made
+
+    @property
+    def SUM_W(self) -> int:
+        """Sum of weights of a row, unsigned: KEYS_MAX weights of up to 1.0 each."""
+        return self.SUM_FRAC + 1 + clog2(self.KEYS_MAX)
+
+    @property
+    def CW_W(self) -> int:
+        """Sum of a row's coarse weights, unsigned: fewer than KEYS_MAX of up to 1/2 each, since the
+        peak is kept."""
+        return self.CV_FRAC - 1 + clog2(self.KEYS_MAX)
+
+    @property
+    def CV_W(self) -> int:
+        """Coarse sum of an element of V, signed: weights times up to 2**(VC_W - 1)."""
+        return self.CW_W + self.VC_W
+
+    def places(self, d: int) -> int:
+        """Blocks of ROWS rows that the stores hold at head dimension d."""
+        fit = self.STORE_BEATS // (self.ROWS * self.beats16(d))
+        return min(fit, self.PLACES) if self.PLACES else fit

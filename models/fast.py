@@ -1,65 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reference's integers, compiled: whole heads, jobs and layers for studies on whole models.
+"""The integers of models.head, compiled: jobs for studies on whole models.
 
-    got = fast.run_job(q, k, v, k8, job, cfg)      # arguments of models.head.run_job
-    got.out, got.selected, got.stats               # equal to the reference's, bit for bit
+    got = fast.run_job(q, k, v, k8, means, job, cfg)      # arguments of models.head.run_job
+    got.out, got.selected, got.f                          # equal to the reference's, bit for bit
 
-Scores, lists, phases and the formal path of models.dlzs, sads, rass and sufa, row by row instead
-of step by step. The loops need numba, an optional extra; `available` says whether it is there.
-Intermediates are not kept: models.head has them. ``.venv/bin/python -m models.fast`` measures
-both paths on a captured head, alone and repeated to twice its length.
-
-The reference checks in every tile that l and o fit their widths. They cannot leave them: no row
-uses a key twice, keys are at most KEYS_MAX, a weight is below 2**16, and |v| at most 2**15.
+The loops need numba, an optional extra; `models.fast.available` says whether it is there. The sums
+l and o fit their widths: no row uses a key twice, keys are at most KEYS_MAX, a weight is below
+2**16 and |v| at most 2**15.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib.util
-import sys
-import time
-from dataclasses import dataclass
 
 import numpy as np
 
-from models import dlzs, head, layer, plan, sads, sufa, workloads
-from models.config import Config, ConfigError, check, clog2
+from models import dlzs, sads, sufa
+from models.config import Config, check
 from models.exp2 import mantissa
-from models.head import Job, KeySource, Stats, check_shapes
-from models.tiling import Tile, block_tiles, blocks, prefixes
-
-
-@dataclass
-class FastResult:
-    """All heads of a job.
-
-    out        int16 [heads, rows, d]
-    selected   bool [heads, rows, keys], pairs used
-    stats      counts, as in JobResult
-    row_steps  pair steps that rows used, the sum over rows (a lockstep machine pays
-               stats.nsteps for every row)
-    """
-
-    out: np.ndarray
-    selected: np.ndarray
-    stats: Stats
-    row_steps: int
-
-
-@dataclass
-class FastLayer:
-    """As models.layer.LayerResult, with selected bool [heads, rows, keys] in place of heads."""
-
-    k8: np.ndarray
-    k: np.ndarray
-    v: np.ndarray
-    valid: np.ndarray
-    order: list[np.ndarray]
-    out: np.ndarray
-    selected: np.ndarray
-    predict: Stats
-    stats: Stats
+from models.head import SUM, Job, JobResult, check_arrays
+from models.tiling import Tile, exact_rows, prefixes
 
 
 @functools.cache
@@ -72,8 +33,8 @@ def kernels():
     """models.fast_kernels; ImportError that says what to install."""
     if not available():
         raise ImportError(
-            "the compiled path needs numba: scripts/setup.sh lab (models.head and "
-            "models.second.head give the same integers with numpy alone)"
+            "the compiled path needs numba: scripts/setup.sh lab (models.head gives the same "
+            "integers with numpy alone)"
         )
     from models import fast_kernels
 
@@ -107,172 +68,68 @@ def formal_settings(scale_m: int, scale_shift: int, cfg: Config) -> tuple:
     return (scale_m, scale_shift, cfg.S_DROP, cfg.GUARD, cfg.Z_FRAC, half, _mantissas(cfg.Z_FRAC))
 
 
-def _finish(o: np.ndarray, l: np.ndarray, cfg: Config) -> np.ndarray:
-    """sufa.finish of sums o int64 [R, d] and l int64 [R]."""
-    return sufa.finish(sufa.State(np.zeros_like(l), l, o, l > 0), cfg)
-
-
 def tile_arrays(tiles: list[Tile]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(k0, kstep, n) of every tile, as the kernels take them."""
     return tuple(np.array([getattr(t, name) for t in tiles]) for name in ("k0", "kstep", "n"))
 
 
-@dataclass
-class _Shape:
-    """Tiles of a head, the same for all heads of a job."""
-
-    tiles: list[Tile]
-    block_rows: np.ndarray
-    block_tiles: np.ndarray
-    limits: np.ndarray
-
-
-def _tiles(rows: int, keys: int, job: Job, cfg: Config) -> _Shape:
-    """All tiles of a head and the keys that each row may see."""
-    tiles, row_edges, tile_edges = [], [0], [0]
-    for row, n in blocks(rows, cfg):
-        tiles += block_tiles(row, n, keys, job.bc, causal=job.causal, offset=job.offset,
-                             interleaved=job.interleaved)
-        row_edges.append(row + n)
-        tile_edges.append(len(tiles))
-    limits = prefixes(rows, keys, job.causal, job.offset)
-    return _Shape(tiles, np.array(row_edges), np.array(tile_edges), limits)
-
-
-class _Heads:
-    """Runs the heads of one job; collects their Stats."""
-
-    def __init__(self, rows: int, keys: int, job: Job, cfg: Config):
-        self.job, self.cfg = job, cfg
-        self.shape = _tiles(rows, keys, job, cfg)
-        self.tile_k0, self.tile_step, self.tile_n = tile_arrays(self.shape.tiles)
-        self.stats, self.row_steps = Stats(), 0
-
-    def run(self, q, source: KeySource, linear, selected) -> tuple[np.ndarray, list[np.ndarray]]:
-        """One head: (out, keys made, in order); selected bool [rows, keys] is written. linear:
-        what linear_keys gives, None when dense."""
-        job, cfg, shape = self.job, self.cfg, self.shape
-        capacity = 0 if cfg.KV_SLOTS == cfg.BC_MAX else cfg.KV_SLOTS
-        tiles, width = len(shape.tiles), int(self.tile_n.max())
-        most = -(-width // capacity) if capacity else 1
-        o, l = np.empty(q.shape, np.int64), np.empty(len(q), np.int64)
-        updates = np.zeros(len(shape.block_rows) - 1, np.int64)
-        pairs = np.zeros((len(updates), 2), np.int64)
-        union, phases = np.zeros(tiles, np.int64), np.zeros(tiles, np.int64)
-        nsteps, sizes = np.zeros((tiles, most), np.int32), np.zeros((tiles, most), np.int32)
-        loaded = np.zeros((tiles, width), np.int16)
-        x, chunk = linear or (np.zeros((1, 1), np.int16), 0)
-        codes = np.zeros((1, 1), np.int64) if job.dense else dlzs.encode(q, job.snap)
-        kernels().head(
-            np.ascontiguousarray(q), source.k, source.v, codes, x, chunk, shape.limits,
-            shape.block_rows, shape.block_tiles, self.tile_k0, self.tile_step, self.tile_n,
-            job.dense, job.quota, sads.reach(job.radius, cfg), capacity,
-            max(0, clog2(cfg.ROWS) - 4), *formal_settings(job.scale_m, job.scale_shift, cfg),
-            o, l, selected, updates, pairs, union, phases, nsteps, loaded, sizes)
-        used = np.arange(most) < phases[:, None]
-        loads = sizes[used]
-        fresh, made = np.zeros(len(loads), np.int64), []
-        if not source.claimed.all():
-            edges = np.concatenate([[0], np.cumsum(loads)])
-            tile = np.repeat(np.arange(tiles), union)
-            keys = loaded[np.arange(width) < union[:, None]] * self.tile_step[tile]
-            keys += self.tile_k0[tile]
-            for i in range(len(loads)):
-                new, _ = source.claim(keys[edges[i] : edges[i + 1]])
-                fresh[i] = len(new)
-                made.append(new)
-        self._count(q, updates, pairs, union, phases, nsteps[used], fresh, loads - fresh)
-        return _finish(o, l, cfg), made
-
-    def _count(self, q, updates, pairs, union, phases, nsteps, fresh, reused) -> None:
-        """Add a head to the Stats, as models.head.run_block does block by block."""
-        job, cfg, shape = self.job, self.cfg, self.shape
-        stats = Stats(
-            selected=int(pairs[:, 0].sum()), visible=int(shape.limits.sum()),
-            slots=self.tile_n.tolist(), union=union.tolist(), phases=phases.tolist(),
-            nsteps=nsteps.tolist(), generated=fresh.tolist(), reused=reused.tolist(),
-            tiles_per_block=np.diff(shape.block_tiles).tolist(),
-            rows_per_block=np.diff(shape.block_rows).tolist(), max_updates=int(updates.sum()))
-        d = q.shape[1]
-        stats.move("q", len(q), cfg.beats16(d), cfg)
-        stats.move("k8", 0 if job.dense else int(self.tile_n.sum()), cfg.beats8(d), cfg)
-        stats.move("k", int(reused.sum()), cfg.beats16(d), cfg)
-        stats.move("v", int(reused.sum()), cfg.beats16(d), cfg)
-        stats.move("o", len(q), cfg.beats16(d), cfg)
-        self.stats += stats
-        self.row_steps += int(pairs[:, 1].sum())
-
-    def run_all(self, q, sources: list[KeySource], k8) -> tuple[np.ndarray, np.ndarray, list]:
-        """All heads: out, selected, and for every KV head the keys that were made, in order."""
-        selected = np.zeros((*q.shape[:2], len(sources[0].k)), bool)
-        out, made = [], [[] for _ in sources]
-        group = len(q) // len(sources)
-        for h in range(len(q)):
-            kv = h // group
-            if h % group == 0:
-                linear = None
-                if not self.job.dense:
-                    linear = linear_keys(k8[kv], self.job.snap == 2, self.cfg)
-            done, new = self.run(q[h], sources[kv], linear, selected[h])
-            out.append(done)
-            made[kv] += new
-        return np.stack(out), selected, made
-
-
 def run_job(
-    q: np.ndarray, k: np.ndarray, v: np.ndarray, k8: np.ndarray | None, job: Job, cfg: Config
-) -> FastResult:
-    """models.head.run_job: q int16 [heads, rows, d]; k, v int16, k8 int8 [kv_heads, keys, d]."""
-    check_shapes(q, k, v, k8, job.checked(cfg), cfg, 1)
-    if not len(k) or len(q) % len(k):
-        raise ConfigError(f"heads = {len(q)}, legal: multiple of kv_heads = {len(k)}")
-    heads = _Heads(q.shape[1], k.shape[1], job, cfg)
-    sources = [KeySource(*map(np.ascontiguousarray, pair)) for pair in zip(k, v, strict=True)]
-    out, selected, _ = heads.run_all(q, sources, k8)
-    return FastResult(out, selected, heads.stats, heads.row_steps)
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, k8: np.ndarray | None, means: np.ndarray,
+    job: Job, cfg: Config,
+) -> JobResult:
+    """models.head.run_job; the result's list of heads stays empty."""
+    check_arrays(q, k, v, k8, means, job.checked(cfg), cfg)
+    kernel = kernels().head_of_bands
+    heads, rows, d = q.shape
+    group, keys = heads // len(k), k.shape[1]
+    split = job.bands(rows, keys, cfg)
+    tile_k0, tile_step, tile_n = tile_arrays([tile for band in split for tile in band.tiles])
+    band_rows = np.array([band.row for band in split] + [rows])
+    band_tiles = np.cumsum([0] + [len(band.tiles) for band in split])
+    parts = [block for band in split for block in band.blocks]
+    block_of = np.repeat(np.arange(len(parts)), [block.n for block in parts])
+    limits = prefixes(rows, keys, job.causal, job.offset)
+    everything = exact_rows(0, rows, job.causal, job.offset)
 
-
-def run_layer(plan: layer.LayerPlan, cfg: Config, valid: np.ndarray | None = None) -> FastLayer:
-    """models.layer.run_layer: both jobs; valid bool [kv_heads, keys]: K and V that exist."""
-    k8, predict = layer.predict_layer(plan, cfg)
-    k, v = layer.project_layer(plan)
-    load = valid is not None
-    valid = np.array(valid, bool) if load else np.zeros(k.shape[:2], bool)
-    sources = [KeySource(*parts) for parts in zip(k, v, valid, strict=True)]
-    heads = _Heads(plan.q.shape[1], plan.keys, plan.job, cfg)
-    out, selected, made = heads.run_all(plan.q, sources, k8)
-    layer.count_generation(heads.stats, plan, load, cfg)
-    none = np.empty(0, np.int64)
-    order = [np.concatenate([none, *new]) for new in made]
-    return FastLayer(k8, k, v, valid, order, out, selected, predict, heads.stats)
-
-
-def main(arguments: list[str]) -> int:
-    """Print the time of both paths on a captured head, and whether they agree; 1 if not."""
-    case = workloads.load_case(arguments[0] if arguments else "smollm2_novel_s1024_l05")
-    cfg = Config.from_name("paper")
-    agree = True
-    for times in (1, 2):
-        q, k, v = (np.tile(a[:1], (1, times, 1)) for a in (case.q, case.k, case.v))
-        numbers, job = plan.plan(q, k, v, cfg, causal=case.causal, quota=16, radius_nats=6.0)
-        z = (numbers.q, numbers.k, numbers.v, numbers.k8, job, cfg)
-        run_job(*z)
-        seconds, results = [], []
-        for path, repeats in ((head.run_job, 1), (run_job, 10)):
-            start = time.process_time()
-            for _ in range(repeats):
-                result = path(*z)
-            seconds.append((time.process_time() - start) / repeats)
-            results.append(result)
-        want, got = results
-        same = bool((want.out == got.out).all() and (want.heads[0].selected == got.selected).all()
-                    and want.stats == got.stats)
-        agree &= same
-        print(f"S = {q.shape[1]}, d = {case.d}, keep {got.stats.keep:.3f}, ms of a core per head: "
-              f"reference {1e3 * seconds[0]:.1f}, compiled {1e3 * seconds[1]:.2f}; "
-              f"{'equal' if same else 'DIFFERENT'} outputs, selections and counts")
-    return 0 if agree else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    out, f = np.empty(q.shape, np.int16), np.empty((heads, rows), np.int64)
+    g = np.empty_like(f)
+    selected, coarse = np.zeros((2, heads, rows, keys), bool)
+    x, chunk = np.zeros((1, 1), np.int16), 0
+    updates = rises = 0
+    q, k, v = (np.ascontiguousarray(a) for a in (q, k, v))
+    for h, entry in enumerate(job.table):
+        kv = h // group
+        codes = np.zeros((1, 1), np.int64)
+        if not job.dense:
+            codes = dlzs.encode(q[h], job.snap)
+            if h % group == 0:
+                x, chunk = linear_keys(k8[kv], job.snap == dlzs.TWO_TERM, cfg)
+        has_tail = entry.coarse is not None
+        taus, lower = (
+            np.array([sads.block_threshold(least, job.fall, block.length, cfg)
+                      for block in parts])[block_of]
+            for least in (entry.tau, entry.coarse if has_tail else entry.tau))
+        sums = sads.start(rows)
+        state = sufa.start(rows, d)
+        tail = sufa.start_tail(rows, d)
+        new, shifted = kernel(
+            q[h], k[kv], v[kv], codes, x, chunk, limits, band_rows, band_tiles, tile_k0, tile_step,
+            tile_n, job.select, entry.octave, taus, everything, cfg.SUM_FRAC,
+            cfg.LOG_FRAC, cfg.RATIO_FRAC, job.quota, sads.reach(entry.radius, cfg),
+            *formal_settings(entry.scale_m, entry.scale_shift, cfg), state.o, state.l,
+            sums.total, sums.kept, selected[h], has_tail, lower, cfg.CV_FRAC,
+            sufa.cut(v[kv], cfg.VC_W) if has_tail else v[kv], sums.coarse, tail.w, tail.v,
+            coarse[h])
+        updates, rises = updates + new, rises + shifted
+        whole = everything if job.select == SUM and job.blend else np.ones(rows, bool)
+        f[h], g[h] = sads.shares(sums, whole, cfg)
+        for block in parts:
+            part = slice(block.row, block.row + block.n)
+            done = sufa.State(state.m[part], state.l[part], state.o[part], state.l[part] > 0)
+            blend = f[h, part], means[kv, block.row // cfg.ROWS], cfg
+            if has_tail:
+                sums_of = sufa.Tail(tail.peak[part], tail.w[part], tail.v[part])
+                out[h, part] = sufa.finish(done, *blend, tail=sums_of, g=g[h, part])
+            else:
+                out[h, part] = sufa.finish(done, *blend)
+    return JobResult(out, selected, coarse, f, g, updates, rises)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiled loops of models.fast and models.second.fast; they need numba, an optional extra.
+"""Compiled loops of models.fast and models.first.fast; they need numba, an optional extra.
 
 Arrays and formats as in models.dlzs, sads, rass and sufa. Shapes: R rows of a head, N keys, T
 tiles of all blocks of a head one after the other, B slots of the largest tile. The callers check
@@ -325,7 +325,7 @@ def head(q, k, v, codes, x, chunk, limits, block_rows, block_tiles, tile_k0, til
             updates[i] += new
 
 
-# ---- the second machine: models.second.sads and sufa, row by row --------------------------------
+# ---- the second machine: models.sads and sufa, row by row --------------------------------
 
 
 @_jit
@@ -339,7 +339,7 @@ def _lead(x):
 
 @_jit
 def _share(below, sum_frac):
-    """models.second.sads.weights of a key so many octaves below the peak."""
+    """models.sads.weights of a key so many octaves below the peak."""
     return (1 << sum_frac) >> below if below <= sum_frac else 0
 
 
@@ -371,7 +371,7 @@ def _count(level, seen, least, lower, peak, total, kept, tail, some, sum_frac):
 
 @_jit
 def _least(peak, total, ratio, tau, sum_frac, log_frac, ratio_frac):
-    """models.second.sads.limit of a row that has seen a key."""
+    """models.sads.limit of a row that has seen a key."""
     one = 1 << sum_frac
     x = ((total - one) * ratio >> ratio_frac) + one
     lead = _lead(x)
@@ -394,7 +394,7 @@ def _take(level, seen, least, k0, step, used, order, length):
 
 @_jit
 def _coarse_tile(level, seen, least, lower, peak, w, reference, k0, step, cv_frac, v, coarse, cv):
-    """models.second.sufa.coarse of one row and tile: the keys at or above ``lower`` and below
+    """models.sufa.coarse of one row and tile: the keys at or above ``lower`` and below
     ``least``, v int16 [N, d] cut; adds to cv int64 [d] and marks coarse bool [N]. w, reference:
     sum of weights and the peak to which both are relative. Returns (w, reference, shifted)."""
     shifted, some = 0, False
@@ -518,7 +518,7 @@ def head_of_bands(
 
     q int16 [R, d], k and v int16 [N, d]; codes int64 [R, d] and x as in predict_row (unused when
     dense); limits int64 [R]: keys that a row may see; band_rows, band_tiles int64
-    [bands+1]: first row and first tile of each band; tile_* int64 [T]; select: models.second.head;
+    [bands+1]: first row and first tile of each band; tile_* int64 [T]; select: models.head;
     taus, coarse_taus int64 [R], everything bool [R]; has_tail: there are coarse keys, v_cut int16
     [N, d] their V.
 

@@ -4,13 +4,15 @@
     plan = plan_layer(x, wk, wv, q, cfg, rope_theta=1e4, causal=True)     # float arrays
     result = run_layer(plan, cfg)                                         # bit-exact
 
-The first job predicts K8 of all KV heads from X8 and 4-bit weight codes; the second is attention
-that makes K and V of the selected keys when they are first wanted and reads them afterwards.
-Source: docs/architecture.md section 10.
+The first job predicts K8 of all KV heads from X8 and 4-bit weight codes, with codes and registers
+for each KV head. The second selects by K8, makes K and V of a key when the first band wants it and
+reads them for the bands after; the mean of V that stands in for the rest is V of a mean row of X,
+so that V of a key that no row takes is never made. Source: docs/architecture.md section 10.
 
-Biases. A bias of V shifts every output by itself, since weights of a row sum to 1: the host adds
-it. A bias of K without RoPE adds the same to all scores of a row, which softmax does not see.
-With RoPE it matters: `with_bias` then hides biases in the weights.
+Biases. A bias of V shifts every output by itself, since weights of a row sum to 1, and what stands
+in too, since f and 1 - f do: the host adds it. A bias of K without RoPE adds the same to all scores
+of a row, which softmax does not see. With RoPE it matters: `with_bias` then hides biases in the
+weights.
 """
 
 from __future__ import annotations
@@ -20,11 +22,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import dlzs, kvgen, rope
+from models import dlzs, head, kvgen, rass, rope, sufa
 from models.config import Config, ConfigError, check
-from models.head import HeadResult, Job, KeySource, Stats, head_of_blocks
-from models.plan import check_scores, default_quota
-from models.quantise import check_finite, log2_multiplier, quantise, radius_to_int
+from models.head import KeySource, Part, Stats, means_of, parts, turns
+from models.plan import group_peaks, job_of, octaves_of
+from models.quantise import check_finite, quantise
 
 SMOOTHING = 0.5
 """Default exponent of smooth()."""
@@ -45,7 +47,7 @@ class KeyPlan:
 
 
 @dataclass(frozen=True)
-class LayerPlan:
+class LayerNumbers:
     """Integers, registers and scales of a layer; value = integer * scale.
 
     q        int16 [heads, rows, d]; x8 int8 [keys, H]; x int16 [keys, H]
@@ -73,7 +75,7 @@ class LayerPlan:
     kp_shift: int
     kg_shift_k: int
     kg_shift_v: int
-    job: Job
+    job: head.Job
     smooth8: np.ndarray
     smooth: np.ndarray
     sq: float
@@ -119,7 +121,7 @@ class LayerPlan:
 
 
 @dataclass
-class LayerResult:
+class LayerOutcome:
     """What both jobs leave behind.
 
     k8      int8 [kv_heads, keys, d], as the first job writes it
@@ -137,16 +139,13 @@ class LayerResult:
     valid: np.ndarray
     order: list[np.ndarray]
     out: np.ndarray
-    heads: list[HeadResult]
+    heads: list
     predict: Stats
     stats: Stats
 
     def valid_image(self, cfg: Config) -> np.ndarray:
         """VB in memory, uint8 [kv_heads, bytes], whole beats."""
         return pack_valid(self.valid, cfg)
-
-
-# ---- planning ---------------------------------------------------------------------------------
 
 
 def smooth(x: np.ndarray, w: np.ndarray, share: float) -> np.ndarray:
@@ -298,69 +297,6 @@ def with_bias(
     return x, *wide
 
 
-def plan_layer(
-    x: np.ndarray,
-    wk: np.ndarray,
-    wv: np.ndarray,
-    q: np.ndarray,
-    cfg: Config,
-    *,
-    rope_theta: float = 0.0,
-    mode: int | None = None,
-    causal: bool = False,
-    offset: int | None = None,
-    bc: int | None = None,
-    quota: int | None = None,
-    radius_nats: float | None = None,
-    snap: int = dlzs.FLOOR,
-    code_snap: int = dlzs.NEAREST,
-    smoothing: float | None = SMOOTHING,
-    dense: bool = False,
-    interleaved: bool = True,
-) -> LayerPlan:
-    """Integers and registers for float x [keys, H], wk and wv [kv_heads, H, d], q [heads, rows, d].
-
-    Args:
-        rope_theta: base of the rotary embedding of K; q comes rotated. 0: there is none.
-        mode: which dimensions rotate together (models.rope); default interleaved with a
-            rope_theta.
-        causal, offset, bc, quota, radius_nats, snap, dense, interleaved: as in models.plan.plan.
-        code_snap: how Wk is coded, dlzs.FLOOR or NEAREST.
-        smoothing: exponent of smooth(), None for all factors 1.
-    """
-    x, wk, wv, q = (np.asarray(a, np.float64) for a in (x, wk, wv, q))
-    if mode is None:
-        mode = rope.INTERLEAVED if rope_theta else rope.OFF
-    check_layer(x, wk, wv, q, rope_theta, mode, cfg)
-    keys, d = len(x), q.shape[-1]
-    rt = rope.table(keys, d, rope_theta) if mode else None
-    key_plan = plan_keys(x, wk, cfg, mode, rt, code_snap=code_snap, smoothing=smoothing)
-    # Both kinds of weights count alike, however large their scales are.
-    both = np.concatenate([w / (np.abs(w).max() or 1.0) for w in (wk, wv)])
-    a = np.ones(x.shape[1]) if smoothing is None else smooth(x, both, smoothing)
-    x16, sx = quantise(x * a, 16)
-    wk16, swk = quantise(wk / a[:, None], 16)
-    wv16, swv = quantise(wv / a[:, None], 16)
-    sums_k = np.stack([kvgen.sums(x16, w) for w in wk16])
-    shift_k = choose_shift(sums_k, mode, rt)
-    shift_v = choose_shift(np.stack([kvgen.sums(x16, w) for w in wv16]), rope.OFF, None)
-    q16, sq = quantise(q, 16)
-    sk = sx * swk * 2.0**shift_k
-    scale_m, scale_shift = log2_multiplier(sq, sk, d, cfg)
-    bc = cfg.BC_MAX if bc is None else bc
-    if offset is None:
-        offset = max(keys - q.shape[1], 0) if causal else 0
-    job = Job(d=d, scale_m=scale_m, scale_shift=scale_shift, bc=bc,
-              quota=default_quota(bc) if quota is None else quota,
-              radius=radius_to_int(radius_nats, sq, key_plan.sk8, d, snap, cfg), snap=snap,
-              dense=dense, causal=causal, offset=offset, interleaved=interleaved).checked(cfg)
-    check_scores(q16, rope.rotate_natural(kvgen.narrow(sums_k, shift_k), rt, mode), sq, sk, job,
-                 cfg)
-    return LayerPlan(q=q16, x=x16, wk=wk16, wv=wv16, rt=rt, mode=mode, kg_shift_k=shift_k,
-                     kg_shift_v=shift_v, job=job, smooth=a, sq=sq, sx=sx, sk=sk,
-                     sv=swv * sx * 2.0**shift_v, **vars(key_plan))
-
-
 def check_layer(x, wk, wv, q, theta: float, mode: int, cfg: Config) -> None:
     """Refuse arrays that do not fit each other or the configuration."""
     for name, array, axes in (("x", x, 2), ("wk", wk, 3), ("wv", wv, 3), ("q", q, 3)):
@@ -385,9 +321,6 @@ def check_layer(x, wk, wv, q, theta: float, mode: int, cfg: Config) -> None:
     check("mode", mode, 0, 2)
     if mode and not (math.isfinite(theta) and theta > 0):
         raise ConfigError(f"rope_theta = {theta}, legal: above 0 with mode {mode}")
-
-
-# ---- running ----------------------------------------------------------------------------------
 
 
 def of_each(register, plan: LayerPlan) -> list[int]:
@@ -442,39 +375,6 @@ def chunk_beats(
     return h * cfg.ROWS // (2 * cfg.BUS_BYTES), table, out
 
 
-def run_layer(
-    plan: LayerPlan, cfg: Config, valid: np.ndarray | None = None, trace: bool = False
-) -> LayerResult:
-    """Both jobs. valid: bool [kv_heads, keys], K and V that an earlier job has left in memory
-    (VB_LOAD); None: there are none."""
-    k8, predict = predict_layer(plan, cfg)
-    k, v = project_layer(plan)
-    load = valid is not None
-    valid = np.array(valid, bool) if load else np.zeros(k.shape[:2], bool)
-    group = plan.heads // plan.kv_heads
-    sources = [KeySource(*parts) for parts in zip(k, v, valid, strict=True)]
-    heads = [
-        head_of_blocks(plan.q[h], sources[h // group], k8[h // group], plan.job, cfg, trace)
-        for h in range(plan.heads)
-    ]
-    stats = Stats()
-    for head in heads:
-        stats += head.stats
-    count_generation(stats, plan, load, cfg)
-    order = [
-        np.concatenate([
-            new
-            for head in heads[kv * group : (kv + 1) * group]
-            for block in head.blocks
-            for made in block.made
-            for new in made
-        ])
-        for kv in range(plan.kv_heads)
-    ]
-    return LayerResult(k8, k, v, valid, order, np.stack([h.out for h in heads]), heads, predict,
-                       stats)
-
-
 def count_generation(stats: Stats, plan: LayerPlan, load: bool, cfg: Config) -> None:
     """Add the traffic of KVGEN: X, RT, weights and VB in, K, V and VB out."""
     made = sum(stats.generated)
@@ -505,9 +405,6 @@ def pack_valid(valid: np.ndarray, cfg: Config) -> np.ndarray:
     packed = np.packbits(np.asarray(valid, bool), axis=-1, bitorder="little")
     size = valid_beats(valid.shape[-1], cfg) * cfg.BUS_BYTES
     return np.pad(packed, ((0, 0), (0, size - packed.shape[-1])))
-
-
-# ---- what other ways of getting K and V would cost ----------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -545,3 +442,179 @@ def traffic(plan: LayerPlan, result: LayerResult, cfg: Config) -> dict[str, Traf
         "per-row": Traffic(every * macs, weights + every * token + stats.selected * vectors,
                            every * vectors),
     }
+
+
+@dataclass(frozen=True)
+class LayerPlan(LayerNumbers):
+    """LayerNumbers in which what belongs to a head is an array: sq [heads]; kp_exp,
+    kp_bias, kp_shift, kg_shift_k, kg_shift_v, sk8, sk, sv [kv_heads]. job: of models.head.
+
+    xm   int16 [blocks, H], mean row of x for each block of query rows, in x's scale
+    """
+
+    xm: np.ndarray
+
+    @property
+    def out_scale(self) -> np.ndarray:
+        """Scale of the output of each query head, [heads, 1, 1]."""
+        return np.repeat(self.sv, self.heads // self.kv_heads)[:, None, None]
+
+
+@dataclass
+class LayerResult(LayerOutcome):
+    """LayerOutcome: heads are those of models.head, none of the compiled path;
+    of stats, slots has an entry for each tile scored, union, generated and reused one for each
+    Turn, and nothing is said of phases and steps.
+
+    means    int16 [kv_heads, blocks, d]; selected bool [heads, rows, keys]; f int64 [heads, rows]
+    turns    every tile of every part that is selected from, in the order of issue
+    updates  references raised
+    """
+
+    means: np.ndarray
+    selected: np.ndarray
+    f: np.ndarray
+    turns: list[rass.Turn]
+    updates: int
+
+
+# ---- planning ---------------------------------------------------------------------------------
+
+
+def plan_layer(
+    x: np.ndarray, wk: np.ndarray, wv: np.ndarray, q: np.ndarray, cfg: Config, *,
+    rope_theta: float = 0.0, mode: int | None = None, q_peaks: tuple[float, ...] | None = None,
+    snap: int = dlzs.FLOOR, **settings,
+) -> LayerPlan:
+    """Integers and registers for float x [keys, H], wk and wv [kv_heads, H, d], q [heads, rows, d].
+
+    Args:
+        rope_theta: base of the rotary embedding of K; q comes rotated. 0: there is none.
+        mode: which dimensions rotate together (models.rope); default interleaved with a
+            rope_theta.
+        q_peaks: values of each query head that become the largest integers, larger ones saturate;
+            default: the data's.
+        snap, settings: those of models.plan.job_of; no coarse keys, whose V would have to
+            be made.
+    """
+    if settings.get("coarse") is not None:
+        raise ConfigError(f"coarse = {settings['coarse']}, legal: None where V is made from X")
+    x, wk, wv, q = (np.asarray(a, np.float64) for a in (x, wk, wv, q))
+    if mode is None:
+        mode = rope.INTERLEAVED if rope_theta else rope.OFF
+    check_layer(x, wk, wv, q, rope_theta, mode, cfg)
+    heads, rows, d = q.shape
+    rt = rope.table(len(x), d, rope_theta) if mode else None
+    predicted = plan_heads_keys(x, wk, cfg, mode, rt)
+    smooth = smooth_heads(x, np.concatenate([wk, wv]))
+    x16, sx = quantise(x * smooth, 16, "x")
+    wk16, k, shift_k, sk = _projected(x16, sx, wk / smooth[:, None], mode, rt)
+    wv16, _, shift_v, sv = _projected(x16, sx, wv / smooth[:, None], rope.OFF, None)
+    sk8 = np.array([one.sk8 for one in predicted])
+    if q_peaks is None:
+        q_peaks = tuple(np.abs(q).max(axis=(1, 2)))
+    elif len(q_peaks) != heads:
+        raise ConfigError(f"peaks of q has {len(q_peaks)} entries, legal: one for each of {heads} "
+                          f"heads")
+    if settings.get("share"):
+        q_peaks = group_peaks(q_peaks, heads // len(wk))
+    octaves, q_peaks = octaves_of(q_peaks, sk8, d, snap, cfg)
+    both = [quantise(q[h], 16, f"query head {h}: q", peak) for h, peak in enumerate(q_peaks)]
+    q16, sq = np.stack([part[0] for part in both]), np.array([part[1] for part in both])
+    job = job_of(q16, k, sq, sk, sk8, octaves, cfg, snap=snap, **settings)
+    return LayerPlan(
+        q=q16, x8=predicted[0].x8, x=x16, codes=np.concatenate([one.codes for one in predicted]),
+        wk=wk16, wv=wv16, rt=rt, mode=mode, kg_shift_k=shift_k, kg_shift_v=shift_v, job=job,
+        smooth8=predicted[0].smooth8, smooth=smooth, sq=sq, sx8=predicted[0].sx8, sx=sx, sk8=sk8,
+        sk=sk, sv=sv, xm=means_of(x16[None], rows, job, cfg, 16)[0],
+        **{name: np.array([getattr(one, name) for one in predicted])
+           for name in ("kp_exp", "kp_bias", "kp_shift")})
+
+
+def _projected(
+    x16: np.ndarray, sx: float, w: np.ndarray, mode: int, rt: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(weights int16 [kv_heads, H, d], what they make of x16 [kv_heads, keys, d], its shifts and
+    its scales [kv_heads]) of float w."""
+    done = []
+    for one in w:
+        w16, scale = quantise(one, 16)
+        acc = kvgen.sums(x16, w16)
+        shift = choose_shift(acc, mode, rt)
+        made = rope.rotate_natural(kvgen.narrow(acc, shift), rt, mode).astype(np.int16)
+        done.append((w16, made, shift, sx * scale * 2.0**shift))
+    return tuple(map(np.array, zip(*done, strict=True)))
+
+
+# ---- running ----------------------------------------------------------------------------------
+
+
+def project_means(plan: LayerPlan, cfg: Config) -> np.ndarray:
+    """V of the mean rows, int16 [kv_heads, blocks, d], VM_W bits: 16 bits as of a key, then cut to
+    VM_W with halves rounded up, saturated."""
+    shifts = of_each(plan.kg_shift_v, plan)
+    v = np.stack([kvgen.narrow(kvgen.sums(plan.xm, wv), shift)
+                  for wv, shift in zip(plan.wv, shifts, strict=True)])
+    return sufa.cut(v, cfg.VM_W)
+
+
+def run_layer(
+    plan: LayerPlan, cfg: Config, valid: np.ndarray | None = None, run=head.run_job
+) -> LayerResult:
+    """Both jobs.
+
+    valid: bool [kv_heads, keys], K and V that an earlier job has left in memory (VB_LOAD); None:
+    there are none. run: models.head.run_job, or that of models.fast.
+    """
+    k8, predict = predict_layer(plan, cfg)
+    k, v = project_layer(plan)
+    load = valid is not None
+    valid = np.array(valid, bool) if load else np.zeros(k.shape[:2], bool)
+    if valid.shape != k.shape[:2]:
+        raise ConfigError(f"valid has shape {valid.shape}, legal: {k.shape[:2]}")
+    means = project_means(plan, cfg)
+    done = run(plan.q, k, v, k8, means, plan.job, cfg)
+    walk = parts(plan.heads, plan.kv_heads, plan.q.shape[1], plan.keys, plan.job, cfg)
+    sources = [KeySource(*one) for one in zip(k, v, valid, strict=True)]
+    issued = rass.issue(done.selected, walk, sources, plan.job)
+    stats = count(plan, done, walk, issued, load, cfg)
+    order = [
+        np.concatenate([turn.made for turn in issued if turn.part.kv == kv])
+        for kv in range(plan.kv_heads)
+    ]
+    return LayerResult(k8, k, v, valid, order, done.out, done.heads, predict, stats, means,
+                       done.selected, done.f, issued, done.updates)
+
+
+def count(
+    plan: LayerPlan, done: head.JobResult, walk: list[Part], issued: list[rass.Turn], load: bool,
+    cfg: Config,
+) -> Stats:
+    """Counts of the second job. K8 of a band is read once, tile 0 twice in a sum job; mean rows of
+    X once for each block of a part."""
+    job = plan.job
+    rows = plan.q.shape[1]
+    sees = np.minimum(job.offset + np.arange(rows) + 1, plan.keys) if job.causal else plan.keys
+    stats = Stats(
+        selected=int(np.count_nonzero(done.selected)),
+        visible=int(np.broadcast_to(sees, rows).sum()) * plan.heads,
+        slots=[part.band.tiles[t].n for part in walk for t, _ in turns(len(part.band.tiles), job)],
+        union=[len(turn.made) + len(turn.read) for turn in issued],
+        generated=[len(turn.made) for turn in issued],
+        reused=[len(turn.read) for turn in issued])
+    vector = cfg.beats16(plan.d)
+    dense = job.dense
+    stats.move("q", plan.heads * rows, vector, cfg)
+    stats.move("k8", 0 if dense else sum(stats.slots), cfg.beats8(plan.d), cfg)
+    stats.move("k", sum(stats.reused), vector, cfg)
+    stats.move("v", sum(stats.reused), vector, cfg)
+    stats.move("o", plan.heads * rows, vector, cfg)
+    count_generation(stats, plan, load, cfg)
+    stats.move("x", mean_tokens(walk, job), cfg.beats16(plan.h), cfg)
+    return stats
+
+
+def mean_tokens(walk: list[Part], job: head.Job) -> int:
+    """Mean rows that a job projects: one for each block of a part where the mean blends in."""
+    blends = job.select == head.SUM and job.blend
+    return sum(len(part.band.blocks) for part in walk) if blends else 0

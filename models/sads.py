@@ -1,7 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SADS: which keys of a tile each row takes, best first, bit-exact.
+"""SADS: which keys a row takes, one bit for each row and key, bit-exact and vectorised over rows.
 
-Source: docs/architecture.md section 5.3.
+Selection by the row's sum. A key is kept when its share of the row's predicted softmax reaches a
+threshold. The level of a key is e = floor(score / 2**octave), in octaves (factors of 2). A row has
+
+    R  peak, the largest level so far
+    P  sum of the weights 2**(e - R) of all visible keys scored so far, SUM_FRAC fraction bits
+    T  sum of those that are kept
+
+and P, T are shifted right when R rises. Tile 0 is scored at first for R and P alone (`count`). When
+one of the tiles 1, 2 .. begins, t tiles having been counted, a limit is fixed for it,
+
+    lim = log2((P - 1) * tiles/t + 1) + log2(tau) + R        (`limit`)
+
+the row's sum extrapolated to all tiles, except for the peak's own weight of 1; the keys with
+e >= lim or e >= R are kept, and the tile's words of 4 slots are counted one after the other. At
+the end tile 0 is scored again and selected with the whole sum. The share T/P that was kept
+is a row's f; (1 - f) of its output is the mean of V.
+
+With a coarse tail, dropped keys that reach a second limit, lim with a lower threshold in place of
+tau, add V of few bits with their predicted weights (`tail`, and models.sufa). Their sum C is
+counted as T is; g = C/P is their share of the output, and 1 - f - g that of the mean.
+
+T + C <= P, and T > 0 where P > 0: a weight enters T or C and P, or P alone, at the same R but for
+tile 0, whose keys enter T and C at the last R; shifts round down, and rounded parts of a sum do not
+add up to more than the rounded sum. The largest level is kept whatever the limit, so its weight is
+in T. P <= keys * 2**SUM_FRAC.
+
+Quota and radius select by sorting (`select_tile`), over the same tiles; f = 1.
+Source: our decision; thresholds on the share of the predicted softmax are known from Sanger (MICRO
+2021) and top-p rules (Twilight, NeurIPS 2025).
 """
 
 from __future__ import annotations
@@ -60,10 +88,6 @@ class Selection:
         used = np.flatnonzero(self.valid.any(axis=0))
         return int(used[-1] // 2 + 1) if used.size else 0
 
-    def words(self, cfg: Config) -> list[int]:
-        """The list as LIST_WORDS words of ROWS*4*(SLOT_W+1) bits, see pack_words."""
-        return pack_words(self, cfg)
-
 
 def reach(radius: int | None, cfg: Config) -> int:
     """Register value of a radius in predicted score units; None: the one that never clips."""
@@ -103,45 +127,113 @@ def select_tile(
     valid = (best > NO_MAX) & (best >= run_max[:, None] - radius)
     return Selection(np.where(valid, slots, 0), valid, n), run_max
 
+WORD = 4
+"""Slots that are counted at a time."""
 
-def dense_tile(allowed: np.ndarray) -> Selection:
-    """All allowed slots in slot order, list position = slot; allowed bool [R, n]."""
-    allowed = np.asarray(allowed, bool)
-    slots = np.broadcast_to(np.arange(allowed.shape[1]), allowed.shape)
-    return Selection(np.where(allowed, slots, 0), allowed.copy(), allowed.shape[1])
+NO_PEAK = -(1 << 40)
+"""R of a row that has seen no key."""
+
+EVERY = -(1 << 41)
+"""A limit that every key reaches."""
 
 
-def pack_words(selection: Selection, cfg: Config) -> list[int]:
-    """List words as the hardware writes them, LIST_WORDS integers, word 0 first.
+@dataclass
+class Sums:
+    """State of the rows of a block, int64 [R] each: peak R, total P, kept T, coarse C."""
 
-    Entry j of row r of a word sits at bit (4*r + j)*(SLOT_W+1): {valid, slot}; invalid entries
-    are 0 here, while the slot field of an invalid entry has no meaning in the hardware.
+    peak: np.ndarray
+    total: np.ndarray
+    kept: np.ndarray
+    coarse: np.ndarray
+
+
+def start(rows: int) -> Sums:
+    """No key seen."""
+    return Sums(np.full(rows, NO_PEAK), *np.zeros((3, rows), np.int64))
+
+
+def log2_fixed(x, bits: int) -> np.ndarray:
+    """log2 of integers from 1 on with ``bits`` fraction bits, int64: the leading one, and as the
+    fraction the bits after it (Mitchell, IRE Trans. 1962), the rest dropped."""
+    x = np.asarray(x, np.int64)
+    lead = np.frexp(x.astype(np.float64))[1].astype(np.int64) - 1
+    below = (x << bits) >> lead
+    return (lead << bits) + (below & ((1 << bits) - 1))
+
+
+def block_threshold(tau: int, fall: int, length: int, cfg: Config) -> int:
+    """log2(tau * (length / 1024)**-(fall/256)) with LOG_FRAC fraction bits: the threshold of a
+    block whose last row sees ``length`` keys; tau likewise a logarithm with LOG_FRAC bits."""
+    over = int(log2_fixed(length, cfg.LOG_FRAC)) - (10 << cfg.LOG_FRAC)
+    return tau - ((fall * over + 128) >> 8)
+
+
+def extrapolation(tiles: int, counted: int, cfg: Config) -> int:
+    """tiles / counted with RATIO_FRAC fraction bits, rounded down."""
+    return (tiles << cfg.RATIO_FRAC) // counted
+
+
+def limit(sums: Sums, ratio: int, tau: int, cfg: Config) -> np.ndarray:
+    """Least level that is kept in a tile, int64 [R]; ratio: extrapolation, tau: block_threshold.
+
+    The whole number of octaves that reaches lim, R at most; EVERY for a row that has seen no key.
     """
-    rows, positions = selection.slots.shape
-    if rows > cfg.ROWS or positions > cfg.BC_MAX:
-        raise ValueError(f"list of {rows} rows x {positions}, most: {cfg.ROWS} x {cfg.BC_MAX}")
-    entry = np.zeros((cfg.ROWS, cfg.BC_MAX), np.int64)
-    entry[:rows, :positions] = np.where(
-        selection.valid, selection.slots | 1 << cfg.SLOT_W, 0
-    )
-    words = []
-    for w in range(cfg.LIST_WORDS):
-        bits = (entry[:, 4 * w : 4 * w + 4, None] >> np.arange(cfg.SLOT_W + 1)) & 1
-        packed = np.packbits(bits.astype(np.uint8).reshape(-1), bitorder="little")
-        words.append(int.from_bytes(packed.tobytes(), "little"))
-    return words
+    some = sums.peak > NO_PEAK
+    one = 1 << cfg.SUM_FRAC
+    more = np.where(some, sums.total - one, 0) * ratio >> cfg.RATIO_FRAC
+    lim = log2_fixed(more + one, cfg.LOG_FRAC) + tau - (cfg.SUM_FRAC << cfg.LOG_FRAC)
+    level = sums.peak - (-lim >> cfg.LOG_FRAC)
+    return np.where(some, np.minimum(level, sums.peak), EVERY)
 
 
-def unpack_words(words: list[int], n: int, cfg: Config) -> Selection:
-    """The Selection (ROWS rows, 4 positions a word) that list words hold; slots of invalid
-    entries become 0."""
-    width = 4 * cfg.ROWS * (cfg.SLOT_W + 1)
-    slots = np.zeros((cfg.ROWS, 4 * len(words)), np.int64)
-    valid = np.zeros((cfg.ROWS, 4 * len(words)), bool)
-    for w, word in enumerate(words):
-        raw = np.frombuffer(int(word).to_bytes(-(-width // 8), "little"), np.uint8)
-        bits = np.unpackbits(raw, bitorder="little")[:width]
-        bits = bits.reshape(cfg.ROWS, 4, cfg.SLOT_W + 1).astype(np.int64)
-        slots[:, 4 * w : 4 * w + 4] = bits[:, :, :-1] @ (1 << np.arange(cfg.SLOT_W))
-        valid[:, 4 * w : 4 * w + 4] = bits[:, :, -1] == 1
-    return Selection(np.where(valid, slots, 0), valid, n)
+def weights(level: np.ndarray, seen: np.ndarray, peak: np.ndarray, cfg: Config) -> np.ndarray:
+    """2**(level - peak) with SUM_FRAC fraction bits, rounded down; 0 where not seen."""
+    below = np.where(seen, peak[:, None] - level, 0)
+    weight = (1 << cfg.SUM_FRAC) >> np.minimum(below, cfg.SUM_FRAC + 1)
+    return np.where(seen, weight, 0)
+
+
+def tail(
+    sums: Sums, level: np.ndarray, dropped: np.ndarray, ratio: int, tau: int, cfg: Config
+) -> np.ndarray:
+    """Coarse weights of a tile, int64 [R, n], 2**(level - R) with CV_FRAC fraction bits; 0: not
+    coarse. dropped: bool [R, n], visible and not kept, so below R; tau: of the second limit."""
+    least = np.maximum(limit(sums, ratio, tau, cfg), sums.peak - cfg.CV_FRAC)
+    coarse = dropped & (level >= least[:, None])
+    below = np.where(coarse, sums.peak[:, None] - level, 0)
+    return np.where(coarse, (1 << cfg.CV_FRAC) >> below, 0)
+
+
+def count(
+    sums: Sums, level: np.ndarray, allowed: np.ndarray, kept: np.ndarray, coarse: np.ndarray,
+    cfg: Config,
+) -> None:
+    """Add a tile, [R, n] each, to the sums, word by word; kept and coarse: within allowed."""
+    for first in range(0, level.shape[1], WORD):
+        part = slice(first, first + WORD)
+        word, seen = level[:, part], allowed[:, part]
+        risen = np.maximum(sums.peak, np.where(seen, word, NO_PEAK).max(axis=1))
+        # A row without a peak has sums of 0, whatever the shift.
+        shift = np.minimum(risen - sums.peak, 63)
+        sums.peak = risen
+        weight = weights(word, seen, risen, cfg)
+        sums.total = (sums.total >> shift) + weight.sum(axis=1)
+        sums.kept = (sums.kept >> shift) + np.where(kept[:, part], weight, 0).sum(axis=1)
+        sums.coarse = (sums.coarse >> shift) + np.where(coarse[:, part], weight, 0).sum(axis=1)
+
+
+def count_last(
+    sums: Sums, level: np.ndarray, kept: np.ndarray, coarse: np.ndarray, cfg: Config
+) -> None:
+    """Add what is selected from tile 0 at the end to T and C; P has it already."""
+    sums.kept = sums.kept + weights(level, kept, sums.peak, cfg).sum(axis=1)
+    sums.coarse = sums.coarse + weights(level, coarse, sums.peak, cfg).sum(axis=1)
+
+
+def shares(sums: Sums, everything: np.ndarray, cfg: Config) -> tuple[np.ndarray, np.ndarray]:
+    """(f, g) of each row, int64 [R], F_FRAC fraction bits: floor(T/P) and floor(C/P); 1 and 0 for
+    rows that keep everything and for rows without a key. f + g <= 1, since T + C <= P."""
+    whole = everything | (sums.total == 0)
+    f, g = ((part << cfg.F_FRAC) // np.where(whole, 1, sums.total)
+            for part in (sums.kept, sums.coarse))
+    return np.where(whole, 1 << cfg.F_FRAC, f), np.where(whole, 0, g)

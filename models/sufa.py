@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SU-FA, the formal path: softmax over the selected keys, two keys of every row at a time.
+"""SU-FA, the formal path: softmax over the selected keys, one key of a row at a time; the coarse
+tail; and the flush that blends both with the mean of V.
 
-Bit-exact, vectorised over rows; every intermediate fits int64 (the widest is the scaled score,
-31 + 16 bits). Source: docs/models.md, the first machine; docs/architecture.md section 5.4.
+Bit-exact, vectorised over rows. A row's keys come in the order of issue: tiles as they are
+selected, slots in order. Source: the SOFA paper, SU-FA; order of issue, formats and blend are our
+decision.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import numpy as np
 
 from models.config import Config, ConfigError, check
 from models.exp2 import mantissa
-from models.sads import Selection
+from models.sads import NO_PEAK
 
 
 @dataclass
@@ -31,28 +33,6 @@ class State:
     o: np.ndarray
     seen: np.ndarray
     updates: int = 0
-
-
-@dataclass
-class Trace:
-    """Intermediates of a block, in the order of the pair steps; one array per step.
-
-    z, p, valid  [R, 2] scores in log2 units, weights, entry validity (z of an invalid entry has
-                 no meaning; p is 0)
-    m, dm        [R] reference and its rise, after the step. m of a row without a key yet is 0
-    l            [R] sum of weights after the step
-    o_final, l_final, r_final   o' [R, d], l [R], R [R] of the flush
-    """
-
-    z: list = field(default_factory=list)
-    p: list = field(default_factory=list)
-    valid: list = field(default_factory=list)
-    m: list = field(default_factory=list)
-    dm: list = field(default_factory=list)
-    l: list = field(default_factory=list)  # noqa: E741
-    o_final: np.ndarray | None = None
-    l_final: np.ndarray | None = None
-    r_final: np.ndarray | None = None
 
 
 def start(rows: int, d: int) -> State:
@@ -92,67 +72,6 @@ def reference(
     return np.where(raised | ~seen, e, m), np.where(raised, e - m, 0), raised
 
 
-def tile(
-    state: State,
-    q: np.ndarray,
-    k: np.ndarray,
-    v: np.ndarray,
-    lists: Selection,
-    scale_m: int,
-    scale_shift: int,
-    cfg: Config,
-    trace: Trace | None = None,
-) -> int:
-    """Run the pair steps of one tile; updates state in place and returns the max updates.
-
-    q int16 [R, d]; k, v int16 [n, d] by slot (slots outside the union are not looked at);
-    lists: the tile's Selection for the R rows.
-    """
-    check("scale_m", scale_m, 0, 65535)
-    check("scale_shift", scale_shift, 0, 47)
-    steps = lists.nsteps
-    if steps == 0:
-        return 0
-    rows = np.arange(len(q))
-    slots, valid = lists.slots[:, : 2 * steps], lists.valid[:, : 2 * steps]
-    if slots.shape[1] < 2 * steps:
-        slots, valid = (np.pad(a, ((0, 0), (0, 1))) for a in (slots, valid))
-    slots = np.where(valid, slots, 0)
-    # d * 2**30 < 2**53, so the product is exact in float64.
-    exact = (q.astype(np.float64) @ k.astype(np.float64).T).astype(np.int64)
-    z_all = log2_score(np.take_along_axis(exact, slots, axis=1), scale_m, scale_shift, cfg)
-    half = (16 - cfg.GUARD) - cfg.O_FRAC
-    rounding = (1 << half) >> 1
-    v = v.astype(np.int64)
-    lowest = -(1 << 40)
-    updates = 0
-    for i in range(steps):
-        z, ok = z_all[:, 2 * i : 2 * i + 2], valid[:, 2 * i : 2 * i + 2]
-        some = ok.any(axis=1)
-        e = (np.where(ok, z, lowest).max(axis=1) >> cfg.Z_FRAC) + 1
-        # A row without a key in this step keeps its reference.
-        e = np.where(some, e, state.m)
-        state.m, dm, rise = reference(state.m, state.seen, e, cfg)
-        state.seen |= some
-        updates += int(rise.sum())
-        p = np.where(ok, weight(z, state.m[:, None], cfg), 0)
-        shift = np.minimum(dm, 63)
-        if rise.any():
-            state.l >>= shift
-            state.o[rise] >>= shift[rise, None]
-        state.l += p.sum(axis=1)
-        a, b = slots[:, 2 * i], slots[:, 2 * i + 1]
-        state.o += (p[:, :1] * v[a] + p[:, 1:] * v[b] + rounding) >> half
-        if trace is not None:
-            for name, value in (("z", z), ("p", p), ("valid", ok), ("m", state.m), ("dm", dm),
-                                ("l", state.l)):
-                getattr(trace, name).append(value.copy())
-    state.updates += updates
-    assert rows.size == state.l.size
-    _check_ranges(state, cfg)
-    return updates
-
-
 def _check_ranges(state: State, cfg: Config) -> None:
     """Fail when l or o no longer fit the widths of the hardware."""
     top = 1 << (cfg.O_W - 1)
@@ -182,16 +101,144 @@ def normalised(state: State, cfg: Config) -> tuple[np.ndarray, np.ndarray, np.nd
     return some, sat16(((state.o >> drop[:, None]) + 1) >> 1), r
 
 
-def finish(state: State, cfg: Config, trace: Trace | None = None) -> np.ndarray:
-    """Normalise: int16 [R, d] output of the block; rows that used no key give 0."""
+def sat16(x: np.ndarray) -> np.ndarray:
+    """x within -32768..32767."""
+    return np.clip(x, -32768, 32767)
+
+__all__ = ["State", "Tail", "Trace", "coarse", "cut", "finish", "keys", "start", "start_tail"]
+
+
+@dataclass
+class Trace:
+    """Intermediates of a block in order of issue, one entry per key that some row wants.
+
+    rows  int64 [W], rows that want the key; the rest belongs to them: z score in log2 units,
+          p weight, m reference and dm its rise, l sum of weights after the step
+    o_final, l_final, r_final  o' [R, d], l [R] and the reciprocal times f [R] of the flush
+    """
+
+    rows: list = field(default_factory=list)
+    z: list = field(default_factory=list)
+    p: list = field(default_factory=list)
+    m: list = field(default_factory=list)
+    dm: list = field(default_factory=list)
+    l: list = field(default_factory=list)  # noqa: E741
+    o_final: np.ndarray | None = None
+    l_final: np.ndarray | None = None
+    r_final: np.ndarray | None = None
+
+
+def keys(
+    state: State, q: np.ndarray, k: np.ndarray, v: np.ndarray, wanted: np.ndarray, scale_m: int,
+    scale_shift: int, cfg: Config, trace: Trace | None = None,
+) -> None:
+    """Run the keys of a tile, in their order; updates state in place.
+
+    q int16 [R, d]; k, v int16 [n, d]; wanted bool [R, n]. For each key and row that wants it:
+    z = score; e = floor(z) + 1; no reference yet: m = e; e > m + GUARD: the reference rises to e,
+    by dm; p = 2**(z - m); l = (l >> dm) + p; o = (o >> dm) + p*v, rounded to O_FRAC bits.
+    """
+    check("scale_m", scale_m, 0, 65535)
+    check("scale_shift", scale_shift, 0, 47)
+    # d * 2**30 < 2**53, so the product is exact in float64.
+    exact = (q.astype(np.float64) @ k.astype(np.float64).T).astype(np.int64)
+    score = log2_score(exact, scale_m, scale_shift, cfg)
+    half = 16 - cfg.GUARD - cfg.O_FRAC
+    rounding = (1 << half) >> 1
+    v = v.astype(np.int64)
+    for key in np.flatnonzero(wanted.any(axis=0)):
+        rows = np.flatnonzero(wanted[:, key])
+        z = score[rows, key]
+        m, dm, rise = reference(state.m[rows], state.seen[rows], (z >> cfg.Z_FRAC) + 1, cfg)
+        p = weight(z, m, cfg)
+        shift = np.minimum(dm, 63)
+        total = (state.l[rows] >> shift) + p
+        state.o[rows] = (state.o[rows] >> shift[:, None]) + (
+            (p[:, None] * v[key] + rounding) >> half)
+        state.m[rows], state.l[rows], state.seen[rows] = m, total, True
+        state.updates += int(rise.sum())
+        if trace is not None:
+            for name, value in (("rows", rows), ("z", z), ("p", p), ("m", m), ("dm", dm),
+                                ("l", total)):
+                getattr(trace, name).append(value)
+
+
+@dataclass
+class Tail:
+    """Coarse sums of the rows of a block.
+
+    peak   int64 [R], the row's peak to which the sums are relative
+    w      int64 [R], sum of weights; v int64 [R, d], of weights times V: CV_FRAC fraction bits, V
+           in units of 2**(16 - VC_W)
+    rises  how often a row's sums were shifted
+    """
+
+    peak: np.ndarray
+    w: np.ndarray
+    v: np.ndarray
+    rises: int = 0
+
+
+def start_tail(rows: int, d: int) -> Tail:
+    """No coarse key yet."""
+    return Tail(np.full(rows, NO_PEAK), np.zeros(rows, np.int64), np.zeros((rows, d), np.int64))
+
+
+def cut(v: np.ndarray, bits: int) -> np.ndarray:
+    """16-bit values in units of 2**(16 - bits), int16, halves rounded up, saturated."""
+    lift, top = 16 - bits, 1 << (bits - 1)
+    return np.clip((np.asarray(v, np.int64) + (1 << lift >> 1)) >> lift, -top,
+                   top - 1).astype(np.int16)
+
+
+def coarse(
+    sums: Tail, peak: np.ndarray, weights: np.ndarray, v: np.ndarray, cfg: Config
+) -> None:
+    """Add the coarse keys of a tile: peak int64 [R] as its limits were fixed, weights int64 [R, n]
+    of models.sads.tail, v int16 [n, d] in VC_W bits (`cut`).
+
+    A weight is a power of two, at most 1/2, so |w| and |v| stay within CW_W and CV_W bits; shifts
+    bring no sum of whole numbers further from 0.
+    """
+    rows = np.flatnonzero(weights.any(axis=1))
+    shift = np.minimum(peak[rows] - sums.peak[rows], 63)
+    sums.rises += int(((shift > 0) & (sums.w[rows] > 0)).sum())
+    sums.peak[rows] = peak[rows]
+    sums.w[rows] = (sums.w[rows] >> shift) + weights[rows].sum(axis=1)
+    sums.v[rows] = (sums.v[rows] >> shift[:, None]) + weights[rows] @ v.astype(np.int64)
+
+
+def finish(
+    state: State, f: np.ndarray, mean: np.ndarray, cfg: Config, trace: Trace | None = None,
+    tail: Tail | None = None, g: np.ndarray | None = None,
+) -> np.ndarray:
+    """Normalise and blend: int16 [R, d]; rows that used no key give 0.
+
+    f and g int64 [R], 0 .. 2**F_FRAC, f + g within it; mean int [d], VM_W bits. o' and R are those
+    of models.sufa.normalised, c' and Rc likewise of the tail, R' = R*f and Rc' = Rc*g rounded, and
+
+        out = sat16(round(o' * R' / 2**15 + c' * Rc' / 2**15 + (1 - f - g) * mean * 2**(16 - VM_W)))
+
+    Without a tail g is 0. Where g > 0 the row has coarse keys and w > 0, since w is shifted only
+    when a weight is added, and a weight is at least 1.
+    """
     some, o, r = normalised(state, cfg)
-    out = sat16((o * r[:, None] + 16384) >> 15)
+    one = 1 << cfg.F_FRAC
+    r = (r * f + (one >> 1)) >> cfg.F_FRAC
+    blended, left = o * r[:, None], one - f
+    if tail is not None:
+        bits, rc = reciprocal(np.maximum(tail.w, 1))
+        rc = (rc * g + (one >> 1)) >> cfg.F_FRAC
+        drop = (bits - (16 - cfg.VC_W))[:, None]
+        up = np.maximum(1 - drop, 0)
+        c = sat16((((tail.v << up) >> np.maximum(drop - 1, 0)) + 1) >> 1)
+        blended, left = blended + c * rc[:, None], left - g
+    # One shift for all products: the mean's has fraction bits only where F_FRAC > 16 - VM_W.
+    lift, fine = 16 - cfg.VM_W, cfg.F_FRAC
+    rest = left[:, None] * np.asarray(mean, np.int64) << 15
+    rest = rest << (lift - fine) if lift >= fine else rest >> (fine - lift)
+    out = sat16((blended + rest + 16384) >> 15)
     o, r = np.where(some[:, None], o, 0), np.where(some, r, 0)
     if trace is not None:
         trace.o_final, trace.l_final, trace.r_final = o, state.l.copy(), r
     return np.where(some[:, None], out, 0).astype(np.int16)
-
-
-def sat16(x: np.ndarray) -> np.ndarray:
-    """x within -32768..32767."""
-    return np.clip(x, -32768, 32767)

@@ -220,7 +220,7 @@ module sofa #(
 
     // No such modules exist: elaboration stops at the first illegal parameter with a message that
     // names it. The stages are left out, so that their own messages do not hide this one.
-    // models/second/config.py checks the same ranges in the same order.
+    // models/config.py checks the same ranges in the same order.
     generate
         if (BUS_BYTES < 8 || BUS_BYTES > 64 || BUS_BYTES != (1 << $clog2(BUS_BYTES)))
         begin : g_illegal

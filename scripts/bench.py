@@ -32,15 +32,14 @@ entry.install()
 import numpy as np  # noqa: E402
 
 from models import workloads  # noqa: E402
-from models.config import ConfigError  # noqa: E402
+from models.config import Config, ConfigError  # noqa: E402
 from models.fast import available  # noqa: E402
 from models.lab.bands import MODES, Captured, Machine, bound_of, of_layer  # noqa: E402
 from models.layer import traffic  # noqa: E402
-from models.second.config import Config  # noqa: E402
 from scripts.configs import CONFIGS  # noqa: E402
 
 WAYS = dict(zip(("sum", "sort", "dense"), MODES.values(), strict=True))
-"""Ways to select: name -> settings of models.second.plan.plan."""
+"""Ways to select: name -> settings of models.plan.plan."""
 
 CHOICES = ("bench", "heads", "few", "long", "layers")
 DEFAULT = ("bench", "heads", "few", "layers")

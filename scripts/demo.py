@@ -41,10 +41,9 @@ import numpy as np  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from models import oracle, workloads  # noqa: E402
-from models.config import ConfigError  # noqa: E402
+from models.config import Config, ConfigError  # noqa: E402
 from models.dlzs import SNAPS  # noqa: E402
-from models.second.config import Config  # noqa: E402
-from models.second.head import DENSE  # noqa: E402
+from models.head import DENSE  # noqa: E402
 from scripts import demo_layers  # noqa: E402
 from scripts.configs import CONFIGS  # noqa: E402
 
@@ -63,7 +62,7 @@ def parse(argv):
     parser.add_argument("--snap", default="two-term", choices=list(SNAPS.values()))
     parser.add_argument("--tau", type=float,
                         help="least share of a key's weight in its row's sum (default: that of the "
-                             "snap rule, models/second/plan.py)")
+                             "snap rule, models/plan.py)")
     parser.add_argument("--fall", type=float,
                         help="exponent with which tau falls with the length (default likewise)")
     parser.add_argument("--rows", type=int, default=64,

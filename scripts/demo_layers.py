@@ -26,10 +26,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from models import oracle, workloads
+from models.config import Config
+from models.head import DENSE
 from models.lab.bands import Machine, bound_of, work_of
-from models.second.config import Config
-from models.second.head import DENSE
-from models.second.layer import LayerResult
+from models.layer import LayerResult
 from models.workloads import Case
 
 FEW_ROWS = 16
@@ -73,7 +73,7 @@ def cut(case: Case, tokens: int) -> tuple[np.ndarray, ...]:
 
 def layer_runs(cfg: Config, only: str, tokens: int, selecting: dict) -> list[LayerRun]:
     """The runs of every layer whose name contains ``only``; selecting: settings of
-    models.second.plan.job_of."""
+    models.plan.job_of."""
     from tb.system.simulate import LayerSpec
 
     runs = []

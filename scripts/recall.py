@@ -37,8 +37,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np  # noqa: E402  (the path is set above)
 
 from models import dlzs, layer, oracle, quantise, rope, workloads  # noqa: E402
-from models.config import Config, ConfigError  # noqa: E402
-from models.head import Job, run_head, run_job  # noqa: E402
+from models.config import ConfigError  # noqa: E402
+from models.first.config import Config  # noqa: E402
+from models.first.head import Job, run_head, run_job  # noqa: E402
 
 SCHEMES = ("exact-int8", "two-term", "nearest", "floor", "both")
 """Prediction schemes, best expected first."""

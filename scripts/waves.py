@@ -34,7 +34,7 @@ from scripts import entry  # noqa: E402 (needs the repository on the search path
 
 entry.install()
 
-from models.second.config import Config  # noqa: E402
+from models.config import Config  # noqa: E402
 from tb import runner  # noqa: E402
 from tb.common.states import module_of, state_names  # noqa: E402
 
@@ -50,7 +50,7 @@ HANDSHAKE = (r"(^clk|^rst|^irq|valid|ready|start|busy|done|halt|commit|release(_
 MAX_OTHERS = 60
 # Cycles that a view shows before and behind the place where it opens, and pixels of its waves.
 BEFORE, BEHIND, PIXELS = 20, 60, 900
-# Numbers with a binary point: full name, signed, fraction bits (models/second/config.py has the
+# Numbers with a binary point: full name, signed, fraction bits (models/config.py has the
 # formats).
 FIXED_POINT = (
     (r"cell(_inst)?\.acc_reg$", True, Config.SC_FRAC),

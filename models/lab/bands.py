@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cycle model of the second machine: bands of resident rows on key-stationary units.
 
-    work = work_of(selected, job, cfg, kv_heads=3)      # models.second.head
+    work = work_of(selected, job, cfg, kv_heads=3)      # models.head
     done = cycles(work, job, cfg)
     done.total, done.bound, done.ratio
 
@@ -10,7 +10,7 @@ c = ceil(d/W) cycles of its unit. A band is the blocks of `Job.band` row blocks 
 heads of a KV group as the stores have places for; where all rows of a group fit into one block,
 they are one, token after token. Its tiles are scored block after block, tile 0 twice (sum); SADS
 takes the scores of a block when it is done with those before. Masks wait in a ring; the union of a
-tile over the band is issued key by key, in slot order (models.second.layer.issue), into a landing
+tile over the band is issued key by key, in slot order (models.layer.issue), into a landing
 buffer, whose places are filled by the read bus or KVGEN in any order and leave in order when every
 unit that wants the key has room in its FIFO. When the units have done a band's keys, its places in
 the Q store are free and its blocks are flushed one after the other, a beat of O a cycle, which
@@ -42,19 +42,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models import dlzs, kvgen, workloads
+from models import dlzs, fast, kvgen, layer, plan, rass, workloads
 from models.bounds import weight_bound
-from models.config import ConfigError, check
-from models.head import KeySource
+from models.config import Config, ConfigError, check
+from models.head import DENSE, SORT, SUM, HeadTable, Job, KeySource, Part, parts, turns
 from models.lab.cycles import Memory, prediction_cycles
 from models.lab.method import Call
 from models.lab.pipeline import FRONT
 from models.lab.sofa import Sofa
 from models.layer import valid_beats, with_bias
 from models.plan import default_quota
-from models.second import fast, layer, plan
-from models.second.config import Config
-from models.second.head import DENSE, SORT, SUM, HeadTable, Job, Part, parts, turns
 
 FLUSH = 2.5
 """Unit cycles for a beat of output: o and l are read, o is scaled, the mean is blended in."""
@@ -238,7 +235,7 @@ def work_of(
     walk = walk_of(heads, kv_heads, rows, keys, job, cfg, machine)
     sources = [KeySource(np.empty(keys), np.empty(keys), np.full(keys, not makes))
                for _ in range(kv_heads)]
-    issued = iter(layer.issue(selected, [part for part, _ in walk], sources, job))
+    issued = iter(rass.issue(selected, [part for part, _ in walk], sources, job))
     maker = np.full((kv_heads, keys), -1)  # place in the list of the key that makes it
     work = Work([0], [0], [], [], [0], [], [], [], [], *(np.zeros((0, units), np.int64),) * 3,
                 np.zeros(0, bool), np.zeros(0, np.int64))
@@ -417,7 +414,7 @@ MODES = {
     "quota 16, radius 6": {"snap": dlzs.FLOOR, "select": SORT, "quota": 16, "radius_nats": 6.0},
     "dense": {"snap": dlzs.FLOOR, "select": DENSE},
 }
-"""Ways to select that are measured: title -> settings of models.second.plan.plan."""
+"""Ways to select that are measured: title -> settings of models.plan.plan."""
 
 SIZES = {
     "default": Machine(),

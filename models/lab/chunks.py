@@ -2,7 +2,7 @@
 """A pass taken apart as generation with a KV cache takes it: a prompt, then token after token.
 
     Chunks(Sofa(peaks=...), sizes=(512, 1))       # Method: a prompt of 512, then one by one
-    decode(call, peaks, (512, 1), cfg, snap=TWO_TERM)    # the same by models.second.cache
+    decode(call, peaks, (512, 1), cfg, snap=TWO_TERM)    # the same by models.cache
 
 Each chunk of rows is an attention of its own over the keys up to its last row, as every forward of
 generate() is, so that its blocks and bands begin at its first row. In one pass over the whole
@@ -22,7 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from models.config import ConfigError, check
+from models import fast, head
+from models.cache import KVCache
+from models.config import Config, ConfigError, check
 from models.lab.curves import percent, standard_error
 from models.lab.dense import Calibration
 from models.lab.grid import stretch_of
@@ -31,9 +33,6 @@ from models.lab.sofa import Sofa
 from models.lab.subjects import SE_TOKENS, Case, Language, blocks
 from models.nets.sources import CACHE, NetError
 from models.quantise import Peaks
-from models.second import fast, head
-from models.second.cache import KVCache
-from models.second.config import Config
 
 
 def pieces(rows: int, sizes: tuple[int, ...]) -> Iterator[slice]:
@@ -112,7 +111,7 @@ def decode(call: Call, peaks: Peaks, sizes: tuple[int, ...], cfg: Config, **sett
     """A causal call as a host with a KV cache does it: each chunk appends its keys, and what is
     before the first of them, to the integers that are there; no counts.
 
-    peaks: the fixed scales; settings: those of models.second.cache.KVCache.job.
+    peaks: the fixed scales; settings: those of models.cache.KVCache.job.
     """
     sizes = check_sizes(sizes)
     if not call.causal:

@@ -35,8 +35,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import dlzs, head, oracle, plan
-from models.config import Config, clog2
+from models import dlzs, oracle
+from models.config import clog2
+from models.first import head, plan
+from models.first.config import Config
 from models.lab import counts
 from models.lab.counts import Counts
 from models.lab.machine import CORE, CORE_COMPARISONS

@@ -17,11 +17,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from models import dlzs
-from models.bounds import Bound, job_bound, prediction_bound, weight_bound
-from models.config import Config, check
-from models.head import Job, Stats
+from models.bounds import Bound, prediction_bound, weight_bound
+from models.config import check
+from models.first.bounds import job_bound
+from models.first.config import Config
+from models.first.head import Job
+from models.first.layer import LayerPlan
+from models.head import Stats
 from models.lab.pipeline import FRONT, Pipeline
-from models.layer import LayerPlan, chunk_beats, valid_beats
+from models.layer import chunk_beats, valid_beats
 from models.tiling import block_tiles, blocks
 
 

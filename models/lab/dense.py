@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from models.balance import balance_of, balanced
 from models.config import ConfigError
 from models.lab.counts import Counts
 from models.lab.method import Attended, Call, Method, count_formal, softmax_over
 from models.quantise import Peaks, check_finite
-from models.second.balance import balance_of, balanced
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Calibration(Dense):
     (models.lab.stacks) and so these peaks.
 
     balance: layer -> scales; the peaks are those of Q and K turned with them
-    (models.second.balance), as Sofa with that balance wants them: both together need two passes,
+    (models.balance), as Sofa with that balance wants them: both together need two passes,
     the second with Calibration(balance=first.balance_seen()).
     """
 

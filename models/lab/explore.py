@@ -34,7 +34,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.head import Job
+from models.first.head import Job
 from models.lab import bands
 from models.lab.cycles import layer_cycles, work_of
 from models.lab.evaluate import Bench, Meter

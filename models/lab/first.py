@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models import dlzs, fast, head, layer, plan, rope
-from models.config import Config
+from models import dlzs, layer, rope
+from models.fast import available
+from models.first import fast, head, plan
+from models.first.config import Config
 from models.lab.counts import Counts
 from models.lab.machine import (
     SNAPS,
@@ -53,6 +55,7 @@ class FirstSofa(Machine):
     radius_nats: float | None | tuple[float | None, ...] = 6.0
 
     name = "sofa-first"
+    parameters = Config
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -126,7 +129,7 @@ class FirstSofa(Machine):
 def _run(numbers: Quantised, job: head.Job, cfg: Config) -> tuple[np.ndarray, np.ndarray, int, int]:
     """(out int16, selected, pair steps that rows used, max updates) of a job."""
     arrays = (numbers.q, numbers.k, numbers.v, numbers.k8, job, cfg)
-    if fast.available():
+    if available():
         got = fast.run_job(*arrays)
         return got.out, got.selected, got.row_steps, got.stats.max_updates
     got = head.run_job(*arrays)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from models import kvgen
 from models.bounds import weight_bound
-from models.layer import LayerPlan, valid_beats
+from models.first.layer import LayerPlan
+from models.layer import valid_beats
 
 NEVER = float("inf")
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 
+from models.config import Config
 from models.lab.dense import Dense
 from models.lab.evaluate import RowTask
 from models.lab.first import FirstSofa
@@ -27,12 +28,11 @@ from models.lab.sofa import Sofa
 from models.lab.subjects import FRAMES, Case
 from models.lab.tables import Series
 from models.lab.twopass import TwoPass
+from models.length import tau_of
 from models.nets.sources import TEXTS
 from models.nets.whisper import SECONDS
 from models.peers import PEERS
 from models.peers.twilight import EXACT, Twilight
-from models.second.config import Config
-from models.second.length import tau_of
 
 METHODS: dict[str, type[Method]] = {
     "sofa": Sofa, "sofa-first": FirstSofa, "sofa-two-pass": TwoPass, "rule": Rule, "dense": Dense,

@@ -8,7 +8,7 @@ RECORD is what scripts/report.py --save wrote (default: models/data/lab/results.
 that codes Q: the thresholds at which the sweep of the first stretch of the novel loses LIMIT at its
 lengths, a straight line through them in the logarithms of length and threshold (least squares),
 and what the line costs on the texts that it was not fitted on, interpolated linearly between the
-two nearest measured thresholds; so are the standard errors. models.second.length holds the line
+two nearest measured thresholds; so are the standard errors. models.length holds the line
 that is used.
 """
 

@@ -297,7 +297,7 @@ def build(got: Gathered, folder: Path, command: str) -> Path:
     def lengths() -> list:
         table = length_table(got)
         return [paragraphs(
-            "SOFA with thresholds around the rule from length (models/second/length.py), each text "
+            "SOFA with thresholds around the rule from length (models/length.py), each text "
             "apart."), table] if table[1] else []
 
     section("keep", "Keep ratio at a loss", keeps)

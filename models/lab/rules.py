@@ -40,7 +40,7 @@ from models.lab.method import (
     union_bytes,
 )
 from models.quantise import SHRINK, quantise
-from models.second.tiling import exact_rows, mean_span
+from models.tiling import exact_rows, mean_span
 
 SNAPS = {"floor": dlzs.FLOOR, "nearest": dlzs.NEAREST, "two-term": dlzs.TWO_TERM}
 PREDICTORS = ("exact", "int8", *SNAPS, "k-floor", "both", "msb4")
@@ -107,7 +107,7 @@ def blended(
     call: Call, out: np.ndarray, f: np.ndarray, means: np.ndarray | None = None,
     block: int = BLOCK,
 ) -> np.ndarray:
-    """f * out + (1 - f) * the mean of V that a row's block has (models.second.tiling.mean_span),
+    """f * out + (1 - f) * the mean of V that a row's block has (models.tiling.mean_span),
     float32 [Hq, R, d]: out [Hq, R, d], f [Hq, R]; means [Hkv, blocks, d], None: exact ones; block:
     rows of a block."""
     rows, keys = call.q.shape[1], call.k.shape[1]
@@ -120,7 +120,7 @@ def blended(
 
 
 def keeps_everything(call: Call) -> np.ndarray:
-    """bool [R], models.second.tiling.exact_rows of a Call: rows that the mean of V leaves alone."""
+    """bool [R], models.tiling.exact_rows of a Call: rows that the mean of V leaves alone."""
     rows, keys = call.q.shape[1], call.k.shape[1]
     return exact_rows(0, rows, call.causal, keys - rows)
 
@@ -138,7 +138,7 @@ class Rule(Method):
     min_keys     the best of a row that are taken whatever share and radius say
     mean         the mean of V stands in for what is dropped, weighted with its share of the row's
                  predicted softmax; rows at positions 0..31 of a causal call keep everything. Over
-                 which keys the mean goes: models.second.tiling.mean_span, in blocks of BLOCK rows
+                 which keys the mean goes: models.tiling.mean_span, in blocks of BLOCK rows
     """
 
     predictor: str = "exact"

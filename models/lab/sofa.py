@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """SOFA as a Method: keys are selected by their share of the row's sum, and the mean
-of V stands in for the rest (models.second, docs/second.md).
+of V stands in for the rest (docs/second.md).
 
     method = Sofa(tau=2**-9)
     done = method.start()(call)
 
-A layer is one job, bit-exact, through models.second.fast or, without numba, models.second.head;
-with phases = 2 models.second.layer makes K, V and the means from X as well.
+A layer is one job, bit-exact, through models.fast or, without numba, models.head;
+with phases = 2 models.layer makes K, V and the means from X as well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.config import ConfigError, check
+from models import fast, head, layer, plan
+from models.balance import additions
+from models.config import Config, ConfigError, check
 from models.lab.counts import Counts
 from models.lab.machine import (
     SNAPS,
@@ -30,24 +32,21 @@ from models.lab.machine import (
     layer_inputs,
 )
 from models.lab.method import Attended, Call, Method
-from models.second import fast, head, layer, plan
-from models.second.balance import additions
-from models.second.config import Config
 
 
 @dataclass(frozen=True)
 class Sofa(Machine):
     """The second machine; see Machine for the settings that are not told here.
 
-    widths        fields of models.second.config.Config
+    widths        fields of models.config.Config
     band          row blocks of a band, None: what the stores hold
     tau, fall     threshold at 1024 visible keys, and the exponent with which it falls with their
-                  number; None: those of the snap rule (models.second.plan.TAU); may differ by layer
+                  number; None: those of the snap rule (models.plan.TAU); may differ by layer
     coarse        least share of a coarse key, a dropped key that adds V of VC_W bits with its
                   predicted weight, up to tau; None: there are none; may differ by layer; with
                   phases = 1 only
     blend         the mean of V stands in for what is dropped
-    balance       Q and K are turned before they are quantised (models.second.balance): True, with
+    balance       Q and K are turned before they are quantised (models.balance): True, with
                   scales of the channels from the data; layer -> scales [kv_heads, d], a mapping,
                   kept as sorted pairs of tuples; False: not. With peaks, which are then those of
                   the turned tensors, a mapping or False (models.lab.dense.Calibration finds both);
@@ -126,7 +125,7 @@ class Sofa(Machine):
         object.__setattr__(self, "balance", tuple(sorted(given.items())) or False)
 
     def balance_of(self, call: Call):
-        """What models.second.plan.plan takes as balance in a layer."""
+        """What models.plan.plan takes as balance in a layer."""
         if isinstance(self.balance, bool):
             return self.balance
         known, (number, _) = dict(self.balance), call.place()

@@ -5,7 +5,7 @@
     .venv/bin/python -m models.lab.tail --net 1024       # all layers of SmolLM2
 
 A machine with the tail has fewer units and, beside them, lanes that add V of VC_W bits, shifted, to
-the coarse sums (models.second.sufa.coarse): a coarse pair takes d lane cycles. V of VC_W bits of
+the coarse sums (models.sufa.coarse): a coarse pair takes d lane cycles. V of VC_W bits of
 every key that is coarse for a row of the band is one more read. Cycles are those of
 models.lab.bands with so many units, at least those that the lanes take; reads of coarse V are left
 out of them and stand in the bound of the bus.
@@ -22,17 +22,16 @@ from pathlib import Path
 
 import numpy as np
 
-from models import workloads
+from models import fast, plan, workloads
+from models.config import Config
 from models.dlzs import TWO_TERM
+from models.head import Job, JobResult, parts
 from models.lab.bands import Machine, bound_of, cycles, work_of
 from models.lab.counts import price
 from models.lab.grid import stretch_of
 from models.nets.common import dense
 from models.nets.smollm2 import SmolLM2
 from models.nets.sources import CACHE, NetError, read_text
-from models.second import fast, plan
-from models.second.config import Config
-from models.second.head import Job, JobResult, parts
 
 TAU, COARSE = 2.0**-6.5, 2.0**-10
 """Thresholds of the tail."""
@@ -103,7 +102,7 @@ def figures(
     q: np.ndarray, k: np.ndarray, v: np.ndarray, causal: bool, cfg: Config, **thresholds
 ) -> np.ndarray:
     """COLUMNS of a job of float tensors with two-term codes: pairs that are visible, exact and
-    coarse, bounds, cycles; thresholds: tau and coarse of models.second.plan.job_of."""
+    coarse, bounds, cycles; thresholds: tau and coarse of models.plan.job_of."""
     z, job = plan.plan(q, k, v, cfg, causal=causal, snap=TWO_TERM, **thresholds)
     got = fast.run_job(z.q, z.k, z.v, z.k8, z.means, job, cfg)
     heads, rows, keys = got.selected.shape

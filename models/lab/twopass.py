@@ -5,7 +5,7 @@
 
 A tile's own keys are counted before its limit is fixed, those of tile 0 as well, so no tile is
 scored twice at the end and every limit knows one tile more. A machine would have to hold the scores
-of a tile until then. Scores and sums are those of models.second, in numpy; attention over the
+of a tile until then. Scores and sums are those of models.sads, in numpy; attention over the
 selected keys is float32, with the machine's means of V.
 """
 
@@ -15,23 +15,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import dlzs
-from models.config import ConfigError
+from models import dlzs, head, plan, sads
+from models.config import Config, ConfigError
 from models.lab.counts import Counts
 from models.lab.machine import SNAPS
 from models.lab.method import Attended, Call, softmax_over
 from models.lab.rules import blended, keeps_everything
 from models.lab.sofa import Sofa
-from models.second import head, plan, sads
-from models.second.config import Config
-from models.second.tiling import allowed
+from models.tiling import allowed
 
 
 def select(
     score: list[np.ndarray], seen: list[np.ndarray], tau: int, everything: np.ndarray, cfg: Config
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """(masks bool [n, slots] of each tile, f int64 [n]) of a block: score int [n, slots] in octaves
-    and seen bool of each tile; tau: models.second.sads.block_threshold; everything bool [n]."""
+    and seen bool of each tile; tau: models.sads.block_threshold; everything bool [n]."""
     sums, masks = sads.start(len(everything)), []
     for t, (level, tile) in enumerate(zip(score, seen, strict=True)):
         sads.count(sums, level, tile, *np.zeros((2, *tile.shape), bool), cfg)

@@ -38,8 +38,8 @@ from models.nets.minilm import PARTS, MiniLM
 from models.nets.sources import CACHE, TEXTS, NetError
 from models.oracle import dense_attention
 from models.peers.ibert import IBert, int_softmax
+from models.plan import octave_of
 from models.quantise import Peaks
-from models.second.plan import octave_of
 
 STREAM = 16
 """Bits of the residual stream and of what GELU and LayerNorm read and write."""
@@ -184,7 +184,7 @@ class Exact:
 class SofaAttention(Exact):
     """The machine, bit-exact. Its Method takes and gives float32 values of integers; with
     these scales and peaks its quantisation finds the same integers again, so the boundary changes
-    nothing. Q has the scale that models.second.plan gives it for its octave."""
+    nothing. Q has the scale that models.plan gives it for its octave."""
 
     def __init__(self, peaks: list[Peaks], d: int, method: Sofa | None = None):
         self.method = replace(method or Sofa(), peaks=dict(enumerate(peaks)))

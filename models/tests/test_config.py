@@ -4,6 +4,7 @@
 import pytest
 
 from models.config import Config, ConfigError, check, clog2
+from models.first.config import Config as First
 
 TINY = dict(ROWS=4, COLS=4, D_MAX=16, BC_MAX=16, BUS_BYTES=8, KEYS_MAX=256)
 
@@ -13,25 +14,25 @@ def test_supported_sets():
     for name in ("tiny", "small", "paper"):
         cfg = Config.from_name(name)
         assert cfg.name == name
-        widths[name] = (cfg.SLOT_W, cfg.SC_W - cfg.SC_FRAC, cfg.S_W, cfg.L_W, cfg.EXP_ROWS,
-                        cfg.DIV_ROWS, cfg.QE, cfg.KE, cfg.CODE_W)
+        widths[name] = (cfg.SLOT_W, cfg.SC_W - cfg.SC_FRAC, cfg.S_W, cfg.L_W, cfg.QE, cfg.KE,
+                        cfg.CODE_W)
         assert (cfg.GUARD, cfg.S_DROP) == (Config(**TINY).GUARD, 8)
         assert cfg.O_W == 16 + cfg.GUARD + clog2(cfg.KEYS_MAX) + cfg.O_FRAC
         assert cfg.Z_W == 16 + cfg.Z_FRAC
     # By hand from the table of docs/architecture.md section 2.
-    assert widths["tiny"] == (4, 12, 36, 24, 4, 4, 4, 8, 6)
-    assert widths["small"] == (5, 14, 38, 28, 16, 16, 8, 16, 6)
-    assert widths["paper"] == (6, 15, 39, 28, 16, 32, 32, 64, 6)
+    assert widths["tiny"] == (4, 12, 36, 24, 4, 8, 6)
+    assert widths["small"] == (5, 14, 38, 28, 8, 16, 6)
+    assert widths["paper"] == (6, 15, 39, 28, 32, 64, 6)
 
 
 def test_defaults_of_missing_parameters():
-    cfg = Config.from_parameters(TINY, "mine")
+    cfg = First.from_parameters(TINY, "mine")
     assert (cfg.ADDR_W, cfg.TWO_TERM, cfg.EXP_ROWS, cfg.DIV_ROWS, cfg.KV_BUFS) == (40, 0, 4, 4, 2)
     assert cfg.replace(TWO_TERM=1).CODE_W == 6
     assert cfg.replace(SC_FRAC=8).RADIUS_INF == 2**20 - 1
     # What a set does not give follows what is changed in it; a replaced field moves no other.
-    assert Config.from_name("tiny", ROWS=16, TWO_TERM=1).EXP_ROWS == 16
-    assert Config.from_name("tiny").replace(ROWS=16).EXP_ROWS == 4
+    assert First.from_name("tiny", ROWS=16, TWO_TERM=1).EXP_ROWS == 16
+    assert First.from_name("tiny").replace(ROWS=16).EXP_ROWS == 4
 
 
 @pytest.mark.parametrize("field, value, legal", [
@@ -47,7 +48,7 @@ def test_defaults_of_missing_parameters():
 ])
 def test_illegal_parameter(field, value, legal):
     with pytest.raises(ConfigError, match=rf"{field} = .*legal: .*({legal})"):
-        Config(**{**TINY, field: value})
+        First(**{**TINY, field: value})
 
 
 def test_bus_raises_other_minima():

@@ -98,7 +98,7 @@ def test_scores_equal_the_cell_by_cell_sum(snap, frac):
 
 def test_scores_never_overflow():
     for frac in (0, 3, 8):
-        cfg = Config.from_name("paper").replace(SC_FRAC=frac, D_MAX=256, TWO_TERM=1)
+        cfg = Config.from_name("paper", SC_FRAC=frac, D_MAX=256)
         k8 = np.array([[-128] * 256, [127] * 256, [-127] * 256])
         low = high = 0
         for q in (-32768, -32767, -24576, 24576, 32767):

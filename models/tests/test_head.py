@@ -1,255 +1,227 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole heads and jobs: composition, masks, odd sizes, counts, errors of the machine."""
-
-import itertools
+"""Bands, the one-key step, the blend, and what an output may depend on."""
 
 import numpy as np
 import pytest
 
-from models import oracle, quantise, workloads
-from models.bounds import block_bounds, job_bound, planned_bound
+from models import head, oracle, plan, sufa, workloads
 from models.config import Config, ConfigError
-from models.head import STREAMS, Job, KeySource, run_block, run_head, run_job
+from models.quantise import Peaks
+from models.tiling import bands, mean_span
 
-TINY = Config.from_name("tiny", KV_SLOTS=8, TWO_TERM=0)
-SMALL = Config.from_name("small", KV_SLOTS=16)
-PAPER = Config.from_name("paper")
-
-
-def make(rows, keys, d, seed=1, cfg=TINY, spread=1.5, heads=()):
-    """Quantised random tensors; heads: (query heads, KV heads) or none."""
-    rng = np.random.default_rng(seed)
-    lead = [(h,) for h in heads] or [(), ()]
-    q = rng.normal(size=(*lead[0], rows, d)) * spread
-    k, v = (rng.normal(size=(*lead[1], keys, d)) for _ in range(2))
-    return quantise.quantise_attention(q, k, v, cfg)
+TINY = Config.from_name("tiny")
+PAPER = Config.from_name("paper").replace(TWO_TERM=1)
+SMALL = [case for case in workloads.list_cases() if "_s0100_" in case or "_s0128_" in case]
 
 
-def job_for(z, **settings):
-    """A job with the scale of z and defaults for the rest."""
-    return Job(**{**dict(d=z.q.shape[-1], scale_m=z.scale_m, scale_shift=z.scale_shift, bc=8,
-                         quota=3), **settings})
+def test_the_stores_hold_the_places_of_the_machine():
+    assert [PAPER.places(d) for d in (32, 64, 128)] == [8, 6, 3]
 
 
-def exact(z, mask):
-    """Float attention on the integers' values over the pairs of mask, in units of O."""
-    return oracle.attention(z.q * z.sq, z.k * z.sk, z.v.astype(float), mask)
+def test_parameters_of_the_machine():
+    """The stores grow with a block, the landing buffer with a key."""
+    assert (TINY.PLACES, TINY.STORE_BEATS, TINY.TWO_TERM) == (4, 32, 1)
+    assert [TINY.places(d) for d in (8, 16)] == [4, 2]
+    wide = Config.from_name("tiny", D_MAX=32, FIFO=4)
+    assert (wide.STORE_BEATS, wide.places(32), wide.LAND_BEATS, wide.FIFO) == (64, 2, 64, 4)
+    assert Config.from_name("tiny", STORE_BEATS=40).STORE_BEATS == 40
+    with pytest.raises(ConfigError, match="no parameter 'NO_SUCH'"):
+        Config.from_name("tiny", NO_SUCH=1)
+    with pytest.raises(ConfigError, match="no configuration 'none'; know tiny, small, paper"):
+        Config.from_name("none")
 
 
-@pytest.mark.parametrize("interleaved", [True, False])
-@pytest.mark.parametrize("dense", [True, False])
-@pytest.mark.parametrize("causal", [True, False])
-def test_sizes_and_masks(causal, dense, interleaved):
-    compared = 0
-    for rows, keys, offset in itertools.product((1, 3, 4, 5, 11), (1, 2, 7, 8, 9, 40), (0, 6)):
-        z = make(rows, keys, 8, seed=rows * 100 + keys)
-        job = job_for(z, causal=causal, dense=dense, interleaved=interleaved, offset=offset)
-        got = run_head(z.q, z.k, z.v, z.k8, job, TINY)
-        visible = oracle.causal_mask(rows, keys, causal, offset)
-        assert got.out.shape == (rows, 8) and got.out.dtype == np.int16
-        assert not (got.selected & ~visible).any()
-        if dense:
-            assert (got.selected == visible).all()
-        assert got.stats.visible == visible.sum() and got.stats.selected == got.selected.sum()
-        # Without a radius every row with a visible key uses some.
-        assert got.selected.any(axis=1).all()
-        assert np.abs(got.out - exact(z, got.selected)).max() <= 40
-        compared += got.out.size
-    assert compared > 2000
+@pytest.mark.parametrize("d, group, band", [(64, 1, 3), (64, 3, 1), (32, 1, 4), (128, 1, 1)])
+def test_the_default_band_leaves_places_to_the_next(d, group, band):
+    assert plan.default_band(4096, d, group, PAPER) == band
 
 
-def test_selection_is_the_best_of_each_tile():
-    z = make(6, 50, 16, seed=3)
-    got = run_head(z.q, z.k, z.v, z.k8, job_for(z, quota=2), TINY)
-    for block in got.blocks:
-        for tile, chosen, score in zip(block.tiles, block.lists, block.scores, strict=True):
-            for r in range(tile.rows):
-                best = sorted(range(tile.n), key=lambda b: (-score[r, b], b))[:2]
-                assert chosen.slots[r][chosen.valid[r]].tolist() == best
-                keys = set(got.keys_of_row(block.row + r)) & set(tile.keys)
-                assert keys == {int(tile.keys[b]) for b in best}
+def test_tiles_belong_to_the_band():
+    split = bands(10, 18, 16, 2, TINY, causal=True, offset=8)
+    assert [(b.row, b.n, len(b.tiles)) for b in split] == [(0, 8, 1), (8, 2, 2)]
+    assert [(b.row, b.n, b.length) for b in split[0].blocks] == [(0, 4, 12), (4, 4, 16)]
+    assert split[0].tiles[0].n == 16 and split[1].tiles[1].keys.tolist() == list(range(1, 18, 2))
 
 
-def test_quota_of_a_whole_tile_equals_dense():
-    """Same keys, another order: the results agree to the rounding of the weights."""
-    z = make(9, 64, 16, seed=5)
-    dense = run_head(z.q, z.k, z.v, None, job_for(z, dense=True), TINY)
-    full = run_head(z.q, z.k, z.v, z.k8, job_for(z, quota=8), TINY)
-    assert (dense.selected == full.selected).all()
-    assert np.abs(dense.out.astype(int) - full.out).max() <= 40
-    assert full.stats.nsteps == dense.stats.nsteps
-
-
-def test_radius_saves_keys_and_rows_may_select_none_in_a_tile():
-    z = make(8, 200, 16, seed=7, spread=6.0)
-    wide = run_head(z.q, z.k, z.v, z.k8, job_for(z, quota=8), TINY)
-    near = run_head(z.q, z.k, z.v, z.k8, job_for(z, quota=8, radius=z.radius(2.0, 0, TINY)), TINY)
-    assert 0 < near.stats.selected < wide.stats.selected / 2
-    assert not (near.selected & ~wide.selected).any()
-    empty = [c for b in near.blocks for c in b.lists if not c.valid.any(axis=1).all()]
-    assert empty
-    assert np.abs(near.out - exact(z, near.selected)).max() <= 60
-
-
-def test_blocks_do_not_depend_on_each_other():
-    z = make(10, 30, 8, seed=9)
-    job = job_for(z, causal=True, offset=20)
-    whole = run_head(z.q, z.k, z.v, z.k8, job, TINY)
-    for row, n in ((0, 4), (4, 4), (8, 2)):
-        part = run_block(z.q[row : row + n], KeySource(z.k, z.v), z.k8, row, job, TINY)
-        assert (part.out == whole.out[row : row + n]).all()
-    # A block is also a head of its own at a shifted offset.
-    alone = run_head(z.q[4:8], z.k, z.v, z.k8, job_for(z, causal=True, offset=24), TINY)
-    assert (alone.out == whole.out[4:8]).all()
-
-
-@pytest.mark.parametrize("heads, kv_heads", [(1, 1), (4, 4), (6, 2), (5, 1)])
-def test_heads_share_kv_heads(heads, kv_heads):
-    z = make(5, 20, 8, seed=heads, heads=(heads, kv_heads))
-    job = job_for(z, causal=True, offset=15)
-    got = run_job(z.q, z.k, z.v, z.k8, job, TINY)
-    total = 0
-    for h in range(heads):
-        kv = h * kv_heads // heads
-        one = run_head(z.q[h], z.k[kv], z.v[kv], z.k8[kv], job, TINY)
-        assert (one.out == got.out[h]).all()
-        total += one.stats.selected
-    assert got.stats.selected == total and len(got.stats.tiles_per_block) == 2 * heads
-
-
-def test_trace_follows_the_steps():
-    z = make(6, 40, 8, seed=2)
-    got = run_head(z.q, z.k, z.v, z.k8, job_for(z), TINY, trace=True)
-    steps = 0
-    for block in got.blocks:
-        assert len(block.trace.p) == sum(block.stats.nsteps)
-        assert block.trace.p[0].shape == (len(block.out), 2)
-        assert block.trace.o_final.shape == block.out.shape
-        steps += len(block.trace.p)
-    assert steps == sum(got.stats.nsteps) > 0
-    assert run_head(z.q, z.k, z.v, z.k8, job_for(z), TINY).blocks[0].trace is None
-
-
-def test_counts_by_hand():
-    """5 rows, 10 keys, d = 8, tiny (bus 8 bytes): two blocks of 4 and 1 rows, 2 tiles each."""
-    z = make(5, 10, 8)
-    job = job_for(z, quota=8)
-    stats = run_head(z.q, z.k, z.v, z.k8, job, TINY).stats
-    assert stats.slots == stats.union == [5, 5, 5, 5] and stats.nsteps == [3, 3, 3, 3]
-    none = dict.fromkeys(STREAMS, 0)
-    assert stats.vectors == {**none, **dict(q=5, k8=20, k=20, v=20, o=5)}
-    assert stats.bytes == {**none, **dict(q=80, k8=160, k=320, v=320, o=80)}
-    assert stats.bytes_read == 880 and stats.bytes_written == 80 and stats.keep == 1.0
-    assert stats.phases == [1, 1, 1, 1] and stats.reused == stats.union
-    assert stats.generated == [0, 0, 0, 0]
-    assert (stats.rows_per_block, stats.tiles_per_block) == ([4, 1], [2, 2])
-    bounds = block_bounds(stats, job, TINY)
-    # 5 slots on 4 columns: 2 passes of 8; 3 pair steps of 8; beats: Q 2 a row, K8 1, K and V 2.
-    assert bounds[0].parts() == (32, 48, 48, 8 + 10 + 40, 0, 8)
-    assert bounds[1].parts() == (32, 48, 48, 2 + 10 + 40, 0, 2)
-    total = job_bound(stats, job, TINY)
-    assert total.parts() == (64, 96, 96, 110, 0, 10)
-    assert (total.planned, total.measured) == (110, 110)
-    assert planned_bound(5, 10, job, TINY) == total
-    dense = run_head(z.q, z.k, z.v, None, job_for(z, dense=True), TINY).stats
-    assert dense.vectors["k8"] == dense.bytes["k8"] == 0
-    assert job_bound(dense, job_for(z, dense=True), TINY).parts() == (0, 96, 96, 90, 0, 10)
-
-
-def test_bounds_use_the_quota_and_the_measured_steps():
-    z = make(16, 512, 16, seed=4, spread=8.0)
-    job = job_for(z, quota=3, bc=16, radius=z.radius(1.0, 0, TINY))
-    got = run_head(z.q, z.k, z.v, z.k8, job, TINY.replace(KEYS_MAX=512))
-    bound = job_bound(got.stats, job, TINY)
-    assert bound.sufa == 4 * 32 * 2 * 16
-    assert bound.steps == sum(got.stats.nsteps) * 16 < bound.sufa
-    assert bound.measured <= bound.planned
-
-
-@pytest.mark.parametrize("dense", [False, True])
-def test_tiles_larger_than_a_buffer_run_in_phases(dense):
-    """Half a tile fits a buffer of tiny: same keys, more steps, results equal to the rounding."""
-    z = make(7, 60, 16, seed=8, spread=3.0)
-    job = job_for(z, quota=9, bc=16, dense=dense)
-    got = run_head(z.q, z.k, z.v, z.k8, job, TINY, trace=True)
-    whole = run_head(z.q, z.k, z.v, z.k8, job, TINY.replace(KV_SLOTS=16))
-    assert (got.selected == whole.selected).all()
-    assert np.abs(got.out - exact(z, got.selected)).max() <= 60
-    # Dense lists are in slot order, so both halves of a tile follow each other as before.
-    assert (got.out != whole.out).any() == (not dense) and max(whole.stats.phases) == 1
-    stats = got.stats
-    assert stats.union == whole.stats.union and stats.slots == whole.stats.slots
-    assert stats.phases == [-(-u // 8) for u in stats.union] and 2 in stats.phases
-    assert len(stats.nsteps) == len(stats.reused) == len(stats.generated) == sum(stats.phases)
-    assert sum(stats.nsteps) >= sum(whole.stats.nsteps)
-    assert stats.bytes == whole.stats.bytes
-    assert job_bound(stats, job, TINY).steps == 16 * sum(stats.nsteps)
-    for block in got.blocks:
-        assert len(block.trace.p) == sum(block.stats.nsteps)
-        for tile, chosen, phases in zip(block.tiles, block.lists, block.phases, strict=True):
-            loaded = np.concatenate([p.loaded for p in phases])
-            assert sorted(loaded) == np.flatnonzero(chosen.union).tolist()
-            assert (np.diff(tile.keys) == tile.kstep).all()
-
-
-def test_union_counts_only_what_some_row_selected():
-    z = make(4, 64, 16, seed=6, spread=4.0)
-    got = run_head(z.q, z.k, z.v, z.k8, job_for(z, quota=1, bc=16), TINY)
-    assert sum(got.stats.union) == got.selected.any(axis=0).sum() < 64
-    assert got.stats.vectors["k"] == got.stats.vectors["v"] == sum(got.stats.union)
-
-
-@pytest.mark.parametrize("change, field", [
-    (dict(d=12), "d = 12"), (dict(d=32), "d = 32"), (dict(bc=2), "bc = 2"),
-    (dict(bc=32), "bc = 32"), (dict(bc=12), "bc = 12"), (dict(quota=0), "quota = 0"),
-    (dict(quota=17), "quota = 17"), (dict(radius=-1), "radius = -1"),
-    (dict(radius=1 << TINY.SC_W), "radius = "), (dict(snap=2), "TWO_TERM"),
-    (dict(snap=3), "snap = 3"), (dict(offset=-1), "offset = -1"), (dict(scale_m=65536), "scale_m"),
-    (dict(scale_shift=48), "scale_shift = 48"), (dict(d=8), "q has d = 16"),
+@pytest.mark.parametrize("row, keys, causal, offset, span", [
+    (0, 500, True, 0, 32), (0, 20, True, 0, 20), (128, 500, True, 0, 128), (4, 500, True, 60, 64),
+    (4, 500, True, 59, 32), (0, 500, False, 0, 500),
 ])
-def test_bad_jobs(change, field):
-    z = make(3, 9, 16)
-    with pytest.raises(ConfigError, match=field):
-        run_head(z.q, z.k, z.v, z.k8, job_for(z, **change), TINY)
+def test_keys_of_the_mean(row, keys, causal, offset, span):
+    assert mean_span(row, keys, causal, offset) == span
 
 
-def test_bad_arrays():
-    z = make(3, 9, 16)
-    job = job_for(z)
-    with pytest.raises(ConfigError, match="q is float64"):
-        run_head(z.q * 1.0, z.k, z.v, z.k8, job, TINY)
-    with pytest.raises(ConfigError, match="k8 is NoneType"):
-        run_head(z.q, z.k, z.v, None, job, TINY)
-    with pytest.raises(ConfigError, match="k8 is int16"):
-        run_head(z.q, z.k, z.v, z.k, job, TINY)
-    with pytest.raises(ConfigError, match="v has shape"):
-        run_head(z.q, z.k, z.v[:5], z.k8, job, TINY)
-    with pytest.raises(ConfigError, match="2 axes"):
-        run_head(z.q[None], z.k, z.v, z.k8, job, TINY)
-    with pytest.raises(ConfigError, match="query rows = 0"):
-        run_head(z.q[:0], z.k, z.v, z.k8, job, TINY)
-    z = make(3, 257, 16)
-    with pytest.raises(ConfigError, match="keys = 257, legal: integer 1..256"):
-        run_head(z.q, z.k, z.v, z.k8, job, TINY)
-    z = make(3, 9, 16, heads=(3, 2))
-    with pytest.raises(ConfigError, match="heads = 3, legal: multiple of kv_heads = 2"):
-        run_job(z.q, z.k, z.v, z.k8, job, TINY)
+def test_means_round_to_the_nearest():
+    v = np.zeros((1, 40, 8), np.int16)
+    v[0, :32, 0], v[0, 32:, 1], v[0, :, 2] = 384, 32000, -32768
+    v[0, 0, 3], v[0, 0, 4], v[0, :, 5] = 256 * 16, 256 * 16 - 1, 32767
+    job = head.Job(8, 16, (), causal=True)
+    got = head.means_of(v, 4, job, TINY)
+    assert got.shape == (1, 1, 8)
+    # 1.5 rounds up; 0.5 and just below; the top saturates
+    assert got[0, 0].tolist() == [2, 0, -128, 1, 0, 127, 0, 0]
 
 
-@pytest.mark.parametrize("name", workloads.list_cases())
-def test_error_on_real_heads(name):
-    """The integer path against float64 softmax of the float inputs over the same keys."""
+def test_one_key_and_the_mean_by_hand():
+    """The example of docs/second.md: f = 215/256 of 1000, the rest of a mean of -20 * 256."""
+    state = sufa.start(1, 8)
+    q, k, v = np.zeros((1, 8), np.int16), np.zeros((1, 8), np.int16), np.zeros((1, 8), np.int16)
+    v[0, 0] = 1000
+    sufa.keys(state, q, k, v, np.ones((1, 1), bool), 32768, 20, TINY)
+    # z = 0: the reference is 1, the weight 1/2
+    assert (state.m[0], state.l[0], state.o[0, 0]) == (1, 16384, 64000)
+    mean = np.array([-20, 3, 0, 0, 0, 0, 0, 0])
+    out = sufa.finish(state, np.array([215]), mean, TINY)
+    assert out[0].tolist() == [840 - 820, 123, 0, 0, 0, 0, 0, 0]
+    assert sufa.finish(state, np.array([256]), mean, TINY)[0, 0] == 1000
+    empty = sufa.start(1, 8)
+    assert not sufa.finish(empty, np.array([256]), mean, TINY).any()
+
+
+def captured(name, cfg, flatter=1.0, **settings):
+    """(Numbers, Job, JobResult, case) of a captured head, its scores divided by ``flatter``."""
     case = workloads.load_case(name)
-    compared = 0
-    for h in range(case.n_heads):
-        q, k, v = case.head(h)
-        z = quantise.quantise_attention(q, k, v, PAPER)
-        # A flat head without selection has the longest tail of small, coarsely rounded weights.
-        for dense, bar in ((False, 0.002), (True, 0.002 if PAPER.GUARD < 2 else 0.0022)):
-            job = job_for(z, bc=64, quota=16, radius=z.radius(6.0, 0, PAPER), causal=case.causal,
-                          dense=dense)
-            got = run_head(z.q, z.k, z.v, z.k8, job, PAPER)
-            want = oracle.attention(q, k, v, got.selected)
-            assert oracle.relative_error(got.out * z.sv, want) <= bar
-            compared += want.size
-    assert compared >= 4 * 100 * 32
+    numbers, job = plan.plan(case.q / flatter, case.k, case.v, cfg, causal=case.causal, **settings)
+    arrays = numbers.q, numbers.k, numbers.v, numbers.k8, numbers.means
+    return numbers, job, head.run_job(*arrays, job, cfg), case
+
+
+def oracle_error(numbers, job, result, cfg, h):
+    """Relative L2 error of a head's integers against float64 softmax over the same keys with the
+    same blend."""
+    kv = h // (len(numbers.q) // len(numbers.k))
+    exact = oracle.attention(numbers.q[h] * numbers.sq[h], numbers.k[kv] * numbers.sk[kv],
+                             numbers.v[kv], result.selected[h])
+    f = result.f[h][:, None] / 2.0**cfg.F_FRAC
+    mean = np.repeat(numbers.means[kv], cfg.ROWS, axis=0)[: len(exact)] * 2.0 ** (16 - cfg.VM_W)
+    return oracle.relative_error(result.out[h], f * exact + (1 - f) * mean)
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("snap", [0, 2])
+def test_the_integers_follow_softmax_and_blend(name, snap):
+    numbers, job, result, _ = captured(name, PAPER, snap=snap)
+    assert max(oracle_error(numbers, job, result, PAPER, h) for h in range(len(numbers.q))) < 2e-3
+    assert 0 < result.selected.mean() < 0.8
+
+
+def test_a_threshold_of_nothing_is_dense():
+    """tau far below every share keeps all, f is 1 or next to it (P has lost less to its shifts)."""
+    numbers, job, low, case = captured(SMALL[0], PAPER, 4.0, tau=2.0**-30)
+    everything = np.broadcast_to(oracle.causal_mask(100, 100, case.causal), low.selected.shape)
+    assert (low.selected == everything).all()
+    _, _, dense, _ = captured(SMALL[0], PAPER, 4.0, select=head.DENSE)
+    assert (dense.selected == everything).all() and (dense.f == 256).all()
+    assert (low.f >= 254).all() and oracle.relative_error(low.out, dense.out) < 5e-3
+
+
+def test_first_positions_keep_everything():
+    _, _, result, case = captured(SMALL[-1], PAPER, tau=0.5)
+    assert case.causal
+    assert (result.selected[:, :32, :32] == np.tril(np.ones((32, 32), bool))).all()
+    assert (result.f[:, :32] == 256).all() and (result.f[:, 32:] < 256).any()
+
+
+def test_quota_and_radius_take_what_the_first_machine_takes():
+    """A band of one block has the tiles of models.head."""
+    from models.first import head as first
+    from models.first.config import Config as First
+
+    numbers, job, result, case = captured(
+        "smollm2_novel_s0257_l00", PAPER.replace(TWO_TERM=0), select=head.SORT, quota=8,
+        radius_nats=3.0, band=1)
+    entry = job.table[0]
+    old = first.Job(d=job.d, scale_m=entry.scale_m, scale_shift=entry.scale_shift, bc=job.bc,
+                    quota=8, radius=entry.radius, causal=True)
+    got = first.run_head(numbers.q[0], numbers.k[0], numbers.v[0], numbers.k8[0], old,
+                         First.from_name("paper"))
+    assert (result.selected[0] == got.selected).all() and (result.f == 256).all()
+    assert oracle.relative_error(result.out[0], got.out) < 1e-3
+
+
+@pytest.mark.parametrize("select", [head.SUM, head.SORT, head.DENSE])
+def test_an_output_depends_on_what_its_row_sees_only(select, seed):
+    """For given integers: other rows, other heads and hidden keys change nothing."""
+    rng = np.random.default_rng(seed)
+    rows, keys, d = 11, 37, 8
+    q = rng.integers(-3000, 3000, (2, rows, d)).astype(np.int16)
+    k, v = rng.integers(-3000, 3000, (2, 2, keys, d)).astype(np.int16)
+    k8 = (k >> 5).astype(np.int8)
+    means = rng.integers(-99, 99, (2, 3, d)).astype(np.int16)
+    entry = head.HeadTable(40000, 30, octave=1, tau=-70, radius=9)
+    job = head.Job(d, 16, (entry, entry), band=2, select=select, quota=3, causal=True,
+                   offset=keys - rows)
+    want = head.run_job(q, k, v, k8, means, job, TINY)
+    row, seen = 5, keys - rows + 6
+    for x in (q[:, :row], q[:, row + 1 :], q[1], k[:, seen:], v[:, seen:], k8[:, seen:], k[1],
+              v[1], k8[1], means[1]):
+        x[...] = rng.integers(-127, 127, x.shape)
+    got = head.run_job(q, k, v, k8, means, job, TINY)
+    assert (got.out[0, row] == want.out[0, row]).all() and got.f[0, row] == want.f[0, row]
+    assert (got.selected[0, row] == want.selected[0, row]).all()
+    assert (got.out[0, row + 1 :] != want.out[0, row + 1 :]).any()
+
+
+def test_heads_have_scales_of_their_own():
+    case = workloads.load_case(SMALL[-1])
+    q, k, v = (np.concatenate([x, x[::-1]]).astype(np.float64) for x in (case.q, case.k, case.v))
+    numbers, job = plan.plan(q, k, v, PAPER, causal=True, snap=2)
+    v[-1] *= 1000
+    other, _ = plan.plan(q, k, v, PAPER, causal=True, snap=2)
+    assert (other.v[0] == numbers.v[0]).all() and other.sv[0] == numbers.sv[0]
+    # An octave is 2**octave predicted units, up to the rounding of Q.
+    for h, entry in enumerate(job.table):
+        kv = h // (len(numbers.q) // len(numbers.k))
+        unit = plan.score_unit(numbers.sq[h], numbers.sk8[kv], job.d, 2, PAPER)
+        assert np.log(2) / unit == pytest.approx(2.0**entry.octave)
+
+
+@pytest.mark.parametrize("changes, words", [
+    ({"select": 3}, "select = 3, legal: "), ({"band": 9}, "band = 9, legal: integer 1..4"),
+    ({"fall": 256}, "fall = 256"), ({"quota": 0}, "quota = 0"),
+    ({"table": (head.HeadTable(1, 0, tau=1),)}, "tau = 1, legal: "),
+    ({"table": (head.HeadTable(1, 0, octave=99),)}, "octave = 99, legal: "),
+])
+def test_illegal_jobs_are_refused(changes, words):
+    job = head.Job(**{"d": 8, "bc": 16, "table": (head.HeadTable(1, 0),), **changes})
+    with pytest.raises(ConfigError, match=words):
+        job.checked(TINY)
+
+
+@pytest.mark.parametrize("q, k, v, peaks, words", [
+    ((3, 2, 8), (2, 4, 8), (2, 4, 8), None, "heads = 3, legal: multiple of kv_heads = 2"),
+    ((1, 2, 8), (2, 4, 8), (2, 4, 8), None, "heads = 1, legal: multiple of kv_heads = 2"),
+    ((0, 2, 8), (1, 4, 8), (1, 4, 8), None, "heads = 0, legal: multiple of kv_heads = 1"),
+    ((1, 2, 8), (0, 4, 8), (0, 4, 8), None, "heads = 1, legal: multiple of kv_heads = 0"),
+    ((2, 8), (1, 4, 8), (1, 4, 8), None, r"q has shape \(2, 8\), legal: 3 axes"),
+    ((1, 2, 8), (1, 4, 16), (1, 4, 16), None, r"k has shape \(1, 4, 16\), .*keys, 8\] both"),
+    ((1, 2, 8), (1, 4, 8), (1, 5, 8), None, r"v \(1, 5, 8\), legal: "),
+    ((1, 0, 8), (1, 4, 8), (1, 4, 8), None, "query rows = 0, legal: integer 1.."),
+    ((1, 2, 8), (1, 0, 8), (1, 0, 8), None, "keys = 0, legal: integer 1..256"),
+    ((1, 2, 8), (1, 257, 8), (1, 257, 8), None, "keys = 257, legal: integer 1..256"),
+    ((1, 2, 8), (1, 4, 8), (1, 4, 8), (2, 1, 1), "peaks of q has 2 entries, legal: one for each"),
+    ((2, 2, 8), (2, 4, 8), (2, 4, 8), (2, 1, 2), "peaks of k has 1 entries, legal: one for each"),
+])
+def test_tensors_that_are_no_job_are_refused(q, k, v, peaks, words):
+    given = peaks and Peaks(*((1.0,) * n for n in peaks))
+    with pytest.raises(ConfigError, match=words):
+        plan.plan(np.ones(q), np.ones(k), np.ones(v), TINY, peaks=given)
+
+
+def test_stores_of_very_many_blocks():
+    """The default band is all row blocks of a job where half of the places hold them."""
+    cfg = TINY.replace(STORE_BEATS=1 << 12, PLACES=0)
+    x = np.random.default_rng(1).standard_normal((1, 70 * cfg.ROWS, 8))
+    z, job = plan.plan(x, x[:, :9], x[:, :9], cfg)
+    assert job.band == len(job.bands(x.shape[1], 9, cfg)[0].blocks) > 64
+
+
+def test_the_least_fraction_bits_of_an_output():
+    """A single key's weight is half of 1, or little more: V comes back all the same."""
+    cfg = TINY.replace(O_FRAC=1)
+    q, k, v = (np.full((1, 1, 8), x) for x in (1.0, 0.0, 3.0))
+    z, job = plan.plan(q, k, v, cfg)
+    done = head.run_job(z.q, z.k, z.v, z.k8, z.means, job, cfg)
+    assert np.allclose(done.out * z.out_scale, 3.0, atol=3e-4)
+    with pytest.raises(ConfigError, match="O_FRAC = 0, legal: integer 1..13"):
+        TINY.replace(O_FRAC=0)

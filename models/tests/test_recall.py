@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models import workloads
-from models.config import Config
+from models.first.config import Config
 from scripts import recall
 
 PAPER = Config.from_name("paper")

@@ -12,7 +12,7 @@
 // Not done here: room for Q (fetch holds the command back), what a turn has of its tile.
 // Latency: start to the first Q command 2 cycles; a table entry to its scales 4 cycles. Throughput:
 // a block in 4 cycles, with the memory's latency up to AHEAD blocks in it.
-// Source: docs/architecture.md section 3; models/second/sads.py, block_threshold.
+// Source: docs/architecture.md section 3; models/sads.py, block_threshold.
 
 `resetall
 `timescale 1ns / 1ps

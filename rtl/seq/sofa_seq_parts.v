@@ -7,7 +7,7 @@
 // together as places allow.
 // Not done here: blocks and tiles of a part, addresses.
 // Latency: the outputs tell the first part after start, the next one after step.
-// Source: docs/architecture.md section 4; models/second/head.py, parts.
+// Source: docs/architecture.md section 4; models/head.py, parts.
 
 `resetall
 `timescale 1ns / 1ps

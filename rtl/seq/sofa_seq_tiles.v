@@ -14,7 +14,7 @@
 // Latency: start to the first command 10 cycles, to the first turn 11. Throughput: a turn in
 // 1 + ceil((RATIO_FRAC + 1 + clog2(KEYS_MAX/BC_MIN))/2) cycles, the first and the last of a part in
 // 2, and 10 more a part.
-// Source: docs/architecture.md section 4; models/second/tiling.py, head.py.
+// Source: docs/architecture.md section 4; models/tiling.py, head.py.
 
 `resetall
 `timescale 1ns / 1ps

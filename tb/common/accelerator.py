@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Host driver of the machine: numpy arrays in, numpy arrays and counters out.
 
-    acc = Accelerator(dut, cfg)          # cfg: models.second.config.Config
+    acc = Accelerator(dut, cfg)          # cfg: models.config.Config
     await acc.reset()
     done = await acc.attention(q, k, v, causal=True)    # float arrays
     done.out                             # float [heads, rows, d]
     done.counters                        # name -> count
-    done = await acc.run(numbers, job)   # integers: models.second.plan.plan
-    layer = await acc.run_layer(plan)    # models.second.layer.plan_layer
+    done = await acc.run(numbers, job)   # integers: models.plan.plan
+    layer = await acc.run_layer(plan)    # models.layer.plan_layer
 
 It does what driver software would do: places the buffers in memory, writes the registers or the
 descriptors of a chain, starts, waits for the interrupt and reads results and counters back. A layer
@@ -25,12 +25,10 @@ from cocotb.clock import Clock
 from cocotb.triggers import First, RisingEdge, Timer
 
 from models import regs
-from models.config import ConfigError
-from models.layer import valid_beats
-from models.second.config import Config
-from models.second.head import DENSE, SORT, Job
-from models.second.layer import LayerPlan
-from models.second.plan import Numbers, plan
+from models.config import Config, ConfigError
+from models.head import DENSE, SORT, Job
+from models.layer import LayerPlan, valid_beats
+from models.plan import Numbers, plan
 from tb.common.axi_memory import AxiMemory
 from tb.common.axil_master import AxiLiteError, AxiLiteMaster, AxiLiteTimeout
 from tb.common.images import (
@@ -463,7 +461,7 @@ class Accelerator:
 
     async def attention(self, q, k, v, **settings) -> Done:
         """Attention of float arrays q [heads, rows, d], k, v [kv_heads, keys, d], as one job;
-        ``settings`` are those of models.second.plan.plan."""
+        ``settings`` are those of models.plan.plan."""
         numbers, job = plan(q, k, v, self.cfg, **settings)
         done = await self.run(numbers, job)
         return Done(done.out * numbers.out_scale, done.counters)

@@ -12,11 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from models import regs
-from models.config import ConfigError
+from models.config import Config, ConfigError
+from models.head import SUM, Job
+from models.layer import LayerPlan
 from models.sads import reach
-from models.second.config import Config
-from models.second.head import SUM, Job
-from models.second.layer import LayerPlan
 
 DESCRIPTOR_BYTES = 256
 """Size and alignment of a descriptor in memory."""

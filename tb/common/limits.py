@@ -14,10 +14,9 @@ from dataclasses import dataclass, fields
 
 from models import dlzs
 from models.bounds import Bound, generation_bound, prediction_bound, weight_bound
-from models.layer import chunk_beats, valid_beats
-from models.second.config import Config
-from models.second.head import Job, parts, turns
-from models.second.layer import LayerPlan, mean_tokens
+from models.config import Config
+from models.head import Job, parts, turns
+from models.layer import LayerPlan, chunk_beats, mean_tokens, valid_beats
 from tb.common.images import layer_of_head
 
 SLACK = 3

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from models import dlzs, kvgen, regs, rope
+from models import dlzs, head, kvgen, rass, regs, rope, sufa
+from models.config import Config
 from models.head import KeySource
-from models.second import head, layer, sufa
-from models.second.config import Config
 
 DESCRIPTOR_WORDS = 64
 SELECTS = {(0, 0): head.SUM, (0, 1): head.SORT, (1, 0): head.DENSE}
@@ -126,7 +125,7 @@ class Machine:
         if mode >> 5 & 1:
             sources = [KeySource(a, b, c) for a, b, c in zip(k, v, valid, strict=True)]
             walk = head.parts(heads, kv_heads, rows, keys, job, cfg)
-            for turn in layer.issue(done.selected, walk, sources, job):
+            for turn in rass.issue(done.selected, walk, sources, job):
                 kv = turn.part.kv
                 for key in turn.made:
                     self.memory.load(self._where("K", kv, key), k[kv, key])

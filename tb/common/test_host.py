@@ -6,12 +6,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models import regs, rope
-from models.config import ConfigError
-from models.second import head
-from models.second.config import Config
-from models.second.layer import plan_layer, run_layer
-from models.second.plan import plan
+from models import head, regs, rope
+from models.config import Config, ConfigError
+from models.layer import plan_layer, run_layer
+from models.plan import plan
 from tb.common.accelerator import Accelerator
 from tb.common.images import table_image
 from tb.common.limits import layer_limit

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from models.second.config import Config
+from models.config import Config
 from scripts import waves
 from scripts.configs import CONFIGS
 from tb.common.states import module_of, state_names

@@ -9,7 +9,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 
 from models import regs
-from models.second.config import Config
+from models.config import Config
 from tb.common.axil_master import AxiLiteError, AxiLiteMaster
 from tb.runner import CLOCK_PERIOD_NS, parameters, run
 

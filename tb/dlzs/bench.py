@@ -11,7 +11,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 from cocotb.utils import get_sim_time
 
 from models import dlzs
-from models.second.config import Config
+from models.config import Config
 from tb.common.scoreboard import Scoreboard, pack, unpack
 from tb.common.signals import CycleCounter, reader, writer
 from tb.common.stream import StreamSink, StreamSource, Willing, pattern

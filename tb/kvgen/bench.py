@@ -13,10 +13,9 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
-from models import kvgen, rope
+from models import kvgen, rope, sufa
+from models.config import Config
 from models.head import KeySource
-from models.second import sufa
-from models.second.config import Config
 from tb.common.scoreboard import Scoreboard
 from tb.common.signals import KnownReader, reader, writer
 from tb.common.stream import StreamSource, pattern

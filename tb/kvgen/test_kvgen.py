@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The KVGEN stage between stand-ins of its neighbours: every item and beat
-that the units get, memory and traffic, against models/second/layer.py and models/kvgen.py."""
+that the units get, memory and traffic, against models/layer.py and models/kvgen.py."""
 
 import random
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sofa_sads against models.second: masks, shares, cycles of its three ways of selecting; blocks
+"""sofa_sads against models.sads: masks, shares, cycles of its three ways of selecting; blocks
 interleave turn by turn."""
 
 import random
@@ -12,12 +12,11 @@ import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
+from models import sads
 from models import sads as lists
-from models.config import clog2
-from models.second import sads
-from models.second.config import Config
-from models.second.head import DENSE, SORT, SUM, HeadTable, Job, select, turns
-from models.second.tiling import EXACT, allowed
+from models.config import Config, clog2
+from models.head import DENSE, SORT, SUM, HeadTable, Job, select, turns
+from models.tiling import EXACT, allowed
 from tb.common.scoreboard import Scoreboard, unpack
 from tb.common.signals import KnownReader
 from tb.common.stream import StreamMonitor, StreamSink, StreamSource, pattern

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sofa_sads_sum against models.second: masks, shares, cycles; turns of blocks interleave."""
+"""sofa_sads_sum against models.sads: masks, shares, cycles; turns of blocks interleave."""
 
 import copy
 import random
@@ -10,12 +10,10 @@ import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
-from models.config import clog2
-from models.second import sads
-from models.second.config import Config
-from models.second.head import HeadTable, Job, select, turns
-from models.second.tiling import EXACT, allowed
-from models.tiling import Tile
+from models import sads
+from models.config import Config, clog2
+from models.head import HeadTable, Job, select, turns
+from models.tiling import EXACT, Tile, allowed
 from tb.common.scoreboard import Scoreboard, pack, unpack
 from tb.common.signals import KnownReader
 from tb.common.stream import StreamMonitor, StreamSink, StreamSource, Willing, pattern
@@ -41,7 +39,7 @@ def make_config():
 
 
 class Block:
-    """Rows of a block, turn after turn, as models.second.sads computes them.
+    """Rows of a block, turn after turn, as models.sads computes them.
 
     tau, octave of the block; exact: first rows that keep everything. What has happened is counted:
     keys at the limit, rises beyond all octaves that count, rows that saw no key.

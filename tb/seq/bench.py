@@ -11,11 +11,10 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
-from models import regs
-from models.second import head as second
-from models.second import sads
-from models.second.config import Config
-from models.second.tiling import exact_rows
+from models import head as second
+from models import regs, sads
+from models.config import Config
+from models.tiling import exact_rows
 from tb.common.scoreboard import Scoreboard
 from tb.common.signals import moment
 from tb.common.stream import StreamSink, pattern

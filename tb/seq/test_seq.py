@@ -9,9 +9,9 @@ import cocotb
 import pytest
 from cocotb.triggers import RisingEdge, Timer
 
+from models import head as second
 from models import regs
-from models.second import head as second
-from models.second.config import Config
+from models.config import Config
 from scripts.configs import CONFIGS
 from tb.common.turns import unpack_turn
 from tb.runner import BuildError, build, parameters, run

@@ -2,7 +2,7 @@
 """Neighbours of the SU-FA stage: Q as fetch writes it, shares f, keys and ends in their order, a
 receiver of the rows of O.
 
-Expected values come from models/second/sufa.py. A program is a list of blocks, keys and ends in the
+Expected values come from models/sufa.py. A program is a list of blocks, keys and ends in the
 order of the broadcast. Q and f of a block come as soon as its place is free, keys without regard
 to them: the stage holds back what comes too early.
 """
@@ -17,8 +17,8 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
-from models.second import sufa
-from models.second.config import Config
+from models import sufa
+from models.config import Config
 from tb.common.scoreboard import Scoreboard, pack, unpack
 from tb.common.signals import KnownReader, reader, to_int, writer
 from tb.common.stream import StreamSink, StreamSource, Willing, pattern

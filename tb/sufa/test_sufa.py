@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sofa_sufa: all units of SU-FA against models/second/sufa.py, and its rates.
+"""sofa_sufa: all units of SU-FA against models/sufa.py, and its rates.
 
 Every value is compared: pairs of each unit in their order, l, R' and o' of the flush, the rows of O
 with address and flags; the events of every cycle are counted.

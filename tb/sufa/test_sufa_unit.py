@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sofa_sufa_unit: pairs, flush and output of a unit against models/second/sufa.py, and its rates.
+"""sofa_sufa_unit: pairs, flush and output of a unit against models/sufa.py, and its rates.
 
 Every value is compared: z, p, m, dm and l of each pair in the order of issue; l, R', o' of the
 flush; the beats of the output with their tags.
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cocotb.triggers import RisingEdge
 
-from models.second import sufa
+from models import sufa
 from tb.runner import BuildError, build, run
 from tb.runner import seed as sim_seed
 from tb.sufa.unit_bench import Bench, Block, End, Key

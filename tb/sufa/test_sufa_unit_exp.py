@@ -13,8 +13,8 @@ import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
-from models.second import sufa
-from models.second.config import Config
+from models import sufa
+from models.config import Config
 from tb.common.signals import reader, writer
 from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 from tb.runner import seed as sim_seed

@@ -2,7 +2,7 @@
 """Neighbours of a SU-FA unit: tables and Q as fetch writes them, keys as they are broadcast, a
 receiver of beats with room that it gives back.
 
-Expected values come from models/second/sufa.py. A program is a list of blocks and keys in the order
+Expected values come from models/sufa.py. A program is a list of blocks and keys in the order
 of the broadcast; the bench writes Q of a block as soon as its place of Q is free, and starts the
 block when that of O is.
 """
@@ -17,8 +17,8 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
-from models.second import sufa
-from models.second.config import Config
+from models import sufa
+from models.config import Config
 from tb.common.scoreboard import Scoreboard, pack, unpack
 from tb.common.signals import reader, to_int, writer
 from tb.common.stream import Willing, pattern

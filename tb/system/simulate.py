@@ -7,7 +7,7 @@
 
 builds the machine, runs every job one after another in one simulation through the host driver, and
 scores the output of each, its counters, and with ``taps`` every value between the stages, bit for
-bit against models.second. A layer is a chain of two jobs for each KV head; what it leaves in memory
+bit against models. A layer is a chain of two jobs for each KV head; what it leaves in memory
 is scored, too. The cocotb side of it is ``run_jobs`` below.
 """
 
@@ -23,13 +23,20 @@ from pathlib import Path
 import cocotb
 import numpy as np
 
-from models.head import KeySource, Stats
-from models.layer import prediction_stats, project_layer
-from models.second import fast, head
-from models.second.config import Config
-from models.second.head import Job, JobResult, parts, turns
-from models.second.layer import LayerPlan, LayerResult, issue, mean_tokens, plan_layer, run_layer
-from models.second.plan import Numbers, plan
+from models import fast, head
+from models.config import Config
+from models.head import Job, JobResult, KeySource, Stats, parts, turns
+from models.layer import (
+    LayerPlan,
+    LayerResult,
+    mean_tokens,
+    plan_layer,
+    prediction_stats,
+    project_layer,
+    run_layer,
+)
+from models.plan import Numbers, plan
+from models.rass import issue
 from tb.common.accelerator import FILLER, Accelerator, LayerDone
 from tb.common.images import DESCRIPTOR_BYTES, ENTRY_BYTES, blends, layer_of_head
 from tb.common.scoreboard import Scoreboard
@@ -38,7 +45,7 @@ from tb.system.taps import TapScorer, expectation
 
 
 def runner(trace):
-    """models.second.head.run_job, compiled where nothing has to be traced."""
+    """models.head.run_job, compiled where nothing has to be traced."""
     if trace or not fast.available():
         return functools.partial(head.run_job, trace=trace)
     return fast.run_job
@@ -56,7 +63,7 @@ class JobSpec:
     @classmethod
     def planned(cls, name, q, k, v, cfg, **settings):
         """The job for float arrays q [heads, rows, d], k, v [kv_heads, keys, d]; ``settings``
-        are those of models.second.plan.plan."""
+        are those of models.plan.plan."""
         return cls(*plan(q, k, v, cfg, **settings), name)
 
     def reference(self, cfg, trace=False) -> JobResult:
@@ -77,7 +84,7 @@ class LayerSpec:
     @classmethod
     def planned(cls, name, x, wk, wv, q, cfg, **settings):
         """The layer for float arrays x [keys, H], wk, wv [kv_heads, H, d], q [heads, rows, d];
-        ``settings`` are those of models.second.layer.plan_layer."""
+        ``settings`` are those of models.layer.plan_layer."""
         return cls(plan_layer(x, wk, wv, q, cfg, **settings), name)
 
     @property

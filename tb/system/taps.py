@@ -19,15 +19,11 @@ from functools import cached_property
 
 import numpy as np
 
-from models import regs
-from models.config import clog2
-from models.head import KeySource
+from models import regs, sads
+from models.config import Config, clog2
+from models.head import SUM, BlockResult, HeadResult, Job, KeySource, Part, order, parts, turns
 from models.sads import reach
-from models.second import sads
-from models.second.config import Config
-from models.second.head import SUM, BlockResult, HeadResult, Job, Part, order, parts, turns
-from models.second.tiling import exact_rows
-from models.tiling import Tile
+from models.tiling import Tile, exact_rows
 from tb.common.scoreboard import Scoreboard, unpack
 from tb.common.stream import StreamMonitor
 from tb.common.turns import unpack_turn

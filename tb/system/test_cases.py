@@ -7,8 +7,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.second import head
-from models.second.config import Config
+from models import head
+from models.config import Config
 from scripts.configs import CONFIGS
 from tb.system.simulate import JobSpec, LayerSpec, Options, simulate
 from tb.system.test_system import ROUGH

@@ -10,10 +10,9 @@ import cocotb
 import numpy as np
 import pytest
 
-from models import regs, rope
-from models.second import head
-from models.second.head import means_of
-from models.second.layer import run_layer
+from models import head, regs, rope
+from models.head import means_of
+from models.layer import run_layer
 from tb.common.accelerator import FILLER
 from tb.common.images import DESCRIPTOR_BYTES
 from tb.common.scoreboard import Scoreboard

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles
 
-from models import regs
-from models.second import head
-from models.second.config import Config
-from models.second.layer import plan_layer
-from models.second.plan import plan
+from models import head, regs
+from models.config import Config
+from models.layer import plan_layer
+from models.plan import plan
 from tb.common.accelerator import Accelerator, AcceleratorError
 from tb.common.axil_master import AxiLiteError
 from tb.common.images import ENTRY_BYTES

@@ -7,10 +7,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models import kvgen, rope, workloads
+from models import head, kvgen, rope, workloads
+from models.config import Config
 from models.lab.bands import of_layer
-from models.second import head
-from models.second.config import Config
 from scripts.configs import CONFIGS
 from tb.system.simulate import JobSpec, LayerSpec, Options, simulate
 from tb.system.test_system import REAL, ROUGH, random_settings, random_spec

@@ -9,9 +9,9 @@ import cocotb
 import numpy as np
 import pytest
 
-from models.second.config import Config
-from models.second.layer import plan_layer
-from models.second.plan import plan
+from models.config import Config
+from models.layer import plan_layer
+from models.plan import plan
 from tb.common.accelerator import Accelerator, AcceleratorTimeout
 from tb.common.limits import job_limit, layer_limit
 from tb.runner import parameters, run

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Module sofa accepts exactly the parameters that models.second.config accepts, and names the one
+"""Module sofa accepts exactly the parameters that models.config accepts, and names the one
 it refuses.
 
 Elaboration only. Without the other modules a legal set stops at a stage, an illegal one at the
@@ -12,8 +12,7 @@ import shutil
 
 import pytest
 
-from models.config import ConfigError
-from models.second.config import Config
+from models.config import Config, ConfigError
 from scripts.configs import CONFIGS
 from scripts.lint import command
 from tb import runner
@@ -59,7 +58,7 @@ ILLEGAL = {name: {**CORNERS["mixed"], name: high + 1} for name, (_, high) in LIM
 
 
 def refused(parameters):
-    """The parameter that models.second.config refuses first, or None."""
+    """The parameter that models.config refuses first, or None."""
     try:
         Config(**parameters)
     except ConfigError as error:

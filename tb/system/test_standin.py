@@ -8,9 +8,8 @@ import asyncio
 import numpy as np
 import pytest
 
-from models import regs, rope
-from models.second import head
-from models.second.config import Config
+from models import head, regs, rope
+from models.config import Config
 from tb.common.accelerator import Accelerator, Done
 from tb.common.images import layer_of_head
 from tb.common.scoreboard import Scoreboard

@@ -9,10 +9,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from models import dlzs, oracle, workloads
+from models import dlzs, head, oracle, workloads
+from models.config import Config
 from models.lab.bands import Machine, bound_of, work_of
-from models.second import head
-from models.second.config import Config
 from scripts import bench
 from scripts.configs import CONFIGS
 from tb.system.simulate import JobSpec, Options, simulate
@@ -25,7 +24,7 @@ ROUGH = Options(memory=ROUGH_MEMORY, padding=1, axil_gap=2)
 
 
 def random_settings(cfg: Config, rng, d, keys):
-    """Random legal settings of models.second.plan.job_of."""
+    """Random legal settings of models.plan.job_of."""
     low = max(cfg.COLS, 4).bit_length() - 1
     bc = 1 << int(rng.integers(low, cfg.SLOT_W + 1))
     select = int(rng.choice([head.SUM, head.SORT, head.DENSE], p=[0.65, 0.25, 0.1]))

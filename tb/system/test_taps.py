@@ -9,13 +9,12 @@ import functools
 import numpy as np
 import pytest
 
-from models import rope
+from models import head, rope
 from models import sufa as formal
+from models.config import Config
 from models.head import KeySource
-from models.second import head
-from models.second.config import Config
-from models.second.layer import plan_layer, run_layer
-from models.second.plan import plan
+from models.layer import plan_layer, run_layer
+from models.plan import plan
 from tb.common.accelerator import Accelerator
 from tb.common.images import layer_of_head
 from tb.common.scoreboard import Scoreboard, pack

@@ -7,16 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models import fast, workloads
-from models.config import ConfigError
+from models import fast, head, layer, plan, workloads
+from models import fast as second
+from models.config import Config, ConfigError
 from models.lab import bands
 from models.lab.bands import Machine, bound_of, cycles, work_of
 from models.lab.cycles import Memory
 from models.lab.method import Call
 from models.lab.sofa import Sofa
-from models.second import fast as second
-from models.second import head, layer, plan
-from models.second.config import Config
 
 needs_numba = pytest.mark.skipif(not fast.available(), reason="numba is not installed")
 

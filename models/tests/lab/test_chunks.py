@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models import workloads
-from models.config import ConfigError
+from models.config import Config, ConfigError
 from models.dlzs import TWO_TERM
 from models.lab import chunks
 from models.lab.chunks import Chunks, decode, pieces
@@ -18,7 +18,6 @@ from models.lab.rules import Rule
 from models.lab.sofa import Sofa
 from models.nets.sources import read_text
 from models.peers import A3, DTATrans, Energon, Isscc22, Pade, Sanger, SpAtten, Twilight, XAttention
-from models.second.config import Config
 
 
 def captured(rows=None):

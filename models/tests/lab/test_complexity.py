@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from models import dlzs, oracle, workloads
-from models.config import Config
-from models.head import Stats, run_job
+from models.first.config import Config
+from models.first.head import run_job
+from models.first.plan import plan
+from models.head import Stats
 from models.lab import complexity
 from models.lab.complexity import PRICES, PUBLISHED
 from models.lab.machine import CORE
 from models.lab.method import Call
-from models.plan import plan
 
 CASE = "smollm2_novel_s0257_l00"
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from models import workloads
-from models.bounds import layer_bounds, planned_bound
-from models.config import Config
-from models.head import Job, run_job
+from models.first.bounds import layer_bounds, planned_bound
+from models.first.config import Config
+from models.first.head import Job, run_job
+from models.first.layer import plan_layer, run_layer
+from models.first.plan import plan
 from models.lab import cycles
 from models.lab.cycles import Memory, Work, job_cycles, layer_cycles
-from models.layer import plan_layer, run_layer
-from models.plan import plan
 
 PAPER = Config.from_name("paper")
 CASE = "smollm2_speech_s0333_l02"

@@ -18,7 +18,7 @@ from models.lab import bands, explore
 from models.lab.machine import SNAPS
 from models.lab.method import Call
 from models.lab.store import StoreError
-from models.second.plan import TAU
+from models.plan import TAU
 
 optuna = pytest.importorskip("optuna", reason="the search needs scripts/setup.sh lab torch dse")
 distributed = pytest.importorskip("distributed",

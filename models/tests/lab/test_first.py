@@ -6,12 +6,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from models import dlzs, fast, head, layer, oracle, plan, workloads
-from models.config import Config, ConfigError
+from models import dlzs, fast, oracle, workloads
+from models.config import ConfigError
+from models.first import head, layer, plan
+from models.first.config import Config
+from models.head import Stats
 from models.lab.dense import Calibration, Dense
 from models.lab.first import FirstSofa, predicted_keys
 from models.lab.machine import core_comparisons
 from models.lab.method import Call, Projection
+from models.layer import plan_heads_keys, predict_layer
 from models.quantise import quantise, radius_to_int
 from models.tiling import block_tiles
 
@@ -45,12 +49,12 @@ def captured(name):
 def test_integers_are_the_machine_s(settings, compiled, monkeypatch):
     if compiled and not fast.available():
         pytest.skip("numba is not installed")
-    monkeypatch.setattr(fast, "available", lambda: compiled)
+    monkeypatch.setattr("models.lab.first.available", lambda: compiled)
     method = FirstSofa(config="tiny", **settings)
     for call in (random_call(), random_call(2, causal=False, rows=9)):
         cfg = TINY.replace(TWO_TERM=int(method.snap == "two-term"), **settings.get("widths", {}))
         got = method.start()(call)
-        stats, steps = head.Stats(), 0
+        stats, steps = Stats(), 0
         for h in range(len(call.q)):
             own, kv = slice(h, h + 1), slice(h // 2, h // 2 + 1)
             numbers, job = plan.plan(
@@ -91,7 +95,7 @@ def projected(call, seed=9):
 def test_no_head_moves_another(settings, compiled, monkeypatch):
     if compiled and not fast.available():
         pytest.skip("numba is not installed")
-    monkeypatch.setattr(fast, "available", lambda: compiled)
+    monkeypatch.setattr("models.lab.first.available", lambda: compiled)
     method = FirstSofa(config="tiny", bc=16, **settings)
     call = projected(random_call(rows=9, keys=20, spread=0.5))
     want = method.attend(call)
@@ -242,13 +246,13 @@ def test_predicted_keys_are_those_of_a_layer(name):
     got = method.attend(short)
     planned = layer.plan_layer(p.x[:few], p.wk, p.wv, short.q, PAPER, rope_theta=p.rope_theta,
                                causal=call.causal, quota=8, radius_nats=6.0)
-    _, predict = layer.predict_layer(planned, PAPER)
+    _, predict = predict_layer(planned, PAPER)
     k8, sk8 = predicted_keys(short, PAPER, got.counts)
     # Two KV heads as layers of their own, with this X8 and these codes and registers.
-    for kv, made in enumerate(layer.plan_heads_keys(
+    for kv, made in enumerate(plan_heads_keys(
             p.x[:few].astype(float), p.wk.astype(float), PAPER, planned.mode, planned.rt)):
         own = dataclasses.replace(planned, **vars(made))
-        assert (layer.predict_layer(own, PAPER)[0][0] == k8[kv]).all() and made.sk8 == sk8[kv]
+        assert (predict_layer(own, PAPER)[0][0] == k8[kv]).all() and made.sk8 == sk8[kv]
         if kv < 2:
             for h in range(call.group * kv, call.group * (kv + 1)):
                 q, sq = quantise(short.q[h], 16)

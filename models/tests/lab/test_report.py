@@ -40,7 +40,7 @@ from models.lab.tables import (
     same_tensors,
     spread,
 )
-from models.second.length import TAU_LINE, tau_of
+from models.length import TAU_LINE, tau_of
 from scripts import browser
 from scripts import report as command
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from models import dlzs
+from models import dlzs, plan
 from models.lab import rowtypes
 from models.lab.method import Call
 from models.lab.rules import COSTS, PREDICTORS, Rule, predict
@@ -14,7 +14,6 @@ from models.lab.store import describe
 from models.lab.twopass import TwoPass
 from models.nets.common import dense
 from models.quantise import SHRINK
-from models.second import plan
 
 
 def call(seed=1, heads=2, kv=1, rows=20, keys=24, d=8, causal=True):

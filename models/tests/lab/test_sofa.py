@@ -4,8 +4,8 @@
 import numpy as np
 import pytest
 
-from models import workloads
-from models.config import ConfigError
+from models import head, layer, plan, workloads
+from models.config import Config, ConfigError
 from models.lab.dense import Calibration, Dense
 from models.lab.first import FirstSofa
 from models.lab.grid import METHODS
@@ -14,8 +14,6 @@ from models.lab.method import Call, Projection
 from models.lab.sofa import Sofa
 from models.oracle import relative_error
 from models.quantise import Peaks
-from models.second import head, layer, plan
-from models.second.config import Config
 
 
 def call_of(name="smollm2_novel_s0100_l04", **others):

@@ -4,10 +4,9 @@
 import numpy as np
 import pytest
 
-from models import fast, workloads
+from models import fast, head, workloads
+from models.config import Config
 from models.lab import tail
-from models.second import head
-from models.second.config import Config
 
 TINY = Config.from_name("tiny")
 PAPER = Config.from_name("paper").replace(TWO_TERM=1)

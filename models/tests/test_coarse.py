@@ -4,10 +4,8 @@
 import numpy as np
 import pytest
 
-from models import dlzs, oracle, workloads
-from models.config import ConfigError
-from models.second import head, plan, sads, sufa
-from models.second.config import Config
+from models import dlzs, head, oracle, plan, sads, sufa, workloads
+from models.config import Config, ConfigError
 
 TINY = Config.from_name("tiny")
 PAPER = Config.from_name("paper").replace(TWO_TERM=1)

@@ -6,10 +6,14 @@ import itertools
 import numpy as np
 import pytest
 
-from models import oracle, sufa
-from models.config import Config, ConfigError
+from models import oracle
+from models.config import ConfigError
 from models.exp2 import fit
-from models.sads import Selection, dense_tile
+from models.first import sufa
+from models.first.config import Config
+from models.first.sads import dense_tile
+from models.sads import Selection
+from models.sufa import start
 
 CFG = Config.from_name("small")
 SCALE = (50000, 28)
@@ -17,7 +21,7 @@ SCALE = (50000, 28)
 
 def run(q, k, v, tiles, cfg=CFG, scale=SCALE, trace=None):
     """Output of a block whose tiles are (keys, Selection)."""
-    state = sufa.start(len(q), q.shape[1])
+    state = start(len(q), q.shape[1])
     for keys, lists in tiles:
         sufa.tile(state, q, k[keys], v[keys], lists, *scale, cfg, trace)
     return sufa.finish(state, cfg, trace), state

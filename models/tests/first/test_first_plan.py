@@ -7,8 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from models import head, oracle, plan, quantise
-from models.config import Config, ConfigError
+from models import oracle, quantise
+from models.config import ConfigError
+from models.first import head, plan
+from models.first.config import Config
 
 TINY = Config.from_name("tiny")
 PAPER = Config.from_name("paper")
@@ -140,7 +142,7 @@ def test_blocks_of_scores_are_all_looked_at(monkeypatch):
     q, k = ladder(*([0.0] * 20 + [1e5, 2e5]))
     q = np.concatenate([q * 0, q * 0, q * 0, q], axis=1)
     for chunk in (1, 22, 50, 1 << 18):
-        monkeypatch.setattr(plan, "CHUNK", chunk)
+        monkeypatch.setattr("models.plan.CHUNK", chunk)
         with pytest.raises(ConfigError, match="q.k of row 3"):
             attend(q, k, normal(1, 22, 8), TINY)
 

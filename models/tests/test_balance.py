@@ -4,15 +4,13 @@
 import numpy as np
 import pytest
 
-from models import workloads
-from models.config import ConfigError
+from models import head, workloads
+from models.balance import REACH, additions, balance_of, balanced, rotate
+from models.cache import KVCache
+from models.config import Config, ConfigError
 from models.dlzs import decode, encode
+from models.plan import plan
 from models.quantise import Peaks
-from models.second import head
-from models.second.balance import REACH, additions, balance_of, balanced, rotate
-from models.second.cache import KVCache
-from models.second.config import Config
-from models.second.plan import plan
 
 CFG = Config.from_name("tiny").replace(TWO_TERM=1)
 

@@ -4,14 +4,12 @@
 import numpy as np
 import pytest
 
-from models import quantise
-from models.config import ConfigError
+from models import cache as module
+from models import head, quantise
+from models.cache import KVCache
+from models.config import Config, ConfigError
+from models.plan import plan
 from models.quantise import Peaks
-from models.second import cache as module
-from models.second import head
-from models.second.cache import KVCache
-from models.second.config import Config
-from models.second.plan import plan
 
 TINY = Config.from_name("tiny").replace(TWO_TERM=1)
 D = 8

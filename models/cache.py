@@ -8,8 +8,8 @@
 
 With fixed scales a token's integers do not hang on others: each is quantised once, when it comes,
 and each row of V is added once to the running sum that the means are cut from. A step costs the
-host O(d) for that, where models.second.plan.plan, whose integers and job these are, does O(S d).
-`.venv/bin/python -m models.second.cache` measures both.
+host O(d) for that, where models.plan.plan, whose integers and job these are, does O(S d).
+`.venv/bin/python -m models.cache` measures both.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ import time
 import numpy as np
 
 from models import workloads
-from models.config import ConfigError, check
+from models.balance import checked, turned_k, turned_q
+from models.config import Config, ConfigError, check
 from models.dlzs import FLOOR, TWO_TERM
+from models.head import Job, rounded_mean
+from models.plan import Numbers, job_of, octaves_of, plan
 from models.quantise import Peaks, quantise
-from models.second.balance import checked, turned_k, turned_q
-from models.second.config import Config
-from models.second.head import Job, rounded_mean
-from models.second.plan import Numbers, job_of, octaves_of, plan
-from models.second.tiling import EXACT, mean_span
+from models.tiling import EXACT, mean_span
 
 
 class KVCache:
@@ -36,7 +35,7 @@ class KVCache:
     cfg, d  configuration and head dimension
     peaks   values that become the largest integers, for q one of each query head, for k and v one
             of each KV head; larger ones saturate (models.lab.dense.Calibration finds them)
-    balance scales [kv_heads, d] with which Q and K are turned first (models.second.balance), peaks
+    balance scales [kv_heads, d] with which Q and K are turned first (models.balance), peaks
             are then those of the turned ones; None: they stay
 
     ConfigError for what does not fit. The arrays of a job are views of the cache: they stay as they
@@ -119,7 +118,7 @@ class KVCache:
 
     def means(self, rows: int) -> np.ndarray:
         """Means of V for the blocks of the last ``rows`` tokens, int16 [kv_heads, blocks, d]:
-        models.second.head.means_of, from the running sums."""
+        models.head.means_of, from the running sums."""
         check("rows", rows, 0, self.keys)
         out = np.empty((len(self.sv), -(-rows // self.cfg.ROWS), self.d), np.int16)
         for block in range(out.shape[1]):
@@ -132,7 +131,7 @@ class KVCache:
 
     def job(self, q, *, snap: int = FLOOR, **settings) -> tuple[Numbers, Job]:
         """Integers and job for float q [heads, rows, d] of the last tokens, whose keys are in the
-        cache; snap, settings: those of models.second.plan.job_of beside causal and offset."""
+        cache; snap, settings: those of models.plan.job_of beside causal and offset."""
         q = np.asarray(q, np.float64)
         heads = len(self.peaks.q)
         if q.ndim != 3 or q.shape[::2] != (heads, self.d) or not 0 < q.shape[1] <= self.keys:
@@ -152,7 +151,7 @@ class KVCache:
 
 def main() -> int:
     """Print what a step of one token costs the host on a captured layer, alone and repeated, and
-    whether integers and jobs are those of models.second.plan; 1 if not."""
+    whether integers and jobs are those of models.plan; 1 if not."""
     case = workloads.load_case("smollm2_novel_s1024_l05")
     cfg = Config.from_name("paper").replace(TWO_TERM=1)
     peaks = Peaks(*(tuple(np.abs(x).max(axis=(1, 2))) for x in (case.q, case.k, case.v)))

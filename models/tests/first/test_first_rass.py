@@ -4,8 +4,9 @@
 import numpy as np
 import pytest
 
-from models import rass, sads
-from models.config import Config
+from models.first import rass, sads
+from models.first.config import Config
+from models.sads import Selection
 
 TINY = Config.from_name("tiny", KV_SLOTS=8)
 # From 32 rows on, several counts share a level.
@@ -18,7 +19,7 @@ class FourSlots:
     ROWS, BC_MAX, KV_SLOTS = 4, 8, 4
 
 
-EXAMPLE = sads.Selection(
+EXAMPLE = Selection(
     np.array([[2, 3, 4, 7], [0, 1, 2, 3], [2, 3, 4, 7], [4, 5, 6, 7]]), np.ones((4, 4), bool), 8
 )
 
@@ -54,7 +55,7 @@ def random_selection(rng, rows, n, quota):
     scores = rng.normal(size=(rows, n)) + 1.5 * rng.normal(size=n)
     slots = np.argsort(-scores, axis=1)[:, :quota]
     valid = np.arange(quota)[None, :] < rng.integers(0, quota + 1, (rows, 1))
-    return sads.Selection(np.where(valid, slots, 0), valid, n)
+    return Selection(np.where(valid, slots, 0), valid, n)
 
 
 def slow_schedule(selection, cfg):
@@ -134,7 +135,7 @@ def test_buffers_of_a_whole_tile_change_nothing():
 
 
 def test_empty_and_dense_tiles():
-    empty = sads.Selection(np.zeros((4, 3), int), np.zeros((4, 3), bool), 16)
+    empty = Selection(np.zeros((4, 3), int), np.zeros((4, 3), bool), 16)
     for make in (rass.schedule, rass.left_to_right):
         (phase,) = make(empty, TINY)
         assert phase.nsteps == 0 and len(phase.loaded) == 0 and rass.balance([phase]) == 1.0

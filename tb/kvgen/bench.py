@@ -314,7 +314,7 @@ class TB:
         self.p = parameters()
         names = ("ROWS", "D_MAX", "BUS_BYTES", "KEYS_MAX", "H_MAX", "KG_TOK", "WGT_WORDS")
         self.cfg = Config.from_parameters(
-            {"COLS": 4, "BC_MAX": 64, "KV_SLOTS": 64, **{n: self.p[n] for n in names},
+            {"COLS": 4, "BC_MAX": 64, **{n: self.p[n] for n in names},
              "VM_W": self.p.get("VM_W", 8)})
         self.bus = self.p["BUS_BYTES"]
         self.base = BASE & (1 << self.p.get("ADDR_W", 40)) - 1

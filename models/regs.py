@@ -1043,9 +1043,9 @@ ERRORS = {
     ),
     ERR_WINDOW: (
         "WINDOW",
-        "WINDOW must be in 0..KEYS_MAX, 0 without CAUSAL, and above `CAUSAL_OFFSET + QUERY_ROWS "
-        "- KEYS` where it is not 0; SINKS in 0..TILE_KEYS, 0 without a window; other bits of the "
-        "register 0.",
+        "WINDOW must be in 0..KEYS_MAX, 0 without CAUSAL, and, where it is not 0, above "
+        "`CAUSAL_OFFSET + QUERY_ROWS - KEYS`; SINKS in 0..TILE_KEYS, 0 without a window; other "
+        "bits of the register 0.",
         "",
     ),
     ERR_ABORTED: (

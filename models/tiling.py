@@ -42,11 +42,11 @@ class Tile:
         """Which row may use which slot, bool [rows, n]; rows default to those of the block."""
         r = np.arange(self.rows if rows is None else rows)[:, None]
         mask = np.broadcast_to(r < self.rows, (len(r), self.n)).copy()
+        at = self.rel + self.kstep * np.arange(self.n)[None, :]
         if self.causal:
-            at = self.rel + self.kstep * np.arange(self.n)[None, :]
             mask &= at <= r
-            if self.window:
-                mask &= at + self.window > r
+        if self.window:
+            mask &= at + self.window > r
         return mask
 
 

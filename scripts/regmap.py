@@ -326,9 +326,9 @@ ERRORS = (
                                "TIMEOUT cycles.", WRITE_WAIT),
     Error("SHARE", 40, "With MODE.SHARE, `QUERY_ROWS*HEADS/KV_HEADS` must be at most ROWS, and "
                        "BAND 1."),
-    Error("WINDOW", 41, "WINDOW must be in 0..KEYS_MAX, 0 without CAUSAL, and above `CAUSAL_OFFSET + "
-                        "QUERY_ROWS - KEYS` where it is not 0; SINKS in 0..TILE_KEYS, 0 without a "
-                        "window; other bits of the register 0."),
+    Error("WINDOW", 41, "WINDOW must be in 0..KEYS_MAX, 0 without CAUSAL, and, where it is not 0, "
+                        "above `CAUSAL_OFFSET + QUERY_ROWS - KEYS`; SINKS in 0..TILE_KEYS, 0 "
+                        "without a window; other bits of the register 0."),
     Error("ABORTED", 48, "CTRL.SOFT_RESET ended the job."),
 )
 

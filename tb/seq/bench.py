@@ -31,8 +31,8 @@ NO_ROWS = ("wc", "w", "vb", "ht")
 
 SCALARS = {"d": "HEAD_DIM", "rows": "QUERY_ROWS", "keys": "KEYS", "heads": "HEADS",
            "kv_heads": "KV_HEADS", "offset": "CAUSAL_OFFSET", "bc": "TILE_KEYS",
-           "quota": "QUOTA", "band": "BAND", "fall": "FALL", "window": "WINDOW", "model_dim": "MODEL_DIM",
-           "kp_exp": "KP_EXP",
+           "quota": "QUOTA", "band": "BAND", "fall": "FALL", "window": "WINDOW",
+           "model_dim": "MODEL_DIM", "kp_exp": "KP_EXP",
            "kp_bias": "KP_BIAS", "kp_shift": "KP_SHIFT", "kg_shift_k": "KG_SHIFT_K",
            "kg_shift_v": "KG_SHIFT_V"}
 """Scalar of a job (and port job_<name>) -> register."""

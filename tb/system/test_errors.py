@@ -140,7 +140,7 @@ def field_cases(cfg):
         ("BAND", 0, (0, most + 1, 1 << 31), regs.ERR_BAND),
         ("FALL", 0, (256, 1 << 31), regs.ERR_FALL),
         # A window without CAUSAL; too wide, or sinks without one, with it.
-        ("WINDOW", 0, (1, cfg.KEYS_MAX), regs.ERR_WINDOW),
+        ("WINDOW", 1 << regs.MODE_CONTIGUOUS_LSB, (1, cfg.KEYS_MAX), regs.ERR_WINDOW),
         ("WINDOW", 1 << regs.MODE_CAUSAL_LSB,
          (cfg.KEYS_MAX + 1, 1 << regs.WINDOW_SINKS_LSB, 1 << 23, 1 << 31), regs.ERR_WINDOW),
         ("QUOTA", sort, (0, cfg.BC_MAX + 1, 1 << 31), regs.ERR_QUOTA),

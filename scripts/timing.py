@@ -5,8 +5,7 @@
 
 runs the job of docs/integration.md (tb/system/page_job.py) at configuration tiny in Icarus and writes
 docs/timing/<picture>.svg; with --check it only compares, and ends with exit code 1 where a committed
-picture differs. A picture begins with the first event of its nets and leaves out cycles around which
-no control moves; they are marked by a break.
+picture differs. Where a picture leaves out cycles it has a dashed line.
 """
 
 from __future__ import annotations
@@ -28,9 +27,6 @@ from tb.system import page_job  # noqa: E402
 
 ROOT = runner.ROOT
 FOLDER = ROOT / "docs" / "timing"
-COLUMNS = 22
-"""Cycles of a picture at most."""
-
 NAMES, CELL, LANE, HEAD = 150, 40, 26, 26
 """Pixels: names on the left, a cycle, a net, the line of cycle numbers."""
 
@@ -38,16 +34,22 @@ EDGE = 4
 """Pixels of a slope."""
 
 
-def chosen(trace: dict[str, list], names) -> list[int]:
-    """Cycles that a picture shows: from one before the first event on, those at which, or next to
-    which, a control is another than in the cycle before."""
-    controls = [trace[n.split(":")[0]] for n in names if ":" not in n]
-    events = [trace[n] for n in names if ":" not in n and not n.endswith("ready")]
-    length = len(controls[0])
-    first = next(t for t in range(length) if any(e[t] for e in events))
-    moves = {t for t in range(max(first, 1), length) if any(c[t] != c[t - 1] for c in controls)}
-    near = {u for t in moves for u in (t - 1, t, t + 1) if 0 <= u < length}
-    return sorted(near)[:COLUMNS]
+def holds(trace: dict[str, list], condition: str, t: int) -> bool:
+    """Whether a condition of a picture holds in cycle ``t``."""
+    pairs = (term.partition("=") for term in condition.split("&"))
+    return all(trace[net][t] == int(value or 1) for net, _, value in pairs)
+
+
+def chosen(trace: dict[str, list], shows) -> list[int]:
+    """Cycles that a picture shows."""
+    length = min(len(values) for values in trace.values())
+    cycles = set()
+    for condition, after in shows:
+        first = next((t for t in range(length) if holds(trace, condition, t)), None)
+        if first is None:
+            raise ValueError(f"{condition} never holds in the run")
+        cycles |= set(range(max(first - 1, 0), min(first + after + 1, length)))
+    return sorted(cycles)
 
 
 def number(value: int) -> str:
@@ -79,15 +81,18 @@ def lane_of_bus(values: list[int | None], breaks: set[int], x0: int, y: int) -> 
         else:
             parts.append(f'<path d="M{left} {middle}L{left + EDGE} {top}H{right - EDGE}L{right} '
                          f'{middle}L{right - EDGE} {bottom}H{left + EDGE}Z" class="b"/>')
-            parts.append(f'<text x="{(left + right) // 2}" y="{middle + 4}" class="v">'
-                         f'{number(values[start])}</text>')
+            text = number(values[start])
+            small = ' style="font-size:9px"' if len(text) > 5 and right - left == CELL else ""
+            parts.append(f'<text x="{(left + right) // 2}" y="{middle + 4}" class="v"{small}>'
+                         f"{text}</text>")
         start = i
     return parts
 
 
-def draw(trace: dict[str, list], names) -> str:
+def draw(trace: dict[str, list], figure: page_job.Figure) -> str:
     """The SVG of a picture."""
-    cycles = chosen(trace, names)
+    names = figure.nets
+    cycles = chosen(trace, figure.shows)
     breaks = {i for i in range(1, len(cycles)) if cycles[i] != cycles[i - 1] + 1}
     width = NAMES + CELL * len(cycles) + 10
     height = HEAD + LANE * len(names) + 8
@@ -112,7 +117,8 @@ def draw(trace: dict[str, list], names) -> str:
         parts.append(f'<text x="8" y="{y + LANE // 2 + 3}">{net}</text>')
         values = [trace[net][t] for t in cycles]
         if valid:
-            known = [v if trace[valid][t] else None for v, t in zip(values, cycles, strict=True)]
+            known = [v if holds(trace, valid, t) else None
+                     for v, t in zip(values, cycles, strict=True)]
             parts += lane_of_bus(known, breaks, NAMES, y)
         else:
             parts.append(lane_of_control(values, NAMES, y))
@@ -122,7 +128,8 @@ def draw(trace: dict[str, list], names) -> str:
 def pictures(folder: Path) -> dict[Path, str]:
     """Every picture with its text, from the folder of a run in Icarus."""
     trace = json.loads((folder / "handshakes.json").read_text())
-    return {FOLDER / f"{name}.svg": draw(trace, names) for name, names in page_job.FIGURES.items()}
+    return {FOLDER / f"{name}.svg": draw(trace, figure)
+            for name, figure in page_job.FIGURES.items()}
 
 
 def main() -> int:

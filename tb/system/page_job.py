@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 
 import cocotb
 import numpy as np
@@ -35,34 +36,68 @@ BASES = {"q": 0x100000, "k8": 0x101000, "k": 0x102000, "v": 0x103000, "o": 0x104
 LATENCY = 6
 """Cycles of the memory's reads and writes, so that the pictures are short."""
 
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture. nets: from top to bottom, "net", or "net:condition" where it means something under
+    a condition only. shows: what it shows, (condition, n): the first cycle with it, the one before
+    and n after. A condition is "net", "net=value", or several of them with & between."""
+
+    nets: tuple[str, ...]
+    shows: tuple[tuple[str, int], ...]
+
+
 FIGURES = {
-    "memory": ("m_axi_arvalid", "m_axi_arready", "m_axi_arid:m_axi_arvalid",
-               "m_axi_araddr:m_axi_arvalid", "m_axi_arlen:m_axi_arvalid", "m_axi_rvalid",
-               "m_axi_rready", "m_axi_rid:m_axi_rvalid", "m_axi_rlast"),
-    "places": ("qc_valid", "qc_ready", "qc_rows:qc_valid", "q_wr_valid", "q_wr_place:q_wr_valid",
-               "q_wr_row:q_wr_valid", "q_wr_beat:q_wr_valid", "q_commit",
-               "q_commit_place:q_commit", "q_release_dlzs", "q_release_sufa"),
-    "ring": ("tc_valid", "tc_ready", "tc_n:tc_valid", "k8_wr_valid", "k8_wr_buf:k8_wr_valid",
-             "k8_wr_slot:k8_wr_valid", "k8_commit", "k8_release"),
-    "masks": ("m_valid", "m_ready", "m_first", "m_last", "m_mask:m_valid", "f_valid",
-              "f_place:f_valid", "f_word:f_valid", "f_last"),
-    "issue": ("p_valid", "p_ready", "p_kind:p_valid", "p_key:p_valid", "p_mask:p_valid",
-              "p_place:p_valid"),
-    "landing": ("u_valid", "u_ready", "u_mean", "u_key:u_valid", "u_land:u_valid", "k_wr_valid",
-                "v_wr_valid", "k_wr_land:k_wr_valid", "v_wr_land:v_wr_valid", "k_wr_last",
-                "v_wr_last"),
-    "units": ("kv_valid", "kv_ready", "kv_first", "kv_end", "kv_mask:kv_valid",
-              "kv_end_rows:kv_end"),
-    "output": ("o_valid", "o_ready", "o_first", "o_last", "o_block_last", "o_addr:o_first",
-               "q_release_sufa", "blk_done"),
+    "memory": Figure(
+        ("m_axi_arvalid", "m_axi_arready", "m_axi_arid:m_axi_arvalid",
+         "m_axi_araddr:m_axi_arvalid", "m_axi_arlen:m_axi_arvalid", "m_axi_rvalid",
+         "m_axi_rready", "m_axi_rid:m_axi_rvalid", "m_axi_rlast:m_axi_rvalid",
+         "m_axi_awvalid", "m_axi_awready", "m_axi_awid:m_axi_awvalid",
+         "m_axi_awaddr:m_axi_awvalid", "m_axi_awlen:m_axi_awvalid", "m_axi_wvalid",
+         "m_axi_wready", "m_axi_wlast:m_axi_wvalid", "m_axi_bvalid", "m_axi_bready",
+         "m_axi_bid:m_axi_bvalid"),
+        (("m_axi_arvalid", 2), ("m_axi_rvalid", 3), ("m_axi_awvalid", 4), ("m_axi_bvalid", 2))),
+    "places": Figure(
+        ("qc_valid", "qc_ready", "qc_rows:qc_valid", "q_wr_valid", "q_wr_place:q_wr_valid",
+         "q_wr_row:q_wr_valid", "q_wr_beat:q_wr_valid", "q_commit", "q_commit_place:q_commit",
+         "q_release_dlzs", "q_release_sufa"),
+        (("qc_valid", 2), ("q_wr_valid", 4), ("q_commit", 2), ("q_release_dlzs", 1),
+         ("q_release_sufa", 1))),
+    "ring": Figure(
+        ("tc_valid", "tc_ready", "tc_n:tc_valid", "k8_wr_valid", "k8_wr_buf:k8_wr_valid",
+         "k8_wr_slot:k8_wr_valid", "k8_wr_beat:k8_wr_valid", "k8_commit", "k8_release"),
+        (("tc_valid", 2), ("k8_wr_valid", 4), ("k8_commit", 3), ("k8_wr_valid&k8_wr_buf=1", 1),
+         ("k8_release", 1))),
+    "masks": Figure(
+        ("m_valid", "m_ready", "m_first:m_valid", "m_last:m_valid", "m_mask:m_valid", "f_valid",
+         "f_ready", "f_place:f_valid", "f_word:f_valid", "f_last:f_valid"),
+        (("m_valid", 3), ("f_valid", 5))),
+    "issue": Figure(
+        ("p_valid", "p_ready", "p_kind:p_valid", "p_key:p_valid", "p_mask:p_valid",
+         "p_place:p_valid", "p_rows:p_valid"),
+        (("p_valid", 5), ("p_valid&p_kind=1", 3), ("p_valid&p_kind=3", 1))),
+    "landing": Figure(
+        ("u_valid", "u_ready", "u_mean:u_valid", "u_key:u_valid", "u_land:u_valid", "k_wr_valid",
+         "k_wr_land:k_wr_valid", "k_wr_beat:k_wr_valid", "k_wr_last:k_wr_valid", "v_wr_valid",
+         "v_wr_land:v_wr_valid", "v_wr_beat:v_wr_valid", "v_wr_last:v_wr_valid", "kv_valid"),
+        (("u_valid", 3), ("k_wr_valid", 2), ("v_wr_valid", 3), ("kv_valid", 2))),
+    "units": Figure(
+        ("kv_valid", "kv_ready", "kv_first:kv_valid", "kv_end:kv_valid", "kv_mask:kv_valid&kv_first",
+         "kv_end_place:kv_valid&kv_end", "kv_end_rows:kv_valid&kv_end"),
+        (("kv_valid", 8), ("kv_valid&kv_end", 4))),
+    "output": Figure(
+        ("o_valid", "o_ready", "o_first:o_valid", "o_last:o_valid", "o_block_last:o_valid",
+         "o_addr:o_valid&o_first", "q_release_sufa", "blk_done"),
+        (("o_valid", 5), ("o_valid&o_block_last", 1), ("q_release_sufa", 1), ("blk_done", 1))),
 }
-"""Picture -> its nets from top to bottom; a bus with the net that says when it means something."""
+"""Picture -> what it shows."""
 
 
 def nets() -> list[str]:
     """Every net of a picture, once."""
-    return list(dict.fromkeys(n for names in FIGURES.values() for name in names
-                              for n in name.split(":")))
+    return list(dict.fromkeys(n for figure in FIGURES.values() for name in figure.nets
+                              for n in re.findall(r"[a-z]\w+", name)))
 
 
 def accesses() -> list[tuple[str, str, int]]:

@@ -3,9 +3,9 @@
 
     .venv/bin/python scripts/timing.py [--check]
 
-runs the job of docs/integration.md (tb/system/page_job.py) at configuration tiny in Icarus and writes
-docs/timing/<picture>.svg; with --check it only compares, and ends with exit code 1 where a committed
-picture differs. Where a picture leaves out cycles it has a dashed line.
+runs the job of docs/integration.md (tb/system/page_job.py) at configuration tiny in Icarus and
+writes docs/timing/<picture>.svg; with --check it only compares, and ends with exit code 1 where a
+committed picture differs. Where a picture leaves out cycles it has a dashed line.
 """
 
 from __future__ import annotations

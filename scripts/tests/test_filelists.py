@@ -93,12 +93,10 @@ def test_bender_names_every_file_once():
 @pytest.mark.skipif(importlib.util.find_spec("fusesoc") is None,
                     reason="FuseSoC is not installed: scripts/setup.sh fusesoc")
 @pytest.mark.parametrize(("target", "tool", "last"), [
-    ("lint", "verilator", r"Verilation|V e r i l a t i o n"), ("sim", "iverilog", r"passed at \d+ ns")])
+    ("lint", "verilator", r"V e r i l a t i o n"), ("sim", "iverilog", r"passed at \d+ ns")])
 def test_targets_of_the_core_file(target, tool, last, tmp_path):
     if not runner.have(tool):
         pytest.skip(f"{tool} is not installed")
-    (tmp_path / "cores").mkdir()
-    (tmp_path / "cores" / "sofa").symlink_to(ROOT)
     command = [sys.executable, "-m", "fusesoc.main", "--config", str(tmp_path / "fusesoc.conf"),
                "--cores-root", str(ROOT), "run", "--target", target,
                "--work-root", str(tmp_path / "work"), "open-sofa:accelerator:sofa"]
@@ -177,5 +175,5 @@ def test_instance_of_the_page_lints(tmp_path):
 
 def test_instance_of_the_page_has_every_parameter():
     (text,) = fences("verilog")
-    given = {name: int(value) for name, value in re.findall(r"\.([A-Z]\w+)\s*\((\d+)\)", text)}
-    assert given == dict(CONFIGS["tiny"])
+    given = {name: int(value) for name, value in re.findall(r"\.([A-Z]\w+) *\((\d+)\)", text)}
+    assert given == dict(CONFIGS["small"])

@@ -83,8 +83,8 @@ FIGURES = {
          "v_wr_land:v_wr_valid", "v_wr_beat:v_wr_valid", "v_wr_last:v_wr_valid", "kv_valid"),
         (("u_valid", 3), ("k_wr_valid", 2), ("v_wr_valid", 3), ("kv_valid", 2))),
     "units": Figure(
-        ("kv_valid", "kv_ready", "kv_first:kv_valid", "kv_end:kv_valid", "kv_mask:kv_valid&kv_first",
-         "kv_end_place:kv_valid&kv_end", "kv_end_rows:kv_valid&kv_end"),
+        ("kv_valid", "kv_ready", "kv_first:kv_valid", "kv_end:kv_valid",
+         "kv_mask:kv_valid&kv_first", "kv_end_place:kv_valid&kv_end", "kv_end_rows:kv_valid&kv_end"),
         (("kv_valid", 8), ("kv_valid&kv_end", 4))),
     "output": Figure(
         ("o_valid", "o_ready", "o_first:o_valid", "o_last:o_valid", "o_block_last:o_valid",
@@ -177,5 +177,10 @@ async def run_page(dut):
     out = acc.gather(BASES["o"], 2 * D, 2 * D * ROWS, numbers.q.shape)
     board.compare("output", result.out, out, axes=("head", "row", "element"), width=16)
     board.finish("output")
+    dut.rst.value = 1
+    for _ in range(2):
+        await RisingEdge(dut.clk)
+    for name in ("m_axi_arvalid", "m_axi_awvalid", "m_axi_wvalid", "irq"):
+        assert getattr(dut, name).value == 0, f"{name} is up in reset"
     with open("handshakes.json", "w") as handle:
         json.dump(seen, handle)

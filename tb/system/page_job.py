@@ -84,7 +84,8 @@ FIGURES = {
         (("u_valid", 3), ("k_wr_valid", 2), ("v_wr_valid", 3), ("kv_valid", 2))),
     "units": Figure(
         ("kv_valid", "kv_ready", "kv_first:kv_valid", "kv_end:kv_valid",
-         "kv_mask:kv_valid&kv_first", "kv_end_place:kv_valid&kv_end", "kv_end_rows:kv_valid&kv_end"),
+         "kv_mask:kv_valid&kv_first", "kv_end_place:kv_valid&kv_end",
+         "kv_end_rows:kv_valid&kv_end"),
         (("kv_valid", 8), ("kv_valid&kv_end", 4))),
     "output": Figure(
         ("o_valid", "o_ready", "o_first:o_valid", "o_last:o_valid", "o_block_last:o_valid",

@@ -19,6 +19,7 @@ from tb.system import page_job
 CFG = Config.from_parameters(dict(CONFIGS["tiny"]))
 
 
+@pytest.mark.slow_on("verilator")
 def test_job_of_the_page(sim):
     folder = run("sofa", page_job.__name__, CONFIGS["tiny"], sim, seed=1, waves=False)
     # Verilator hides the nets inside.

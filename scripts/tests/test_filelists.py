@@ -173,6 +173,18 @@ def test_instance_of_the_page_lints(tmp_path):
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(not runner.have("iverilog"), reason="Icarus Verilog is not installed")
+def test_commands_of_the_page_work():
+    """As they stand there; those of FuseSoC run above."""
+    commands = [text for text in fences("sh") if "fusesoc" not in text]
+    assert len(commands) == 2
+    for text in commands:
+        done = subprocess.run(["bash", "-e", "-c", text], cwd=ROOT, text=True, capture_output=True)
+        assert done.returncode == 0 and "arning" not in done.stdout + done.stderr, text
+    ends = re.search(r"^It ends with `(.*?)`", PAGE.read_text(), re.M)[1]
+    assert ends in done.stdout.splitlines(), done.stdout
+
+
 def test_instance_of_the_page_has_every_parameter():
     (text,) = fences("verilog")
     given = {name: int(value) for name, value in re.findall(r"\.([A-Z]\w+) *\((\d+)\)", text)}

@@ -28,7 +28,7 @@ def instances(module: str) -> dict[str, str]:
     """Instance -> module of what a module is made of, generate blocks included."""
     names = {path.stem for folder in library_dirs() for path in folder.glob("*.v")}
     parameters = r"#\s*\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
-    found = re.findall(rf"\b({'|'.join(names)})\s*(?:{parameters})?\s*(\w+)\s*\(",
+    found = re.findall(rf"\b({'|'.join(names)})\b\s*(?:{parameters})?\s*(\w+)\s*\(",
                        _source(module))
     return {instance: name for name, instance in found}
 

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+// Written by scripts/filelists.py: change the Verilog or that script, not this file.
+// Top module sofa_rass, Verilog-2005. Paths begin at the folder of this list: read it
+// with -F, or with -f from here.
++incdir+../include
+../common/sofa_sync_fifo.v
+../common/sofa_ram_1r1w.v
+sofa_rass.v

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+// Written by scripts/filelists.py: change the Verilog or that script, not this file.
+// Top module sofa_rope, Verilog-2005. Paths begin at the folder of this list: read it
+// with -F, or with -f from here.
+sofa_rope.v

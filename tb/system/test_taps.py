@@ -16,7 +16,6 @@ from models.head import KeySource
 from models.layer import plan_layer, run_layer
 from models.plan import plan
 from tb.common.accelerator import Accelerator
-from tb.common.images import layer_of_head
 from tb.common.scoreboard import Scoreboard, pack
 from tb.common.standin import Memory
 from tb.common.turns import TURN
@@ -211,7 +210,7 @@ def of_job(cfg, seed=1, rows=11, keys=40, d=8, **settings):
 
 
 def of_layer(cfg, there=False, **settings):
-    """(expectations, items) of a random layer, a job for each KV head."""
+    """(expectation, items) of a random layer."""
     rng = np.random.default_rng(5)
     made = plan_layer(rng.normal(size=(40, 24)), *rng.normal(size=(2, 2, 24, 8)),
                       2 * rng.normal(size=(4, cfg.ROWS + 5, 8)), cfg, mode=rope.HALF,
@@ -220,19 +219,13 @@ def of_layer(cfg, there=False, **settings):
     run = functools.partial(head.run_job, trace=True)
     result = run_layer(made, cfg, exists.copy() if there else None, run)
     acc = driver(cfg)
-    jobs = acc.describe_layer(made, acc.place_layer(made), load=there)[1::2]
-    wants, items = [], []
-    for kv, fields in enumerate(jobs):
-        fields = {**dict.fromkeys(("VM_BASE_LO", "VM_BASE_HI", "VM_ROW_STRIDE",
-                                   "VM_HEAD_STRIDE"), 0), **fields}
-        one, own = layer_of_head(made, kv), slice(kv, kv + 1)
-        part = head.JobResult(None, None, None, None, None, 0, 0,
-                              result.heads[2 * kv : 2 * kv + 2])
-        arrays = (result.k[own], result.v[own], result.means[own])
-        wants.append(expectation(part.heads, 1, *arrays, one.job, cfg, fields,
-                                 exists[own].copy()))
-        items += Emitter(cfg, one.job, one.q, *arrays, part, fields, exists[own].copy()).items
-    return wants, items
+    fields = acc.describe_layer(made, acc.place_layer(made), load=there)[1]
+    fields = {**dict.fromkeys(("VM_BASE_LO", "VM_BASE_HI", "VM_ROW_STRIDE", "VM_HEAD_STRIDE"), 0),
+              **fields}
+    arrays = (result.k, result.v, result.means)
+    want = expectation(result.heads, 2, *arrays, made.job, cfg, fields, exists.copy())
+    whole = head.JobResult(None, None, None, None, None, 0, 0, result.heads)
+    return want, Emitter(cfg, made.job, made.q, *arrays, whole, fields, exists.copy()).items
 
 
 WAYS = [{}, {"causal": True}, {"blend": False, "bc": 8}, {"causal": True, "offset": 60},
@@ -265,9 +258,8 @@ def test_jobs(cfg, settings):
 @pytest.mark.parametrize("settings", [{}, {"causal": True}, {"select": head.SORT},
                                       {"select": head.DENSE}], ids=str)
 def test_layers(there, settings):
-    wants, items = of_layer(TINY, there, **settings)
-    board = score(TINY, wants, items)
-    assert board.compared["kvgen read"] and len(wants) == 2
+    want, items = of_layer(TINY, there, **settings)
+    assert score(TINY, [want], items).compared["kvgen read"]
 
 
 FLIPS = {

@@ -111,6 +111,12 @@ class LayerNumbers:
         """Head dimension."""
         return self.job.d
 
+    @property
+    def shifts(self) -> list[tuple[int, int]]:
+        """(kg_shift_k, kg_shift_v) of each KV head."""
+        return list(zip(of_each(self.kg_shift_k, self), of_each(self.kg_shift_v, self),
+                        strict=True))
+
     def code_image(self, cfg: Config) -> np.ndarray:
         """WC in memory, uint8 [chunks, bytes]."""
         entries = [dlzs.pack_entry(*one) for one in zip(
@@ -357,10 +363,9 @@ def prediction_stats(
 
 def project_layer(plan: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
     """K and V of every key, int16 [kv_heads, keys, d] each."""
-    shifts = (of_each(shift, plan) for shift in (plan.kg_shift_k, plan.kg_shift_v))
     both = [
-        kvgen.project(plan.x, wk, wv, shift_k, shift_v, plan.mode, plan.rt)
-        for wk, wv, shift_k, shift_v in zip(plan.wk, plan.wv, *shifts, strict=True)
+        kvgen.project(plan.x, wk, wv, *shifts, plan.mode, plan.rt)
+        for wk, wv, shifts in zip(plan.wk, plan.wv, plan.shifts, strict=True)
     ]
     k, v = (np.stack(parts) for parts in zip(*both, strict=True))
     return k, v
@@ -555,9 +560,8 @@ def _projected(
 def project_means(plan: LayerPlan, cfg: Config) -> np.ndarray:
     """V of the mean rows, int16 [kv_heads, blocks, d], VM_W bits: 16 bits as of a key, then cut to
     VM_W with halves rounded up, saturated."""
-    shifts = of_each(plan.kg_shift_v, plan)
     v = np.stack([kvgen.narrow(kvgen.sums(plan.xm, wv), shift)
-                  for wv, shift in zip(plan.wv, shifts, strict=True)])
+                  for wv, (_, shift) in zip(plan.wv, plan.shifts, strict=True)])
     return sufa.cut(v, cfg.VM_W)
 
 

@@ -26,7 +26,7 @@ from cocotb.triggers import First, RisingEdge, Timer
 from models import regs
 from models.config import Config, ConfigError
 from models.head import DENSE, SORT, Job
-from models.layer import LayerPlan, of_each, valid_beats
+from models.layer import LayerPlan, valid_beats
 from models.plan import Numbers, plan
 from tb.common.axi_memory import AxiMemory
 from tb.common.axil_master import AxiLiteError, AxiLiteMaster, AxiLiteTimeout
@@ -270,8 +270,7 @@ class Accelerator:
             packed = np.packbits(np.asarray(valid, bool), axis=1, bitorder="little")
             for kv, line in enumerate(packed):
                 self.memory.load(placed["vb"][0] + kv * placed["vb"][2], line)
-        shifts = zip(of_each(plan.kg_shift_k, plan), of_each(plan.kg_shift_v, plan), strict=True)
-        placed["ht"] = self.place_table(plan.job, list(shifts))
+        placed["ht"] = self.place_table(plan.job, plan.shifts)
         if blends(plan.job):
             placed["vm"] = self.place(plan.xm[None])
         return placed

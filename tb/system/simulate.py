@@ -247,7 +247,7 @@ def layer_expectation(spec: LayerSpec, want: LayerResult, fields, cfg: Config):
     """What the taps show in the attention job of a layer; fields: its registers."""
     start = np.zeros(want.k.shape[:2], bool) if spec.valid is None else np.array(spec.valid, bool)
     return expectation(want.heads, len(want.k), want.k, want.v, want.means, spec.job, cfg, fields,
-                       start)
+                       start, spec.plan.shifts)
 
 
 def compare_output(scoreboard: Scoreboard, want, done):

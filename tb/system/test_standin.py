@@ -49,7 +49,7 @@ class StandIn(Accelerator):
         exists = np.zeros(want.k.shape[:2], bool) if spec.valid is None else spec.valid.copy()
         result = head.JobResult(None, None, None, None, None, 0, 0, want.heads)
         yield Emitter(cfg, spec.job, spec.plan.q, want.k, want.v, want.means, result, fields[1],
-                      exists)
+                      exists, spec.plan.shifts)
 
     async def start(self, descriptor):
         fields = {**dict.fromkeys(regs.JOB, 0), **descriptor.fields}

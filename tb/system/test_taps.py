@@ -27,14 +27,14 @@ TINY, SMALL = (Config.from_name(name) for name in ("tiny", "small"))
 class Emitter:
     """Steps through an attention job row by row and keeps what the taps show, as (tap, item)."""
 
-    def __init__(self, cfg, job, q, k, v, means, result, fields, exists=None):
+    def __init__(self, cfg, job, q, k, v, means, result, fields, exists=None, shifts=None):
         self.cfg, self.job, self.fields = cfg, job, fields
         self.q, self.k, self.v, self.means, self.result = q, k, v, means, result
         self.units = 2 * cfg.ROWS // cfg.QE
         self.inside = cfg.ROWS // self.units
         self.blends = job.select == head.SUM and job.blend
         self.generates = exists is not None
-        self.items, self.serial = [], 0
+        self.items, self.serial, self.shifts = [], 0, shifts or [(0, 0)] * len(k)
         kv_heads = len(k)
         exists = exists if self.generates else np.ones(k.shape[:2], bool)
         self.sources = [KeySource(k[h], v[h], exists[h]) for h in range(kv_heads)]
@@ -94,7 +94,8 @@ class Emitter:
                     kbase=self.address("K", part.kv), vbase=self.address("V", part.kv),
                     maddr=self.address("VM", 0 if self.generates else part.kv,
                                        block.row // cfg.ROWS) if self.blends else 5,
-                    oaddr=self.address("O", h, block.row))
+                    oaddr=self.address("O", h, block.row),
+                    **dict(zip(("kg_shift_k", "kg_shift_v"), self.shifts[part.kv], strict=True)))
                 self.emit("t", turn=word)
                 for w in range(0, tile.n, 4):
                     ended = w + 4 >= tile.n
@@ -223,9 +224,11 @@ def of_layer(cfg, there=False, **settings):
     fields = {**dict.fromkeys(("VM_BASE_LO", "VM_BASE_HI", "VM_ROW_STRIDE", "VM_HEAD_STRIDE"), 0),
               **fields}
     arrays = (result.k, result.v, result.means)
-    want = expectation(result.heads, 2, *arrays, made.job, cfg, fields, exists.copy())
+    want = expectation(result.heads, 2, *arrays, made.job, cfg, fields, exists.copy(),
+                       made.shifts)
     whole = head.JobResult(None, None, None, None, None, 0, 0, result.heads)
-    return want, Emitter(cfg, made.job, made.q, *arrays, whole, fields, exists.copy()).items
+    return want, Emitter(cfg, made.job, made.q, *arrays, whole, fields, exists.copy(),
+                         made.shifts).items
 
 
 WAYS = [{}, {"causal": True}, {"blend": False, "bc": 8}, {"causal": True, "offset": 60},

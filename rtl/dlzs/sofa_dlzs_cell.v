@@ -43,30 +43,27 @@ module sofa_dlzs_cell #(
         end
     endgenerate
 
-    localparam TERM_W = 8 + SC_FRAC;
-    // A shifted term with the 15 places that the largest shift drops
+    // A term with the places that the largest shift drops
     localparam WIDE_W = SC_W + 15;
 
-    // The term of a code: the sign is applied before the shift, which keeps a complement.
-    function [SC_W-1:0] term;
+    // The sum with the term of a code. The sign is applied before the shift, which keeps a
+    // complement.
+    function automatic [SC_W-1:0] plus;
+        input [SC_W-1:0]   sum;
         input [7:0]        element;
         input [CODE_W-1:0] by;
-        reg   [7:0]        x;
         reg   [WIDE_W-1:0] wide;
         reg   [SC_W-1:0]   one;
         reg                both;
         begin
-            x    = element ^ {8{by[4]}};
-            wide = {WIDE_W{x[7]}};
-            wide[TERM_W-1:0] = {TERM_W{by[4]}};
-            wide[SC_FRAC +: 8] = x;
-            wide = wide >> ~by[3:0];
+            wide = {{(WIDE_W - 8){element[7]}}, element} << SC_FRAC;
+            wide = (wide ^ {WIDE_W{by[4]}}) >> ~by[3:0];
             one  = wide[SC_W-1:0] & {SC_W{|by[3:0]}};
-            term = one;
+            plus = sum + one;
             if (TWO_TERM != 0) begin
                 // ~(a + b) = ~a + ~b + 1: with two complemented terms one is missing.
                 both = by[CODE_W-1] && |by[3:0];
-                term = one + ({one[SC_W-1], one[SC_W-1:1]} & {SC_W{both}})
+                plus = plus + ({one[SC_W-1], one[SC_W-1:1]} & {SC_W{both}})
                     + {{(SC_W - 1){1'b0}}, both && by[4]};
             end
         end
@@ -76,10 +73,9 @@ module sofa_dlzs_cell #(
 
     assign acc = acc_reg;
 
-    // Everything happens only where the cell takes operands.
     always @(posedge clk) begin
         if (en) begin
-            acc_reg <= (first ? {SC_W{1'b0}} : acc_reg) + term(k8, code);
+            acc_reg <= plus(first ? {SC_W{1'b0}} : acc_reg, k8, code);
         end
     end
 

@@ -57,7 +57,7 @@ module sofa_sads_core #(
     localparam [SLOT_W-1:0] EIGHT = EIGHT_I[SLOT_W-1:0];
 
     // Sort a bitonic sequence of four: two levels of compare and exchange.
-    function [KEY4_W-1:0] bitonic4;
+    function automatic [KEY4_W-1:0] bitonic4;
         input [KEY_W-1:0] a;
         input [KEY_W-1:0] b;
         input [KEY_W-1:0] c;
@@ -74,7 +74,7 @@ module sofa_sads_core #(
     endfunction
 
     // Sort any four, best first.
-    function [KEY4_W-1:0] sort4;
+    function automatic [KEY4_W-1:0] sort4;
         input [KEY_W-1:0] a;
         input [KEY_W-1:0] b;
         input [KEY_W-1:0] c;
@@ -89,7 +89,7 @@ module sofa_sads_core #(
     endfunction
 
     // Best four of two lists of four, each best first: a half cleaner leaves them bitonic.
-    function [KEY4_W-1:0] merge4;
+    function automatic [KEY4_W-1:0] merge4;
         input [KEY4_W-1:0] a;
         input [KEY4_W-1:0] b;
         reg [KEY_W-1:0] a0, a1, a2, a3, b0, b1, b2, b3;
@@ -103,7 +103,7 @@ module sofa_sads_core #(
 
     // Key of a lane. The rest of an invalid key is 0: whatever a masked lane carries, also an
     // undefined value, stays out of the comparisons.
-    function [KEY_W-1:0] key;
+    function automatic [KEY_W-1:0] key;
         input              valid;
         input [SC_W-1:0]   score;
         input [SLOT_W-1:0] lane;
@@ -114,7 +114,7 @@ module sofa_sads_core #(
     endfunction
 
     // Lanes first..first+3, best first
-    function [KEY4_W-1:0] sort_lanes;
+    function automatic [KEY4_W-1:0] sort_lanes;
         input [3:0]        valid;
         input [4*SC_W-1:0] scores;
         input [SLOT_W-1:0] first;
@@ -142,7 +142,7 @@ module sofa_sads_core #(
     assign word_max = s3_reg[SLOT_W +: SC_W];
 
     // From lanes to slots. With inverted numbers the sum base + lane is a difference.
-    function [KEY4_W-1:0] to_slots;
+    function automatic [KEY4_W-1:0] to_slots;
         input [KEY4_W-1:0] list;
         input [SLOT_W-1:0] base;
         integer i;

@@ -85,7 +85,7 @@ module sofa_sads_sort_row #(
     wire [4*SLOT_W-1:0] best_slot;
 
     // Taken slots of the word of a number, one-hot, lane by lane
-    function [11:0] word_of;
+    function automatic [11:0] word_of;
         input [BC_MAX-1:0] taken;
         input [WORDS-1:0]  word;
         reg   [12*WORDS-1:0] padded;
@@ -120,7 +120,7 @@ module sofa_sads_sort_row #(
 
     // {the fourth entry is taken, slots of all that are}. In offset binary 0 is the lowest score,
     // so the threshold saturates there.
-    function [BC_MAX:0] pick;
+    function automatic [BC_MAX:0] pick;
         input [3:0]          valid;
         input [4*SC_W-1:0]   score;
         input [4*SLOT_W-1:0] slot;

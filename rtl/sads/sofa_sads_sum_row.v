@@ -88,7 +88,7 @@ module sofa_sads_sum_row #(
     localparam [SC_W-1:0] LOWEST = {1'b1, {SC_W-1{1'b0}}};
     localparam [WEIGHT_W-1:0] WEIGHT_ONE = {1'b1, {SUM_FRAC{1'b0}}};
 
-    function [SC_W-1:0] higher;
+    function automatic [SC_W-1:0] higher;
         input signed [SC_W-1:0] a;
         input signed [SC_W-1:0] b;
         begin
@@ -97,7 +97,7 @@ module sofa_sads_sum_row #(
     endfunction
 
     // A distance that is not negative, FAR at most
-    function [FAR_W-1:0] near;
+    function automatic [FAR_W-1:0] near;
         input [SC_W-1:0] distance;
         begin
             near = (distance > FAR[SC_W-1:0]) ? FAR[FAR_W-1:0] : distance[FAR_W-1:0];
@@ -107,7 +107,7 @@ module sofa_sads_sum_row #(
     genvar j;
 
     // ---- s0: levels; that of an invisible key is the lowest ------------------------------------
-    function [4*SC_W-1:0] levels;
+    function automatic [4*SC_W-1:0] levels;
         input [4*SC_W-1:0] scores;
         input [3:0]        visible;
         input [4:0]        octave;
@@ -136,7 +136,7 @@ module sofa_sads_sum_row #(
         end
     endgenerate
 
-    function [SC_W-1:0] highest;
+    function automatic [SC_W-1:0] highest;
         input [4*SC_W-1:0] level;
         begin
             highest = higher(higher(level[0*SC_W +: SC_W], level[1*SC_W +: SC_W]),
@@ -158,7 +158,7 @@ module sofa_sads_sum_row #(
     wire [SC_W-1:0] peak_new = s2_en ? higher(s2_top_reg, peak_reg) : peak_reg;
 
     // Octaves from the peak up to the highest of the word, 0 where it is not above
-    function [RISE_W-1:0] rise;
+    function automatic [RISE_W-1:0] rise;
         input [SC_W-1:0] top;
         input [SC_W-1:0] peak;
         reg   [SC_W:0]   above;
@@ -171,7 +171,7 @@ module sofa_sads_sum_row #(
     endfunction
 
     // Distance from the peak down to the highest of the word, 0 where it is not below
-    function [FAR_W-1:0] base;
+    function automatic [FAR_W-1:0] base;
         input [SC_W-1:0] top;
         input [SC_W-1:0] peak;
         begin
@@ -181,7 +181,7 @@ module sofa_sads_sum_row #(
     endfunction
 
     // Distances of the keys from the highest of the word: none is above, so a difference fits.
-    function [4*FAR_W-1:0] fars;
+    function automatic [4*FAR_W-1:0] fars;
         input [SC_W-1:0]   top;
         input [4*SC_W-1:0] level;
         integer i;
@@ -201,7 +201,7 @@ module sofa_sads_sum_row #(
     reg [3:0]         s3_keep_reg;
 
     // ---- s3: weights ---------------------------------------------------------------------------
-    function [4*WEIGHT_W-1:0] weights;
+    function automatic [4*WEIGHT_W-1:0] weights;
         input [FAR_W-1:0]   from;
         input [4*FAR_W-1:0] far;
         reg   [FAR_W:0]     distance;
@@ -214,7 +214,7 @@ module sofa_sads_sum_row #(
         end
     endfunction
 
-    function [FOUR_W-1:0] sum4;
+    function automatic [FOUR_W-1:0] sum4;
         input [4*WEIGHT_W-1:0] weight;
         input [3:0]            taken;
         begin

@@ -66,7 +66,7 @@ module sofa_sufa_lane #(
     wire [SUM_W-1:0] sum = base + {{(SUM_W - 33){prod[32]}}, prod};
 
     // (o + 1) / 2 is o / 2 plus the bit shifted out; saturated to 16 bits.
-    function [15:0] half_sat;
+    function automatic [15:0] half_sat;
         input [O_W-1:0] o;
         reg   [O_W-1:0] half;
         begin
@@ -76,7 +76,7 @@ module sofa_sufa_lane #(
         end
     endfunction
 
-    function [15:0] out_sat;
+    function automatic [15:0] out_sat;
         input [33:15] total;
         begin
             out_sat = (&total[33:30] || !(|total[33:30])) ? total[30:15]

@@ -288,7 +288,7 @@ def main(argv=None):
     pairs = [(way, spec, done) for (way, spec), done in zip(made, outcomes, strict=True)]
     rows, stalls = zip(*(measured(*pair, cfg) for pair in pairs), strict=True)
     work = [generated(*pair, cfg) for pair in pairs if isinstance(pair[1], LayerSpec)]
-    cycles, wall = sum(o.counters["CYCLES"] for o in outcomes), sum(o.wall_s for o in outcomes)
+    cycles, cpu = sum(o.counters["CYCLES"] for o in outcomes), sum(o.cpu_s for o in outcomes)
     parts = [
         f"# Bench, configuration {' '.join([args.config, *args.set])}",
         "Cycles of whole jobs from start to interrupt, and the bound of each resource alone "
@@ -308,8 +308,8 @@ def main(argv=None):
             "made at first; unions made anew in every band and not written; every row reads its "
             "own keys. The mean rows of X are left out.",
             table(WORK, work)]
-    parts += [f"Simulation, cocotb and memory model included: {cycles} cycles in {wall:.1f} s, "
-              f"{cycles / wall:.0f} cycles/s. Every output is bit-exact, and all that layers leave "
+    parts += [f"Simulation, cocotb and memory model included: {cycles} cycles in {cpu:.1f} CPU s, "
+              f"{cycles / cpu:.0f} cycles/s. Every output is bit-exact, and all that layers leave "
               f"in memory."]
     text = "\n\n".join(parts)
     print(text)

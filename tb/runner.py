@@ -298,6 +298,14 @@ def icarus_args(toplevel: str) -> list[str]:
     return args
 
 
+_PORT = re.compile(r"^ *(input|output) +(?:wire|reg)? *(?:signed)? *(?:\[.*\])? *(\w+)", re.M)
+
+
+def ports(text: str) -> list[tuple[str, str]]:
+    """("input" or "output", name) of the ports of a module from its Verilog, one port a line."""
+    return _PORT.findall(text.partition("\n);")[0])
+
+
 def _dep_files(text: str) -> list[Path]:
     """Return the project's Verilog and control files among the words of a dependency file."""
     words = {Path(w) for w in text.replace("\\\n", " ").split()}
@@ -307,11 +315,15 @@ def _dep_files(text: str) -> list[Path]:
 def _build_verilator(build_dir, toplevel, params, waves, sources, defines, log):
     import cocotb_tools.config as cocotb_config
 
-    # Only the top level's signals and the states are visible to the test: anything more costs most
-    # of the speed. Stage-level taps belong on the ports of a wrapper in tb/hdl.
+    # Only the top level's ports and the states are visible to the test: anything more costs most of
+    # the speed, above all what the test might write, since all behind it is evaluated again after
+    # each write. Stage-level taps belong on the ports of a wrapper in tb/hdl.
     public = build_dir / "public.vlt"
-    public.write_text(f'`verilator_config\npublic_flat_rw -module "{toplevel}" -var "*"\n'
-                      'public_flat_rd -module "*" -var "*state_reg"\n')
+    access = {"input": "rw", "output": "rd"}
+    lines = [f'public_flat_{access[way]} -module "{toplevel}" -var "{name}"'
+             for way, name in ports(sources[0].read_text())]
+    public.write_text("\n".join(["`verilator_config", *lines,
+                                 'public_flat_rd -module "*" -var "*state_reg"', ""]))
     libs = cocotb_config.libs_dir
     cmd = ["verilator", "--quiet", "-cc", "--exe", "-Mdir", str(build_dir)]
     cmd += ["--prefix", "Vtop", "-o", "sim", "--vpi", "-O3"]

@@ -43,45 +43,39 @@ module sofa_dlzs_cell #(
         end
     endgenerate
 
-    localparam TERM_W = 8 + SC_FRAC;
+    // A term with the places that the largest shift drops
+    localparam WIDE_W = SC_W + 15;
+
+    // The sum with the term of a code. The sign is applied before the shift, which keeps a
+    // complement.
+    function automatic [SC_W-1:0] plus;
+        input [SC_W-1:0]   sum;
+        input [7:0]        element;
+        input [CODE_W-1:0] by;
+        reg   [WIDE_W-1:0] wide;
+        reg   [SC_W-1:0]   one;
+        reg                both;
+        begin
+            wide = {{(WIDE_W - 8){element[7]}}, element} << SC_FRAC;
+            wide = (wide ^ {WIDE_W{by[4]}}) >> ~by[3:0];
+            one  = wide[SC_W-1:0] & {SC_W{|by[3:0]}};
+            plus = sum + one;
+            if (TWO_TERM != 0) begin
+                // ~(a + b) = ~a + ~b + 1: with two complemented terms one is missing.
+                both = by[CODE_W-1] && |by[3:0];
+                plus = plus + ({one[SC_W-1], one[SC_W-1:1]} & {SC_W{both}})
+                    + {{(SC_W - 1){1'b0}}, both && by[4]};
+            end
+        end
+    endfunction
 
     reg [SC_W-1:0] acc_reg;
 
     assign acc = acc_reg;
 
-    wire              sign = code[4];
-    wire [3:0]        shift = ~code[3:0];
-    wire              nonzero = |code[3:0];
-    // An arithmetic right shift keeps a complement, so the sign may come first.
-    wire [TERM_W-1:0] x;
-    wire [TERM_W-1:0] shifted = $signed(x) >>> shift;
-    wire [TERM_W-1:0] one = shifted & {TERM_W{nonzero}};
-    wire [SC_W-1:0]   from = first ? {SC_W{1'b0}} : acc_reg;
-    wire [SC_W-1:0]   sum = from + {{(SC_W - TERM_W){one[TERM_W-1]}}, one};
-    wire [SC_W-1:0]   acc_next;
-
-    generate
-        if (SC_FRAC == 0) begin : g_x
-            assign x = k8 ^ {8{sign}};
-        end else begin : g_x
-            assign x = {k8, {SC_FRAC{1'b0}}} ^ {TERM_W{sign}};
-        end
-
-        if (TWO_TERM == 0) begin : g_sum
-            assign acc_next = sum;
-        end else begin : g_sum
-            // ~(a + b) = ~a + ~b + 1: with two complemented terms one is missing.
-            wire              both = code[5] && nonzero;
-            wire [TERM_W-1:0] half = {shifted[TERM_W-1], shifted[TERM_W-1:1]};
-            wire [TERM_W-1:0] two = half & {TERM_W{both}};
-            assign acc_next = sum + {{(SC_W - TERM_W){two[TERM_W-1]}}, two}
-                + {{(SC_W - 1){1'b0}}, both && sign};
-        end
-    endgenerate
-
     always @(posedge clk) begin
         if (en) begin
-            acc_reg <= acc_next;
+            acc_reg <= plus(first ? {SC_W{1'b0}} : acc_reg, k8, code);
         end
     end
 

@@ -222,6 +222,8 @@ module sofa_sads #(
     end
 
     // ---- By the row's sum ----------------------------------------------------------------------
+    localparam [ROWS*4*SC_W-1:0] ZEROS = 0;
+
     wire                           sum_m_valid;
     wire                           sum_m_first;
     wire                           sum_m_last;
@@ -272,7 +274,7 @@ module sofa_sads #(
         .s_valid  (cfg_dense ? zeros_valid : s_valid && !mode_sort),
         .s_ready  (sum_s_ready),
         .s_last   (cfg_dense ? zeros_end : s_last),
-        .s_scores (s_scores & {ROWS*4*SC_W{!cfg_dense}}),
+        .s_scores (cfg_dense ? ZEROS : s_scores),
         .m_valid  (sum_m_valid),
         .m_ready  (m_ready && !mode_sort),
         .m_first  (sum_m_first),

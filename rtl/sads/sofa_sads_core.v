@@ -49,9 +49,15 @@ module sofa_sads_core #(
 
     localparam KEY_W = 1 + SC_W + SLOT_W;
     localparam KEY4_W = 4 * KEY_W;
+    localparam [SLOT_W-1:0] ONE = 1;
+    localparam [SLOT_W-1:0] TWO = 2;
+    localparam [SLOT_W-1:0] THREE = 3;
+    localparam [SLOT_W-1:0] FOUR = 4;
+    localparam [31:0] EIGHT_I = 8;
+    localparam [SLOT_W-1:0] EIGHT = EIGHT_I[SLOT_W-1:0];
 
     // Sort a bitonic sequence of four: two levels of compare and exchange.
-    function [KEY4_W-1:0] bitonic4;
+    function automatic [KEY4_W-1:0] bitonic4;
         input [KEY_W-1:0] a;
         input [KEY_W-1:0] b;
         input [KEY_W-1:0] c;
@@ -68,7 +74,7 @@ module sofa_sads_core #(
     endfunction
 
     // Sort any four, best first.
-    function [KEY4_W-1:0] sort4;
+    function automatic [KEY4_W-1:0] sort4;
         input [KEY_W-1:0] a;
         input [KEY_W-1:0] b;
         input [KEY_W-1:0] c;
@@ -83,67 +89,60 @@ module sofa_sads_core #(
     endfunction
 
     // Best four of two lists of four, each best first: a half cleaner leaves them bitonic.
-    function [KEY4_W-1:0] merge4;
-        input [KEY_W-1:0] a0;
-        input [KEY_W-1:0] a1;
-        input [KEY_W-1:0] a2;
-        input [KEY_W-1:0] a3;
-        input [KEY_W-1:0] b0;
-        input [KEY_W-1:0] b1;
-        input [KEY_W-1:0] b2;
-        input [KEY_W-1:0] b3;
+    function automatic [KEY4_W-1:0] merge4;
+        input [KEY4_W-1:0] a;
+        input [KEY4_W-1:0] b;
+        reg [KEY_W-1:0] a0, a1, a2, a3, b0, b1, b2, b3;
         begin
+            {a3, a2, a1, a0} = a;
+            {b3, b2, b1, b0} = b;
             merge4 = bitonic4((a0 > b3) ? a0 : b3, (a1 > b2) ? a1 : b2,
                               (a2 > b1) ? a2 : b1, (a3 > b0) ? a3 : b0);
         end
     endfunction
 
-    // Keys of the 12 lanes. The rest of an invalid key is 0: whatever a masked lane carries, also
-    // an undefined value, stays out of the comparisons.
-    wire [KEY_W-1:0] key [0:11];
-    genvar j;
-    generate
-        for (j = 0; j < 12; j = j + 1) begin : g_key
-            localparam [31:0] LANE = j;
-            localparam [SLOT_W-1:0] LANE_INV = ~LANE[SLOT_W-1:0];
-            wire [SC_W-1:0] score = in_scores[j*SC_W +: SC_W];
-            assign key[j] = in_mask[j] ? {1'b1, ~score[SC_W-1], score[SC_W-2:0], LANE_INV}
-                                       : {1'b0, {SC_W{1'b0}}, LANE_INV};
+    // Key of a lane. The rest of an invalid key is 0: whatever a masked lane carries, also an
+    // undefined value, stays out of the comparisons.
+    function automatic [KEY_W-1:0] key;
+        input              valid;
+        input [SC_W-1:0]   score;
+        input [SLOT_W-1:0] lane;
+        begin
+            key = valid ? {1'b1, ~score[SC_W-1], score[SC_W-2:0], ~lane}
+                        : {1'b0, {SC_W{1'b0}}, ~lane};
         end
-    endgenerate
+    endfunction
+
+    // Lanes first..first+3, best first
+    function automatic [KEY4_W-1:0] sort_lanes;
+        input [3:0]        valid;
+        input [4*SC_W-1:0] scores;
+        input [SLOT_W-1:0] first;
+        begin
+            sort_lanes = sort4(key(valid[0], scores[0*SC_W +: SC_W], first),
+                               key(valid[1], scores[1*SC_W +: SC_W], first + ONE),
+                               key(valid[2], scores[2*SC_W +: SC_W], first + TWO),
+                               key(valid[3], scores[3*SC_W +: SC_W], first + THREE));
+        end
+    endfunction
 
     // s1: three sorted lists. s2: best of the first two, and the third. s3: best of the word.
     reg [KEY4_W-1:0] s1a_reg, s1b_reg, s1c_reg, s2a_reg, s2c_reg, s3_reg, best_reg;
 
-    // Entry i of each list, as its own net
-    wire [KEY_W-1:0] s1a [0:3];
-    wire [KEY_W-1:0] s1b [0:3];
-    wire [KEY_W-1:0] s2a [0:3];
-    wire [KEY_W-1:0] s2c [0:3];
-    wire [KEY_W-1:0] s3 [0:3];
-    wire [KEY_W-1:0] best [0:3];
-    wire [KEY_W-1:0] run [0:3];
+    genvar j;
     generate
         for (j = 0; j < 4; j = j + 1) begin : g_entry
-            assign s1a[j] = s1a_reg[j*KEY_W +: KEY_W];
-            assign s1b[j] = s1b_reg[j*KEY_W +: KEY_W];
-            assign s2a[j] = s2a_reg[j*KEY_W +: KEY_W];
-            assign s2c[j] = s2c_reg[j*KEY_W +: KEY_W];
-            assign s3[j] = s3_reg[j*KEY_W +: KEY_W];
-            assign best[j] = best_reg[j*KEY_W +: KEY_W];
-            // At the first word of a pass nothing has been seen yet.
-            assign run[j] = s4_first ? {KEY_W{1'b0}} : best[j];
-
-            assign best_valid[j] = best[j][KEY_W-1];
-            assign best_score[j*SC_W +: SC_W] = best[j][SLOT_W +: SC_W];
-            assign best_slot[j*SLOT_W +: SLOT_W] = ~best[j][SLOT_W-1:0];
+            wire [KEY_W-1:0] best = best_reg[j*KEY_W +: KEY_W];
+            assign best_valid[j] = best[KEY_W-1];
+            assign best_score[j*SC_W +: SC_W] = best[SLOT_W +: SC_W];
+            assign best_slot[j*SLOT_W +: SLOT_W] = ~best[SLOT_W-1:0];
         end
     endgenerate
 
-    assign word_max = s3[0][SLOT_W +: SC_W];
+    assign word_max = s3_reg[SLOT_W +: SC_W];
 
     // From lanes to slots. With inverted numbers the sum base + lane is a difference.
-    function [KEY4_W-1:0] to_slots;
+    function automatic [KEY4_W-1:0] to_slots;
         input [KEY4_W-1:0] list;
         input [SLOT_W-1:0] base;
         integer i;
@@ -155,22 +154,24 @@ module sofa_sads_core #(
         end
     endfunction
 
+    // Every comparison stands where its stage is enabled, so that a core at rest costs a simulation
+    // nothing.
     always @(posedge clk) begin
         if (s1_en) begin
-            s1a_reg <= sort4(key[0], key[1], key[2], key[3]);
-            s1b_reg <= sort4(key[4], key[5], key[6], key[7]);
-            s1c_reg <= sort4(key[8], key[9], key[10], key[11]);
+            s1a_reg <= sort_lanes(in_mask[3:0], in_scores[0*SC_W +: 4*SC_W], {SLOT_W{1'b0}});
+            s1b_reg <= sort_lanes(in_mask[7:4], in_scores[4*SC_W +: 4*SC_W], FOUR);
+            s1c_reg <= sort_lanes(in_mask[11:8], in_scores[8*SC_W +: 4*SC_W], EIGHT);
         end
         if (s2_en) begin
-            s2a_reg <= merge4(s1a[0], s1a[1], s1a[2], s1a[3], s1b[0], s1b[1], s1b[2], s1b[3]);
+            s2a_reg <= merge4(s1a_reg, s1b_reg);
             s2c_reg <= s1c_reg;
         end
         if (s3_en) begin
-            s3_reg <= to_slots(merge4(s2a[0], s2a[1], s2a[2], s2a[3],
-                                      s2c[0], s2c[1], s2c[2], s2c[3]), s3_base);
+            s3_reg <= to_slots(merge4(s2a_reg, s2c_reg), s3_base);
         end
         if (s4_en) begin
-            best_reg <= merge4(s3[0], s3[1], s3[2], s3[3], run[0], run[1], run[2], run[3]);
+            // At the first word of a pass nothing has been seen yet.
+            best_reg <= merge4(s3_reg, s4_first ? {KEY4_W{1'b0}} : best_reg);
         end
     end
 

@@ -84,23 +84,20 @@ module sofa_sads_sort_row #(
     wire [4*SC_W-1:0]   best_score;
     wire [4*SLOT_W-1:0] best_slot;
 
-    // Taken slots of the current word, lane by lane
-    wire [12*WORDS-1:0] padded;
-    wire [11:0]         word_taken [0:WORDS-1];
-
-    assign padded[BC_MAX-1:0] = taken_reg;
-    assign padded[12*WORDS-1:BC_MAX] = {12*WORDS-BC_MAX{1'b0}};
-
-    genvar i;
-    generate
-        for (i = 0; i < WORDS; i = i + 1) begin : g_word
-            if (i == 0) begin : g_first
-                assign word_taken[i] = padded[i*12 +: 12] & {12{s0_word[i]}};
-            end else begin : g_next
-                assign word_taken[i] = word_taken[i-1] | (padded[i*12 +: 12] & {12{s0_word[i]}});
+    // Taken slots of the word of a number, one-hot, lane by lane
+    function automatic [11:0] word_of;
+        input [BC_MAX-1:0] taken;
+        input [WORDS-1:0]  word;
+        reg   [12*WORDS-1:0] padded;
+        integer i;
+        begin
+            padded = {{12*WORDS-BC_MAX{1'b0}}, taken};
+            word_of = 12'd0;
+            for (i = 0; i < WORDS; i = i + 1) begin
+                word_of = word_of | (padded[i*12 +: 12] & {12{word[i]}});
             end
         end
-    endgenerate
+    endfunction
 
     sofa_sads_core #(
         .SC_W   (SC_W),
@@ -121,20 +118,27 @@ module sofa_sads_sort_row #(
         .best_slot  (best_slot)
     );
 
-    // In offset binary 0 is the lowest score, so the threshold saturates there.
-    wire [SC_W:0]     difference = {1'b0, max_reg} - {1'b0, radius};
-    wire [SC_W-1:0]   threshold = difference[SC_W] ? {SC_W{1'b0}} : difference[SC_W-1:0];
-    wire [3:0]        keep;
-    wire [BC_MAX-1:0] keep_slots [0:3];
-
-    generate
-        for (i = 0; i < 4; i = i + 1) begin : g_keep
-            wire [SLOT_W-1:0] slot = best_slot[i*SLOT_W +: SLOT_W];
-            assign keep[i] = s5_room[i] && best_valid[i]
-                          && best_score[i*SC_W +: SC_W] >= threshold;
-            assign keep_slots[i] = {{BC_MAX-1{1'b0}}, keep[i]} << slot;
+    // {the fourth entry is taken, slots of all that are}. In offset binary 0 is the lowest score,
+    // so the threshold saturates there.
+    function automatic [BC_MAX:0] pick;
+        input [3:0]          valid;
+        input [4*SC_W-1:0]   score;
+        input [4*SLOT_W-1:0] slot;
+        input [SC_W-1:0]     highest;
+        input [SC_W-1:0]     below;
+        reg   [SC_W-1:0]     least;
+        reg                  take;
+        integer i;
+        begin
+            least = (highest > below) ? highest - below : {SC_W{1'b0}};
+            pick  = {BC_MAX+1{1'b0}};
+            for (i = 0; i < 4; i = i + 1) begin
+                take = valid[i] && score[i*SC_W +: SC_W] >= least;
+                pick = {take, pick[BC_MAX-1:0]
+                              | ({{BC_MAX-1{1'b0}}, take} << slot[i*SLOT_W +: SLOT_W])};
+            end
         end
-    endgenerate
+    endfunction
 
     assign max_out  = max_reg;
     assign full     = full_reg;
@@ -142,7 +146,7 @@ module sofa_sads_sort_row #(
 
     always @(posedge clk) begin
         if (s0_en) begin
-            mask_reg <= s0_allow & ~word_taken[WORDS-1];
+            mask_reg <= s0_allow & ~word_of(taken_reg, s0_word);
         end
         if (s4_en && word_max > max_reg) begin
             max_reg <= word_max;
@@ -151,8 +155,8 @@ module sofa_sads_sort_row #(
             max_reg <= max_in;
         end
         if (s5_en) begin
-            full_reg  <= keep[3];
-            taken_reg <= taken_reg | keep_slots[0] | keep_slots[1] | keep_slots[2] | keep_slots[3];
+            {full_reg, taken_reg} <= {1'b0, taken_reg}
+                | pick(s5_room & best_valid, best_score, best_slot, max_reg, radius);
         end
         if (clear) begin
             taken_reg <= {BC_MAX{1'b0}};

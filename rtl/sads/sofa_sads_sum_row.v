@@ -88,7 +88,7 @@ module sofa_sads_sum_row #(
     localparam [SC_W-1:0] LOWEST = {1'b1, {SC_W-1{1'b0}}};
     localparam [WEIGHT_W-1:0] WEIGHT_ONE = {1'b1, {SUM_FRAC{1'b0}}};
 
-    function [SC_W-1:0] higher;
+    function automatic [SC_W-1:0] higher;
         input signed [SC_W-1:0] a;
         input signed [SC_W-1:0] b;
         begin
@@ -97,7 +97,7 @@ module sofa_sads_sum_row #(
     endfunction
 
     // A distance that is not negative, FAR at most
-    function [FAR_W-1:0] near;
+    function automatic [FAR_W-1:0] near;
         input [SC_W-1:0] distance;
         begin
             near = (distance > FAR[SC_W-1:0]) ? FAR[FAR_W-1:0] : distance[FAR_W-1:0];
@@ -107,15 +107,20 @@ module sofa_sads_sum_row #(
     genvar j;
 
     // ---- s0: levels; that of an invisible key is the lowest ------------------------------------
-    wire [4*SC_W-1:0] s0_level;
-
-    generate
-        for (j = 0; j < 4; j = j + 1) begin : g_level
-            wire signed [SC_W-1:0] score = s0_scores[j*SC_W +: SC_W];
-            wire signed [SC_W-1:0] level = score >>> s0_octave;
-            assign s0_level[j*SC_W +: SC_W] = s0_visible[j] ? level : LOWEST;
+    function automatic [4*SC_W-1:0] levels;
+        input [4*SC_W-1:0] scores;
+        input [3:0]        visible;
+        input [4:0]        octave;
+        reg signed [SC_W-1:0] score;
+        integer i;
+        begin
+            for (i = 0; i < 4; i = i + 1) begin
+                score = scores[i*SC_W +: SC_W];
+                score = score >>> octave;
+                levels[i*SC_W +: SC_W] = visible[i] ? score : LOWEST;
+            end
         end
-    endgenerate
+    endfunction
 
     reg [4*SC_W-1:0] s1_level_reg;
     reg [3:0]        s1_seen_reg;
@@ -131,10 +136,13 @@ module sofa_sads_sum_row #(
         end
     endgenerate
 
-    wire [SC_W-1:0] s1_top = higher(higher(s1_level_reg[0*SC_W +: SC_W],
-                                           s1_level_reg[1*SC_W +: SC_W]),
-                                    higher(s1_level_reg[2*SC_W +: SC_W],
-                                           s1_level_reg[3*SC_W +: SC_W]));
+    function automatic [SC_W-1:0] highest;
+        input [4*SC_W-1:0] level;
+        begin
+            highest = higher(higher(level[0*SC_W +: SC_W], level[1*SC_W +: SC_W]),
+                             higher(level[2*SC_W +: SC_W], level[3*SC_W +: SC_W]));
+        end
+    endfunction
 
     assign limit_out = limit_copy_reg;
 
@@ -147,26 +155,42 @@ module sofa_sads_sum_row #(
     reg [SC_W-1:0] peak_reg;
     reg [SC_W-1:0] peak_copy_reg;
 
-    wire [SC_W:0] above = {s2_top_reg[SC_W-1], s2_top_reg} - {peak_reg[SC_W-1], peak_reg};
-    wire [SC_W:0] below = {peak_reg[SC_W-1], peak_reg} - {s2_top_reg[SC_W-1], s2_top_reg};
-    // The highest of the word lies below the peak; else it is the new one.
-    wire          under = above[SC_W];
-    wire [SC_W-1:0] peak_new = (s2_en && !under) ? s2_top_reg : peak_reg;
-    wire [RISE_W-1:0] s2_rise = under                     ? {RISE_W{1'b0}}
-                              : |above[SC_W-1:RISE_W]     ? {RISE_W{1'b1}}
-                              :                             above[RISE_W-1:0];
-    wire [FAR_W-1:0]  s2_base = under ? near(below[SC_W-1:0]) : {FAR_W{1'b0}};
-    wire [4*FAR_W-1:0] s2_far;
+    wire [SC_W-1:0] peak_new = s2_en ? higher(s2_top_reg, peak_reg) : peak_reg;
 
-    generate
-        for (j = 0; j < 4; j = j + 1) begin : g_far
-            // No key of the word is above its highest, so the difference fits.
-            wire [SC_W-1:0] distance = s2_top_reg - s2_level_reg[j*SC_W +: SC_W];
-            assign s2_far[j*FAR_W +: FAR_W] = near(distance);
+    // Octaves from the peak up to the highest of the word, 0 where it is not above
+    function automatic [RISE_W-1:0] rise;
+        input [SC_W-1:0] top;
+        input [SC_W-1:0] peak;
+        reg   [SC_W:0]   above;
+        begin
+            above = {top[SC_W-1], top} - {peak[SC_W-1], peak};
+            rise  = above[SC_W]             ? {RISE_W{1'b0}}
+                  : |above[SC_W-1:RISE_W]   ? {RISE_W{1'b1}}
+                  :                           above[RISE_W-1:0];
         end
-    endgenerate
+    endfunction
 
-    wire unused_sign = below[SC_W];
+    // Distance from the peak down to the highest of the word, 0 where it is not below
+    function automatic [FAR_W-1:0] base;
+        input [SC_W-1:0] top;
+        input [SC_W-1:0] peak;
+        begin
+            // A difference below 2^SC_W
+            base = (higher(top, peak) == top) ? {FAR_W{1'b0}} : near(peak - top);
+        end
+    endfunction
+
+    // Distances of the keys from the highest of the word: none is above, so a difference fits.
+    function automatic [4*FAR_W-1:0] fars;
+        input [SC_W-1:0]   top;
+        input [4*SC_W-1:0] level;
+        integer i;
+        begin
+            for (i = 0; i < 4; i = i + 1) begin
+                fars[i*FAR_W +: FAR_W] = near(top - level[i*SC_W +: SC_W]);
+            end
+        end
+    endfunction
 
     assign peak_out = peak_copy_reg;
 
@@ -177,16 +201,20 @@ module sofa_sads_sum_row #(
     reg [3:0]         s3_keep_reg;
 
     // ---- s3: weights ---------------------------------------------------------------------------
-    wire [4*WEIGHT_W-1:0] s3_weight;
-
-    generate
-        for (j = 0; j < 4; j = j + 1) begin : g_weight
-            wire [FAR_W:0] distance = {1'b0, s3_base_reg} + {1'b0, s3_far_reg[j*FAR_W +: FAR_W]};
-            assign s3_weight[j*WEIGHT_W +: WEIGHT_W] = WEIGHT_ONE >> distance;
+    function automatic [4*WEIGHT_W-1:0] weights;
+        input [FAR_W-1:0]   from;
+        input [4*FAR_W-1:0] far;
+        reg   [FAR_W:0]     distance;
+        integer i;
+        begin
+            for (i = 0; i < 4; i = i + 1) begin
+                distance = {1'b0, from} + {1'b0, far[i*FAR_W +: FAR_W]};
+                weights[i*WEIGHT_W +: WEIGHT_W] = WEIGHT_ONE >> distance;
+            end
         end
-    endgenerate
+    endfunction
 
-    function [FOUR_W-1:0] sum4;
+    function automatic [FOUR_W-1:0] sum4;
         input [4*WEIGHT_W-1:0] weight;
         input [3:0]            taken;
         begin
@@ -217,26 +245,27 @@ module sofa_sads_sum_row #(
 
     always @(posedge clk) begin
         if (s0_en) begin
-            s1_level_reg <= s0_level;
+            s1_level_reg <= levels(s0_scores, s0_visible, s0_octave);
             s1_seen_reg  <= s0_visible;
         end
         if (s1_en) begin
             s2_level_reg <= s1_level_reg;
-            s2_top_reg   <= s1_top;
+            s2_top_reg   <= highest(s1_level_reg);
             s2_seen_reg  <= s1_seen_reg;
             s2_keep_reg  <= s1_keep & {4{!s1_count}};
         end
         if (s2_en) begin
-            s3_rise_reg <= s2_rise;
-            s3_base_reg <= s2_base;
-            s3_far_reg  <= s2_far;
+            s3_rise_reg <= rise(s2_top_reg, peak_reg);
+            s3_base_reg <= base(s2_top_reg, peak_reg);
+            s3_far_reg  <= fars(s2_top_reg, s2_level_reg);
             s3_seen_reg <= s2_seen_reg;
             s3_keep_reg <= s2_keep_reg;
         end
         if (s3_en) begin
             s4_rise_reg  <= s3_rise_reg;
-            s4_total_reg <= sum4(s3_weight, s3_seen_reg & {4{!s3_final}});
-            s4_kept_reg  <= sum4(s3_weight, s3_keep_reg);
+            s4_total_reg <= sum4(weights(s3_base_reg, s3_far_reg),
+                                 s3_seen_reg & {4{!s3_final}});
+            s4_kept_reg  <= sum4(weights(s3_base_reg, s3_far_reg), s3_keep_reg);
         end
 
         if (s1_shift) begin

@@ -61,17 +61,28 @@ module sofa_sufa_lane #(
     reg  [15:0]      out_reg;
 
     wire [32:0]      prod;
-    wire [O_W-1:0]   shifted = $signed(o_rd) >>> sh;
-    // (o + 1) / 2 is o / 2 plus the bit shifted out.
-    wire [O_W-1:0]   half = {o_sh_reg[O_W-1], o_sh_reg[O_W-1:1]}
-                            + {{(O_W - 1){1'b0}}, o_sh_reg[0]};
-    wire             half_fits = &half[O_W-1:15] || !(|half[O_W-1:15]);
-    wire [15:0]      half_sat = half_fits ? half[15:0] : {half[O_W-1], {15{!half[O_W-1]}}};
     wire [SUM_W-1:0] base = fin_a || fin_b ? {{(SUM_W - 34){fin_reg[33]}}, fin_reg}
                                            : {o_sh_reg, HALF_STEP};
     wire [SUM_W-1:0] sum = base + {{(SUM_W - 33){prod[32]}}, prod};
-    wire             out_fits = &sum[33:30] || !(|sum[33:30]);
-    wire [15:0]      out_sat = out_fits ? sum[30:15] : {sum[33], {15{!sum[33]}}};
+
+    // (o + 1) / 2 is o / 2 plus the bit shifted out; saturated to 16 bits.
+    function automatic [15:0] half_sat;
+        input [O_W-1:0] o;
+        reg   [O_W-1:0] half;
+        begin
+            half     = {o[O_W-1], o[O_W-1:1]} + {{(O_W - 1){1'b0}}, o[0]};
+            half_sat = (&half[O_W-1:15] || !(|half[O_W-1:15])) ? half[15:0]
+                                                               : {half[O_W-1], {15{!half[O_W-1]}}};
+        end
+    endfunction
+
+    function automatic [15:0] out_sat;
+        input [33:15] total;
+        begin
+            out_sat = (&total[33:30] || !(|total[33:30])) ? total[30:15]
+                                                          : {total[33], {15{!total[33]}}};
+        end
+    endfunction
 
     assign o_new = sum[SUM_W-1:8];
     assign out   = out_reg;
@@ -87,16 +98,20 @@ module sofa_sufa_lane #(
 
     always @(posedge clk) begin
         if (sh_en) begin
-            o_sh_reg <= sh_zero ? {O_W{1'b0}} : shifted;
+            if (sh_zero) begin
+                o_sh_reg <= {O_W{1'b0}};
+            end else begin
+                o_sh_reg <= $signed(o_rd) >>> sh;
+            end
         end
         if (fin_en) begin
-            x_reg <= half_sat;
+            x_reg <= half_sat(o_sh_reg);
         end else if (v_en) begin
             x_reg <= v;
         end
         fin_reg <= fin_a ? sum[33:0] : HALF_FIN;
         if (fin_b) begin
-            out_reg <= out_sat;
+            out_reg <= out_sat(sum[33:15]);
         end
     end
 

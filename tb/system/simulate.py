@@ -113,14 +113,15 @@ class Options:
 @dataclass
 class Outcome:
     """Result of one job: output int16 [heads, rows, d], counters, number of values compared in
-    each stage, wall seconds of the job, the reference model's counts (None when not scored), and
-    all that a layer left in memory (None for a job)."""
+    each stage, CPU seconds of the simulation from start to the last counter read back (no model, no
+    scoring of outputs), the reference model's counts (None when not scored), and all that a layer
+    left in memory (None for a job)."""
 
     name: str
     out: np.ndarray
     counters: dict[str, int]
     compared: dict[str, int]
-    wall_s: float
+    cpu_s: float
     stats: Stats | None
     layer: LayerDone | None = None
 
@@ -178,17 +179,15 @@ async def run_jobs(dut):
     for spec in specs:
         acc.free_all()
         before = dict(scoreboard.compared)
-        start = time.monotonic()
         run = run_layer_spec if isinstance(spec, LayerSpec) else run_job_spec
-        done, stats = await run(acc, spec, scoreboard, taps, options.score)
-        wall = time.monotonic() - start
+        done, stats, cpu = await run(acc, spec, scoreboard, taps, options.score)
         compared = {k: n - before.get(k, 0) for k, n in scoreboard.compared.items()}
         if taps and options.score:
             taps.finish()
             assert not (quiet := taps.silent(compared)), f"{spec.name}: nothing compared at {quiet}"
-        outcomes.append(Outcome(spec.name, done.out, done.counters, compared, wall, stats,
+        outcomes.append(Outcome(spec.name, done.out, done.counters, compared, cpu, stats,
                                 done if isinstance(spec, LayerSpec) else None))
-        dut._log.info("job %s: %d cycles, %.1f s", spec.name, done.counters["CYCLES"], wall)
+        dut._log.info("job %s: %d cycles, %.1f CPU s", spec.name, done.counters["CYCLES"], cpu)
         if progress:
             with open(progress, "a") as handle:
                 handle.write(f"{spec.name}\n")
@@ -198,7 +197,7 @@ async def run_jobs(dut):
 
 
 async def run_job_spec(acc, spec: JobSpec, scoreboard, taps, score):
-    """Run and score a job; returns (Done, Stats or None)."""
+    """Run and score a job; returns (Done, Stats or None, CPU seconds)."""
     cfg, numbers, job = acc.cfg, spec.numbers, spec.job
     descriptor = acc.describe(numbers, job)
     fields = descriptor.fields
@@ -206,21 +205,24 @@ async def run_job_spec(acc, spec: JobSpec, scoreboard, taps, score):
     if taps and score:
         taps.expect(expectation(want.heads, len(numbers.k), numbers.k, numbers.v, numbers.means,
                                 job, cfg, fields))
+    start = time.process_time()
     await acc.start(descriptor)
     done = await acc.finish(descriptor, acc.job_limit(numbers, job))
+    cpu = time.process_time() - start
     if not score:
-        return done, None
+        return done, None, cpu
     compare_output(scoreboard, want, done)
     where = (fields["O_BASE_LO"] | fields["O_BASE_HI"] << 32, fields["O_ROW_STRIDE"],
              fields["O_HEAD_STRIDE"])
     check_outside(scoreboard, acc, "O", where, numbers.q.shape)
     stats, expected = counts(want.selected, want.updates, len(numbers.k), job, cfg)
     compare_counters(scoreboard, expected, done.counters, spec)
-    return done, stats
+    return done, stats, cpu
 
 
 async def run_layer_spec(acc, spec: LayerSpec, scoreboard, taps, score):
-    """Run and score a layer; returns (LayerDone, Stats or None)."""
+    """Run and score a layer; returns (LayerDone, Stats or None, CPU
+    seconds)."""
     cfg, made = acc.cfg, spec.plan
     there = None
     if spec.valid is not None:
@@ -230,10 +232,13 @@ async def run_layer_spec(acc, spec: LayerSpec, scoreboard, taps, score):
     want = spec.reference(cfg, trace=taps is not None) if score else None
     if taps and score:
         taps.expect(layer_expectation(spec, want, jobs[1], cfg))
-    counters = await acc.run_chain(acc.chain(jobs), len(jobs), acc.layer_limit(made))
+    chain, limit = acc.chain(jobs), acc.layer_limit(made)
+    start = time.process_time()
+    counters = await acc.run_chain(chain, len(jobs), limit)
+    cpu = time.process_time() - start
     done = acc.gather_layer(made, placed, counters)
     if not score:
-        return done, None
+        return done, None, cpu
     compare_output(scoreboard, want, done)
     check_memory(scoreboard, done, want, cfg)
     shape = (made.kv_heads, made.keys, made.d)
@@ -241,7 +246,7 @@ async def run_layer_spec(acc, spec: LayerSpec, scoreboard, taps, score):
                            ("v", shape, np.int16), ("k8", shape, np.int8)):
         check_outside(scoreboard, acc, name.upper(), placed[name], of, kind)
     compare_counters(scoreboard, layer_counts(spec, want, cfg), counters, spec)
-    return done, want.stats
+    return done, want.stats, cpu
 
 
 def layer_expectation(spec: LayerSpec, want: LayerResult, fields, cfg: Config):

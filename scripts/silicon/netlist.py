@@ -222,10 +222,15 @@ def where(src: str) -> str:
 
 
 def better(new: str, old: str) -> bool:
-    """Whether a name of a net says more than another: registers first, then the shorter."""
+    """Whether a name of a net says more than another: from the source, registers, the shorter."""
     def rank(name):
-        return (not re.search(r"_reg(\[|$)", name), len(name))
+        return ("$" in name, not re.search(r"_reg(\[|$)", name), len(name))
     return rank(new) < rank(old)
+
+
+def tidy(name: str) -> str:
+    """A name without the generate blocks that have none of their own."""
+    return re.sub(r"(genblk\d+\.)+", "", name.removeprefix("$\\"))
 
 
 def load_json(design: dict, name: str, library: Library, leaves: dict[str, dict],
@@ -238,15 +243,17 @@ def load_json(design: dict, name: str, library: Library, leaves: dict[str, dict]
 
     names: dict[int, tuple[str, str]] = {}
     for label, net in module["netnames"].items():
-        if net.get("hide_name"):
+        # Registers that Yosys took into a memory keep its name in a hidden one.
+        if net.get("hide_name") and not label.startswith("$\\"):
             continue
+        label = tidy(label)
         offset, width = net.get("offset", 0), len(net["bits"])
         for i, bit in enumerate(net["bits"]):
             if isinstance(bit, int):
                 text = f"{label}[{i + offset}]" if width > 1 else label
                 if bit not in names or better(text, names[bit][0]):
                     names[bit] = (text, where(net["attributes"].get("src", "")))
-    cells = [Inst(label, c["type"], {p: bits(b) for p, b in c["connections"].items()},
+    cells = [Inst(tidy(label), c["type"], {p: bits(b) for p, b in c["connections"].items()},
                   where(c["attributes"].get("src", ""))) for label, c in module["cells"].items()]
     ports = {p: (d["direction"] == "output", bits(d["bits"])) for p, d in module["ports"].items()}
     netlist = Netlist(name, library, leaves, memories, cells, ports, names)

@@ -38,8 +38,8 @@ one above. Stages, what a stage has many of, and what is large enough to have a 
 MODULE = re.compile(r"^((?:attribute [^\n]*\n)*)module (\S+)\n(.*?)^end\n", re.M | re.S)
 CELL = re.compile(r"^  cell (\S+) (\S+)$", re.M)
 NUMBERED = re.compile(r"\$(\d+)(?=[\s\[\\$]|$)")
-PORT_LINE = re.compile(r"^(?:  attribute \\src [^\n]*\n)?  wire [^\n]*\b(?:input|output) \d+ [^\n]*\n",
-                       re.M)
+PORT_LINE = re.compile(r"^(?:  attribute \\src [^\n]*\n)?"
+                       r"  wire [^\n]*\b(?:input|output) \d+ [^\n]*\n", re.M)
 
 
 class JobError(ValueError):

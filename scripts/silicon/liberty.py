@@ -6,10 +6,10 @@ Units are those of the file (Nangate45: ns, fF, um2). Power, noise and hold are 
 
 from __future__ import annotations
 
-import gzip
 import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 TOKEN = re.compile(r'"[^"]*"|[A-Za-z0-9_.+\-*!&|\[\]]+|[(){}:;,]')
@@ -257,7 +257,7 @@ def library(text: str) -> Library:
     return Library(cells, wire, more)
 
 
+@cache
 def read(path: Path) -> Library:
-    """The library of a file, plain or packed by gzip."""
-    data = path.read_bytes()
-    return library((gzip.decompress(data) if path.suffix == ".gz" else data).decode())
+    """The library of a file, read once by a process."""
+    return library(path.read_text())

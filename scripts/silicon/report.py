@@ -165,9 +165,15 @@ def save(got: dict, path: Path = SAVED) -> None:
 # ---- Tables of the document ------------------------------------------------------------------
 
 
+def configs(every: dict[str, dict]) -> list[str]:
+    """The configurations that the document shows, of those that are there; the last is the one of
+    tables that have only one."""
+    return [n for n in ("tiny", "lean", "paper") if n in every]
+
+
 def stage_table(every: dict[str, dict]) -> Table:
     """Area by stage at every configuration, um2 and mm2 at 28 nm."""
-    names = [n for n in ("tiny", "lean", "paper") if n in every]
+    names = configs(every)
     sums = {n: stages(every[n]) for n in names}
     order = list(max(sums.values(), key=len)) if sums else []
 
@@ -182,7 +188,7 @@ def stage_table(every: dict[str, dict]) -> Table:
 
 def block_table(every: dict[str, dict]) -> Table:
     """Every block at every configuration: instances, area of one; all together at the last."""
-    names = [n for n in ("tiny", "lean", "paper") if n in every]
+    names = configs(every)
     last = every[names[-1]]["blocks"]
     rows = []
     for name, block in sorted(last.items(), key=lambda b: -total(b[1])):
@@ -198,7 +204,7 @@ def block_table(every: dict[str, dict]) -> Table:
 
 def path_table(every: dict[str, dict]) -> Table:
     """The longest path of every block at the last configuration, worst first."""
-    got = every[next(n for n in ("paper", "lean", "tiny") if n in every)]
+    got = every[configs(every)[-1]]
     rows = []
     blocks = sorted(got["blocks"].items(), key=lambda b: -fo4(got, longest(b[1])))
     for name, block in blocks[:SHOWN]:
@@ -210,7 +216,7 @@ def path_table(every: dict[str, dict]) -> Table:
 
 def memory_table(every: dict[str, dict]) -> Table:
     """Shapes of memories at the last configuration, largest first."""
-    got = every[next(n for n in ("paper", "lean", "tiny") if n in every)]
+    got = every[configs(every)[-1]]
     rows = []
     for (words, bits), where in sorted(memories(got).items(),
                                        key=lambda s: -s[0][0] * s[0][1] * sum(s[1].values())):

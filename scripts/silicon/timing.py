@@ -198,7 +198,7 @@ class Analysis:
         if out["time"] is None or STATIC.search(pin):
             return None
         more, slew = self.leaf_drive(out, load)
-        return [(out["time"] + more, slew)] * 2, (f"{cell.name}/{out['start']}", out["src"])
+        return [(t + more, slew) for t in out["time"]], (f"{cell.name}/{out['start']}", out["src"])
 
     def leaf_drive(self, out: dict, load: float) -> tuple[float, float]:
         """(delay more than at the model's load, slew) of a cut block's output at a load."""
@@ -265,7 +265,7 @@ class Analysis:
         """Set-up at an end."""
         if isinstance(wanted, tuple):
             return wanted[edge](slews[edge], CLOCK_SLEW) if wanted[edge] else 0.0
-        return wanted or 0.0
+        return wanted[edge] if isinstance(wanted, list) else wanted or 0.0
 
     def paths(self, passed, inputs: bool) -> dict[str, list[Path]]:
         """The worst paths of a pass by kind."""
@@ -304,38 +304,55 @@ class Analysis:
             at = cause[at[0]][at[1]]
         return starts[at[0]]
 
-    def arc_time(self, arc, net: int, source: int, time, slew) -> float:
-        """Worst delay of an arc as the pass saw it; NEVER where it did not come through."""
+    def arc_times(self, arc, net: int, source: int, time, slew):
+        """Delays of an arc as the pass saw it: (edge of the source, edge of the net, ns)."""
         if source not in time:
-            return NEVER
+            return
         load = self.load(net)
         if isinstance(arc, float):
-            return arc + self.through(net, load)[0]
-        return max((arc.delay[edge](slew[source][e], load) for edge in (RISE, FALL)
-                    if arc.delay[edge] for e in arc.causes[edge] if time[source][e] > NEVER),
-                   default=NEVER)
+            for edge in (RISE, FALL):
+                yield from ((e, edge, arc + self.through(net, load)[0]) for e in (RISE, FALL))
+            return
+        for edge in (RISE, FALL):
+            for e in arc.causes[edge] if arc.delay[edge] else ():
+                if time[source][e] > NEVER:
+                    yield e, edge, arc.delay[edge](slew[source][e], load)
+
+    def longest_to(self, tails: dict[int, list[float]], order: list[int], passed,
+                   last: dict[int, tuple] | None = None) -> dict[int, list[float]]:
+        """Longest delay by edge from every net to an end. ``tails`` has what is needed at the
+        ends and is filled; ``order``: users before sources; ``last`` follows, the end's name."""
+        time, slew = passed[:2]
+        for net in order:
+            if net not in tails:
+                continue
+            for arc, source in self.fanin.get(net, ()):
+                for e, edge, more in self.arc_times(arc, net, source, time, slew):
+                    total = tails[net][edge] + more
+                    at = tails.setdefault(source, [NEVER, NEVER])
+                    if total > max(at) and last is not None:
+                        last[source] = last[net]
+                    at[e] = max(at[e], total)
+        return tails
 
     def model(self, regs, ins) -> dict:
         """What a parent has to know of this block (pins without timing are left out).
 
-        inputs: port -> per bit [capacitance, time to a register with its set-up or None, name of
-        that register, source]. outputs: port -> per bit {time, start, src: from a register;
-        last: the driving cell, its pins and slew; through: [input, bit, delay] of what passes}.
+        inputs: port -> per bit [capacitance, times of both edges to a register with its set-up or
+        None, name of that register, source]. outputs: port -> per bit {time of both edges, start,
+        src: from a register; last: the driving cell, its pins and slew; through: [input, bit,
+        delay] of what passes}.
         """
-        time, slew, _, _ = ins
-        tail: dict[int, tuple[float, str, str]] = {}
-        for net, where, (name, src), wanted in self.ends:
+        time, slew = ins[:2]
+        tails: dict[int, list[float]] = {}
+        last: dict[int, tuple[str, str]] = {}
+        for net, where, place, wanted in self.ends:
             if where == "reg" and wanted is not None and net in time:
-                total = max(self.need(wanted, slew[net], e) for e in (RISE, FALL)
-                            if time[net][e] > NEVER)
-                if net not in tail or total > tail[net][0]:
-                    tail[net] = (total, name, src)
-        for net in reversed(self.order):
-            if net in tail:
-                for arc, source in self.fanin.get(net, ()):
-                    total = tail[net][0] + self.arc_time(arc, net, source, time, slew)
-                    if total > tail.get(source, (NEVER,))[0]:
-                        tail[source] = (total, *tail[net][1:])
+                total = [self.need(wanted, slew[net], e) for e in (RISE, FALL)]
+                if net not in tails or max(total) > max(tails[net]):
+                    last[net] = place
+                tails[net] = [max(t) for t in zip(total, tails.get(net, total), strict=True)]
+        self.longest_to(tails, self.order[::-1], ins, last)
         inputs, outputs = {}, {}
         for port, (output, nets) in self.netlist.ports.items():
             if output:
@@ -343,7 +360,7 @@ class Analysis:
             else:
                 inputs[port] = [
                     [0.0, None, "", ""] if n is None or n in self.clocks else
-                    [round(self.load(n), 3), *(tail[n] if n in tail else (None, "", ""))]
+                    [round(self.load(n), 3), tails.get(n), *last.get(n, ("", ""))]
                     for n in nets]
         return {"inputs": inputs, "outputs": outputs}
 
@@ -362,20 +379,14 @@ class Analysis:
                            max(slews, default=CLOCK_SLEW)]
         if net in time:
             edge = time[net].index(max(time[net]))
-            out["time"] = time[net][edge]
+            out["time"] = time[net]
             out["start"], out["src"] = self.first(cause, starts, net, edge)
         if net in ins[0]:
-            longest = {net: 0.0}
-            todo = self.cone(net, ins[0])
-            for at in todo:
-                for arc, source in self.fanin.get(at, ()):
-                    total = longest[at] + self.arc_time(arc, at, source, ins[0], ins[1])
-                    if total > longest.get(source, NEVER):
-                        longest[source] = total
+            longest = self.longest_to({net: [0.0, 0.0]}, self.cone(net, ins[0]), ins)
             for at, total in longest.items():
                 cell, port, bit = self.netlist.driver[at]
                 if cell == PORT and at in ins[3]:
-                    out["through"].append([port, bit, total])
+                    out["through"].append([port, bit, max(total)])
         return out
 
     def cone(self, net: int, time) -> list[int]:

@@ -25,6 +25,8 @@ $(call default,SEEDS,1)
 $(call default,FILTER,)
 $(call default,TEST,)
 $(call default,WAVE_DEPTH,)
+# `make synth` takes CONFIG, default tiny
+SYNTH_CONFIG = $(if $(filter command,$(firstword $(origin CONFIG))),$(CONFIG),tiny)
 # `make evaluate` and `make report` (quick, default, long, full), `make dse`
 $(call default,GRID,default)
 $(call default,TRIALS,200)
@@ -51,7 +53,7 @@ check_slice = $(if $(given),$(PYTEST) $1 $(SLICE) --collect-only -qq >/dev/null)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help env demo test test-lab regress lint waves bench evaluate report dse list clean
+.PHONY: help env demo test test-lab regress lint waves bench synth evaluate report dse list clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -97,6 +99,11 @@ waves: env ## rerun one test (TEST=...) and keep its waves with a GTKWave view
 
 bench: env ## cycles and bytes of the machine on real shapes
 	@$(PY) scripts/bench.py
+
+synth: ## area and longest paths of every block in Nangate45, against the budgets: CONFIG=, JOBS=
+	@$(check_jobs)
+	@scripts/setup.sh synth
+	@$(PY) scripts/synth.py --config "$(SYNTH_CONFIG)" --jobs "$$JOBS"
 
 evaluate: ## whole trained models with SOFA and its peers in every layer: GRID=, JOBS=
 	@scripts/setup.sh lab

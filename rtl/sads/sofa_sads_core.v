@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// 16-to-4 bitonic selection core of one query row.
+// 16-to-4 selection core of one query row.
 //
 // Why: each word brings 12 scores; together with the 4 best so far they give the new 4 best, in
 // order. Three sorters of 4 and two merges form the feed-forward part, a third merge closes the
-// loop over the running 4 best.
+// loop over the running 4 best. All compare every pair at once and put a key where its rank says,
+// which is one comparison deep where a network of exchanges is two or three.
 // A key is {valid, score in offset binary, inverted slot}: one unsigned comparison orders valid
 // before invalid, then higher score first, then lower slot first. No two valid keys are equal, so
 // the result is unique. Until the loop the slot is the lane number of the word; s3 adds s3_base.
@@ -56,48 +57,64 @@ module sofa_sads_core #(
     localparam [31:0] EIGHT_I = 8;
     localparam [SLOT_W-1:0] EIGHT = EIGHT_I[SLOT_W-1:0];
 
-    // Sort a bitonic sequence of four: two levels of compare and exchange.
-    function automatic [KEY4_W-1:0] bitonic4;
-        input [KEY_W-1:0] a;
-        input [KEY_W-1:0] b;
-        input [KEY_W-1:0] c;
-        input [KEY_W-1:0] d;
-        reg [KEY_W-1:0] ac_hi, ac_lo, bd_hi, bd_lo;
-        reg [KEY_W-1:0] k0, k1, k2, k3;
-        begin
-            {ac_hi, ac_lo} = (a > c) ? {a, c} : {c, a};
-            {bd_hi, bd_lo} = (b > d) ? {b, d} : {d, b};
-            {k0, k1} = (ac_hi > bd_hi) ? {ac_hi, bd_hi} : {bd_hi, ac_hi};
-            {k2, k3} = (ac_lo > bd_lo) ? {ac_lo, bd_lo} : {bd_lo, ac_lo};
-            bitonic4 = {k3, k2, k1, k0};
-        end
-    endfunction
-
-    // Sort any four, best first.
+    // Sort any four, best first: the place of a key is the number of better ones.
     function automatic [KEY4_W-1:0] sort4;
-        input [KEY_W-1:0] a;
-        input [KEY_W-1:0] b;
-        input [KEY_W-1:0] c;
-        input [KEY_W-1:0] d;
-        reg [KEY_W-1:0] ab_hi, ab_lo, cd_hi, cd_lo;
+        input [KEY4_W-1:0] list;
+        reg [3:0]   better;
+        reg [1:0]   rank;
+        integer     x, y;
         begin
-            {ab_hi, ab_lo} = (a > b) ? {a, b} : {b, a};
-            {cd_hi, cd_lo} = (c > d) ? {c, d} : {d, c};
-            // Descending, then ascending: bitonic.
-            sort4 = bitonic4(ab_hi, ab_lo, cd_lo, cd_hi);
+            sort4 = {KEY4_W{1'b0}};
+            for (x = 0; x < 4; x = x + 1) begin
+                for (y = 0; y < 4; y = y + 1) begin
+                    // one comparison of a pair, whichever of the two asks
+                    better[y] = (y < x)
+                        ? !(list[x*KEY_W +: KEY_W] > list[y*KEY_W +: KEY_W])
+                        : (y > x) && list[y*KEY_W +: KEY_W] > list[x*KEY_W +: KEY_W];
+                end
+                rank = {1'b0, better[0]} + {1'b0, better[1]} + {1'b0, better[2]}
+                       + {1'b0, better[3]};
+                for (y = 0; y < 4; y = y + 1) begin
+                    sort4[y*KEY_W +: KEY_W] = sort4[y*KEY_W +: KEY_W]
+                        | (list[x*KEY_W +: KEY_W] & {KEY_W{rank == y[1:0]}});
+                end
+            end
         end
     endfunction
 
-    // Best four of two lists of four, each best first: a half cleaner leaves them bitonic.
+    // Best four of two lists of four, each best first; with only_a the first list. Entry x of one
+    // list is at place k where exactly k - x entries of the other are better, and since lists are
+    // in order two comparisons tell.
     function automatic [KEY4_W-1:0] merge4;
         input [KEY4_W-1:0] a;
         input [KEY4_W-1:0] b;
-        reg [KEY_W-1:0] a0, a1, a2, a3, b0, b1, b2, b3;
+        input              only_a;
+        reg [15:0]  a_wins;
+        reg         from_a, from_b;
+        integer     x, y, k;
         begin
-            {a3, a2, a1, a0} = a;
-            {b3, b2, b1, b0} = b;
-            merge4 = bitonic4((a0 > b3) ? a0 : b3, (a1 > b2) ? a1 : b2,
-                              (a2 > b1) ? a2 : b1, (a3 > b0) ? a3 : b0);
+            a_wins = 16'd0;
+            for (x = 0; x < 4; x = x + 1) begin
+                for (y = 0; y < 4 - x; y = y + 1) begin
+                    a_wins[4*x + y] = only_a
+                        || a[x*KEY_W +: KEY_W] > b[y*KEY_W +: KEY_W];
+                end
+            end
+            merge4 = {KEY4_W{1'b0}};
+            for (k = 0; k < 4; k = k + 1) begin
+                for (x = 0; x <= k; x = x + 1) begin
+                    y = k - x;
+                    from_a = a_wins[4*x + y];
+                    from_b = !a_wins[4*y + x];
+                    if (y > 0) begin
+                        from_a = from_a && !a_wins[4*x + y - 1];
+                        from_b = from_b && a_wins[4*(y - 1) + x];
+                    end
+                    merge4[k*KEY_W +: KEY_W] = merge4[k*KEY_W +: KEY_W]
+                        | (a[x*KEY_W +: KEY_W] & {KEY_W{from_a}})
+                        | (b[x*KEY_W +: KEY_W] & {KEY_W{from_b}});
+                end
+            end
         end
     endfunction
 
@@ -119,10 +136,10 @@ module sofa_sads_core #(
         input [4*SC_W-1:0] scores;
         input [SLOT_W-1:0] first;
         begin
-            sort_lanes = sort4(key(valid[0], scores[0*SC_W +: SC_W], first),
-                               key(valid[1], scores[1*SC_W +: SC_W], first + ONE),
-                               key(valid[2], scores[2*SC_W +: SC_W], first + TWO),
-                               key(valid[3], scores[3*SC_W +: SC_W], first + THREE));
+            sort_lanes = sort4({key(valid[3], scores[3*SC_W +: SC_W], first + THREE),
+                                key(valid[2], scores[2*SC_W +: SC_W], first + TWO),
+                                key(valid[1], scores[1*SC_W +: SC_W], first + ONE),
+                                key(valid[0], scores[0*SC_W +: SC_W], first)});
         end
     endfunction
 
@@ -132,10 +149,9 @@ module sofa_sads_core #(
     genvar j;
     generate
         for (j = 0; j < 4; j = j + 1) begin : g_entry
-            wire [KEY_W-1:0] best = best_reg[j*KEY_W +: KEY_W];
-            assign best_valid[j] = best[KEY_W-1];
-            assign best_score[j*SC_W +: SC_W] = best[SLOT_W +: SC_W];
-            assign best_slot[j*SLOT_W +: SLOT_W] = ~best[SLOT_W-1:0];
+            assign best_valid[j] = best_reg[(j+1)*KEY_W-1];
+            assign best_score[j*SC_W +: SC_W] = best_reg[j*KEY_W + SLOT_W +: SC_W];
+            assign best_slot[j*SLOT_W +: SLOT_W] = ~best_reg[j*KEY_W +: SLOT_W];
         end
     endgenerate
 
@@ -163,15 +179,15 @@ module sofa_sads_core #(
             s1c_reg <= sort_lanes(in_mask[11:8], in_scores[8*SC_W +: 4*SC_W], EIGHT);
         end
         if (s2_en) begin
-            s2a_reg <= merge4(s1a_reg, s1b_reg);
+            s2a_reg <= merge4(s1a_reg, s1b_reg, 1'b0);
             s2c_reg <= s1c_reg;
         end
         if (s3_en) begin
-            s3_reg <= to_slots(merge4(s2a_reg, s2c_reg), s3_base);
+            s3_reg <= to_slots(merge4(s2a_reg, s2c_reg, 1'b0), s3_base);
         end
         if (s4_en) begin
             // At the first word of a pass nothing has been seen yet.
-            best_reg <= merge4(s3_reg, s4_first ? {KEY4_W{1'b0}} : best_reg);
+            best_reg <= merge4(s3_reg, best_reg, s4_first);
         end
     end
 

@@ -241,6 +241,8 @@ module sofa_sads_sort #(
     // Keys that a row may still take
     reg [7:0]        left_reg, left_next;
     reg              load_reg;
+    // The turn's radius, out of the FIFO's multiplexer
+    reg [SC_W-1:0]   radius_reg;
 
     // Stages of the pipeline: bit i is high while the stage si of the rows works on a word; s6 is
     // the cycle in which the next pass is decided.
@@ -315,6 +317,9 @@ module sofa_sads_sort #(
         word_reg  <= word_next;
         left_reg  <= left_next;
         load_reg  <= load;
+        if (load) begin
+            radius_reg <= radius;
+        end
 
         en_reg      <= {en_reg[5], en_reg[4] && last_reg[4], en_reg[3:0], issue};
         last_reg    <= {last_reg[3:0], issue_last};
@@ -427,7 +432,7 @@ module sofa_sads_sort #(
                 .s4_first  (first_reg[4]),
                 .s5_en     (en_reg[5]),
                 .s5_room   (room),
-                .radius    (radius),
+                .radius    (radius_reg),
                 .full      (row_full[r]),
                 .out_load  (tile_done),
                 .out_step  (m_take),

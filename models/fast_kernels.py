@@ -87,15 +87,16 @@ def _seen(k0, step, n, limit):
 
 
 @_jit
-def _select_row(score, k0, step, n, limit, top, quota, radius, best, slots):
+def _select_row(score, k0, step, n, limit, top, quota, radius, best, slots, hidden=0):
     """models.sads.select_tile of one row: slots[0..count-1], best first; returns (count, new
-    maximum). Tile and limit as in _seen; top: maximum of the tiles before."""
+    maximum). Tile and limit as in _seen, less its first ``hidden`` slots; top: maximum of the tiles
+    before."""
     visible = _seen(k0, step, n, limit)
-    for b in range(visible):
+    for b in range(hidden, visible):
         top = max(top, score[k0 + b * step])
     least = top - radius
     count = 0
-    for b in range(visible):
+    for b in range(hidden, visible):
         s = score[k0 + b * step]
         if s < least:
             continue
@@ -325,7 +326,7 @@ def head(q, k, v, codes, x, chunk, limits, block_rows, block_tiles, tile_k0, til
             updates[i] += new
 
 
-# ---- the second machine: models.sads and sufa, row by row --------------------------------
+# ---- models.sads and sufa, row by row --------------------------------
 
 
 @_jit
@@ -344,12 +345,18 @@ def _share(below, sum_frac):
 
 
 @_jit
-def _count(level, seen, least, lower, peak, total, kept, tail, some, sum_frac):
-    """Add one row's part of a tile, level int64 [seen], word by word of 4; keys at or above
-    ``least`` are kept, those below it at or above ``lower`` coarse. Returns (peak, total, kept,
-    tail, some): tail: their sum, some: a key has been counted."""
-    for first in range(0, seen, 4):
-        last = min(first + 4, seen)
+def _hidden(k0, step, low, sinks):
+    """Slots of a tile, the first ones, that lie before a row's window; none of those of sinks."""
+    return 0 if k0 < sinks or k0 >= low else -(-(low - k0) // step)
+
+
+@_jit
+def _count(level, hidden, seen, least, lower, peak, total, kept, tail, some, sum_frac):
+    """Add one row's part of a tile, level int64 [seen] from ``hidden`` on, word by word of 4; keys
+    at or above ``least`` are kept, those below it at or above ``lower`` coarse. Returns (peak,
+    total, kept, tail, some): tail: their sum, some: a key has been counted."""
+    for word in range(hidden // 4 * 4, seen, 4):
+        first, last = max(word, hidden), min(word + 4, seen)
         risen = peak if some else level[first]
         for b in range(first, last):
             risen = max(risen, level[b])
@@ -381,9 +388,9 @@ def _least(peak, total, ratio, tau, sum_frac, log_frac, ratio_frac):
 
 
 @_jit
-def _take(level, seen, least, k0, step, used, order, length):
+def _take(level, hidden, seen, least, k0, step, used, order, length):
     """Append the keys of a tile that reach ``least``; returns the new length."""
-    for b in range(seen):
+    for b in range(hidden, seen):
         if level[b] >= least:
             key = k0 + b * step
             used[key] = True
@@ -393,12 +400,13 @@ def _take(level, seen, least, k0, step, used, order, length):
 
 
 @_jit
-def _coarse_tile(level, seen, least, lower, peak, w, reference, k0, step, cv_frac, v, coarse, cv):
+def _coarse_tile(level, hidden, seen, least, lower, peak, w, reference, k0, step, cv_frac, v,
+                 coarse, cv):
     """models.sufa.coarse of one row and tile: the keys at or above ``lower`` and below
     ``least``, v int16 [N, d] cut; adds to cv int64 [d] and marks coarse bool [N]. w, reference:
     sum of weights and the peak to which both are relative. Returns (w, reference, shifted)."""
     shifted, some = 0, False
-    for b in range(seen):
+    for b in range(hidden, seen):
         if level[b] >= least or level[b] < lower:
             continue
         if not some:
@@ -421,8 +429,9 @@ def _coarse_tile(level, seen, least, lower, peak, w, reference, k0, step, cv_fra
 
 
 @_jit
-def _sum_row(score, limit, tile_k0, tile_step, tile_n, octave, tau, everything, sum_frac, log_frac,
-             ratio_frac, level, used, order, has_tail, coarse_tau, cv_frac, v, coarse, cv):
+def _sum_row(score, limit, low, sinks, tile_k0, tile_step, tile_n, octave, tau, everything,
+             sum_frac, log_frac, ratio_frac, level, used, order, has_tail, coarse_tau, cv_frac, v,
+             coarse, cv):
     """Selection by the row's sum over the tiles of its band: used bool [N], order int64: keys in
     order of issue; with has_tail the coarse keys, too, see _coarse_tile. Returns (keys, P, T, C, w,
     coarse sums shifted)."""
@@ -434,47 +443,48 @@ def _sum_row(score, limit, tile_k0, tile_step, tile_n, octave, tau, everything, 
     for turn in range(tiles + 1):
         t = turn % tiles
         k0, step = tile_k0[t], tile_step[t]
-        seen = _seen(k0, step, tile_n[t], limit)
-        for b in range(seen):
+        hidden, seen = _hidden(k0, step, low, sinks), _seen(k0, step, tile_n[t], limit)
+        for b in range(hidden, seen):
             level[b] = score[k0 + b * step] >> octave
         if turn == 0:
-            peak, total, kept, tail, some = _count(level, seen, 1 << 41, 1 << 41, peak, total,
-                                                   kept, tail, some, sum_frac)
+            peak, total, kept, tail, some = _count(level, hidden, seen, 1 << 41, 1 << 41, peak,
+                                                   total, kept, tail, some, sum_frac)
             continue
         last = turn == tiles
         ratio = 1 << ratio_frac if last else (tiles << ratio_frac) // turn
         least = every
         if some and not everything:
             least = _least(peak, total, ratio, tau, sum_frac, log_frac, ratio_frac)
-        length = _take(level, seen, least, k0, step, used, order, length)
+        length = _take(level, hidden, seen, least, k0, step, used, order, length)
         lower = least
         if has_tail and some and not everything:
             lower = max(_least(peak, total, ratio, coarse_tau, sum_frac, log_frac, ratio_frac),
                         peak - cv_frac)
-            w, reference, shifted = _coarse_tile(level, seen, least, lower, peak, w, reference, k0,
-                                                 step, cv_frac, v, coarse, cv)
+            w, reference, shifted = _coarse_tile(level, hidden, seen, least, lower, peak, w,
+                                                 reference, k0, step, cv_frac, v, coarse, cv)
             rises += shifted
         if last:
-            for b in range(seen):
+            for b in range(hidden, seen):
                 if level[b] >= least:
                     kept += _share(peak - level[b], sum_frac)
                 elif level[b] >= lower:
                     tail += _share(peak - level[b], sum_frac)
         else:
-            peak, total, kept, tail, some = _count(level, seen, least, lower, peak, total, kept,
-                                                   tail, some, sum_frac)
+            peak, total, kept, tail, some = _count(level, hidden, seen, least, lower, peak, total,
+                                                   kept, tail, some, sum_frac)
     return length, total, kept, tail, w, rises
 
 
 @_jit
-def _sort_row(score, limit, tile_k0, tile_step, tile_n, quota, radius, best, slots, used, order):
+def _sort_row(score, limit, low, sinks, tile_k0, tile_step, tile_n, quota, radius, best, slots,
+              used, order):
     """Quota and radius over the tiles of a row's band, as _sum_row. Returns the keys."""
     top = -(1 << 62)
     length = 0
     for t in range(len(tile_k0)):
         k0, step = tile_k0[t], tile_step[t]
         count, top = _select_row(score, k0, step, tile_n[t], limit, top, quota, radius, best,
-                                 slots)
+                                 slots, _hidden(k0, step, low, sinks))
         for p in range(count):
             used[k0 + slots[p] * step] = True
         for b in range(tile_n[t]):
@@ -509,18 +519,18 @@ def _keys_row(q, k, v, order, length, multiplier, shift, drop, guard, z_frac, ha
 
 @_jit
 def head_of_bands(
-    q, k, v, codes, x, chunk, limits, band_rows, band_tiles, tile_k0, tile_step, tile_n, select,
-    octave, taus, everything, sum_frac, log_frac, ratio_frac, quota, radius, multiplier, shift,
-    drop, guard, z_frac, half, mantissa, o, l, total, kept, selected, has_tail, coarse_taus,
-    cv_frac, v_cut, tail, w, cv, coarse,
+    q, k, v, codes, x, chunk, limits, lows, sinks, band_rows, band_tiles, tile_k0, tile_step,
+    tile_n, select, octave, taus, everything, sum_frac, log_frac, ratio_frac, quota, radius,
+    multiplier, shift, drop, guard, z_frac, half, mantissa, o, l, total, kept, selected, has_tail,
+    coarse_taus, cv_frac, v_cut, tail, w, cv, coarse,
 ):
     """A head, row by row; returns (references raised, coarse sums shifted).
 
     q int16 [R, d], k and v int16 [N, d]; codes int64 [R, d] and x as in predict_row (unused when
-    dense); limits int64 [R]: keys that a row may see; band_rows, band_tiles int64
-    [bands+1]: first row and first tile of each band; tile_* int64 [T]; select: models.head;
-    taus, coarse_taus int64 [R], everything bool [R]; has_tail: there are coarse keys, v_cut int16
-    [N, d] their V.
+    dense); limits, lows int64 [R]: a row sees the keys lows .. limits-1 and, before
+    them, those below sinks; band_rows, band_tiles int64 [bands+1]: first row and first tile of
+    each band; tile_* int64 [T]; select: models.head; taus, coarse_taus int64 [R], everything bool
+    [R]; has_tail: there are coarse keys, v_cut int16 [N, d] their V.
 
     Written: o int64 [R, d], l, total, kept, tail, w int64 [R], selected bool [R, N], and from 0 and
     False on cv int64 [R, d], coarse bool [R, N].
@@ -539,12 +549,13 @@ def head_of_bands(
         tiles = slice(band_tiles[i], band_tiles[i + 1])
         k0, step, n = tile_k0[tiles], tile_step[tiles], tile_n[tiles]
         for r in range(band_rows[i], band_rows[i + 1]):
-            limit, used = limits[r], selected[r]
+            limit, low, used = limits[r], lows[r], selected[r]
             total[r] = kept[r] = tail[r] = w[r] = 0
             length = 0
             if select == 2:
                 for t in range(len(k0)):
-                    for b in range(_seen(k0[t], step[t], n[t], limit)):
+                    for b in range(_hidden(k0[t], step[t], low, sinks),
+                                   _seen(k0[t], step[t], n[t], limit)):
                         key = k0[t] + b * step[t]
                         used[key] = True
                         order[length] = key
@@ -553,13 +564,13 @@ def head_of_bands(
                 predict_row(codes[r], x, limit, chunk, where, term_shift, flip, part, score)
                 if select == 0:
                     length, total[r], kept[r], tail[r], w[r], shifted = _sum_row(
-                        score, limit, k0, step, n, octave, taus[r], everything[r], sum_frac,
-                        log_frac, ratio_frac, level, used, order, has_tail, coarse_taus[r],
-                        cv_frac, v_cut, coarse[r], cv[r])
+                        score, limit, low, sinks, k0, step, n, octave, taus[r], everything[r],
+                        sum_frac, log_frac, ratio_frac, level, used, order, has_tail,
+                        coarse_taus[r], cv_frac, v_cut, coarse[r], cv[r])
                     rises += shifted
                 else:
-                    length = _sort_row(score, limit, k0, step, n, quota, radius, best, slots, used,
-                                       order)
+                    length = _sort_row(score, limit, low, sinks, k0, step, n, quota, radius, best,
+                                       slots, used, order)
             l[r], raised = _keys_row(q[r], k, v, order, length, multiplier, shift, drop, guard,
                                        z_frac, half, mantissa, o[r])
             updates += raised

@@ -168,6 +168,8 @@ class Job:
     blend   the mean of V stands in for what is dropped, else f = 1 (sum)
     fall    exponent in 1/256 with which tau falls with the length of the visible prefix (sum)
     offset  position of query row 0 among the keys (causal)
+    window  newest keys that a row sees, its own among them, 0: all; sinks: first keys, which it
+            sees as well, at most bc (causal)
     share   the query heads of a KV head, which have few rows, share blocks: at most ROWS rows
             together, equal entries of the table. No number depends on it.
     """
@@ -185,6 +187,8 @@ class Job:
     interleaved: bool = True
     blend: bool = True
     share: bool = False
+    window: int = 0
+    sinks: int = 0
 
     def checked(self, cfg: Config) -> Job:
         """This job when every field is legal for the configuration, else ConfigError."""
@@ -195,6 +199,8 @@ class Job:
         check("quota", self.quota, 1, cfg.BC_MAX)
         check("fall", self.fall, 0, MOST_FALL)
         check("offset", self.offset, 0, 65535)
+        check("window", self.window, 0, cfg.KEYS_MAX if self.causal else 0)
+        check("sinks", self.sinks, 0, self.bc if self.window else 0)
         check("band", self.band, 1, 1 if self.share else cfg.places(self.d))
         for entry in self.table:
             check("scale_m", entry.scale_m, 0, 65535)
@@ -217,7 +223,7 @@ class Job:
     def bands(self, rows: int, keys: int, cfg: Config) -> list[Band]:
         """The bands of a head of this job."""
         return bands(rows, keys, self.bc, self.band, cfg, causal=self.causal, offset=self.offset,
-                     interleaved=self.interleaved)
+                     interleaved=self.interleaved, window=self.window, sinks=self.sinks)
 
 
 @dataclass
@@ -424,6 +430,9 @@ def check_arrays(q, k, v, k8, means, job: Job, cfg: Config) -> None:
             if entry != job.table[h // group * group]:
                 raise ConfigError(f"table of query head {h} differs from that of head "
                                   f"{h // group * group}, legal: equal where heads share blocks")
+    if job.window and job.offset + q.shape[1] - job.window >= k.shape[1]:
+        raise ConfigError(f"window = {job.window}, legal: {job.offset + q.shape[1]} - keys + 1 and "
+                          f"above, so that the last row sees one of {k.shape[1]} keys")
     blocks = -(-q.shape[1] // cfg.ROWS)
     if means.shape[:2] != (len(k), blocks):
         raise ConfigError(f"means has shape {means.shape}, legal: [{len(k)}, {blocks}, {job.d}]")
@@ -483,6 +492,8 @@ def means_of(
     units of 2**(16 - bits), halves rounded up. V and VM_W bits, the default: what blends in."""
     bits = cfg.VM_W if bits is None else bits
     total = np.cumsum(np.asarray(x, np.int64), axis=1)
-    spans = [mean_span(row, x.shape[1], job.causal, job.offset)
+    total = np.pad(total, ((0, 0), (1, 0), (0, 0)))
+    spans = [mean_span(row, x.shape[1], job.causal, job.offset, job.window)
              for row in range(0, rows, cfg.ROWS)]
-    return np.stack([rounded_mean(total[:, g - 1], g, bits) for g in spans], axis=1)
+    return np.stack([rounded_mean(total[:, g] - total[:, f], g - f, bits) for f, g in spans],
+                    axis=1)

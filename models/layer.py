@@ -27,6 +27,7 @@ from models.config import Config, ConfigError, check
 from models.head import KeySource, Part, Stats, means_of, parts, turns
 from models.plan import group_peaks, job_of, octaves_of
 from models.quantise import check_finite, quantise
+from models.tiling import seen_keys
 
 SMOOTHING = 0.5
 """Default exponent of smooth()."""
@@ -594,7 +595,9 @@ def count(
     X once for each block of a part."""
     job = plan.job
     rows = plan.q.shape[1]
-    sees = np.minimum(job.offset + np.arange(rows) + 1, plan.keys) if job.causal else plan.keys
+    sees = plan.keys
+    if job.causal:
+        sees = seen_keys(job.offset + np.arange(rows), plan.keys, job.window, job.sinks)
     stats = Stats(
         selected=int(np.count_nonzero(done.selected)),
         visible=int(np.broadcast_to(sees, rows).sum()) * plan.heads,

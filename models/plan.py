@@ -50,7 +50,7 @@ def default_quota(bc: int) -> int:
 
 def check_scores(
     q: np.ndarray, k: np.ndarray, sq: float, sk: float, scale_m: int, scale_shift: int, job,
-    cfg: Config, name: str = ""
+    cfg: Config, name: str = "", window: int = 0, sinks: int = 0,
 ) -> None:
     """ConfigError where the machine's scores would not give a row's softmax; name begins it.
 
@@ -79,7 +79,10 @@ def check_scores(
             error = got - true
             if job.causal:
                 last = job.offset + np.arange(first, first + len(s))
-                hidden = np.arange(keys) > last[:, None]
+                at = np.arange(keys)
+                hidden = at > last[:, None]
+                if window:
+                    hidden |= (at <= last[:, None] - window) & (at >= sinks)
             else:
                 hidden = np.zeros(s.shape, bool)
             matters = np.zeros(s.shape, bool)
@@ -234,7 +237,8 @@ def job_of(
     offset: int | None = None, bc: int | None = None, band: int | None = None, select: int = SUM,
     tau: float | None = None, coarse: float | None = None, fall: float | None = None,
     quota: int | None = None, radius_nats: float | None = None, snap: int = FLOOR,
-    interleaved: bool = True, blend: bool = True, share: bool = False,
+    interleaved: bool = True, blend: bool = True, share: bool = False, window: int = 0,
+    sinks: int = 0,
 ) -> Job:
     """The checked job of q int16 [heads, rows, d] and k int16 [kv_heads, keys, d].
 
@@ -250,6 +254,7 @@ def job_of(
         quota, radius_nats: of a job that sorts; default a quarter of a tile, and no radius.
         blend: the mean of V stands in for what is dropped.
         share: heads of a group share blocks and have one scale of Q; for few query rows.
+        window, sinks: newest keys that a causal row sees, 0: all; and first ones beside them.
 
     ConfigError for what the machine cannot compute; see models.plan.check_scores.
     """
@@ -284,9 +289,9 @@ def job_of(
     job = Job(d=d, bc=bc, table=tuple(table), band=band, select=select,
                quota=default_quota(bc) if quota is None else quota, fall=round(fall * 256),
                snap=snap, causal=causal, offset=offset, interleaved=interleaved,
-               blend=blend, share=share).checked(cfg)
+               blend=blend, share=share, window=window, sinks=sinks).checked(cfg)
     for h, entry in enumerate(table):
         kv = h // group
         check_scores(q[h : h + 1], k[kv : kv + 1], sq[h], sk[kv], entry.scale_m, entry.scale_shift,
-                     job, cfg, f"query head {h}: ")
+                     job, cfg, f"query head {h}: ", window, sinks)
     return job

@@ -62,7 +62,7 @@ OFFSETS = {
     "QUOTA": 0x120,
     "BAND": 0x124,
     "FALL": 0x128,
-    "RESERVED": 0x12C,
+    "WINDOW": 0x12C,
     "MODEL_DIM": 0x130,
     "KP_EXP": 0x134,
     "KP_BIAS": 0x138,
@@ -200,7 +200,7 @@ ACCESS = {
     "QUOTA": "RW",
     "BAND": "RW",
     "FALL": "RW",
-    "RESERVED": "RW",
+    "WINDOW": "RW",
     "MODEL_DIM": "RW",
     "KP_EXP": "RW",
     "KP_BIAS": "RW",
@@ -317,7 +317,7 @@ RESETS = {
     "QUOTA": 0x0,
     "BAND": 0x0,
     "FALL": 0x0,
-    "RESERVED": 0x0,
+    "WINDOW": 0x0,
     "MODEL_DIM": 0x0,
     "KP_EXP": 0x0,
     "KP_BIAS": 0x0,
@@ -455,7 +455,7 @@ WIDTHS = {
     "QUOTA": 32,
     "BAND": 32,
     "FALL": 32,
-    "RESERVED": 32,
+    "WINDOW": 31,
     "MODEL_DIM": 32,
     "KP_EXP": 32,
     "KP_BIAS": 32,
@@ -593,6 +593,10 @@ FIELDS = {
         "BLEND": (11, 1),
         "SHARE": (12, 1),
     },
+    "WINDOW": {
+        "WINDOW": (0, 17),
+        "SINKS": (24, 7),
+    },
 }
 
 VERSION_MINOR_LSB = 0
@@ -649,6 +653,10 @@ MODE_BLEND_LSB = 11
 MODE_BLEND_BITS = 1
 MODE_SHARE_LSB = 12
 MODE_SHARE_BITS = 1
+WINDOW_WINDOW_LSB = 0
+WINDOW_WINDOW_BITS = 17
+WINDOW_SINKS_LSB = 24
+WINDOW_SINKS_BITS = 7
 
 SHARED = {
     "HT": "X8",
@@ -667,7 +675,7 @@ JOB = (
     "QUOTA",
     "BAND",
     "FALL",
-    "RESERVED",
+    "WINDOW",
     "MODEL_DIM",
     "KP_EXP",
     "KP_BIAS",
@@ -813,6 +821,7 @@ ERR_WRITE_PROTOCOL = 37
 ERR_READ_TIMEOUT = 38
 ERR_WRITE_TIMEOUT = 39
 ERR_SHARE = 40
+ERR_WINDOW = 41
 ERR_ABORTED = 48
 
 ERRORS = {
@@ -1030,6 +1039,13 @@ ERRORS = {
     ERR_SHARE: (
         "SHARE",
         "With MODE.SHARE, `QUERY_ROWS*HEADS/KV_HEADS` must be at most ROWS, and BAND 1.",
+        "",
+    ),
+    ERR_WINDOW: (
+        "WINDOW",
+        "WINDOW must be in 0..KEYS_MAX, 0 without CAUSAL, and, where it is not 0, above "
+        "`CAUSAL_OFFSET + QUERY_ROWS - KEYS`; SINKS in 0..TILE_KEYS, 0 without a window; other "
+        "bits of the register 0.",
         "",
     ),
     ERR_ABORTED: (

@@ -20,6 +20,7 @@ class Tile:
 
     rows    query rows of the block, 1..ROWS
     rel     k0 minus the position of row 0 (causal: row r may use slot b iff rel + b*kstep <= r)
+    window  row r may use slot b only if rel + b*kstep + window > r; 0: no such bound
     """
 
     n: int
@@ -30,6 +31,7 @@ class Tile:
     rel: int
     kstep: int
     k0: int
+    window: int = 0
 
     @property
     def keys(self) -> np.ndarray:
@@ -40,8 +42,11 @@ class Tile:
         """Which row may use which slot, bool [rows, n]; rows default to those of the block."""
         r = np.arange(self.rows if rows is None else rows)[:, None]
         mask = np.broadcast_to(r < self.rows, (len(r), self.n)).copy()
+        at = self.rel + self.kstep * np.arange(self.n)[None, :]
         if self.causal:
-            mask &= self.rel + self.kstep * np.arange(self.n)[None, :] <= r
+            mask &= at <= r
+        if self.window:
+            mask &= at + self.window > r
         return mask
 
 
@@ -54,6 +59,19 @@ def blocks(rows: int, cfg: Config) -> list[tuple[int, int]]:
 def visible(block_row: int, n: int, keys: int, causal: bool, offset: int) -> int:
     """Length of the key prefix that some row of the block may see, L."""
     return min(keys, offset + block_row + n) if causal else keys
+
+
+def oldest(position, window: int):
+    """First key in the window of a row at a position, or of rows at positions; 0 without a window.
+    Sinks are not in it."""
+    return np.maximum(0, position - window + 1) if window else np.zeros_like(position)
+
+
+def seen_keys(position, keys: int, window: int, sinks: int):
+    """How many keys a causal row at a position sees, or rows at positions."""
+    newest = np.minimum(keys, position + 1)
+    return (np.minimum(sinks, newest)
+            + np.maximum(0, newest - np.maximum(oldest(position, window), sinks)))
 
 
 def prefixes(rows: int, keys: int, causal: bool, offset: int) -> np.ndarray:
@@ -70,17 +88,25 @@ def block_tiles(
     causal: bool = False,
     offset: int = 0,
     interleaved: bool = True,
+    window: int = 0,
+    sinks: int = 0,
 ) -> list[Tile]:
-    """The tiles of the block of n rows that starts at query row ``block_row`` of the head.
+    """The tiles of the n rows, a block or a band, that start at query row ``block_row`` of the
+    head.
 
-    keys: keys of the head; bc: keys in a tile; offset: position of query row 0.
+    keys: keys of the head; bc: keys in a tile; offset: position of query row 0; window: newest
+    keys that a row sees, 0: all; sinks: first keys, which it sees as well, in a tile of their own,
+    the last one.
     """
     check("n", n, 1, 1 << 30)
     check("keys", keys, 1, 65536)
     check("offset", offset, 0, 65536)
     check("bc", bc, 4, 64, pow2=True)
-    length = visible(block_row, n, keys, causal, offset)
+    prefix = visible(block_row, n, keys, causal, offset)
+    start = max(int(oldest(offset + block_row, window)), sinks)
+    length = max(0, prefix - start)
     count = -(-length // bc)
+    last = count - 1 + (sinks > 0)
     tiles = []
     for t in range(count):
         if interleaved:
@@ -92,14 +118,19 @@ def block_tiles(
                 n=slots,
                 rows=n,
                 first=t == 0,
-                last=t == count - 1,
+                last=t == last,
                 causal=bool(causal),
-                rel=k0 - (offset + block_row),
+                rel=start + k0 - (offset + block_row),
                 kstep=kstep,
-                k0=k0,
+                k0=start + k0,
+                window=window,
             )
         )
+    if sinks:
+        tiles.append(Tile(min(sinks, prefix), n, last == 0, True, bool(causal),
+                          -(offset + block_row), 1, 0))
     return tiles
+
 
 EXACT = 32
 """Positions 0 .. EXACT-1 of a causal job keep every key that they see."""
@@ -107,7 +138,7 @@ EXACT = 32
 
 @dataclass(frozen=True)
 class Block:
-    """Rows row .. row+n-1 of the head; length: keys that its last row may see."""
+    """Rows row .. row+n-1 of the head; length: how many keys its last row may see."""
 
     row: int
     n: int
@@ -127,7 +158,7 @@ class Band:
 
 def bands(
     rows: int, keys: int, bc: int, blocks: int, cfg: Config, *, causal: bool = False,
-    offset: int = 0, interleaved: bool = True,
+    offset: int = 0, interleaved: bool = True, window: int = 0, sinks: int = 0,
 ) -> list[Band]:
     """The bands of a head: rows query rows over keys, bc keys in a tile, blocks in a band."""
     check("blocks", blocks, 1, cfg.STORE_BEATS)
@@ -137,9 +168,12 @@ def bands(
         parts = []
         for row in range(first, first + n, cfg.ROWS):
             size = min(cfg.ROWS, first + n - row)
-            parts.append(Block(row, size, visible(row, size, keys, causal, offset)))
+            length = keys
+            if causal:
+                length = int(seen_keys(offset + row + size - 1, keys, window, sinks))
+            parts.append(Block(row, size, length))
         tiles = block_tiles(first, n, keys, bc, causal=causal, offset=offset,
-                            interleaved=interleaved)
+                            interleaved=interleaved, window=window, sinks=sinks)
         out.append(Band(first, n, parts, tiles))
     return out
 
@@ -149,14 +183,20 @@ def exact_rows(row: int, n: int, causal: bool, offset: int) -> np.ndarray:
     return (offset + row + np.arange(n) < EXACT) & causal
 
 
-def mean_span(row: int, keys: int, causal: bool, offset: int) -> int:
-    """Keys 0 .. g-1 whose mean of V stands in for what the block at ``row`` drops.
+def mean_span(
+    row: int, keys: int, causal: bool, offset: int, window: int = 0
+) -> tuple[int, int]:
+    """(f, g): the mean of V over the keys f .. g-1 stands in for what the block at ``row`` drops.
 
     Not causal: all. Causal: up to the block's first position, rounded down to a multiple of EXACT,
-    at least EXACT; a row that could not see all of them is one of those that drop nothing."""
+    at least EXACT; a row that could not see all of them is one of those that drop nothing. With a
+    window as many of them, the last ones, as it has."""
     if not causal:
-        return keys
-    return min(keys, max(EXACT, (offset + row) // EXACT * EXACT))
+        return 0, keys
+    before = max(EXACT, (offset + row) // EXACT * EXACT)
+    first = max(0, before - window) if window else 0
+    # A window may reach beyond the last key.
+    return min(first, keys - 1), min(keys, before)
 
 
 def allowed(tile: Tile, band: Band, block: Block) -> np.ndarray:

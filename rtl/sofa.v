@@ -303,8 +303,8 @@ module sofa #(
 
         // csr and seq: job and control; a word of a descriptor
         wire [31:0] job_mode, job_d, job_rows, job_keys, job_heads, job_kv_heads, job_offset,
-            job_bc, job_quota, job_band, job_fall, job_model_dim, job_kp_exp, job_kp_bias,
-            job_kp_shift, job_kg_shift_k, job_kg_shift_v, timeout, d_wr_data;
+            job_bc, job_quota, job_band, job_fall, job_window, job_model_dim, job_kp_exp,
+            job_kp_bias, job_kp_shift, job_kg_shift_k, job_kg_shift_v, timeout, d_wr_data;
         wire [47:0] job_next;
         wire [`SOFA_BUFFER_NUM*48-1:0] job_base;
         wire [`SOFA_BUFFER_NUM*32-1:0] job_stride, job_hstride;
@@ -563,6 +563,7 @@ module sofa #(
             .job_quota       (job_quota),
             .job_band        (job_band),
             .job_fall        (job_fall),
+            .job_window      (job_window),
             .job_model_dim   (job_model_dim),
             .job_kp_exp      (job_kp_exp),
             .job_kp_bias     (job_kp_bias),
@@ -622,6 +623,7 @@ module sofa #(
             .job_quota       (job_quota),
             .job_band        (job_band),
             .job_fall        (job_fall),
+            .job_window      (job_window),
             .job_model_dim   (job_model_dim),
             .job_kp_exp      (job_kp_exp),
             .job_kp_bias     (job_kp_bias),

@@ -41,9 +41,12 @@ from scripts.configs import CONFIGS  # noqa: E402
 WAYS = dict(zip(("sum", "sort", "dense"), MODES.values(), strict=True))
 """Ways to select: name -> settings of models.plan.plan."""
 
-CHOICES = ("bench", "heads", "few", "long", "layers")
-DEFAULT = ("bench", "heads", "few", "layers")
+CHOICES = ("bench", "heads", "few", "long", "window", "layers")
+DEFAULT = ("bench", "heads", "few", "window", "layers")
 FEW_KEYS, LONG_KEYS, LONG_ROWS = 4096, 16384, 256
+WINDOW, SINKS = 256, 4
+"""Of the jobs with a sliding window."""
+
 FEW_ROWS = 16
 """Query rows of the runs that show generation for few queries and many keys."""
 
@@ -131,6 +134,21 @@ def long(ways, cfg):
                                    q[:1, -LONG_ROWS:], k, v, cfg, causal=True, **WAYS[way])
 
 
+def window(ways, cfg):
+    """(way, JobSpec) of the group of jobs() with a sliding window, and of as many rows behind
+    FEW_KEYS keys."""
+    from tb.system.simulate import JobSpec
+
+    name, q, k, v, _ = next(jobs(cfg))
+    rng = np.random.default_rng(1)
+    for keys in (k.shape[1], FEW_KEYS):
+        for way in ways:
+            yield way, JobSpec.planned(
+                f"window {WINDOW}, {SINKS} sinks: {len(q)} heads, {q.shape[1]} x {keys}, d "
+                f"{q.shape[2]}", q, longer(k, keys, rng), longer(v, keys, rng), cfg, causal=True,
+                window=WINDOW, sinks=SINKS, **WAYS[way])
+
+
 def layers(ways, cfg):
     """(way, LayerSpec) of the layers from X: all rows in each way, the last few where sums select,
     if that is one of the ways."""
@@ -153,7 +171,7 @@ def specs_of(chosen, ways, cfg):
     for name, q, k, v, causal in found:
         for way in ways:
             yield way, JobSpec.planned(name, q, k, v, cfg, causal=causal, **WAYS[way])
-    for name, made in (("few", few), ("long", long), ("layers", layers)):
+    for name, made in (("few", few), ("long", long), ("window", window), ("layers", layers)):
         if name in chosen:
             yield from made(ways, cfg)
 

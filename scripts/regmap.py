@@ -164,7 +164,12 @@ JOB = (
     ("FALL", "exponent, in 1/256, of the fall of the threshold with the number of keys that a "
              "block sees; it is TAU of the head at 1024 keys",
      "0..255" + NOT_PREDICT, ()),
-    ("RESERVED", "not used", "", ()),
+    ("WINDOW", "sliding window of causal rows", "see its fields; only with CAUSAL, else 0; "
+     "`CAUSAL_OFFSET + QUERY_ROWS - WINDOW < KEYS`" + NOT_PREDICT,
+     (Field("WINDOW", 0, 17, "newest keys that a row sees, its own position's among them, "
+                             "1..KEYS_MAX; 0: all"),
+      Field("SINKS", 24, 7, "first keys of the head, which every row sees as well, 0..TILE_KEYS; "
+                            "0 without a window"))),
     ("MODEL_DIM", "model dimension H, elements of a row of X8 and X",
      "multiple of 8, 8..H_MAX; with GENERATE `ceil(2*HEAD_DIM/ROWS)*MODEL_DIM <= WGT_WORDS`; only "
      "with PREDICT or GENERATE", ()),
@@ -321,6 +326,9 @@ ERRORS = (
                                "TIMEOUT cycles.", WRITE_WAIT),
     Error("SHARE", 40, "With MODE.SHARE, `QUERY_ROWS*HEADS/KV_HEADS` must be at most ROWS, and "
                        "BAND 1."),
+    Error("WINDOW", 41, "WINDOW must be in 0..KEYS_MAX, 0 without CAUSAL, and, where it is not 0, "
+                        "above `CAUSAL_OFFSET + QUERY_ROWS - KEYS`; SINKS in 0..TILE_KEYS, 0 "
+                        "without a window; other bits of the register 0."),
     Error("ABORTED", 48, "CTRL.SOFT_RESET ended the job."),
 )
 

@@ -114,7 +114,7 @@ def blended(
     first = np.arange(0, rows, block)
     if means is None:
         spans = [mean_span(row, keys, call.causal, keys - rows) for row in first]
-        means = np.stack([call.v[:, :g].mean(axis=1) for g in spans], axis=1)
+        means = np.stack([call.v[:, f:g].mean(axis=1) for f, g in spans], axis=1)
     of_rows = np.repeat(call.shared(means), np.diff([*first, rows]), axis=1)
     return (f[..., None] * out + (1 - f)[..., None] * of_rows).astype(np.float32)
 

@@ -7,7 +7,7 @@ import pytest
 from models import head, oracle, plan, sufa, workloads
 from models.config import Config, ConfigError
 from models.quantise import Peaks
-from models.tiling import bands, mean_span
+from models.tiling import allowed, bands, mean_span
 
 TINY = Config.from_name("tiny")
 PAPER = Config.from_name("paper").replace(TWO_TERM=1)
@@ -48,7 +48,115 @@ def test_tiles_belong_to_the_band():
     (4, 500, True, 59, 32), (0, 500, False, 0, 500),
 ])
 def test_keys_of_the_mean(row, keys, causal, offset, span):
-    assert mean_span(row, keys, causal, offset) == span
+    assert mean_span(row, keys, causal, offset) == (0, span)
+
+
+@pytest.mark.parametrize("row, keys, window, span", [
+    (128, 500, 48, (80, 128)), (128, 500, 128, (0, 128)), (128, 500, 200, (0, 128)),
+    (8, 500, 20, (12, 32)), (128, 100, 48, (80, 100)), (128, 81, 48, (80, 81)),
+    (128, 80, 49, (79, 80)), (128, 70, 100, (28, 70)),
+])
+def test_keys_of_the_mean_of_a_window(row, keys, window, span):
+    assert mean_span(row, keys, True, 0, window) == span
+
+
+# ---- windows ------------------------------------------------------------------------------------
+
+
+def test_tiles_of_a_window_by_hand():
+    """Blocks of 4 rows, bands of 2; a row sees 5 keys and the keys 0 and 1."""
+    split = bands(20, 18, 4, 2, TINY, causal=True, window=5, sinks=2)
+    tiles = [[(t.keys.tolist(), t.rel, t.window) for t in band.tiles] for band in split]
+    # Rows 0..7: keys 2..7 in two tiles, then the sinks.
+    assert tiles[0] == [([2, 4, 6], 2, 5), ([3, 5, 7], 3, 5), ([0, 1], 0, 0)]
+    # Rows 8..15 see the keys from 4 on, rows 16..19 those from 12 on.
+    assert [keys for keys, _, _ in tiles[1]] == [[4, 7, 10, 13], [5, 8, 11, 14], [6, 9, 12, 15],
+                                                 [0, 1]]
+    assert tiles[2] == [([12, 14, 16], -4, 5), ([13, 15, 17], -3, 5), ([0, 1], -16, 0)]
+    assert [[b.length for b in band.blocks] for band in split] == [[4, 7], [7, 7], [5]]
+    last = [allowed(t, split[2], split[2].blocks[0]) for t in split[2].tiles]
+    assert last[0].tolist() == [[1, 1, 1], [0, 1, 1], [0, 1, 1], [0, 0, 1]]
+    assert last[1].tolist() == [[1, 1, 0], [1, 1, 1], [0, 1, 1], [0, 1, 1]] and last[2].all()
+    for interleaved in (True, False):
+        few = bands(4, 18, 4, 1, TINY, causal=True, window=5, sinks=4, interleaved=interleaved)
+        assert [(t.keys.tolist(), t.first, t.last) for t in few[0].tiles] == [
+            ([0, 1, 2, 3], True, True)]
+    plain = bands(8, 18, 4, 2, TINY, causal=True, offset=6, window=5, interleaved=False)
+    assert [t.keys.tolist() for t in plain[0].tiles] == [[2, 3, 4, 5], [6, 7, 8, 9],
+                                                        [10, 11, 12, 13]]
+
+
+def windowed(rows, keys, offset, window, sinks):
+    """bool [rows, keys]: what each row may see, from the definition."""
+    pos, key = offset + np.arange(rows)[:, None], np.arange(keys)
+    return (key <= pos) & ((key > pos - window) | (key < sinks))
+
+
+@pytest.mark.parametrize("rows, keys, offset, window, sinks, bc, band", [
+    (40, 40, 0, 1, 0, 4, 1), (40, 40, 0, 7, 0, 8, 2), (40, 40, 0, 7, 3, 8, 4),
+    (9, 60, 51, 16, 4, 4, 3), (40, 33, 0, 9, 16, 16, 2), (12, 30, 25, 8, 0, 16, 2),
+    (40, 40, 0, 256, 5, 8, 2), (3, 200, 190, 100, 1, 16, 1),
+])
+@pytest.mark.parametrize("interleaved", [True, False])
+def test_a_window_hides_what_it_should(rows, keys, offset, window, sinks, bc, band, interleaved):
+    """Dense: the pairs are those of the definition; the integers follow float64. Sum and sort: no
+    hidden key is taken, and none of those changes a bit."""
+    rng = np.random.default_rng(rows + keys)
+    q, k, v = (rng.normal(size=(1, n, 8)) for n in (rows, keys, keys))
+    sees = windowed(rows, keys, offset, window, sinks)
+    settings = dict(causal=True, offset=offset, bc=bc, band=band, window=window, sinks=sinks,
+                    interleaved=interleaved, snap=2)
+    z, job = plan.plan(q, k, v, TINY, select=head.DENSE, **settings)
+    got = head.run_job(z.q, z.k, z.v, z.k8, z.means, job, TINY)
+    assert (got.selected[0] == sees).all()
+    assert [b.length for band in got.heads[0].bands for b in band.blocks] == [
+        sees[min(r + 3, rows - 1)].sum() for r in range(0, rows, 4)]
+    want = oracle.attention(z.q[0] * z.sq[0], z.k[0] * z.sk[0], z.v[0] * z.sv[0], sees)
+    assert oracle.relative_error(got.out[0] * z.sv[0], want) < 2e-3
+    for more in (dict(select=head.SUM, tau=.05), dict(select=head.SORT, quota=2)):
+        z, job = plan.plan(q, k, v, TINY, **more, **settings)
+        got = head.run_job(z.q, z.k, z.v, z.k8, z.means, job, TINY)
+        assert not (got.selected[0] & ~sees).any() and got.selected[0].any(axis=1).all()
+        for row in {0, rows // 2, rows - 1}:
+            other = [a.copy() for a in (z.k, z.v, z.k8)]
+            for a in other:
+                a[0, ~sees[row]] = rng.integers(-99, 99, (int((~sees[row]).sum()), 8))
+            again = head.run_job(z.q, *other, z.means, job, TINY)
+            assert (again.selected[0, row] == got.selected[0, row]).all()
+            assert (again.out[0, row] == got.out[0, row]).all()
+
+
+def test_a_wide_window_changes_nothing():
+    rng = np.random.default_rng(5)
+    q, k, v = (rng.normal(size=(2, n, 8)) for n in (20, 60, 60))
+    z, job = plan.plan(q, k, v, TINY, causal=True, tau=.05, bc=8)
+    wide, other = plan.plan(q, k, v, TINY, causal=True, tau=.05, bc=8, window=60)
+    assert other.window == 60 and (wide.means == z.means).all()
+    a, b = (head.run_job(z.q, z.k, z.v, z.k8, z.means, j, TINY) for j in (job, other))
+    assert (a.out == b.out).all() and (a.f == b.f).all()
+
+
+@pytest.mark.parametrize("settings, text", [
+    (dict(window=-1, causal=True), "window = -1, legal: integer 0..256"),
+    (dict(window=257, causal=True), "window = 257, legal: integer 0..256"),
+    (dict(window=4), "window = 4, legal: integer 0..0"),
+    (dict(sinks=1, causal=True), "sinks = 1, legal: integer 0..0"),
+    (dict(window=4, sinks=9, causal=True, bc=8), "sinks = 9, legal: integer 0..8"),
+])
+def test_illegal_windows(settings, text):
+    x = np.ones((1, 20, 8))
+    with pytest.raises(ConfigError, match=text):
+        plan.plan(x, x, x, TINY, **settings)
+
+
+def test_the_last_row_sees_a_key():
+    x = np.ones((1, 8, 8))
+    z, job = plan.plan(x, x, x, TINY, causal=True, offset=4, window=4)
+    with pytest.raises(ConfigError, match="window = 4, legal: 12 - keys . 1 and above"):
+        head.run_job(z.q, z.k, z.v, z.k8, z.means, job, TINY)
+    z, job = plan.plan(x, x, x, TINY, causal=True, offset=4, window=5, select=head.DENSE)
+    got = head.run_job(z.q, z.k, z.v, z.k8, z.means, job, TINY)
+    assert got.selected[0].sum(axis=1).tolist() == [5, 5, 5, 5, 4, 3, 2, 1][:8]
 
 
 def test_means_round_to_the_nearest():

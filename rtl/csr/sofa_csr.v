@@ -120,6 +120,7 @@ module sofa_csr #(
     output wire [31:0]  job_quota,
     output wire [31:0]  job_band,
     output wire [31:0]  job_fall,
+    output wire [31:0]  job_window,
     output wire [31:0]  job_model_dim,
     output wire [31:0]  job_kp_exp,
     output wire [31:0]  job_kp_bias,
@@ -235,7 +236,7 @@ module sofa_csr #(
     assign job_quota = job[`SOFA_JOB_QUOTA];
     assign job_band = job[`SOFA_JOB_BAND];
     assign job_fall = job[`SOFA_JOB_FALL];
-    wire [31:0] unused_reserved = job[`SOFA_JOB_RESERVED];
+    assign job_window = job[`SOFA_JOB_WINDOW];
     assign job_model_dim = job[`SOFA_JOB_MODEL_DIM];
     assign job_kp_exp = job[`SOFA_JOB_KP_EXP];
     assign job_kp_bias = job[`SOFA_JOB_KP_BIAS];

@@ -51,7 +51,7 @@
 `define SOFA_REG_QUOTA                    12'h120
 `define SOFA_REG_BAND                     12'h124
 `define SOFA_REG_FALL                     12'h128
-`define SOFA_REG_RESERVED                 12'h12c
+`define SOFA_REG_WINDOW                   12'h12c
 `define SOFA_REG_MODEL_DIM                12'h130
 `define SOFA_REG_KP_EXP                   12'h134
 `define SOFA_REG_KP_BIAS                  12'h138
@@ -200,6 +200,11 @@
 `define SOFA_MODE_SHARE_LSB               12
 `define SOFA_MODE_SHARE_BITS              1
 `define SOFA_MODE_WIDTH                   13
+`define SOFA_WINDOW_WINDOW_LSB            0
+`define SOFA_WINDOW_WINDOW_BITS           17
+`define SOFA_WINDOW_SINKS_LSB             24
+`define SOFA_WINDOW_SINKS_BITS            7
+`define SOFA_WINDOW_WIDTH                 31
 
 // Job registers follow each other: byte offset of the first, number, place of each
 `define SOFA_JOB_FIRST                    12'h100
@@ -215,7 +220,7 @@
 `define SOFA_JOB_QUOTA                    8
 `define SOFA_JOB_BAND                     9
 `define SOFA_JOB_FALL                     10
-`define SOFA_JOB_RESERVED                 11
+`define SOFA_JOB_WINDOW                   11
 `define SOFA_JOB_MODEL_DIM                12
 `define SOFA_JOB_KP_EXP                   13
 `define SOFA_JOB_KP_BIAS                  14
@@ -363,6 +368,7 @@
 `define SOFA_ERR_READ_TIMEOUT             8'd38
 `define SOFA_ERR_WRITE_TIMEOUT            8'd39
 `define SOFA_ERR_SHARE                    8'd40
+`define SOFA_ERR_WINDOW                   8'd41
 `define SOFA_ERR_ABORTED                  8'd48
 
 `endif

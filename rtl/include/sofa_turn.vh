@@ -10,6 +10,8 @@
 `define SOFA_TURN_CAUSAL    16
 `define SOFA_TURN_REL       41:17
 `define SOFA_TURN_MSTEP     393:370
+// and rel + b*mstep + window > r, window 0: no such bound
+`define SOFA_TURN_WINDOW    417:394
 // keys between slots, key of slot 0
 `define SOFA_TURN_KSTEP     58:42
 `define SOFA_TURN_K0        75:59
@@ -35,5 +37,5 @@
 `define SOFA_TURN_VBASE     273:226
 `define SOFA_TURN_MADDR     321:274
 `define SOFA_TURN_OADDR     369:322
-`define SOFA_TURN_W         394
+`define SOFA_TURN_W         418
 `endif

@@ -10,9 +10,9 @@
 // Scores come in words of four slots; three memories side by side hold them, so that 12 are read.
 // The rows' maxima belong to the block; those of the blocks that wait lie in a memory, a word for
 // each place.
-// Turns (t_*): place; start, final: first, last turn of the block; n, rows, causal, rel, kstep: row
-// r may use slot b iff b < n, r < rows and (not causal or rel + b*kstep <= r); radius, 2^SC_W - 1:
-// no limit. A turn comes any time before the tile is sorted, in the order of the tiles.
+// Turns (t_*): place; start, final: first, last turn of the block; n, rows, causal, rel, kstep,
+// window: row r may use slot b iff b < n, r < rows and (not causal or rel + b*kstep <= r) and
+// (window = 0 or rel + b*kstep + window > r); radius, 2^SC_W - 1: no limit. A turn comes any time before the tile is sorted, in the order of the tiles.
 // f (f_*): a block's end, SHARE words whose data are 1; while two wait, a third block's last tile
 // waits too.
 // Not done here: the sort itself (sofa_sads_core.v), what a row keeps (sofa_sads_sort_row.v).
@@ -57,6 +57,7 @@ module sofa_sads_sort #(
     input  wire                     t_causal,
     input  wire [24:0]              t_rel,
     input  wire [23:0]              t_kstep,
+    input  wire [23:0]              t_window,
     input  wire [SC_W-1:0]          t_radius,
 
     // Words of scores: slot 4*w + j of row r in word w at index r*4 + j; ceil(n/4) words
@@ -112,7 +113,7 @@ module sofa_sads_sort #(
     localparam [31:0] ONE = 1;
     // Bits of a row's scores in a memory
     localparam ROW_W = 4 * SC_W;
-    localparam TURN_W = PLACE_W + 2 + 8 + 8 + 1 + 25 + 24 + SC_W;
+    localparam TURN_W = PLACE_W + 2 + 8 + 8 + 1 + 25 + 24 + 24 + SC_W;
 
     // ---- Turns ---------------------------------------------------------------------------------
     // The front one stays until its tile is sorted.
@@ -126,6 +127,7 @@ module sofa_sads_sort #(
     wire               causal;
     wire [24:0]        rel;
     wire [23:0]        kstep;
+    wire [23:0]        window;
     wire [SC_W-1:0]    radius;
     wire [1:0]         unused_level;
 
@@ -138,10 +140,11 @@ module sofa_sads_sort #(
         .clear   (1'b0),
         .s_valid (t_valid),
         .s_ready (t_ready),
-        .s_data  ({t_place, t_start, t_final, t_n, t_rows, t_causal, t_rel, t_kstep, t_radius}),
+        .s_data  ({t_place, t_start, t_final, t_n, t_rows, t_causal, t_rel, t_kstep, t_window,
+                   t_radius}),
         .m_valid (turn_valid),
         .m_ready (tile_done),
-        .m_data  ({place, start, final_turn, n, rows, causal, rel, kstep, radius}),
+        .m_data  ({place, start, final_turn, n, rows, causal, rel, kstep, window, radius}),
         .level   (unused_level)
     );
 
@@ -356,6 +359,7 @@ module sofa_sads_sort #(
         .load_causal (causal),
         .load_rel    (rel),
         .load_kstep  (kstep),
+        .load_window (window),
         .step        (issue),
         .wrap        (issue_last),
         .base        (base),

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which rows may use which of the 12 slots of a word; walks the words of a tile, pass after pass.
 //
-// Why: row r may use slot b iff b < n, r < rows and (not causal or rel + b*kstep <= r). The last
-// condition holds for the rows from a lowest one upwards, so a slot needs one number, which is
-// decoded to a thermometer over the rows once for all rows. Word w has the slots 12*w .. 12*w + 11.
+// Why: row r may use slot b iff b < n, r < rows and (not causal or rel + b*kstep <= r) and (window =
+// 0 or rel + b*kstep + window > r). The last two conditions hold for the rows from a lowest one
+// upwards and below a highest one, so a slot needs two numbers, which are decoded to thermometers
+// over the rows once for all rows. Word w has the slots 12*w .. 12*w + 11.
 // Not done here: what a row has taken already (sofa_sads_sort_row.v).
 // Latency: step in cycle c gives allow in cycle c+1. Throughput: a word a cycle.
-// Widths: a position is signed and holds rel and 71 steps.
+// Widths: a position is signed and holds rel, 71 steps and window.
 // Source: docs/architecture.md section 4.
 
 `resetall
@@ -28,6 +29,7 @@ module sofa_sads_sort_mask #(
     input  wire               load_causal,
     input  wire [24:0]        load_rel,
     input  wire [23:0]        load_kstep,
+    input  wire [23:0]        load_window,
 
     // Issue the current word and go to the next one; wrap: the next one is the first again
     input  wire               step,
@@ -58,8 +60,12 @@ module sofa_sads_sort_mask #(
     reg                    causal_reg;
     reg [ROWS-1:0]         row_mask_reg;
     reg signed [24:0]      rel_reg;
+    reg                    bound_reg;
+    reg [23:0]             window_reg;
     reg [SLOT_W-1:0]       base_reg;
     reg signed [POS_W-1:0] pos_reg;
+    // End of the window
+    reg signed [POS_W-1:0] top_reg;
 
     // Multiples of kstep for the lanes and for the step from word to word
     wire [POS_W-1:0] multiple [0:12];
@@ -85,7 +91,7 @@ module sofa_sads_sort_mask #(
         end
     endgenerate
 
-    // A slot's lowest allowed row, ROWS: none
+    // A slot's lowest allowed row, ROWS: none; the first one that is past its window
     generate
         for (j = 0; j < 12; j = j + 1) begin : g_lane
             localparam [S_W-1:0] LANE = j;
@@ -98,13 +104,20 @@ module sofa_sads_sort_mask #(
                                   : (!causal_reg || behind) ? 8'd0
                                   : beyond                  ? ROWS_32[7:0]
                                   :                           pos[7:0];
+            wire signed [POS_W-1:0] over = top_reg + $signed(multiple[j]);
+            wire [7:0]     past   = (!bound_reg || over > $signed(ROWS_32)) ? ROWS_32[7:0]
+                                  : over < 0                                ? 8'd0
+                                  :                                           over[7:0];
             reg [7:0]      lowest_reg;
+            reg [7:0]      past_reg;
 
-            assign allow[j*ROWS +: ROWS] = ({ROWS{1'b1}} << lowest_reg) & row_mask_reg;
+            assign allow[j*ROWS +: ROWS] = ({ROWS{1'b1}} << lowest_reg)
+                                           & ~({ROWS{1'b1}} << past_reg) & row_mask_reg;
 
             always @(posedge clk) begin
                 if (step) begin
                     lowest_reg <= lowest;
+                    past_reg   <= past;
                 end
             end
         end
@@ -116,18 +129,24 @@ module sofa_sads_sort_mask #(
         if (step) begin
             base_reg <= base_reg + STEP[SLOT_W-1:0];
             pos_reg  <= pos_reg + $signed(multiple[12]);
+            top_reg  <= top_reg + $signed(multiple[12]);
             if (wrap) begin
                 base_reg <= {SLOT_W{1'b0}};
                 pos_reg  <= {{POS_W-25{rel_reg[24]}}, rel_reg};
+                top_reg  <= {{POS_W-25{rel_reg[24]}}, rel_reg} + {{POS_W-24{1'b0}}, window_reg};
             end
         end
         if (load) begin
             n_reg        <= load_n;
             causal_reg   <= load_causal;
             rel_reg      <= load_rel;
+            bound_reg    <= load_window != 24'd0;
+            window_reg   <= load_window;
             row_mask_reg <= ~({ROWS{1'b1}} << load_rows);
             base_reg     <= {SLOT_W{1'b0}};
             pos_reg      <= {{POS_W-25{load_rel[24]}}, load_rel};
+            top_reg      <= {{POS_W-25{load_rel[24]}}, load_rel}
+                            + {{POS_W-24{1'b0}}, load_window};
         end
     end
 

@@ -16,8 +16,8 @@
 //            next turn of the block; 1 where a final turn comes next
 //     tau    threshold of the block, a logarithm; octave: log2 of the score units of an octave
 //     exact  rows 0 .. exact-1 keep all keys that they see, and have f = 1
-//     n, rows, causal, rel, kstep: row r may use slot b iff b < n, r < rows and (not causal or
-//            rel + b*kstep <= r)
+//     n, rows, causal, rel, kstep, window: row r may use slot b iff b < n, r < rows and (not causal
+//            or rel + b*kstep <= r) and (window = 0 or rel + b*kstep + window > r)
 //     user   passes through to m_user and f_user
 // Words of four slots (s_*), ceil(n/4) a tile; lanes behind n and rows from `rows` on may have any
 // value. Masks (m_*), word by word; after a final turn f (f_*), SHARE words in the order of rows.
@@ -93,6 +93,7 @@ module sofa_sads_sum #(
     input  wire                         t_causal,
     input  wire [24:0]                  t_rel,
     input  wire [23:0]                  t_kstep,
+    input  wire [23:0]                  t_window,
     input  wire [7:0]                   t_exact,
     input  wire [RATIO_W-1:0]           t_ratio,
     input  wire [TAU_W-1:0]             t_tau,
@@ -178,7 +179,7 @@ module sofa_sads_sum #(
     localparam [31:0] GROUPS_32 = GROUPS;
 
     // ---- Turns ---------------------------------------------------------------------------------
-    localparam TURN_W = USER_W + PLACE_W + 3 + 8 + 8 + 1 + 25 + 24 + 8 + RATIO_W + TAU_W + 5;
+    localparam TURN_W = USER_W + PLACE_W + 3 + 8 + 8 + 1 + 25 + 24 + 24 + 8 + RATIO_W + TAU_W + 5;
 
     wire               next_valid;
     wire               next_take;
@@ -192,6 +193,7 @@ module sofa_sads_sum #(
     wire               next_causal;
     wire [24:0]        next_rel;
     wire [23:0]        next_kstep;
+    wire [23:0]        next_window;
     wire [7:0]         next_exact;
     wire [RATIO_W-1:0] next_ratio;
     wire [TAU_W-1:0]   next_tau;
@@ -208,12 +210,12 @@ module sofa_sads_sum #(
         .s_valid (t_valid),
         .s_ready (t_ready),
         .s_data  ({t_user, t_place, t_start, t_count, t_final, t_n, t_rows, t_causal, t_rel,
-                   t_kstep, t_exact, t_ratio, t_tau, t_octave}),
+                   t_kstep, t_window, t_exact, t_ratio, t_tau, t_octave}),
         .m_valid (next_valid),
         .m_ready (next_take),
         .m_data  ({next_user, next_place, next_start, next_count, next_final, next_n, next_rows,
-                   next_causal, next_rel, next_kstep, next_exact, next_ratio, next_tau,
-                   next_octave}),
+                   next_causal, next_rel, next_kstep, next_window, next_exact, next_ratio,
+                   next_tau, next_octave}),
         .level   (unused_level)
     );
 
@@ -526,6 +528,7 @@ module sofa_sads_sum #(
         .next_causal (next_causal),
         .next_rel    (next_rel),
         .next_kstep  (next_kstep),
+        .next_window (next_window),
         .swap        (swap),
         .step        (take),
         .visible     (visible)

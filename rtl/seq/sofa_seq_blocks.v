@@ -5,7 +5,7 @@
 //
 // Why: neither Q nor the entries, asked for several blocks ahead, wait for the latency of the
 // other; an entry that is not legal ends the job before its block is scored.
-// Threshold of a block: tau - ((fall * (log2(length) - 10) + 128) >>> 8), length the keys that the
+// Threshold of a block: tau - ((fall * (log2(length) - 10) + 128) >>> 8), length how many keys the
 // block's last row may see, logarithms with LOG_FRAC fraction bits, of which log2 has those after
 // the leading one.
 // Errors: bad stays high from an entry that is not legal to the reset; no more scales are sent.
@@ -49,6 +49,8 @@ module sofa_seq_blocks #(
     input  wire [3:0]   job_band,
     input  wire [3:0]   job_together,
     input  wire [7:0]   job_fall,
+    input  wire [16:0]  job_window,
+    input  wire [6:0]   job_sinks,
     // Heads of a block; they share it; query rows of each
     input  wire [7:0]   job_heads,
     input  wire         job_share,
@@ -138,7 +140,11 @@ module sofa_seq_blocks #(
     wire [10:0] row_in = {7'd0, block_reg} << ROWS_W;
     wire [7:0]  tokens = job_share ? job_tokens : rows;
     wire [17:0] reach = {1'b0, job_offset} + {1'b0, part_row} + {7'd0, row_in} + {10'd0, tokens};
-    wire [16:0] length = job_causal && reach < {1'b0, job_keys} ? reach[16:0] : job_keys;
+    wire [16:0] newest = job_causal && reach < {1'b0, job_keys} ? reach[16:0] : job_keys;
+    // Keys between the sinks and the window of the last row
+    wire [17:0] seen = {1'b0, job_window} + {11'd0, job_sinks};
+    wire [17:0] hidden = job_window == 17'd0 || reach <= seen ? 18'd0 : reach - seen;
+    wire [16:0] length = newest - hidden[16:0];
 
     assign d_c_valid = ask_reg && asked_ready && query_ready;
     assign d_c_addr  = ht_head_reg;
@@ -437,7 +443,7 @@ module sofa_seq_blocks #(
 
     // An entry has room, since its block has. Rows of a part; the high bits of log2; gaps of an
     // entry.
-    wire unused = &{1'b0, entry_ready, part_rows, part_kv_first, log[22:17], norm[16],
+    wire unused = &{1'b0, entry_ready, part_rows, part_kv_first, hidden[17], log[22:17], norm[16],
                     product[25:24], product[7:0], d_d_data, in_data};
 
 endmodule

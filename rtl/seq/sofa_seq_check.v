@@ -89,6 +89,7 @@ module sofa_seq_check #(
     input  wire [31:0]  job_quota,
     input  wire [31:0]  job_band,
     input  wire [31:0]  job_fall,
+    input  wire [31:0]  job_window,
     input  wire [31:0]  job_model_dim,
     input  wire [31:0]  job_kp_exp,
     input  wire [31:0]  job_kp_bias,
@@ -204,6 +205,16 @@ module sofa_seq_check #(
     wire bad_next = job_next[7:0] != 8'd0 || job_next >> ADDR_W != 48'd0;
     wire bad_quota = !predict && sort && (job_quota == 32'd0 || job_quota > BC_MAX);
     wire bad_band = job_band == 32'd0 || job_band > {28'd0, places_reg};
+    wire [16:0] window = job_window[`SOFA_WINDOW_WINDOW_LSB +: 17];
+    wire [6:0] sinks = job_window[`SOFA_WINDOW_SINKS_LSB +: 7];
+    wire causal = job_mode[`SOFA_MODE_CAUSAL_LSB];
+    // positions behind the last key that a window has to reach over
+    wire [17:0] rows_end = {1'b0, job_offset[16:0]} + {1'b0, job_rows[16:0]};
+    wire [17:0] keys_window = {1'b0, job_keys[16:0]} + {1'b0, window};
+    wire bad_window = (job_window & ~{1'b0, 7'h7f, 7'd0, 17'h1ffff}) != 32'd0
+                      || {15'd0, window} > KEYS_MAX || {1'b0, sinks} > job_bc[7:0]
+                      || (job_window != 32'd0 && (!causal || window == 17'd0
+                                                  || rows_end >= keys_window));
     // beats of a vector of 16-bit elements; blocks whose Q the stores hold, and bands of which
     wire [8:0] d_up = job_d[8:0] + HALF_BUS[8:0] - 9'd1;
     wire [8:0] beats = d_up >> (BUS_W - 1);
@@ -435,6 +446,8 @@ module sofa_seq_check #(
                     code_next = `SOFA_ERR_BAND;
                 end else if (!predict && job_fall > 32'd255) begin
                     code_next = `SOFA_ERR_FALL;
+                end else if (!predict && bad_window) begin
+                    code_next = `SOFA_ERR_WINDOW;
                 end else if (sort && SORT == 0) begin
                     code_next = `SOFA_ERR_SELECT;
                 end else begin

@@ -99,6 +99,7 @@ module sofa_seq_keys #(
     assign tn_turn[`SOFA_TURN_KSTEP]     = {10'd0, sub_reg};
     assign tn_turn[`SOFA_TURN_K0]        = 17'd0;
     assign tn_turn[`SOFA_TURN_MSTEP]     = 24'd0;
+    assign tn_turn[`SOFA_TURN_WINDOW]    = 24'd0;
     assign tn_turn[`SOFA_TURN_PLACE]     = 3'd0;
     assign tn_turn[`SOFA_TURN_START]     = left_reg == job_h;
     assign tn_turn[`SOFA_TURN_FINAL]     = part_last;

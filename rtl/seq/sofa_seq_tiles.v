@@ -8,12 +8,14 @@
 // later tile.
 // Order of the turns of a part with T tiles: tiles 0 .. T-1, and, where the row's sum selects, tile
 // 0 once more.
+// With a window, tiles hold the keys from the window of the band's first row on; with sinks the last
+// tile holds these.
 // ratio: floor(2^RATIO_FRAC * T/k), k of the T tiles counted when the turn is over. By a divider
 // of two bits a cycle, which works while the command waits.
 // Not done here: blocks of a turn (sofa_seq_turns). Dense jobs have no K8 commands.
 // Latency: start to the first command 10 cycles, to the first turn 11. Throughput: a turn in
 // 1 + ceil((RATIO_FRAC + 1 + clog2(KEYS_MAX/BC_MIN))/2) cycles, the first and the last of a part in
-// 2, and 10 more a part.
+// 2, and 10 more a part, 11 with a window.
 // Source: docs/architecture.md section 4; models/tiling.py, head.py.
 
 `resetall
@@ -30,7 +32,7 @@ module sofa_seq_tiles #(
     // Fraction bits of the ratio, 4..12.
     parameter RATIO_FRAC = 8,
     // Bits of a turn. Derived: leave at its default.
-    parameter E_W = 8 + 17 + 17 + 32 + 17 + 4 + 8 + 4 + 6
+    parameter E_W = 8 + 17 + 17 + 32 + 17 + 4 + 8 + 4 + 7
 ) (
     input  wire         clk,
     input  wire         rst,
@@ -51,6 +53,9 @@ module sofa_seq_tiles #(
     input  wire [15:0]  job_group,
     input  wire [16:0]  job_offset,
     input  wire [7:0]   job_bc,
+    // Newest keys that a row sees, 0: all; first keys, which it sees as well, at most job_bc
+    input  wire [16:0]  job_window,
+    input  wire [6:0]   job_sinks,
     input  wire [3:0]   job_band,
     input  wire [3:0]   job_together,
     // Heads share blocks; query rows of each
@@ -69,7 +74,7 @@ module sofa_seq_tiles #(
 
     // Turn: slots, key of slot 0, keys between slots, ratio; of the part: first row, row blocks,
     // rows of the last of them, query heads, first of its KV head, last of the job, of its KV
-    // head, of its band; the turn is its first, its last
+    // head, of its band; the turn is its first, its last; the window bounds it
     output wire         e_valid,
     input  wire         e_ready,
     output wire [E_W-1:0] e_data
@@ -78,7 +83,7 @@ module sofa_seq_tiles #(
     generate
         if (KEYS_MAX < 64 || KEYS_MAX > 65536 || KEYS_MAX != (1 << $clog2(KEYS_MAX)) || BC_MIN < 4
                 || BC_MIN > 64 || BC_MIN != (1 << $clog2(BC_MIN)) || RATIO_FRAC < 4
-                || RATIO_FRAC > 12 || E_W != 113) begin : g_illegal
+                || RATIO_FRAC > 12 || E_W != 114) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_sofa_seq_tiles_see_the_comments_of_its_parameters stop ();
         end
@@ -102,11 +107,18 @@ module sofa_seq_tiles #(
     localparam S_TURN = 3'd4;
     // next part
     localparam S_NEXT = 3'd5;
+    // keys of the band that are in the window of one of its rows
+    localparam S_WINDOW = 3'd6;
 
     reg  [2:0]     state_reg, state_next;
     reg  [16:0]    len_reg, len_next;
-    // Tiles; turns before this one; this tile
+    // First key of the tiles but that of the sinks, and the one behind them; sinks
+    reg  [17:0]    start_reg, start_next;
+    reg  [16:0]    end_reg, end_next;
+    reg  [6:0]     sinks_reg, sinks_next;
+    // Tiles, and without that of the sinks; turns before this one; this tile
     reg  [T_W-1:0] tiles_reg, tiles_next;
+    reg  [T_W-1:0] split_reg, split_next;
     reg  [T_W-1:0] turn_reg, turn_next;
     reg  [T_W-1:0] tile_reg, tile_next;
     reg  [2:0]     cnt_reg, cnt_next;
@@ -114,8 +126,9 @@ module sofa_seq_tiles #(
     reg  [7:0]     quo_reg, quo_next;
     reg  [31:0]    inc_reg, inc_next;
     reg  [17:0]    k0_reg, k0_next;
-    // K8 of the KV head, of the tile
+    // K8 of the KV head, of the first tile but that of the sinks, of the tile
     reg  [47:0]    kv_reg, kv_next;
+    reg  [47:0]    band_reg, band_next;
     reg  [47:0]    addr_reg, addr_next;
     // The K8 command has been taken
     reg            sent_reg, sent_next;
@@ -170,19 +183,27 @@ module sofa_seq_tiles #(
     wire [17:0] reach = {1'b0, job_offset} + {1'b0, part_row} + {7'd0, tokens};
     wire [17:0] round = {1'b0, len_reg} + {10'd0, job_bc} - 18'd1;
     wire [17:0] tiles = round >> bc_log;
-    wire [16:0] all = {{(17 - T_W){1'b0}}, tiles_reg};
+    wire [16:0] all = {{(17 - T_W){1'b0}}, split_reg};
+    wire [17:0] first_end = {1'b0, job_offset} + {1'b0, part_row} + 18'd1;
+    wire [17:0] oldest = first_end > {1'b0, job_window} ? first_end - {1'b0, job_window} : 18'd0;
+    wire [17:0] sinks_18 = {11'd0, job_sinks};
+    wire        sunk = job_sinks != 7'd0;
 
     // The division leaves quotient quo_reg and remainder rem_reg.
     wire [23:0] div_sub = {7'd0, all} << cnt_reg;
     wire        div_ge = {7'd0, rem_reg} >= div_sub;
     wire [23:0] div_rem = {7'd0, rem_reg} - div_sub;
-    wire [17:0] len_left = {1'b0, len_reg} - k0_reg;
+    wire [17:0] len_left = {1'b0, end_reg} - k0_reg;
     wire        n_more = {{(17 - T_W){1'b0}}, tile_reg} < rem_reg;
     wire [7:0]  n_inter = quo_reg + {7'd0, n_more};
     wire [7:0]  n_contig = len_left > {10'd0, job_bc} ? job_bc : len_left[7:0];
     wire [16:0] kstep = job_contig ? 17'd1 : all;
+    // The tile of the sinks
+    wire        sinks = sunk && tile_reg == split_reg;
+    wire        sinks_next_tile = sunk && tile_up == split_reg;
     wire [47:0] tile_step = {16'd0, job_stride} << (job_contig ? bc_log : 3'd0);
 
+    wire [T_W-1:0] tile_up = tile_reg + {{(T_W-1){1'b0}}, 1'b1};
     wire [T_W-1:0] turn_up = turn_reg + {{(T_W-1){1'b0}}, 1'b1};
     wire        first = turn_reg == {T_W{1'b0}};
     wire        last_tile = turn_up == tiles_reg;
@@ -200,17 +221,21 @@ module sofa_seq_tiles #(
     assign active   = state_reg != S_IDLE;
     assign tc_valid = state_reg == S_TURN && !sent_reg;
     assign tc_addr  = addr_reg;
-    assign tc_inc   = inc_reg;
-    assign tc_n     = job_contig ? n_contig : n_inter;
+    assign tc_inc   = sinks ? job_stride : inc_reg;
+    assign tc_n     = sinks ? {1'b0, sinks_reg} : job_contig ? n_contig : n_inter;
     assign e_valid  = state_reg == S_TURN && sent_reg && step_reg == 5'd0;
-    assign e_data   = {tc_n, k0_reg[16:0], kstep, {{(32 - Q_W){1'b0}}, ratio_reg}, part_row,
+    assign e_data   = {tc_n, k0_reg[16:0], sinks ? 17'd1 : kstep, {{(32 - Q_W){1'b0}}, ratio_reg}, part_row,
                        part_blocks, part_rows_last, part_heads, kv_first, job_end, kv_end, band_end,
-                       first, last};
+                       first, last, job_window != 17'd0 && !sinks};
 
     always @* begin
         state_next = state_reg;
         len_next   = len_reg;
+        start_next = start_reg;
+        end_next   = end_reg;
+        sinks_next = sinks_reg;
         tiles_next = tiles_reg;
+        split_next = split_reg;
         turn_next  = turn_reg;
         tile_next  = tile_reg;
         cnt_next   = cnt_reg;
@@ -219,6 +244,7 @@ module sofa_seq_tiles #(
         inc_next   = inc_reg;
         k0_next    = k0_reg;
         kv_next    = kv_reg;
+        band_next  = band_reg;
         addr_next  = addr_reg;
         sent_next  = sent_reg;
         ratio_next = ratio_reg;
@@ -234,12 +260,24 @@ module sofa_seq_tiles #(
             end
             S_BAND: begin
                 len_next = job_causal && reach < {1'b0, job_keys} ? reach[16:0] : job_keys;
+                end_next = len_next;
+                start_next = 18'd0;
+                state_next = S_SPLIT;
+                if (job_window != 17'd0) begin
+                    start_next = oldest > sinks_18 ? oldest : sinks_18;
+                    state_next = S_WINDOW;
+                end
+            end
+            S_WINDOW: begin
+                len_next = start_reg < {1'b0, end_reg} ? end_reg - start_reg[16:0] : 17'd0;
+                sinks_next = {1'b0, end_reg} < sinks_18 ? end_reg[6:0] : job_sinks;
                 state_next = S_SPLIT;
             end
             S_SPLIT: begin
                 rem_next   = len_reg;
                 quo_next   = 8'd0;
-                tiles_next = tiles[T_W-1:0];
+                split_next = tiles[T_W-1:0];
+                tiles_next = tiles[T_W-1:0] + {{(T_W-1){1'b0}}, sunk};
                 cnt_next   = 3'd6;
                 state_next = S_DIV;
             end
@@ -252,8 +290,12 @@ module sofa_seq_tiles #(
                 cnt_next  = cnt_reg - 3'd1;
                 turn_next = {T_W{1'b0}};
                 tile_next = {T_W{1'b0}};
-                k0_next   = 18'd0;
-                addr_next = kv_reg;
+                // The product is that of the first key now, of the step from slot to slot at the end.
+                if (cnt_reg == 3'd6) begin
+                    band_next = kv_reg + {16'd0, prod_reg};
+                end
+                k0_next   = sinks ? 18'd0 : start_reg;
+                addr_next = sinks ? kv_reg : band_reg;
                 sent_next = job_dense;
                 // One tile is counted when the first turn is over.
                 ratio_next = {{(Q_W - T_W){1'b0}}, tiles_reg} << RATIO_FRAC;
@@ -273,9 +315,13 @@ module sofa_seq_tiles #(
                 end
                 if (go) begin
                     turn_next  = turn_up;
-                    tile_next  = tile_reg + {{(T_W-1){1'b0}}, 1'b1};
+                    tile_next  = tile_up;
                     k0_next    = k0_reg + (job_contig ? {10'd0, job_bc} : 18'd1);
                     addr_next  = addr_reg + tile_step;
+                    if (sinks_next_tile) begin
+                        k0_next   = 18'd0;
+                        addr_next = kv_reg;
+                    end
                     sent_next  = job_dense;
                     ratio_next = {{(Q_W - T_W){1'b0}}, tiles_reg} << RATIO_FRAC;
                     over_next  = {T_W{1'b0}};
@@ -283,8 +329,8 @@ module sofa_seq_tiles #(
                     if (last_tile) begin
                         // Tile 0 once more; all are counted.
                         tile_next  = {T_W{1'b0}};
-                        k0_next    = 18'd0;
-                        addr_next  = kv_reg;
+                        k0_next    = split_reg == {T_W{1'b0}} ? 18'd0 : start_reg;
+                        addr_next  = split_reg == {T_W{1'b0}} ? kv_reg : band_reg;
                         ratio_next = ONE[Q_W-1:0];
                         step_next  = 5'd0;
                     end
@@ -308,7 +354,11 @@ module sofa_seq_tiles #(
     always @(posedge clk) begin
         state_reg <= state_next;
         len_reg   <= len_next;
+        start_reg <= start_next;
+        end_reg   <= end_next;
+        sinks_reg <= sinks_next;
         tiles_reg <= tiles_next;
+        split_reg <= split_next;
         turn_reg  <= turn_next;
         tile_reg  <= tile_next;
         cnt_reg   <= cnt_next;
@@ -317,12 +367,13 @@ module sofa_seq_tiles #(
         inc_reg   <= inc_next;
         k0_reg    <= k0_next;
         kv_reg    <= kv_next;
+        band_reg  <= band_next;
         addr_reg  <= addr_next;
         sent_reg  <= sent_next;
         ratio_reg <= ratio_next;
         over_reg  <= over_next;
         step_reg  <= step_next;
-        prod_reg  <= {15'd0, kstep} * job_stride;
+        prod_reg  <= {15'd0, state_reg == S_SPLIT ? start_reg[16:0] : kstep} * job_stride;
 
         if (rst) begin
             state_reg <= S_IDLE;

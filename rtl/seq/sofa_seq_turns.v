@@ -26,7 +26,7 @@ module sofa_seq_turns #(
     // Most blocks in residence, power of two, 2..8.
     parameter PLACES = 8,
     // Bits of a turn of sofa_seq_tiles. Fixed.
-    parameter E_W = 113
+    parameter E_W = 114
 ) (
     input  wire         clk,
     input  wire         rst,
@@ -39,6 +39,7 @@ module sofa_seq_turns #(
     input  wire         job_sum,
     input  wire         job_causal,
     input  wire [16:0]  job_offset,
+    input  wire [16:0]  job_window,
     input  wire [3:0]   job_places,
     // Heads of a block; they share it, row r is row r / job_heads of head r mod job_heads; rows of
     // each
@@ -76,7 +77,7 @@ module sofa_seq_turns #(
 
     generate
         if (ROWS < 4 || ROWS > 128 || ROWS != (1 << $clog2(ROWS)) || PLACES < 2 || PLACES > 8
-                || PLACES != (1 << $clog2(PLACES)) || E_W != 113) begin : g_illegal
+                || PLACES != (1 << $clog2(PLACES)) || E_W != 114) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_sofa_seq_turns_see_the_comments_of_its_parameters stop ();
         end
@@ -102,9 +103,9 @@ module sofa_seq_turns #(
     wire [31:0] e_ratio;
     wire [3:0]  e_blocks, e_heads;
     wire [7:0]  e_rows_last;
-    wire        e_kv_first, e_job_end, e_kv_end, e_band_end, e_first, e_last;
+    wire        e_kv_first, e_job_end, e_kv_end, e_band_end, e_first, e_last, e_bound;
     assign {e_n, e_k0, e_kstep, e_ratio, e_row, e_blocks, e_rows_last, e_heads, e_kv_first,
-            e_job_end, e_kv_end, e_band_end, e_first, e_last} = e_data;
+            e_job_end, e_kv_end, e_band_end, e_first, e_last, e_bound} = e_data;
 
     reg  [1:0]      state_reg, state_next;
     // Block of its head, head of the part
@@ -125,6 +126,7 @@ module sofa_seq_turns #(
     // What is added up for the descriptor
     reg  [24:0]     rel_reg;
     reg  [23:0]     mstep_reg;
+    reg  [23:0]     window_reg;
     reg  [7:0]      exact_reg;
     reg  [47:0]     oaddr_reg, maddr_reg;
 
@@ -153,6 +155,7 @@ module sofa_seq_turns #(
     assign tn_turn[`SOFA_TURN_CAUSAL]    = job_causal;
     assign tn_turn[`SOFA_TURN_REL]       = rel_reg;
     assign tn_turn[`SOFA_TURN_MSTEP]     = mstep_reg;
+    assign tn_turn[`SOFA_TURN_WINDOW]    = window_reg;
     assign tn_turn[`SOFA_TURN_KSTEP]     = e_kstep;
     assign tn_turn[`SOFA_TURN_K0]        = e_k0;
     assign tn_turn[`SOFA_TURN_PLACE]     = place_reg;
@@ -292,12 +295,14 @@ module sofa_seq_turns #(
         if (read) begin
             rel_reg   <= {{7{rel[17]}}, rel};
             mstep_reg <= {7'd0, e_kstep};
+            window_reg <= {7'd0, job_window & {17{e_bound}}};
             exact_reg <= job_sum && job_causal ? exact : 8'd0;
             oaddr_reg <= o_head_reg + o_row_reg;
             maddr_reg <= m_kv_reg + m_row_reg;
         end else if (state_reg == S_SHARE) begin
             rel_reg   <= rel_reg * heads;
             mstep_reg <= mstep_reg * heads[23:0];
+            window_reg <= window_reg * heads[23:0];
             exact_reg <= exact_reg * job_heads;
         end
 

@@ -50,6 +50,9 @@ module sofa_seq_walk #(
     input  wire [7:0]   job_bc,
     input  wire [3:0]   job_band,
     input  wire [7:0]   job_fall,
+    // Newest keys that a row sees, 0: all; first keys, which it sees as well
+    input  wire [16:0]  job_window,
+    input  wire [6:0]   job_sinks,
     input  wire [`SOFA_BUFFER_NUM*48-1:0] job_base,
     input  wire [`SOFA_BUFFER_NUM*32-1:0] job_stride,
     input  wire [`SOFA_BUFFER_NUM*32-1:0] job_hstride,
@@ -95,7 +98,7 @@ module sofa_seq_walk #(
 );
 
     // Bits of a turn of sofa_seq_tiles
-    localparam E_W = 113;
+    localparam E_W = 114;
 
     wire        b_valid, b_ready;
     wire [15:0] b_tau;
@@ -138,6 +141,8 @@ module sofa_seq_walk #(
         .job_band       (job_band),
         .job_together   (walk_together),
         .job_fall       (job_fall),
+        .job_window     (job_window),
+        .job_sinks      (job_sinks),
         .job_q_base     (job_base[`SOFA_BUF_Q*48 +: 48]),
         .job_q_stride   (job_stride[`SOFA_BUF_Q*32 +: 32]),
         .job_q_hstride  (share ? share_q : job_hstride[`SOFA_BUF_Q*32 +: 32]),
@@ -190,6 +195,8 @@ module sofa_seq_walk #(
         .job_group    (walk_group),
         .job_offset   (job_offset),
         .job_bc       (job_bc),
+        .job_window   (job_window),
+        .job_sinks    (job_sinks),
         .job_band     (job_band),
         .job_together (walk_together),
         .job_share    (share),
@@ -234,6 +241,7 @@ module sofa_seq_walk #(
         .job_sum       (sum),
         .job_causal    (job_mode[`SOFA_MODE_CAUSAL_LSB]),
         .job_offset    (job_offset),
+        .job_window    (job_window),
         .job_places    (places),
         .job_k_base    (job_base[`SOFA_BUF_K*48 +: 48]),
         .job_k_hstride (job_hstride[`SOFA_BUF_K*32 +: 32]),

@@ -237,7 +237,8 @@ class Accelerator:
                      | int(job.share) << regs.MODE_SHARE_LSB),
             "HEAD_DIM": job.d, "QUERY_ROWS": rows, "KEYS": keys, "HEADS": heads,
             "KV_HEADS": kv_heads, "CAUSAL_OFFSET": job.offset, "TILE_KEYS": job.bc,
-            "QUOTA": job.quota, "BAND": job.band, "FALL": job.fall, "RESERVED": 0,
+            "QUOTA": job.quota, "BAND": job.band, "FALL": job.fall,
+            "WINDOW": job.window << regs.WINDOW_WINDOW_LSB | job.sinks << regs.WINDOW_SINKS_LSB,
             "NEXT_LO": 0, "NEXT_HI": 0,
         }
 

@@ -106,7 +106,9 @@ class Machine:
                 int.from_bytes(raw[8:12], "little")))
         job = head.Job(
             d=d, bc=f["TILE_KEYS"], table=tuple(table), band=f["BAND"], select=select,
-            quota=f["QUOTA"], fall=f["FALL"], snap=snap, causal=bool(mode >> 1 & 1),
+            quota=f["QUOTA"], fall=f["FALL"], snap=snap,
+            window=f["WINDOW"] >> regs.WINDOW_WINDOW_LSB & 0x1FFFF,
+            sinks=f["WINDOW"] >> regs.WINDOW_SINKS_LSB & 0x7F, causal=bool(mode >> 1 & 1),
             offset=f["CAUSAL_OFFSET"], interleaved=not mode >> 2 & 1, blend=bool(mode >> 11 & 1),
             share=bool(mode >> 12 & 1))
         assert not (job.blend and select)

@@ -20,7 +20,7 @@ from models.tiling import EXACT, allowed
 from tb.common.scoreboard import Scoreboard, unpack
 from tb.common.signals import KnownReader
 from tb.common.stream import StreamMonitor, StreamSink, StreamSource, pattern
-from tb.common.turns import any_turn
+from tb.common.turns import any_turn, with_window
 from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 
 NAMES = {SUM: "sum", SORT: "sort", DENSE: "dense"}
@@ -168,7 +168,7 @@ class TB:
         fields: of the turn, beside those of the tile."""
         cfg, n, words = self.cfg, tile.n, -(-tile.n // 4)
         turn = any_turn(n=n, rows=rows, causal=tile.causal, rel=tile.rel, kstep=tile.kstep,
-                         mstep=tile.kstep, k0=tile.k0, place=place, **fields)
+                         mstep=tile.kstep, window=tile.window, k0=tile.k0, place=place, **fields)
         self.turns.append(turn)
         if score is not None:
             wide = np.zeros((cfg.ROWS, 4 * words), np.int64)
@@ -269,7 +269,7 @@ def random_job(tb):
     job = Job(d=8, bc=bc, table=(HeadTable(0, 0, octave, tau, radius),), band=random.randint(1, 3),
               select=tb.way, quota=tb.quota, fall=random.choice([0, random.randint(0, 255)]),
               causal=causal, offset=offset, interleaved=random.random() < 0.5, blend=tb.blend)
-    return job, rows, keys
+    return with_window(job, rows, keys, cfg), rows, keys
 
 
 def block_turns(tb, place, job, band, block, score=None):
@@ -288,7 +288,8 @@ def block_turns(tb, place, job, band, block, score=None):
     for i, (t, taken) in enumerate(order):
         of, final = band.tiles[t], i == len(order) - 1
         tile = type(of)(n=of.n, rows=block.n, first=False, last=False, causal=of.causal,
-                        rel=of.rel - (block.row - band.row), kstep=of.kstep, k0=of.k0)
+                        rel=of.rel - (block.row - band.row), kstep=of.kstep, k0=of.k0,
+                        window=of.window)
         fields = {"start": i == 0, "final": final, "count": not taken}
         # Of the other ways any value may come.
         if job.select == SUM:

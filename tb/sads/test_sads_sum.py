@@ -17,13 +17,14 @@ from models.tiling import EXACT, Tile, allowed
 from tb.common.scoreboard import Scoreboard, pack, unpack
 from tb.common.signals import KnownReader
 from tb.common.stream import StreamMonitor, StreamSink, StreamSource, Willing, pattern
+from tb.common.turns import with_window
 from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 
 DEFAULTS = {"SUM_FRAC": 12, "LOG_FRAC": 4, "RATIO_FRAC": 8, "F_FRAC": 8, "BC_MIN": 4}
 """Parameters that not every simulation sets."""
 
-TURN = ("place", "start", "count", "final", "n", "rows", "causal", "rel", "kstep", "exact",
-        "ratio", "tau", "octave", "user")
+TURN = ("place", "start", "count", "final", "n", "rows", "causal", "rel", "kstep", "window",
+        "exact", "ratio", "tau", "octave", "user")
 
 
 def value(name):
@@ -168,7 +169,7 @@ class TB:
         self.turns.append({
             "place": place, "start": start, "count": count, "final": final, "n": n,
             "rows": tile.rows, "causal": tile.causal, "rel": tile.rel & 0x1FFFFFF,
-            "kstep": tile.kstep, "exact": block.exact, "ratio": ratio,
+            "kstep": tile.kstep, "window": tile.window, "exact": block.exact, "ratio": ratio,
             "tau": block.tau & (1 << 7 + cfg.LOG_FRAC) - 1, "octave": block.octave, "user": user})
         words = -(-n // 4)
         # Slots and rows that do not exist have any score.
@@ -258,7 +259,7 @@ def random_job(cfg):
     job = Job(d=8, bc=bc, table=(HeadTable(0, 0, octave, tau),), band=random.randint(1, 3),
               fall=random.choice([0, random.randint(0, 255)]), causal=causal, offset=offset,
               interleaved=random.random() < 0.5)
-    return job, rows, keys
+    return with_window(job, rows, keys, cfg), rows, keys
 
 
 def block_turns(tb, place, job, band, block):
@@ -274,7 +275,7 @@ def block_turns(tb, place, job, band, block):
     for t, chosen in turns(tiles, job):
         of = band.tiles[t]
         tile = Tile(n=of.n, rows=block.n, first=False, last=False, causal=of.causal,
-                    rel=of.rel - shift, kstep=of.kstep, k0=0)
+                    rel=of.rel - shift, kstep=of.kstep, k0=0, window=of.window)
         final = score[t] is not None
         counted += not final
         ratio = random.getrandbits(cfg.RATIO_FRAC) if final else sads.extrapolation(
@@ -347,7 +348,8 @@ def hostile_tile(cfg):
                 first=False, last=False, causal=random.random() < 0.6, k0=0,
                 rel=random.choice([-1 << 24, (1 << 24) - 1, random.randint(-1 << 24, (1 << 24) - 1),
                                    random.randint(-2 * n, cfg.ROWS), 0]),
-                kstep=random.choice([0, 1, 2, (1 << 24) - 1, random.randrange(1 << 24)]))
+                kstep=random.choice([0, 1, 2, (1 << 24) - 1, random.randrange(1 << 24)]),
+                window=random.choice([0, 0, 1, cfg.ROWS, random.randrange(1 << 24)]))
 
 
 def most_ratio(block, score, seen, most):

@@ -31,8 +31,8 @@ NO_ROWS = ("wc", "w", "vb", "ht")
 
 SCALARS = {"d": "HEAD_DIM", "rows": "QUERY_ROWS", "keys": "KEYS", "heads": "HEADS",
            "kv_heads": "KV_HEADS", "offset": "CAUSAL_OFFSET", "bc": "TILE_KEYS",
-           "quota": "QUOTA", "band": "BAND", "fall": "FALL", "model_dim": "MODEL_DIM",
-           "kp_exp": "KP_EXP",
+           "quota": "QUOTA", "band": "BAND", "fall": "FALL", "window": "WINDOW",
+           "model_dim": "MODEL_DIM", "kp_exp": "KP_EXP",
            "kp_bias": "KP_BIAS", "kp_shift": "KP_SHIFT", "kg_shift_k": "KG_SHIFT_K",
            "kg_shift_v": "KG_SHIFT_V"}
 """Scalar of a job (and port job_<name>) -> register."""
@@ -123,7 +123,7 @@ def legal_job(cfg, rng, kind="cached", small=False, kv_heads=None, share=False):
         "fall": rng.choice((0, 255, rng.randrange(256))),
         "kp_exp": rng.randint(0, 8), "kp_bias": rng.randint(-32768, 32767) & WORD,
         "kp_shift": rng.randint(0, 15),
-        "kg_shift_k": rng.randint(0, 40), "kg_shift_v": rng.randint(0, 40), "next": 0,
+        "kg_shift_k": rng.randint(0, 40), "kg_shift_v": rng.randint(0, 40), "next": 0, "window": 0,
     }
     for name in ("causal", "contiguous", "vb_load"):
         job[name] = rng.randrange(2)
@@ -154,6 +154,13 @@ def legal_job(cfg, rng, kind="cached", small=False, kv_heads=None, share=False):
         while job["heads"] * -(-job["rows"] // cfg.ROWS) * -(-job["keys"] // job["bc"]) > 1500:
             job["keys"] = max(1, job["keys"] // 2)
             job["rows"] = max(1, job["rows"] * 3 // 4)
+    if kind != "predict" and job["causal"] and rng.random() < 0.5:
+        least = max(1, job["offset"] + job["rows"] - job["keys"] + 1)
+        if least <= cfg.KEYS_MAX:
+            job["window"] = window_word(
+                rng.choice((least, cfg.KEYS_MAX, rng.randint(least, cfg.KEYS_MAX),
+                            min(cfg.KEYS_MAX, least + rng.randrange(3 * job["bc"])))),
+                rng.choice((0, 1, job["bc"], rng.randint(0, job["bc"]))))
     most = min(cfg.H_MAX, 256 if kind == "predict" else cfg.H_MAX)
     if kind == "generate":
         most = min(most, cfg.WGT_WORDS // -(-2 * job["d"] // cfg.ROWS))
@@ -174,7 +181,7 @@ def legal_job(cfg, rng, kind="cached", small=False, kv_heads=None, share=False):
             job["hstride"][i] = hstride
     unused = {"cached": ("model_dim", "kp_exp", "kp_bias", "kp_shift", "kg_shift_k", "kg_shift_v"),
               "generate": ("kp_exp", "kp_bias", "kp_shift"),
-              "predict": ("rows", "heads", "offset", "bc", "quota", "band", "fall",
+              "predict": ("rows", "heads", "offset", "bc", "quota", "band", "fall", "window",
                           "kg_shift_k", "kg_shift_v")}
     for name in unused[kind]:
         job[name] = rng.getrandbits(32)
@@ -182,8 +189,9 @@ def legal_job(cfg, rng, kind="cached", small=False, kv_heads=None, share=False):
 
 
 def legal_again(job, cfg, **changes):
-    """The job with other mode bits, all its buffers behind each other with free space between."""
-    job = {**job, **changes}
+    """The job with other fields, without a window where none is given, all its buffers behind each
+    other with free space between."""
+    job = {**job, "window": 0, **changes}
     job |= {n: list(job[n]) for n in ("base", "stride", "hstride")}
     bus, at = cfg.BUS_BYTES, 1 << 24
     for name in sorted(used(job), key=INDEX.get):
@@ -196,6 +204,11 @@ def legal_again(job, cfg, **changes):
             job["hstride"][i] = (size + bus) * count
         at += (size + bus) * count * heads + (1 << 20)
     return job
+
+
+def window_word(window, sinks=0):
+    """Register WINDOW."""
+    return window << regs.WINDOW_WINDOW_LSB | sinks << regs.WINDOW_SINKS_LSB
 
 
 def words(job):
@@ -467,7 +480,9 @@ def model_job(job, cfg):
         d=job["d"], bc=job["bc"], table=table, band=job["band"], select=select,
         quota=job["quota"] if job["sort"] else 1, fall=job["fall"], snap=job["snap"],
         causal=bool(job["causal"]), offset=job["offset"], interleaved=not job["contiguous"],
-        blend=bool(job["blend"]), share=bool(job["share"])).checked(cfg)
+        blend=bool(job["blend"]), share=bool(job["share"]),
+        window=job["window"] >> regs.WINDOW_WINDOW_LSB & 0x1FFFF,
+        sinks=job["window"] >> regs.WINDOW_SINKS_LSB).checked(cfg)
 
 
 def expected_commands(job, cfg):
@@ -522,7 +537,8 @@ def expected_commands(job, cfg):
                 turns.append(pack_turn(
                     n=tile.n, rows=block.n * shared, causal=job["causal"],
                     rel=(tile.k0 - (job["offset"] + block.row)) * shared,
-                    mstep=tile.kstep * shared, kstep=tile.kstep, k0=tile.k0,
+                    mstep=tile.kstep * shared, window=tile.window * shared,
+                    kstep=tile.kstep, k0=tile.k0,
                     place=(count + b) % cfg.places(job["d"]), start=first, final=last,
                     count=not selected, tile_last=b == len(here) - 1,
                     kvnew=new and first and b == 0, kvlast=ends and last and b == len(here) - 1,

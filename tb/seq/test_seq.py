@@ -30,6 +30,7 @@ from tb.seq.bench import (
     pack_entry,
     shape,
     used,
+    window_word,
     words,
     written,
 )
@@ -109,6 +110,12 @@ def illegal_changes(cfg, job):
         cases += [("bc", v, regs.ERR_TILE_KEYS) for v in (0, low // 2, low + 1, 2 * cfg.BC_MAX)]
         cases += [("band", v, regs.ERR_BAND) for v in (0, cfg.places(job["d"]) + 1, 1 << 31)]
         cases += [("fall", v, regs.ERR_FALL) for v in (256, 1 << 31)]
+        least = job["offset"] + job["rows"] - job["keys"] + 1
+        wide = max(1, least)
+        cases += [("window", v, regs.ERR_WINDOW)
+                  for v in (window_word(cfg.KEYS_MAX + 1), window_word(0, 1), window_word(0, 127),
+                            window_word(wide, job["bc"] + 1), 1 << 17, 1 << 23, 1 << 31,
+                            *([window_word(least - 1)] if least > 1 else []))]
     if generate:
         cases += [(n, v, code) for n, code in (("kg_shift_k", regs.ERR_KG_SHIFT_K),
                                                ("kg_shift_v", regs.ERR_KG_SHIFT_V))
@@ -118,6 +125,9 @@ def illegal_changes(cfg, job):
     if predict or generate:
         cases += [("model_dim", v, regs.ERR_MODEL_DIM) for v in (0, 4, 20, cfg.H_MAX + 8, 1 << 31)]
     cases = [(name, {name: v}, code, 0) for name, v, code in cases]
+    if not predict and wide <= cfg.KEYS_MAX:
+        cases.append(("window without causal", {"causal": 0, "window": window_word(wide)},
+                      regs.ERR_WINDOW, 0))
     kinds = (("dense", "sort"), ("dense", "blend"), ("sort", "blend"))
     cases += [(what, {"blend": 0, **dict.fromkeys(what, 1)}, regs.ERR_KIND, 0) for what in kinds]
     if not parameters()["SORT"]:
@@ -220,6 +230,11 @@ async def extreme_legal_fields(dut):
                         "fall": 255, "band": cfg.places(cfg.D_MAX)}),
             ("cached", {**one, "offset": cfg.KEYS_MAX - 1, "causal": 1, "rows": cfg.KEYS_MAX}),
             ("cached", {**one, "rows": 2, "keys": cfg.KEYS_MAX}),
+            ("cached", {**one, "causal": 1, "offset": 5, "bc": cfg.BC_MAX, "rows": 2,
+                        "window": window_word(5, cfg.BC_MAX)}),
+            ("cached", {**one, "causal": 1, "offset": cfg.KEYS_MAX - 3, "keys": cfg.KEYS_MAX,
+                        "window": window_word(cfg.KEYS_MAX, 1)}),
+            ("generate", {**one, "causal": 1, "offset": 2, "window": window_word(1)}),
             ("cached", {"rows": 1, "heads": cfg.ROWS, **small, "share": 1, "band": 1}),
             ("cached", {**one, "heads": 1024}),
             ("predict", {"kp_exp": 8, "kp_bias": 0xFFFF8000, "kp_shift": 15, **small}),
@@ -677,7 +692,7 @@ async def documented_times(dut):
         else:
             assert await count("d_c_valid") == check + job["heads"] // job["kv_heads"]
             if not job["dense"]:
-                assert await count("tc_valid") == 9
+                assert await count("tc_valid") == 9 + (job["window"] > 0)
         assert await tb.result() == (0, 0)
         measured += 1
     tb.memory[256] = words(job)

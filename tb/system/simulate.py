@@ -37,6 +37,7 @@ from models.layer import (
 )
 from models.plan import Numbers, plan
 from models.rass import issue
+from models.tiling import seen_keys
 from tb.common.accelerator import FILLER, Accelerator, LayerDone
 from tb.common.images import DESCRIPTOR_BYTES, ENTRY_BYTES, blends, layer_of_head
 from tb.common.scoreboard import Scoreboard
@@ -288,7 +289,9 @@ def counts(selected, updates, kv_heads, job: Job, cfg: Config) -> tuple[Stats, d
     walk = parts(heads, kv_heads, rows, keys, job, cfg)
     empty = np.zeros((keys, 0))
     issued = issue(selected, walk, [KeySource(empty, empty) for _ in range(kv_heads)], job)
-    sees = np.minimum(job.offset + np.arange(rows) + 1, keys) if job.causal else keys
+    sees = keys
+    if job.causal:
+        sees = seen_keys(job.offset + np.arange(rows), keys, job.window, job.sinks)
     stats = Stats(selected=int(np.count_nonzero(selected)),
                   visible=int(np.broadcast_to(sees, rows).sum()) * heads,
                   slots=[part.band.tiles[t].n for part in walk

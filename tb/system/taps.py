@@ -220,8 +220,8 @@ def _turns(part: Part, blocks, begins, ends, job: Job, cfg: Config, fields) -> l
             exact = exact_rows(block.row, block.rows, job.causal, job.offset).sum()
             values = {
                 "n": tile.n, "rows": block.rows, "causal": int(tile.causal), "kstep": tile.kstep,
-                "mstep": tile.kstep, "k0": tile.k0, "place": block.place, "start": int(i == 0),
-                "final": int(final),
+                "mstep": tile.kstep, "window": tile.window, "k0": tile.k0, "place": block.place,
+                "start": int(i == 0), "final": int(final),
                 "count": int(not selects), "tile_last": int(last),
                 "kvnew": int(begins and i == 0 and b == 0), "kvlast": int(ends and final and last),
                 "exact": int(exact) if job.select == SUM else 0,

@@ -118,7 +118,35 @@ def scaled(cfg, rng):
         yield spec
 
 
-CASES = {f.__name__: f for f in (little, everything, banded, small_shapes, scaled)}
+def windowed(cfg, rng):
+    """Sliding windows: of one key, less than a tile, some tiles, more than all keys; without sinks,
+    with one, with a tile of them, and first bands that see nothing else; decoding behind a long
+    prefix; positions beyond the keys; heads that share blocks; jobs without a window between."""
+    ways = ({}, {"select": head.SORT, "quota": 2}, {"select": head.DENSE}, {"blend": False})
+    places, bc = cfg.places(8), cfg.BC_MAX
+    shapes = [(2 * cfg.ROWS + 1, 2 * cfg.ROWS + 1, 0, 1, 0, bc, 1),
+              (3 * cfg.ROWS, 3 * cfg.ROWS, 0, bc // 2, bc // 2, bc, places),
+              (2 * cfg.ROWS, 5 * bc, 5 * bc - 2 * cfg.ROWS, 2 * bc + 3, 1, bc, 2),
+              (cfg.ROWS + 1, 3 * bc + 1, 3 * bc - 2, bc + cfg.ROWS, 3, bc, 2),
+              (5, 4 * bc, 4 * bc - 5, cfg.KEYS_MAX, 4, bc, 1),
+              (4 * cfg.ROWS, 4 * cfg.ROWS, 0, 3, bc, bc, 1)]
+    for n, (rows, keys, offset, window, sinks, tile, band) in enumerate(shapes):
+        for m, way in enumerate(ways):
+            spec = JobSpec.planned(
+                f"window {window}, {sinks} sinks, {way}", 2 * rng.normal(size=(4, rows, 8)),
+                *rng.normal(size=(2, 2, keys, 8)), cfg, causal=True, offset=offset, window=window,
+                sinks=sinks, bc=tile, band=band, interleaved=bool((n + m) % 3), **way)
+            got = spec.reference(cfg).selected
+            pos = offset + np.arange(rows)[:, None]
+            hidden = (np.arange(keys) > pos) | (
+                (np.arange(keys) <= pos - window) & (np.arange(keys) >= sinks))
+            assert got.any(axis=2).all() and not (got & hidden).any()
+            yield spec
+    yield JobSpec.planned("no window", rng.normal(size=(1, 3, 8)), *rng.normal(size=(2, 1, 30, 8)),
+                          cfg, causal=True)
+
+
+CASES = {f.__name__: f for f in (little, everything, banded, small_shapes, scaled, windowed)}
 
 
 @pytest.mark.configs("tiny", "small")
@@ -135,7 +163,7 @@ def test_cases(sim, config, seed):
 
 @pytest.mark.configs("tiny")
 @pytest.mark.sims("icarus")
-@pytest.mark.parametrize("case", ["everything", "small_shapes"])
+@pytest.mark.parametrize("case", ["everything", "small_shapes", "windowed"])
 def test_cases_on_icarus(sim, config, seed, case):
     """A few of them where unknown bits show."""
     cfg = Config.from_name(config.name)

@@ -139,6 +139,10 @@ def field_cases(cfg):
          regs.ERR_TILE_KEYS),
         ("BAND", 0, (0, most + 1, 1 << 31), regs.ERR_BAND),
         ("FALL", 0, (256, 1 << 31), regs.ERR_FALL),
+        # A window without CAUSAL; too wide, or sinks without one, with it.
+        ("WINDOW", 1 << regs.MODE_CONTIGUOUS_LSB, (1, cfg.KEYS_MAX), regs.ERR_WINDOW),
+        ("WINDOW", 1 << regs.MODE_CAUSAL_LSB,
+         (cfg.KEYS_MAX + 1, 1 << regs.WINDOW_SINKS_LSB, 1 << 23, 1 << 31), regs.ERR_WINDOW),
         ("QUOTA", sort, (0, cfg.BC_MAX + 1, 1 << 31), regs.ERR_QUOTA),
         ("NEXT_LO", 0, (128, 4), regs.ERR_NEXT),
         ("NEXT_HI", 0, (1 << cfg.ADDR_W - 32,), regs.ERR_NEXT),

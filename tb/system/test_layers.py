@@ -29,7 +29,7 @@ def random_layer(cfg: Config, rng, number, size, packed=False):
     kv_heads = int(rng.integers(1, 4))
     heads = kv_heads * int(rng.integers(1, 3))
     mode = int(rng.integers(3))
-    settings = random_settings(cfg, rng, d, keys)
+    settings = random_settings(cfg, rng, d, rows, keys)
     spec = LayerSpec.planned(
         f"random layer {number}", rng.normal(size=(keys, h)),
         *rng.normal(size=(2, kv_heads, h, d)) * rng.uniform(0.1, 3, size=(kv_heads, 1, 1)),

@@ -23,14 +23,20 @@ ROUGH_MEMORY = {"read_latency": (1, 60), "write_latency": (1, 30), "ar_stall": 0
 ROUGH = Options(memory=ROUGH_MEMORY, padding=1, axil_gap=2)
 
 
-def random_settings(cfg: Config, rng, d, keys):
+def random_settings(cfg: Config, rng, d, rows, keys):
     """Random legal settings of models.plan.job_of."""
     low = max(cfg.COLS, 4).bit_length() - 1
     bc = 1 << int(rng.integers(low, cfg.SLOT_W + 1))
     select = int(rng.choice([head.SUM, head.SORT, head.DENSE], p=[0.65, 0.25, 0.1]))
+    causal, offset = bool(rng.integers(2)), int(rng.integers(0, min(cfg.KEYS_MAX, 2 * keys)))
+    window = sinks = 0
+    least = max(1, offset + rows - keys + 1)
+    if causal and least <= cfg.KEYS_MAX and rng.random() < 0.5:
+        window = min(cfg.KEYS_MAX, least + int(rng.integers(0, 3 * bc)))
+        sinks = int(rng.choice([0, 1, bc, rng.integers(0, bc + 1)]))
     return dict(
-        causal=bool(rng.integers(2)), offset=int(rng.integers(0, min(cfg.KEYS_MAX, 2 * keys))),
-        bc=bc, band=int(rng.integers(1, cfg.places(d) + 1)), select=select,
+        causal=causal, offset=offset, window=window, sinks=sinks, bc=bc,
+        band=int(rng.integers(1, cfg.places(d) + 1)), select=select,
         tau=float(2.0 ** -rng.uniform(1, 12)), fall=float(rng.choice([0, 0.35, 255 / 256])),
         quota=int(rng.integers(1, bc + 1)),
         radius_nats=None if rng.random() < 0.4 else float(rng.uniform(0, 10)),
@@ -50,7 +56,7 @@ def random_spec(cfg: Config, rng, number, size):
     scale = rng.uniform(0.2, 2.0, size=(heads, 1, 1))
     return JobSpec.planned(
         f"random {number}", rng.normal(size=(heads, rows, d)) * spread * scale,
-        *rng.normal(size=(2, kv_heads, keys, d)), cfg, **random_settings(cfg, rng, d, keys))
+        *rng.normal(size=(2, kv_heads, keys, d)), cfg, **random_settings(cfg, rng, d, rows, keys))
 
 
 @pytest.mark.configs("tiny", "small")
@@ -88,7 +94,7 @@ def shared_spec(cfg: Config, rng, number):
     rows, kv_heads = int(rng.integers(1, cfg.ROWS // group + 1)), int(rng.integers(1, 4))
     keys = int(rng.integers(1, 4 * cfg.BC_MAX + 1))
     scale = rng.uniform(0.2, 2.0, size=(kv_heads * group, 1, 1))
-    settings = random_settings(cfg, rng, d, keys) | {"band": None}
+    settings = random_settings(cfg, rng, d, rows, keys) | {"band": None}
     return JobSpec.planned(
         f"shared {number}: {rows} rows of {kv_heads} x {group} heads",
         rng.normal(size=(kv_heads * group, rows, d)) * scale,

@@ -81,7 +81,8 @@ class Emitter:
                 word = self.turn(
                     n=tile.n, rows=block.n, causal=int(job.causal),
                     rel=int(tile.k0) - job.offset - block.row if job.causal else 7,
-                    kstep=tile.kstep, mstep=tile.kstep, k0=tile.k0, place=place, start=int(i == 0),
+                    kstep=tile.kstep, mstep=tile.kstep,
+                    window=tile.window, k0=tile.k0, place=place, start=int(i == 0),
                     final=int(i == len(walk) - 1), count=int(counts), tile_last=int(last),
                     kvnew=int(begins and i == 0 and (place, h, result) == blocks[0]),
                     kvlast=int(ends and last and i == len(walk) - 1),

@@ -87,6 +87,12 @@ def test_random_integers(select, seed):
                        snap=int(rng.integers(0, 2)), causal=causal,
                        offset=int(rng.integers(0, 100)) if causal else 0,
                        interleaved=bool(rng.integers(2)))
+        if causal and rng.integers(2):
+            window = int(rng.integers(max(1, job.offset + rows - keys + 1), cfg.KEYS_MAX))
+            job = replace(job, window=min(window, int(rng.choice([window, 20 + window // 50]))),
+                          sinks=int(rng.integers(0, job.bc + 1)))
+            if job.offset + rows - job.window >= keys:
+                job = replace(job, window=window)
         done = agree((q, k, v, k8, means), job, cfg)
         assert (done.f + done.g <= 1 << cfg.F_FRAC).all()
         tails, rises = tails + done.coarse.sum(), rises + done.rises

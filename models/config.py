@@ -206,6 +206,15 @@ class Sizes:
         """Radius that never drops a key."""
         return (1 << self.SC_W) - 1
 
+    @property
+    def header_bytes(self) -> int:
+        """Header of a chunk of weight codes (docs/architecture.md 10.1)."""
+        return max(self.ROWS // 2, self.BUS_BYTES)
+
+    def code_beats(self, h: int) -> int:
+        """Beats of a chunk of weight codes of h elements."""
+        return (self.header_bytes + h * self.ROWS // 2) // self.BUS_BYTES
+
     def beats16(self, d: int) -> int:
         """Beats of one vector of d 16-bit elements."""
         return -(-2 * d // self.BUS_BYTES)

@@ -234,15 +234,33 @@ def chunks(kv_heads: int, d: int, cfg: Config) -> list[list[tuple[int, int]]]:
     ]
 
 
-def pack_codes(codes: np.ndarray, cfg: Config, mode: int = rope.OFF) -> np.ndarray:
-    """Memory image WC, uint8 [chunks, H, ROWS//2], of codes uint8 [kv_heads, H, d] in natural
-    order. The code of row r sits at bits 4r+3..4r of a word, so row 0 is the low nibble of byte
-    0."""
+ENTRY_ROWS = 8
+"""Rows of a chunk that an entry of its header is for."""
+
+
+def pack_entry(exp: int, bias: int, shift: int) -> int:
+    """An entry of the header of a chunk, 32 bits."""
+    check("exp", exp, 0, 8)
+    check("bias", bias, -32768, 32767)
+    check("shift", shift, 0, 15)
+    return (bias & 0xFFFF) << 16 | shift << 4 | exp
+
+
+def pack_codes(
+    codes: np.ndarray, entries: list[int], cfg: Config, mode: int = rope.OFF
+) -> np.ndarray:
+    """Memory image WC, uint8 [chunks, bytes], of codes uint8 [kv_heads, H, d] in natural order;
+    entries: pack_entry of each KV head. A chunk is its header, an entry for each 8 rows, and H
+    words: the code of row r sits at bits 4r+3..4r of one, row 0 in the low nibble of byte 0."""
     kv_heads, h, d = codes.shape
     ordered = np.asarray(codes, np.uint8)[:, :, rope.pair_dims(d, mode)]
     parts = chunks(kv_heads, d, cfg)
+    headers = np.zeros((len(parts), cfg.header_bytes // 4), "<u4")
     words = np.zeros((len(parts), h, cfg.ROWS), np.uint8)
     for c, rows in enumerate(parts):
         head, place = np.array(rows).T
+        own = head[::ENTRY_ROWS]
+        headers[c, : len(own)] = np.array(entries, np.uint32)[own]
         words[c, :, : len(rows)] = ordered[head, :, place].T
-    return words[:, :, 0::2] | words[:, :, 1::2] << 4
+    packed = (words[:, :, 0::2] | words[:, :, 1::2] << 4).reshape(len(parts), -1)
+    return np.concatenate([headers.view(np.uint8), packed], axis=1)

@@ -4,10 +4,11 @@
     plan = plan_layer(x, wk, wv, q, cfg, rope_theta=1e4, causal=True)     # float arrays
     result = run_layer(plan, cfg)                                         # bit-exact
 
-The first job predicts K8 of all KV heads from X8 and 4-bit weight codes, with codes and registers
-for each KV head. The second selects by K8, makes K and V of a key when the first band wants it and
-reads them for the bands after; the mean of V that stands in for the rest is V of a mean row of X,
-so that V of a key that no row takes is never made. Source: docs/architecture.md section 10.
+The first job predicts K8 of all KV heads from X8 and 4-bit weight codes, with scales, exponents,
+biases and shifts for each KV head. The second selects by K8, makes K and V of a key when the first
+band wants it and reads them for the bands after; the mean of V that stands in for the rest is V of
+a mean row of X, so that V of a key that no row takes is never made. Source: docs/architecture.md
+section 10.
 
 Biases. A bias of V shifts every output by itself, since weights of a row sum to 1, and what stands
 in too, since f and 1 - f do: the host adds it. A bias of K without RoPE adds the same to all scores
@@ -56,7 +57,7 @@ class LayerNumbers:
              natural order
     rt       int16 [keys, d], RoPE table in pair order, None without RoPE
     mode     rope.OFF, INTERLEAVED or HALF
-    kp_exp, kp_bias, kp_shift, kg_shift_k, kg_shift_v   registers, one for all KV heads
+    kp_exp, kp_bias, kp_shift, kg_shift_k, kg_shift_v   one for all KV heads
     job      the other settings of the attention job
     smooth8  float [H], x8 holds channel h of X times smooth8[h] and the codes hold Wk over it;
              smooth: likewise for x, wk and wv
@@ -111,9 +112,17 @@ class LayerNumbers:
         """Head dimension."""
         return self.job.d
 
+    @property
+    def shifts(self) -> list[tuple[int, int]]:
+        """(kg_shift_k, kg_shift_v) of each KV head."""
+        return list(zip(of_each(self.kg_shift_k, self), of_each(self.kg_shift_v, self),
+                        strict=True))
+
     def code_image(self, cfg: Config) -> np.ndarray:
-        """WC in memory, uint8 [chunks, H, ROWS//2]."""
-        return dlzs.pack_codes(self.codes, cfg, self.mode)
+        """WC in memory, uint8 [chunks, bytes]."""
+        entries = [dlzs.pack_entry(*one) for one in zip(
+            *(of_each(n, self) for n in (self.kp_exp, self.kp_bias, self.kp_shift)), strict=True)]
+        return dlzs.pack_codes(self.codes, entries, cfg, self.mode)
 
     def weight_image(self, cfg: Config) -> np.ndarray:
         """W in memory, int16 [kv_heads, P, H, ROWS]."""
@@ -324,17 +333,17 @@ def check_layer(x, wk, wv, q, theta: float, mode: int, cfg: Config) -> None:
         raise ConfigError(f"rope_theta = {theta}, legal: above 0 with mode {mode}")
 
 
-def of_each(register, plan: LayerPlan) -> list[int]:
-    """A register for each KV head; the plan has one for all, or an array of one for each."""
-    return np.broadcast_to(register, plan.kv_heads).tolist()
+def of_each(number, plan: LayerNumbers) -> list[int]:
+    """A number for each KV head; the plan has one for all, or an array of one for each."""
+    return np.broadcast_to(number, plan.kv_heads).tolist()
 
 
 def predict_layer(plan: LayerPlan, cfg: Config) -> tuple[np.ndarray, Stats]:
     """The first job: K8 int8 [kv_heads, keys, d] and its counts."""
-    registers = (of_each(r, plan) for r in (plan.kp_exp, plan.kp_bias, plan.kp_shift))
+    numbers = (of_each(n, plan) for n in (plan.kp_exp, plan.kp_bias, plan.kp_shift))
     k8 = np.stack([
         dlzs.predict_keys(plan.x8, codes, cfg, exp, bias, shift, plan.mode, plan.rt)
-        for codes, exp, bias, shift in zip(plan.codes, *registers, strict=True)
+        for codes, exp, bias, shift in zip(plan.codes, *numbers, strict=True)
     ])
     return k8, prediction_stats(plan.keys, plan.kv_heads, plan.h, plan.d, plan.mode, cfg)
 
@@ -355,10 +364,9 @@ def prediction_stats(
 
 def project_layer(plan: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
     """K and V of every key, int16 [kv_heads, keys, d] each."""
-    shifts = (of_each(shift, plan) for shift in (plan.kg_shift_k, plan.kg_shift_v))
     both = [
-        kvgen.project(plan.x, wk, wv, shift_k, shift_v, plan.mode, plan.rt)
-        for wk, wv, shift_k, shift_v in zip(plan.wk, plan.wv, *shifts, strict=True)
+        kvgen.project(plan.x, wk, wv, *shifts, plan.mode, plan.rt)
+        for wk, wv, shifts in zip(plan.wk, plan.wv, plan.shifts, strict=True)
     ]
     k, v = (np.stack(parts) for parts in zip(*both, strict=True))
     return k, v
@@ -367,13 +375,13 @@ def project_layer(plan: LayerPlan) -> tuple[np.ndarray, np.ndarray]:
 def chunk_beats(
     rows: list[tuple[int, int]], h: int, d: int, mode: int, cfg: Config
 ) -> tuple[int, int, int]:
-    """Beats that a chunk (an entry of dlzs.chunks) moves: codes, once for each group of tokens;
-    the table row and predicted keys written, for each token."""
+    """Beats that a chunk (an entry of dlzs.chunks) moves: codes with their header, once for each
+    group of tokens; the table row and predicted keys written, for each token."""
     dims = rope.pair_dims(d, mode)
     table = cfg.beats16(d) if mode else 0
     # Bus words of the head's vector in which the predicted elements lie.
     out = len({(r, int(dims[o]) // cfg.BUS_BYTES) for r, o in rows})
-    return h * cfg.ROWS // (2 * cfg.BUS_BYTES), table, out
+    return cfg.code_beats(h), table, out
 
 
 def count_generation(stats: Stats, plan: LayerPlan, load: bool, cfg: Config) -> None:
@@ -553,9 +561,8 @@ def _projected(
 def project_means(plan: LayerPlan, cfg: Config) -> np.ndarray:
     """V of the mean rows, int16 [kv_heads, blocks, d], VM_W bits: 16 bits as of a key, then cut to
     VM_W with halves rounded up, saturated."""
-    shifts = of_each(plan.kg_shift_v, plan)
     v = np.stack([kvgen.narrow(kvgen.sums(plan.xm, wv), shift)
-                  for wv, shift in zip(plan.wv, shifts, strict=True)])
+                  for wv, (_, shift) in zip(plan.wv, plan.shifts, strict=True)])
     return sufa.cut(v, cfg.VM_W)
 
 

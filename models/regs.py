@@ -17,7 +17,7 @@ ERRORS    code -> (name, sentence, meaning of the info field)
 """
 
 ID_VALUE = 0x534F4641
-VERSION_VALUE = 0x00030000
+VERSION_VALUE = 0x00040000
 INC_W = 16
 
 OFFSETS = {
@@ -64,11 +64,11 @@ OFFSETS = {
     "FALL": 0x128,
     "WINDOW": 0x12C,
     "MODEL_DIM": 0x130,
-    "KP_EXP": 0x134,
-    "KP_BIAS": 0x138,
-    "KP_SHIFT": 0x13C,
-    "KG_SHIFT_K": 0x140,
-    "KG_SHIFT_V": 0x144,
+    "RESERVED_13": 0x134,
+    "RESERVED_14": 0x138,
+    "RESERVED_15": 0x13C,
+    "RESERVED_16": 0x140,
+    "RESERVED_17": 0x144,
     "NEXT_LO": 0x148,
     "NEXT_HI": 0x14C,
     "Q_BASE_LO": 0x150,
@@ -202,11 +202,11 @@ ACCESS = {
     "FALL": "RW",
     "WINDOW": "RW",
     "MODEL_DIM": "RW",
-    "KP_EXP": "RW",
-    "KP_BIAS": "RW",
-    "KP_SHIFT": "RW",
-    "KG_SHIFT_K": "RW",
-    "KG_SHIFT_V": "RW",
+    "RESERVED_13": "RW",
+    "RESERVED_14": "RW",
+    "RESERVED_15": "RW",
+    "RESERVED_16": "RW",
+    "RESERVED_17": "RW",
     "NEXT_LO": "RW",
     "NEXT_HI": "RW",
     "Q_BASE_LO": "RW",
@@ -298,7 +298,7 @@ ACCESS = {
 
 RESETS = {
     "ID": 0x534F4641,
-    "VERSION": 0x30000,
+    "VERSION": 0x40000,
     "CTRL": 0x0,
     "STATUS": 0x0,
     "ERROR": 0x0,
@@ -319,11 +319,11 @@ RESETS = {
     "FALL": 0x0,
     "WINDOW": 0x0,
     "MODEL_DIM": 0x0,
-    "KP_EXP": 0x0,
-    "KP_BIAS": 0x0,
-    "KP_SHIFT": 0x0,
-    "KG_SHIFT_K": 0x0,
-    "KG_SHIFT_V": 0x0,
+    "RESERVED_13": 0x0,
+    "RESERVED_14": 0x0,
+    "RESERVED_15": 0x0,
+    "RESERVED_16": 0x0,
+    "RESERVED_17": 0x0,
     "NEXT_LO": 0x0,
     "NEXT_HI": 0x0,
     "Q_BASE_LO": 0x0,
@@ -457,11 +457,11 @@ WIDTHS = {
     "FALL": 32,
     "WINDOW": 31,
     "MODEL_DIM": 32,
-    "KP_EXP": 32,
-    "KP_BIAS": 32,
-    "KP_SHIFT": 32,
-    "KG_SHIFT_K": 32,
-    "KG_SHIFT_V": 32,
+    "RESERVED_13": 32,
+    "RESERVED_14": 32,
+    "RESERVED_15": 32,
+    "RESERVED_16": 32,
+    "RESERVED_17": 32,
     "NEXT_LO": 32,
     "NEXT_HI": 16,
     "Q_BASE_LO": 32,
@@ -677,11 +677,11 @@ JOB = (
     "FALL",
     "WINDOW",
     "MODEL_DIM",
-    "KP_EXP",
-    "KP_BIAS",
-    "KP_SHIFT",
-    "KG_SHIFT_K",
-    "KG_SHIFT_V",
+    "RESERVED_13",
+    "RESERVED_14",
+    "RESERVED_15",
+    "RESERVED_16",
+    "RESERVED_17",
     "NEXT_LO",
     "NEXT_HI",
     "Q_BASE_LO",
@@ -803,11 +803,6 @@ ERR_MODE = 19
 ERR_HEAD_STRIDE_SMALL = 20
 ERR_MODEL_DIM = 21
 ERR_WEIGHTS = 22
-ERR_KP_EXP = 23
-ERR_KP_BIAS = 24
-ERR_KP_SHIFT = 25
-ERR_KG_SHIFT_K = 26
-ERR_KG_SHIFT_V = 27
 ERR_ROPE = 28
 ERR_KIND = 29
 ERR_NEXT = 30
@@ -944,31 +939,6 @@ ERRORS = {
         "have to fit their memory.",
         "",
     ),
-    ERR_KP_EXP: (
-        "KP_EXP",
-        "KP_EXP must be in 0..8.",
-        "",
-    ),
-    ERR_KP_BIAS: (
-        "KP_BIAS",
-        "KP_BIAS must be in -32768..32767, 32 bits two's complement.",
-        "",
-    ),
-    ERR_KP_SHIFT: (
-        "KP_SHIFT",
-        "KP_SHIFT must be in 0..15.",
-        "",
-    ),
-    ERR_KG_SHIFT_K: (
-        "KG_SHIFT_K",
-        "KG_SHIFT_K must be in 0..40.",
-        "",
-    ),
-    ERR_KG_SHIFT_V: (
-        "KG_SHIFT_V",
-        "KG_SHIFT_V must be in 0..40.",
-        "",
-    ),
     ERR_ROPE: (
         "ROPE",
         "MODE.ROPE must be 0, 1 or 2.",
@@ -988,7 +958,8 @@ ERRORS = {
     ERR_HEAD_ENTRY: (
         "HEAD_ENTRY",
         "An entry of HT must have SCALE_SHIFT in 0..47, OCTAVE in 0..SC_W-1, TAU in "
-        "`-32*2^LOG_FRAC..0` and RADIUS in 0..2^SC_W-1.",
+        "`-32*2^LOG_FRAC..0`, RADIUS in 0..2^SC_W-1, KG_SHIFT_K and KG_SHIFT_V in 0..40, without "
+        "GENERATE 0.",
         "number of the head, modulo 256",
     ),
     ERR_READ_SLVERR: (

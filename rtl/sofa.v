@@ -303,8 +303,8 @@ module sofa #(
 
         // csr and seq: job and control; a word of a descriptor
         wire [31:0] job_mode, job_d, job_rows, job_keys, job_heads, job_kv_heads, job_offset,
-            job_bc, job_quota, job_band, job_fall, job_window, job_model_dim, job_kp_exp,
-            job_kp_bias, job_kp_shift, job_kg_shift_k, job_kg_shift_v, timeout, d_wr_data;
+            job_bc, job_quota, job_band, job_fall, job_window, job_model_dim, timeout,
+            d_wr_data;
         wire [47:0] job_next;
         wire [`SOFA_BUFFER_NUM*48-1:0] job_base;
         wire [`SOFA_BUFFER_NUM*32-1:0] job_stride, job_hstride;
@@ -366,6 +366,7 @@ module sofa #(
         wire [ALL-1:0] p_mask;
         wire [PLACE_W-1:0] p_place;
         wire [7:0] p_rows;
+        wire [5:0] p_shift_k, p_shift_v;
         // kvgen and fetch: keys to read, their vectors
         wire u_valid, u_ready, u_mean, k_wr_valid, k_wr_last, v_wr_valid, v_wr_last;
         wire [LAND_W-1:0] u_land, k_wr_land, v_wr_land;
@@ -565,11 +566,6 @@ module sofa #(
             .job_fall        (job_fall),
             .job_window      (job_window),
             .job_model_dim   (job_model_dim),
-            .job_kp_exp      (job_kp_exp),
-            .job_kp_bias     (job_kp_bias),
-            .job_kp_shift    (job_kp_shift),
-            .job_kg_shift_k  (job_kg_shift_k),
-            .job_kg_shift_v  (job_kg_shift_v),
             .job_next        (job_next),
             .job_base        (job_base),
             .job_stride      (job_stride),
@@ -625,11 +621,6 @@ module sofa #(
             .job_fall        (job_fall),
             .job_window      (job_window),
             .job_model_dim   (job_model_dim),
-            .job_kp_exp      (job_kp_exp),
-            .job_kp_bias     (job_kp_bias),
-            .job_kp_shift    (job_kp_shift),
-            .job_kg_shift_k  (job_kg_shift_k),
-            .job_kg_shift_v  (job_kg_shift_v),
             .job_next        (job_next),
             .job_base        (job_base),
             .job_stride      (job_stride),
@@ -826,9 +817,6 @@ module sofa #(
             .cfg_snap       (cfg_snap),
             .cfg_predict    (cfg_predict),
             .cfg_rope       (cfg_rope),
-            .cfg_kp_exp     (job_kp_exp[3:0]),
-            .cfg_kp_bias    (job_kp_bias[15:0]),
-            .cfg_kp_shift   (job_kp_shift[3:0]),
             .cfg_k8_stride  (job_stride[`SOFA_BUF_K8*32 +: 32]),
             .cfg_k8_hstride (job_hstride[`SOFA_BUF_K8*32 +: 32]),
             .cfg_rt_stride  (job_stride[`SOFA_BUF_RT*32 +: 32]),
@@ -946,6 +934,8 @@ module sofa #(
             .p_rows   (p_rows),
             .p_maddr  (p_maddr),
             .p_oaddr  (p_oaddr),
+            .p_shift_k (p_shift_k),
+            .p_shift_v (p_shift_v),
             .ev_stall (ev_rass_stall),
             .ev_key   (ev_key)
         );
@@ -972,8 +962,6 @@ module sofa #(
             .cfg_h          (job_model_dim[12:0]),
             .cfg_rope       (cfg_rope),
             .cfg_keys       (job_keys[16:0]),
-            .cfg_kg_shift_k (job_kg_shift_k[5:0]),
-            .cfg_kg_shift_v (job_kg_shift_v[5:0]),
             .cfg_k_stride   (job_stride[`SOFA_BUF_K*32 +: 32]),
             .cfg_v_stride   (job_stride[`SOFA_BUF_V*32 +: 32]),
             .cfg_x_base     (job_base[`SOFA_BUF_X*48 +: 48]),
@@ -996,6 +984,8 @@ module sofa #(
             .p_rows         (p_rows),
             .p_maddr        (p_maddr),
             .p_oaddr        (p_oaddr),
+            .p_shift_k      (p_shift_k),
+            .p_shift_v      (p_shift_v),
             .u_valid        (u_valid),
             .u_ready        (u_ready),
             .u_land         (u_land),
@@ -1168,7 +1158,7 @@ module sofa #(
             .m_axi_bready  (m_axi_bready)
         );
 
-        wire unused = &{1'b0, job_quota[31:8], job_kp_exp[31:4]};
+        wire unused = &{1'b0, job_quota[31:8]};
 
         end
     endgenerate

@@ -25,7 +25,7 @@ WRITTEN_BY = "Written by scripts/regmap.py: change the table there, not this fil
 ID_VALUE = 0x534F4641
 """ASCII "SOFA"."""
 
-VERSION_VALUE = 0x00030000
+VERSION_VALUE = 0x00040000
 """Major version in bits 31:16, minor in 15:0."""
 
 
@@ -128,8 +128,6 @@ TIMEOUT_RESET = 1 << 20
 """Cycles; a millisecond at 1 GHz. Thousands of times what a memory, its refresh and an interconnect
 with all other masters ahead take for an answer, and little against what a host waits for a job."""
 
-GEN_ONLY = "; only with GENERATE"
-PREDICT_ONLY = "; only with PREDICT"
 NOT_PREDICT = "; not with PREDICT"
 
 JOB = (
@@ -173,11 +171,7 @@ JOB = (
     ("MODEL_DIM", "model dimension H, elements of a row of X8 and X",
      "multiple of 8, 8..H_MAX; with GENERATE `ceil(2*HEAD_DIM/ROWS)*MODEL_DIM <= WGT_WORDS`; only "
      "with PREDICT or GENERATE", ()),
-    ("KP_EXP", "added to the exponent of a code of WC", "0..8" + PREDICT_ONLY, ()),
-    ("KP_BIAS", "added to a predicted key before its shift", "-32768..32767" + PREDICT_ONLY, ()),
-    ("KP_SHIFT", "right shift of a predicted key to 8 bits", "0..15" + PREDICT_ONLY, ()),
-    ("KG_SHIFT_K", "right shift of a made key element", "0..40" + GEN_ONLY, ()),
-    ("KG_SHIFT_V", "right shift of a made value element", "0..40" + GEN_ONLY, ()),
+    *((f"RESERVED_{word}", "not used", "", ()) for word in range(13, 18)),
     ("NEXT_LO", "address bits 31:0 of the next descriptor; NEXT = 0 ends the chain",
      "multiple of 256", ()),
     ("NEXT_HI", "address bits 47:32", "NEXT below 2^ADDR_W; not 0 with START_CHAIN", ()),
@@ -298,17 +292,13 @@ ERRORS = (
     Error("MODEL_DIM", 21, "MODEL_DIM must be a multiple of 8 in 8..H_MAX."),
     Error("WEIGHTS", 22, "`ceil(2*HEAD_DIM/ROWS)*MODEL_DIM` must be at most WGT_WORDS: the weights "
                          "of a KV head have to fit their memory."),
-    Error("KP_EXP", 23, "KP_EXP must be in 0..8."),
-    Error("KP_BIAS", 24, "KP_BIAS must be in -32768..32767, 32 bits two's complement."),
-    Error("KP_SHIFT", 25, "KP_SHIFT must be in 0..15."),
-    Error("KG_SHIFT_K", 26, "KG_SHIFT_K must be in 0..40."),
-    Error("KG_SHIFT_V", 27, "KG_SHIFT_V must be in 0..40."),
     Error("ROPE", 28, "MODE.ROPE must be 0, 1 or 2."),
     Error("KIND", 29, "MODE.PREDICT excludes DENSE, GENERATE and SHARE, VB_LOAD needs GENERATE; at "
                       "most one of DENSE, SORT and BLEND may be set."),
     Error("NEXT", 30, "NEXT must be a multiple of 256 below 2^ADDR_W, and not 0 with START_CHAIN."),
     Error("HEAD_ENTRY", 31, "An entry of HT must have SCALE_SHIFT in 0..47, OCTAVE in 0..SC_W-1, "
-                            "TAU in `-32*2^LOG_FRAC..0` and RADIUS in 0..2^SC_W-1.",
+                            "TAU in `-32*2^LOG_FRAC..0`, RADIUS in 0..2^SC_W-1, KG_SHIFT_K "
+                            "and KG_SHIFT_V in 0..40, without GENERATE 0.",
           "number of the head, modulo 256"),
     Error("READ_SLVERR", 32, "The memory answered a read with SLVERR.", READ_INFO),
     Error("READ_DECERR", 33, "The memory answered a read with DECERR: no such address.",
@@ -541,7 +531,7 @@ START_CHAIN while a job runs or together with each other or with SOFT_RESET.
 
 Access: RO read only, RW read and write, W1C write 1 to clear, W1P write 1 for a pulse (reads 0).
 All registers are 0 after reset unless a value is given. Bits that are not listed read as 0, and
-writing them changes nothing. The job registers MODE to KG_SHIFT_V keep all 32 bits, so that a value
+writing them changes nothing. The job registers MODE to MODEL_DIM keep all 32 bits, so that a value
 that is too large is refused and not cut.
 
 A job: write the job registers, write CTRL.START, wait for the interrupt (or until STATUS shows DONE
@@ -590,7 +580,9 @@ HT_HEAD_STRIDE bytes apart.
 0..SC_W-1 |
 | 5:4 | TAU | threshold of the weight of a key against the sum of its row: octaves with LOG_FRAC \
 fraction bits, two's complement | `-32*2^LOG_FRAC..0` |
-| 7:6 | | 0 | |
+| 6 | KG_SHIFT_K | right shift of a made key element; that of the first query head of a KV head \
+counts | 0..40; without GENERATE 0 |
+| 7 | KG_SHIFT_V | likewise of a made value element | 0..40; without GENERATE 0 |
 | 11:8 | RADIUS | with SORT, keys with a predicted score below the row's maximum - RADIUS are \
 dropped; 2^SC_W - 1 drops none | 0..2^SC_W-1 |
 | 15:12 | | 0 | |

@@ -29,6 +29,9 @@ class Config(Sizes):
         "PLACES", "STORE_BEATS", "LAND", "LAND_BEATS", "FIFO", "SORT", "SUM_FRAC", "LOG_FRAC",
         "RATIO_FRAC", "F_FRAC", "VM_W"})
 
+    header_bytes: ClassVar[int] = 0
+    """Chunks of weight codes have no header."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.EXP_ROWS == 0:

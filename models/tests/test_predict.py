@@ -104,8 +104,12 @@ def test_image_of_the_codes(kv_heads, d, chunks, mode):
     cfg = SMALL
     rng = np.random.default_rng(d)
     codes = rng.integers(0, 16, (kv_heads, 10, d)).astype(np.uint8)
-    image = dlzs.pack_codes(codes, cfg, mode)
-    assert image.shape == (chunks, 10, cfg.ROWS // 2) and image.dtype == np.uint8
+    numbers = [(kv % 9, 100 - 77 * kv, 15 - kv) for kv in range(kv_heads)]
+    packed = dlzs.pack_codes(codes, [dlzs.pack_entry(*one) for one in numbers], cfg, mode)
+    assert packed.shape == (chunks, 16 + 10 * cfg.ROWS // 2) and packed.dtype == np.uint8
+    image = packed[:, 16:].reshape(chunks, 10, -1)
+    entries = packed[:, :16].copy().view("<u4")
+    assert not entries[:, 2:].any()
     seen = 0
     for c in range(chunks):
         for r in range(cfg.ROWS):
@@ -123,6 +127,10 @@ def test_image_of_the_codes(kv_heads, d, chunks, mode):
                 continue
             dim = o if mode == rope.OFF else o // 2 + o % 2 * (d // 2)
             assert (nibble == codes[head, :, dim]).all()
+            entry = int(entries[c, r // 8])
+            bias = entry >> 16 & 0xFFFF
+            assert (entry & 15, bias - (bias >> 15 << 16), entry >> 4 & 15) == numbers[head]
+            assert not entry >> 8 & 0xFF
             seen += 1
     assert seen == kv_heads * d
 
@@ -136,3 +144,5 @@ def test_bad_arguments():
     for name, args in (("exp", (9, 0, 0)), ("bias", (0, 32768, 0)), ("shift", (0, 0, 16))):
         with pytest.raises(ConfigError, match=f"{name} = "):
             dlzs.predict_keys(x8, codes, TINY, *args)
+        with pytest.raises(ConfigError, match=f"{name} = "):
+            dlzs.pack_entry(*args)

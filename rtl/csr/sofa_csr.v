@@ -122,11 +122,6 @@ module sofa_csr #(
     output wire [31:0]  job_fall,
     output wire [31:0]  job_window,
     output wire [31:0]  job_model_dim,
-    output wire [31:0]  job_kp_exp,
-    output wire [31:0]  job_kp_bias,
-    output wire [31:0]  job_kp_shift,
-    output wire [31:0]  job_kg_shift_k,
-    output wire [31:0]  job_kg_shift_v,
     output wire [47:0]  job_next,
     output wire [`SOFA_BUFFER_NUM*48-1:0] job_base,
     output wire [`SOFA_BUFFER_NUM*32-1:0] job_stride,
@@ -238,11 +233,8 @@ module sofa_csr #(
     assign job_fall = job[`SOFA_JOB_FALL];
     assign job_window = job[`SOFA_JOB_WINDOW];
     assign job_model_dim = job[`SOFA_JOB_MODEL_DIM];
-    assign job_kp_exp = job[`SOFA_JOB_KP_EXP];
-    assign job_kp_bias = job[`SOFA_JOB_KP_BIAS];
-    assign job_kp_shift = job[`SOFA_JOB_KP_SHIFT];
-    assign job_kg_shift_k = job[`SOFA_JOB_KG_SHIFT_K];
-    assign job_kg_shift_v = job[`SOFA_JOB_KG_SHIFT_V];
+    wire [31:0] unused_words = job[`SOFA_JOB_RESERVED_13] ^ job[`SOFA_JOB_RESERVED_14]
+        ^ job[`SOFA_JOB_RESERVED_15] ^ job[`SOFA_JOB_RESERVED_16] ^ job[`SOFA_JOB_RESERVED_17];
     wire [15:0] unused_next_high = job[`SOFA_JOB_NEXT_HI][31:16];
     assign job_next = {job[`SOFA_JOB_NEXT_HI][15:0], job[`SOFA_JOB_NEXT_LO]};
 

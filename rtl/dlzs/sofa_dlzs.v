@@ -75,9 +75,6 @@ module sofa_dlzs #(
     // Of predict jobs
     input  wire                     cfg_predict,
     input  wire [1:0]               cfg_rope,
-    input  wire [3:0]               cfg_kp_exp,
-    input  wire [15:0]              cfg_kp_bias,
-    input  wire [3:0]               cfg_kp_shift,
     input  wire [31:0]              cfg_k8_stride,
     input  wire [31:0]              cfg_k8_hstride,
     input  wire [31:0]              cfg_rt_stride,
@@ -105,7 +102,7 @@ module sofa_dlzs #(
     input  wire                     k8_commit,
     output wire                     k8_release,
 
-    // Predict job: weight codes, one stream of whole beats for each chunk of a group
+    // Predict job: weight codes, a header and words for each chunk of a group, in whole beats
     input  wire                     w_d_valid,
     output wire                     w_d_ready,
     input  wire [8*BUS_BYTES-1:0]   w_d_data,
@@ -181,6 +178,7 @@ module sofa_dlzs #(
 
     localparam QE        = BUS_BYTES / 2;
     localparam CODE_W    = 5 + TWO_TERM;
+    localparam ENTRIES   = ROWS < 8 ? 1 : ROWS / 8;
     localparam ROW_BEATS = STORE_BEATS / ROWS;
     localparam BEAT_W    = $clog2(ROW_BEATS);
     localparam K8BUF_W   = $clog2(K8_BUFS);
@@ -286,6 +284,8 @@ module sofa_dlzs #(
     wire              word_valid, khat_ready;
     // Of a predict job: a code word is there.
     wire              w_valid;
+    // Bias and shift of each 8 rows of the chunk
+    wire [20*ENTRIES-1:0] w_numbers;
     // A sum runs over a pass, or over the elements of all parts of a chunk.
     wire              sum_first = !cfg_predict || turn_start;
     wire              sum_last = !cfg_predict || turn_final;
@@ -392,15 +392,16 @@ module sofa_dlzs #(
         .BUS_BYTES (BUS_BYTES),
         .TWO_TERM  (TWO_TERM)
     ) wcodes_inst (
-        .clk        (clk),
-        .rst        (rst),
-        .cfg_kp_exp (cfg_kp_exp),
-        .s_valid    (w_d_valid),
-        .s_ready    (w_d_ready),
-        .s_data     (w_d_data),
-        .m_valid    (w_valid),
-        .m_ready    (p_read),
-        .m_code     (w_code)
+        .clk       (clk),
+        .rst       (rst),
+        .s_valid   (w_d_valid),
+        .s_ready   (w_d_ready),
+        .s_data    (w_d_data),
+        .m_valid   (w_valid),
+        .m_ready   (p_read),
+        .m_last    (elem_last && turn_final),
+        .m_code    (w_code),
+        .m_numbers (w_numbers)
     );
 
     sofa_corner_buffer #(
@@ -474,8 +475,6 @@ module sofa_dlzs #(
         .rst            (rst),
         .cfg_d          (cfg_d),
         .cfg_rope       (cfg_rope),
-        .cfg_kp_bias    (cfg_kp_bias),
-        .cfg_kp_shift   (cfg_kp_shift),
         .cfg_k8_stride  (cfg_k8_stride),
         .cfg_k8_hstride (cfg_k8_hstride),
         .cfg_rt_stride  (cfg_rt_stride),
@@ -485,6 +484,7 @@ module sofa_dlzs #(
         .t_part         (turn_part),
         .t_kbase        (turn_kbase),
         .t_vbase        (turn_vbase),
+        .t_numbers      (w_numbers),
         .s_valid        (word_valid && cfg_predict),
         .s_ready        (khat_ready),
         .s_scores       (s_scores),

@@ -33,7 +33,9 @@ module sofa_dlzs_khat #(
     // Bits of a sum, 9..24.
     parameter SC_W = 15,
     // Pairs a cycle, a power of two, 1..min(ROWS, D_MAX)/2.
-    parameter PAIRS = 1
+    parameter PAIRS = 1,
+    // Entries of t_numbers. Derived: leave at its default.
+    parameter ENTRIES = ROWS < 8 ? 1 : ROWS / 8
 ) (
     input  wire                    clk,
     input  wire                    rst,
@@ -41,20 +43,19 @@ module sofa_dlzs_khat #(
     // Configuration, static during a job
     input  wire [8:0]              cfg_d,
     input  wire [1:0]              cfg_rope,
-    input  wire [15:0]             cfg_kp_bias,
-    input  wire [3:0]              cfg_kp_shift,
     input  wire [31:0]             cfg_k8_stride,
     input  wire [31:0]             cfg_k8_hstride,
     input  wire [31:0]             cfg_rt_stride,
 
     // Pulse: the array begins with a chunk of a group of tokens: tokens, rows in use, chunk within
-    // its head, addresses of K8 and of the table row of token 0
+    // its head, addresses of K8 and of the table row of token 0; of each 8 rows {bias, shift}
     input  wire                    t_valid,
     input  wire [7:0]              t_n,
     input  wire [7:0]              t_rows,
     input  wire [5:0]              t_part,
     input  wire [47:0]             t_kbase,
     input  wire [47:0]             t_vbase,
+    input  wire [20*ENTRIES-1:0]   t_numbers,
 
     // Its words, COLS/4 of them: row r, column 4*group + j at slice 4*r + j
     input  wire                    s_valid,
@@ -84,7 +85,8 @@ module sofa_dlzs_khat #(
     generate
         if (ROWS < 4 || ROWS > 128 || ROWS != (1 << $clog2(ROWS)) || COLS < 4 || COLS > 32
                 || COLS != (1 << $clog2(COLS)) || SC_W < 9 || SC_W > 24 || PAIRS < 1
-                || PAIRS > ROWS / 2 || PAIRS > D_MAX / 2 || PAIRS != (1 << $clog2(PAIRS)))
+                || PAIRS > ROWS / 2 || PAIRS > D_MAX / 2 || PAIRS != (1 << $clog2(PAIRS))
+                || ENTRIES != (ROWS < 8 ? 1 : ROWS / 8))
         begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_PAIRS_needs_power_of_two_1_to_half_ROWS_and_D_MAX stop ();
@@ -130,6 +132,34 @@ module sofa_dlzs_khat #(
         .m_ready (chunk_done),
         .m_data  ({chunk_n, chunk_rows, chunk_part, chunk_addr}),
         .level   (unused_level)
+    );
+
+    // Biases and shifts of these chunks, and of the one whose token is read: places in turn.
+    reg  [2:0]            wr_num_reg, rd_num_reg, read_num_reg;
+    wire                  load;
+    wire [20*ENTRIES-1:0] numbers;
+
+    always @(posedge clk) begin
+        wr_num_reg <= wr_num_reg + {2'd0, t_valid};
+        rd_num_reg <= rd_num_reg + {2'd0, chunk_done};
+
+        if (rst) begin
+            wr_num_reg <= 3'd0;
+            rd_num_reg <= 3'd0;
+        end
+    end
+
+    sofa_ram_1r1w #(
+        .WIDTH (20 * ENTRIES),
+        .DEPTH (8)
+    ) numbers_inst (
+        .clk     (clk),
+        .wr_en   (t_valid),
+        .wr_addr (wr_num_reg),
+        .wr_data (t_numbers),
+        .rd_en   (load),
+        .rd_addr (read_num_reg),
+        .rd_data (numbers)
     );
 
     // -----------------------------------------------------------------------------------------
@@ -247,10 +277,10 @@ module sofa_dlzs_khat #(
     wire [7:0]           row_next = row_reg + (head_last ? head_left : STEP);
     wire                 step_last = head_last && row_next >= token_rows_reg;
     wire                 token_done = step && step_last;
-    wire                 load = read_valid_reg && (!token_valid_reg || token_done);
     wire [47:0]          token_addr = read_first_reg
         ? read_addr_reg : token_addr_reg + {16'd0, cfg_k8_stride};
 
+    assign load       = read_valid_reg && (!token_valid_reg || token_done);
     assign read_ready = !read_valid_reg || load;
 
     always @(posedge clk) begin
@@ -262,6 +292,7 @@ module sofa_dlzs_khat #(
             read_last_reg  <= col_reg == n_end[5:0];
             read_rows_reg  <= chunk_rows;
             read_part_reg  <= chunk_part;
+            read_num_reg   <= rd_num_reg;
             read_addr_reg  <= chunk_addr;
         end
         if (load) begin
@@ -309,6 +340,18 @@ module sofa_dlzs_khat #(
         end
     endgenerate
 
+    // Bias and shift of the step's head.
+    wire [15:0] bias;
+    wire [3:0]  shift;
+
+    generate
+        if (ENTRIES == 1) begin : g_numbers
+            assign {bias, shift} = numbers;
+        end else begin : g_numbers
+            assign {bias, shift} = numbers[row_reg[$clog2(ROWS)-1:3]*20 +: 20];
+        end
+    endgenerate
+
     // First pair of the step in its head.
     wire [12:0] part_pair = {7'd0, token_part_reg} << ($clog2(ROWS) - 1);
     wire [12:0] step_pair = part_pair + {6'd0, head_row_reg[7:1]};
@@ -318,7 +361,7 @@ module sofa_dlzs_khat #(
     // Pipeline: t, three registers of rope, key byte. Each pair: {odd output, even output}
     // -----------------------------------------------------------------------------------------
     localparam STAGES = 5;
-    localparam INFO_W = 2 + PAIR_W + 48;
+    localparam INFO_W = 4 + 2 + PAIR_W + 48;
     localparam SUM_W = (SC_W > 16 ? SC_W : 16) + 1;
     localparam DROP = SC_W > 16 ? SC_W - 16 : 0;
 
@@ -328,22 +371,24 @@ module sofa_dlzs_khat #(
     reg  [PAIRS*16-1:0]      k8_reg;
     wire [PAIRS*32-1:0]      t, cs, y;
     wire [PAIRS*16-1:0]      k8;
-    wire [15:0]              half = (16'd1 << cfg_kp_shift) >> 1;
-    wire [INFO_W-1:0]        info = {token_last_reg && step_last, head_last,
+    // Shift of the step that leaves rope
+    wire [3:0]               y_shift = info_reg[(STAGES-1)*INFO_W-1 -: 4];
+    wire [15:0]              half = (16'd1 << y_shift) >> 1;
+    wire [INFO_W-1:0]        info = {shift, token_last_reg && step_last, head_last,
                                      step_pair[PAIR_W-1:0], head_addr_reg};
 
     generate
         for (p = 0; p < 2 * PAIRS; p = p + 1) begin : g_number
             wire [SC_W-1:0]         sum = sums[p*SC_W +: SC_W];
             wire signed [SUM_W-1:0] biased = {{(SUM_W - SC_W){sum[SC_W-1]}}, sum}
-                + {{(SUM_W - 16){cfg_kp_bias[15]}}, cfg_kp_bias};
+                + {{(SUM_W - 16){bias[15]}}, bias};
             wire [16:0]             dropped = biased[SUM_W-1:DROP];
             wire                    t_over = dropped[16] != dropped[15];
             assign t[p*16 +: 16] = t_over ? {dropped[16], {15{!dropped[16]}}} : dropped[15:0];
 
             wire [15:0]             from = y[p*16 +: 16];
             wire signed [16:0]      rounded = {from[15], from} + {1'b0, half};
-            wire signed [16:0]      shifted = rounded >>> cfg_kp_shift;
+            wire signed [16:0]      shifted = rounded >>> y_shift;
             // Outside -127..127: the upper bits differ, or -128.
             wire                    k_over = shifted[16:7] != {10{shifted[16]}}
                 || shifted[7:0] == 8'h80;
@@ -413,8 +458,10 @@ module sofa_dlzs_khat #(
     wire              out_end, out_last;
     wire [PAIR_W-1:0] out_pair;
     wire [47:0]       out_addr;
+    wire [3:0]        unused_shift;
 
-    assign {out_end, out_last, out_pair, out_addr} = info_reg[STAGES*INFO_W-1 -: INFO_W];
+    assign {unused_shift, out_end, out_last, out_pair, out_addr}
+        = info_reg[STAGES*INFO_W-1 -: INFO_W];
     assign en = !out_valid || out_ready;
 
     sofa_dlzs_kwrite #(

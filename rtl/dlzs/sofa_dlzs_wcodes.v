@@ -5,11 +5,16 @@
 // Why: in DLZS phase 1.1 the row operand is a weight that memory already holds as a power of two,
 // 4 bits a code; a word of ROWS codes is a part of a beat, a beat, or several beats. No code is
 // stored on the chip: each is used once a group of columns.
-// A code {sign, e[2:0]} becomes {sign, exp[3:0]} with exp = e + cfg_kp_exp, and 0 where e = 0.
-// Not done here: requests; the stream brings the beats in the order of use. Nothing of a beat is
-// ever dropped: a chunk has H words, a multiple of 8, and a beat holds at most 4.
+// Before the words of a chunk comes its header: what belongs to the head of each 8 rows, in an entry
+// of 32 bits {bias[15:0], 8 bits unused, shift[3:0], exp[3:0]}. Heads begin at multiples of 8 rows,
+// so that nobody has to divide by their size.
+// A code {sign, e[2:0]} becomes {sign, exp[3:0]}: e + min(exp of its row, 8), and 0 where e = 0.
+// Not done here: requests; the stream brings the beats in the order of use. Nothing of a beat of
+// words is ever dropped: a chunk has H words, a multiple of 8, and a beat holds at most 4.
 // Latency: a word is offered one cycle after its last beat. Throughput: a word a cycle, or a beat a
-// cycle where a word is longer; s_ready depends on m_ready within the cycle, not on s_valid.
+// cycle where a word is longer, and a cycle for each beat of a header; s_ready depends on m_ready
+// and m_last within the cycle, not on s_valid.
+// Errors: none; every entry means something.
 // Source: SOFA, MICRO 2024, DLZS phase 1.1; docs/architecture.md 10.1 and 10.2.
 
 `resetall
@@ -23,30 +28,32 @@ module sofa_dlzs_wcodes #(
     parameter BUS_BYTES = 8,
     // 1: codes of the array have a `next` bit, here always 0.
     parameter TWO_TERM = 0,
-    // Bits of a code. Derived: leave at its default.
-    parameter CODE_W = 5 + TWO_TERM
+    // Bits of a code, entries of a header. Derived: leave at their defaults.
+    parameter CODE_W = 5 + TWO_TERM,
+    parameter ENTRIES = ROWS < 8 ? 1 : ROWS / 8
 ) (
     input  wire                   clk,
     input  wire                   rst,
 
-    // Added to every exponent but that of zero, 0..8
-    input  wire [3:0]             cfg_kp_exp,
-
-    // Beats: the code of row r at bits 4r+3..4r of a word, the first word in the low bits
+    // Beats of a chunk: its header, in a beat or more, entry i at bits 32i+31..32i; its words, the
+    // code of row r at bits 4r+3..4r of a word, the first word in the low bits
     input  wire                   s_valid,
     output wire                   s_ready,
     input  wire [8*BUS_BYTES-1:0] s_data,
 
-    // One word
+    // One word; m_last: it is the chunk's last. Of each entry {bias, shift}, from the chunk's first
+    // word on until its last one is taken
     output wire                   m_valid,
     input  wire                   m_ready,
-    output wire [ROWS*CODE_W-1:0] m_code
+    input  wire                   m_last,
+    output wire [ROWS*CODE_W-1:0] m_code,
+    output wire [20*ENTRIES-1:0]  m_numbers
 );
 
     generate
         if (BUS_BYTES < 8 || BUS_BYTES > 64 || BUS_BYTES != (1 << $clog2(BUS_BYTES))
                 || ROWS < BUS_BYTES / 2 || ROWS > 128 || ROWS != (1 << $clog2(ROWS))
-                || CODE_W != 5 + TWO_TERM) begin : g_illegal
+                || CODE_W != 5 + TWO_TERM || ENTRIES != (ROWS < 8 ? 1 : ROWS / 8)) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_sofa_dlzs_wcodes_see_the_comments_of_its_parameters stop ();
         end
@@ -54,6 +61,41 @@ module sofa_dlzs_wcodes #(
 
     localparam BEAT_W = 8 * BUS_BYTES;
     localparam WORD_W = 4 * ROWS;
+
+    localparam HEAD_W = 32 * ENTRIES;
+    localparam HEAD_BEATS = HEAD_W > BEAT_W ? HEAD_W / BEAT_W : 1;
+    localparam [31:0] HEAD_ALL = HEAD_BEATS;
+
+    // Beats of the header that have not come
+    reg  [3:0]        due_reg;
+    reg  [HEAD_W-1:0] head_reg;
+    wire              over = m_valid && m_ready && m_last;
+    wire [3:0]        due = over ? HEAD_ALL[3:0] : due_reg;
+    wire              head = due != 4'd0;
+
+    always @(posedge clk) begin
+        due_reg <= due - {3'd0, s_valid && head};
+
+        if (rst) begin
+            due_reg <= HEAD_ALL[3:0];
+        end
+    end
+
+    generate
+        if (HEAD_BEATS == 1) begin : g_head
+            always @(posedge clk) begin
+                if (s_valid && head) begin
+                    head_reg <= s_data[HEAD_W-1:0];
+                end
+            end
+        end else begin : g_heads
+            always @(posedge clk) begin
+                if (s_valid && head) begin
+                    head_reg <= {s_data, head_reg[HEAD_W-1:BEAT_W]};
+                end
+            end
+        end
+    endgenerate
 
     wire [WORD_W-1:0] word;
 
@@ -69,9 +111,9 @@ module sofa_dlzs_wcodes #(
 
             wire take = valid_reg && m_ready;
             wire finish = take && index_reg == LAST_INDEX[1:0];
-            wire load = s_valid && s_ready;
+            wire load = s_valid && s_ready && !head;
 
-            assign s_ready = !valid_reg || finish;
+            assign s_ready = head || !valid_reg || finish;
             assign m_valid = valid_reg;
 
             if (WORDS == 1) begin : g_word
@@ -116,10 +158,10 @@ module sofa_dlzs_wcodes #(
             reg [3:0]        count_reg, count_next;
 
             wire take = m_valid && m_ready;
-            wire load = s_valid && s_ready;
+            wire load = s_valid && s_ready && !head;
 
             assign m_valid = count_reg == FULL[3:0];
-            assign s_ready = !m_valid || take;
+            assign s_ready = head || !m_valid || take;
             assign word    = word_reg;
 
             always @* begin
@@ -145,10 +187,16 @@ module sofa_dlzs_wcodes #(
 
     genvar r;
     generate
+        for (r = 0; r < ENTRIES; r = r + 1) begin : g_entry
+            wire unused = &{1'b0, head_reg[r*32+8 +: 8]};
+            assign m_numbers[r*20 +: 20] = {head_reg[r*32+16 +: 16], head_reg[r*32+4 +: 4]};
+        end
+
         for (r = 0; r < ROWS; r = r + 1) begin : g_code
             wire [3:0] from = word[r*4 +: 4];
             wire       nonzero = |from[2:0];
-            wire [3:0] exp = ({1'b0, from[2:0]} + cfg_kp_exp) & {4{nonzero}};
+            wire [3:0] more = head_reg[r/8*32 +: 4];
+            wire [3:0] exp = ({1'b0, from[2:0]} + (more[3] ? 4'd8 : more)) & {4{nonzero}};
             wire [4:0] base = {from[3] && nonzero, exp};
             if (TWO_TERM == 0) begin : g_one
                 assign m_code[r*CODE_W +: CODE_W] = base;

@@ -6,7 +6,7 @@
 
 // Values of ID and VERSION, of TIMEOUT after reset
 `define SOFA_ID_VALUE                     32'h534f4641
-`define SOFA_VERSION_VALUE                32'h00030000
+`define SOFA_VERSION_VALUE                32'h00040000
 `define SOFA_TIMEOUT_RESET                32'h00100000
 
 // Byte offsets
@@ -53,11 +53,11 @@
 `define SOFA_REG_FALL                     12'h128
 `define SOFA_REG_WINDOW                   12'h12c
 `define SOFA_REG_MODEL_DIM                12'h130
-`define SOFA_REG_KP_EXP                   12'h134
-`define SOFA_REG_KP_BIAS                  12'h138
-`define SOFA_REG_KP_SHIFT                 12'h13c
-`define SOFA_REG_KG_SHIFT_K               12'h140
-`define SOFA_REG_KG_SHIFT_V               12'h144
+`define SOFA_REG_RESERVED_13              12'h134
+`define SOFA_REG_RESERVED_14              12'h138
+`define SOFA_REG_RESERVED_15              12'h13c
+`define SOFA_REG_RESERVED_16              12'h140
+`define SOFA_REG_RESERVED_17              12'h144
 `define SOFA_REG_NEXT_LO                  12'h148
 `define SOFA_REG_NEXT_HI                  12'h14c
 `define SOFA_REG_Q_BASE_LO                12'h150
@@ -222,11 +222,11 @@
 `define SOFA_JOB_FALL                     10
 `define SOFA_JOB_WINDOW                   11
 `define SOFA_JOB_MODEL_DIM                12
-`define SOFA_JOB_KP_EXP                   13
-`define SOFA_JOB_KP_BIAS                  14
-`define SOFA_JOB_KP_SHIFT                 15
-`define SOFA_JOB_KG_SHIFT_K               16
-`define SOFA_JOB_KG_SHIFT_V               17
+`define SOFA_JOB_RESERVED_13              13
+`define SOFA_JOB_RESERVED_14              14
+`define SOFA_JOB_RESERVED_15              15
+`define SOFA_JOB_RESERVED_16              16
+`define SOFA_JOB_RESERVED_17              17
 `define SOFA_JOB_NEXT_LO                  18
 `define SOFA_JOB_NEXT_HI                  19
 `define SOFA_JOB_Q_BASE_LO                20
@@ -350,11 +350,6 @@
 `define SOFA_ERR_HEAD_STRIDE_SMALL        8'd20
 `define SOFA_ERR_MODEL_DIM                8'd21
 `define SOFA_ERR_WEIGHTS                  8'd22
-`define SOFA_ERR_KP_EXP                   8'd23
-`define SOFA_ERR_KP_BIAS                  8'd24
-`define SOFA_ERR_KP_SHIFT                 8'd25
-`define SOFA_ERR_KG_SHIFT_K               8'd26
-`define SOFA_ERR_KG_SHIFT_V               8'd27
 `define SOFA_ERR_ROPE                     8'd28
 `define SOFA_ERR_KIND                     8'd29
 `define SOFA_ERR_NEXT                     8'd30

@@ -37,5 +37,8 @@
 `define SOFA_TURN_VBASE     273:226
 `define SOFA_TURN_MADDR     321:274
 `define SOFA_TURN_OADDR     369:322
-`define SOFA_TURN_W         418
+// shifts of the projection of the KV head
+`define SOFA_TURN_KG_SHIFT_K 423:418
+`define SOFA_TURN_KG_SHIFT_V 429:424
+`define SOFA_TURN_W         430
 `endif

@@ -66,8 +66,6 @@ module sofa_kvgen #(
     input  wire [12:0]            cfg_h,
     input  wire [1:0]             cfg_rope,
     input  wire [16:0]            cfg_keys,
-    input  wire [5:0]             cfg_kg_shift_k,
-    input  wire [5:0]             cfg_kg_shift_v,
     input  wire [31:0]            cfg_k_stride,
     input  wire [31:0]            cfg_v_stride,
     input  wire [47:0]            cfg_x_base,
@@ -81,7 +79,8 @@ module sofa_kvgen #(
     input  wire                   cfg_vb_load,
 
     // Item: 0 key, with the rows that take it, 1 end of a block, 2 KV head begins, 3 it ends.
-    // Bases are the addresses of key 0; p_maddr: mean vector, or with cfg_generate mean row of X
+    // Bases are the addresses of key 0; p_maddr: mean vector, or with cfg_generate mean row of X;
+    // shifts of the projection come with the begin
     input  wire                   p_valid,
     output wire                   p_ready,
     input  wire [1:0]             p_kind,
@@ -93,6 +92,8 @@ module sofa_kvgen #(
     input  wire [7:0]             p_rows,
     input  wire [47:0]            p_maddr,
     input  wire [47:0]            p_oaddr,
+    input  wire [5:0]             p_shift_k,
+    input  wire [5:0]             p_shift_v,
 
     // To fetch: K and V of a key into a place, or one vector at u_vbase itself as its V
     output wire                   u_valid,
@@ -200,6 +201,7 @@ module sofa_kvgen #(
     wire                 t_valid, t_ready, t_mean, t_more;
     wire [ADDR_W-1:0]    t_at, t_kbase, t_vbase;
     wire                 made_empty, wb_empty, front_rest, land_empty;
+    wire [5:0]           shift_k, shift_v;
 
     assign idle      = front_rest && land_empty && made_empty && wb_empty && !u_valid;
     assign ev_reused = f_valid && !f_mean;
@@ -229,6 +231,8 @@ module sofa_kvgen #(
         .p_rows         (p_rows),
         .p_maddr        (p_maddr[ADDR_W-1:0]),
         .p_oaddr        (p_oaddr[ADDR_W-1:0]),
+        .p_shift_k      (p_shift_k),
+        .p_shift_v      (p_shift_v),
         .l_room         (l_room),
         .l_put          (l_put),
         .l_end          (l_end),
@@ -249,6 +253,8 @@ module sofa_kvgen #(
         .t_kbase        (t_kbase),
         .t_vbase        (t_vbase),
         .t_more         (t_more),
+        .shift_k        (shift_k),
+        .shift_v        (shift_v),
         .w_start        (w_start),
         .w_addr         (w_addr),
         .w_busy         (w_busy),
@@ -401,8 +407,8 @@ module sofa_kvgen #(
         .cfg_d         (cfg_d),
         .cfg_h         (cfg_h),
         .cfg_rope      (cfg_rope),
-        .cfg_shift_k   (cfg_kg_shift_k),
-        .cfg_shift_v   (cfg_kg_shift_v),
+        .cfg_shift_k   (shift_k),
+        .cfg_shift_v   (shift_v),
         .cfg_k_stride  (cfg_k_stride),
         .cfg_v_stride  (cfg_v_stride),
         .cfg_x_base    (cfg_x_base[ADDR_W-1:0]),

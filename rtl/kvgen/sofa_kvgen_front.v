@@ -47,6 +47,8 @@ module sofa_kvgen_front #(
     input  wire [7:0]         p_rows,
     input  wire [ADDR_W-1:0]  p_maddr,
     input  wire [ADDR_W-1:0]  p_oaddr,
+    input  wire [5:0]         p_shift_k,
+    input  wire [5:0]         p_shift_v,
 
     // Next place of the landing buffer, for the item at hand: an end of a block, or a key
     input  wire               l_room,
@@ -75,7 +77,9 @@ module sofa_kvgen_front #(
     output wire [ADDR_W-1:0]  t_vbase,
     output wire               t_more,
 
-    // Weights of the head, bitmap of the head
+    // Of the head: shifts of the projection, weights, bitmap
+    output wire [5:0]         shift_k,
+    output wire [5:0]         shift_v,
     output wire               w_start,
     output wire [ADDR_W-1:0]  w_addr,
     input  wire               w_busy,
@@ -133,6 +137,8 @@ module sofa_kvgen_front #(
     reg [MASK_W-1:0]  mask_reg;
     reg [PLACE_W-1:0] place_reg;
     reg [7:0]         rows_reg;
+    // Shifts of the KV head. Its begin comes in when the end of the one before has left.
+    reg [5:0]         shift_k_reg, shift_v_reg;
     // Address of K, of the output; address of V, of the mean.
     reg [ADDR_W-1:0]  k_reg, v_reg;
     wire              leave;
@@ -150,6 +156,10 @@ module sofa_kvgen_front #(
             rows_reg  <= p_rows;
             k_reg     <= is_end ? p_oaddr : p_kbase;
             v_reg     <= is_end ? p_maddr : p_vbase;
+        end
+        if (p_ready && p_valid && p_kind == KIND_BEGIN) begin
+            shift_k_reg <= p_shift_k;
+            shift_v_reg <= p_shift_v;
         end
         if (rst) begin
             full_reg <= 1'b0;
@@ -202,6 +212,8 @@ module sofa_kvgen_front #(
     assign t_kbase    = k_reg;
     assign t_vbase    = v_reg;
     assign t_more     = key && room && cfg_generate && !poll_reg;
+    assign shift_k    = shift_k_reg;
+    assign shift_v    = shift_v_reg;
     assign w_start    = w_start_reg;
     assign w_addr     = cfg_w_base + w_off_reg;
     assign vb_clear   = vb_clear_reg;

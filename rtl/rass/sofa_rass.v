@@ -6,15 +6,18 @@
 // A turn is a tile as it is worked on by all blocks of a part. Words of masks (m_*), ceil(n/4) for
 // each block of the turn, four slots each, with the turn descriptor (sofa_turn.vh) of the block
 // beside them; the last block has TILE_LAST. Items (p_*), in this order:
-//     2  a KV head begins: before the first item after reset or after an item of kind 3
+//     2  a KV head begins: before the first item after reset or after an item of kind 3;
+//        p_shift_k, p_shift_v: shifts of its projection
 //     0  a key: turn by turn in slot order, those that some row wants; p_mask has bit place*ROWS+r
 //        where row r of the block in `place` wants it; p_kbase, p_vbase: addresses of key 0
 //     1  end of a block: after the turn with FINAL, one for each block in the order of the blocks,
 //        with its place, its number of rows, the addresses of its mean and of its output
 //     3  the KV head ends: after the ends of a part whose last block has KVLAST
-// Fields that a kind does not have are 0, but p_kbase = p_maddr and p_vbase = p_oaddr in all items.
-// Blocks of a turn have the same n, K0, KSTEP, KBASE, VBASE and FINAL, and places of their own. A
-// counted turn does not come here, and KVNEW is not looked at, since a KV head may begin with one.
+// Fields that a kind does not have are 0, but p_kbase = p_maddr, p_vbase = p_oaddr and {p_shift_v,
+// p_shift_k} = p_key[11:0] in all items.
+// Blocks of a turn have the same n, K0, KSTEP, KBASE, VBASE, shifts and FINAL, and places of their
+// own. A counted turn does not come here, and KVNEW is not looked at, since a KV head may begin with
+// one.
 //
 // Each place has a memory of masks for two turns, so that one read gives the masks of four slots
 // of all places; one turn is filled while the other is read. Which slots anybody wants is gathered
@@ -73,6 +76,8 @@ module sofa_rass #(
     output wire [7:0]               p_rows,
     output wire [47:0]              p_maddr,
     output wire [47:0]              p_oaddr,
+    output wire [5:0]               p_shift_k,
+    output wire [5:0]               p_shift_v,
 
     // Events: an item waits; a key leaves
     output wire                     ev_stall,
@@ -121,6 +126,8 @@ module sofa_rass #(
     wire [47:0]        in_vbase  = m_turn[`SOFA_TURN_VBASE];
     wire [47:0]        in_maddr  = m_turn[`SOFA_TURN_MADDR];
     wire [47:0]        in_oaddr  = m_turn[`SOFA_TURN_OADDR];
+    wire [5:0]         in_shift_k = m_turn[`SOFA_TURN_KG_SHIFT_K];
+    wire [5:0]         in_shift_v = m_turn[`SOFA_TURN_KG_SHIFT_V];
     wire               unused_turn = &{1'b0, m_turn, in_place3};
 
     // The turn that is filled; whether the block is its first; its places
@@ -142,10 +149,10 @@ module sofa_rass #(
     assign m_ready = !full_reg[wr_half_reg] && end_ready;
 
     // What the keys of a turn have in common
-    localparam DESC_W = 1 + WORD_W + PLACES + 17 + 17 + 48 + 48;
+    localparam DESC_W = 1 + WORD_W + PLACES + 17 + 17 + 48 + 48 + 12;
     reg  [DESC_W-1:0]  desc_0_reg, desc_1_reg;
     wire [DESC_W-1:0]  in_desc = {in_final, wr_word, wr_places, in_k0, in_kstep, in_kbase,
-                                  in_vbase};
+                                  in_vbase, in_shift_v, in_shift_k};
 
     // Wishes: chunks of rows; then slots, and the wishes of blocks before
     wire [4*CHUNKS-1:0] chunk_some;
@@ -250,8 +257,9 @@ module sofa_rass #(
     wire [PLACES-1:0]  places;
     wire [16:0]        k0, kstep;
     wire [47:0]        kbase, vbase;
+    wire [11:0]        shifts;
 
-    assign {final_turn, last_word, places, k0, kstep, kbase, vbase} =
+    assign {final_turn, last_word, places, k0, kstep, kbase, vbase, shifts} =
         half_reg ? desc_1_reg : desc_0_reg;
 
     wire [ADDR_W-1:0]  rd_addr = {half_reg, word_reg};
@@ -356,7 +364,7 @@ module sofa_rass #(
     // Slot of the word, none where the item is no key; places of the turn
     reg  [3:0]         b_lane_reg;
     reg  [PLACES-1:0]  b_places_reg;
-    // Key of the word's first slot, and how far the key lies behind it
+    // Key of the word's first slot, or shifts of a KV head; how far the key lies behind it
     reg  [16:0]        b_base_reg, b_off_reg;
     // Addresses of key 0, or of the block's mean and output
     reg  [47:0]        b_addr_0_reg, b_addr_1_reg;
@@ -366,6 +374,7 @@ module sofa_rass #(
     wire [PLACES*ROWS-1:0] mask;
     wire               is_key  = kind == KEY;
     wire               is_end  = kind == END;
+    wire               is_head = kind == HEAD;
     wire               b_take  = give && b_ready;
 
     generate
@@ -403,7 +412,7 @@ module sofa_rass #(
             b_kind_reg   <= kind;
             b_lane_reg   <= lane & {4{is_key}};
             b_places_reg <= places & {PLACES{is_key}};
-            b_base_reg   <= base & {17{is_key}};
+            b_base_reg   <= is_head ? {5'd0, shifts} : base & {17{is_key}};
             b_off_reg    <= (({17{lane[1] || lane[3]}} & kstep)
                           + ({17{lane[2] || lane[3]}} & {kstep[15:0], 1'b0})) & {17{is_key}};
             b_addr_0_reg <= ({48{is_key}} & kbase) | ({48{is_end}} & end_maddr);
@@ -460,6 +469,7 @@ module sofa_rass #(
     assign p_vbase = p_addr_1_reg;
     assign p_maddr = p_addr_0_reg;
     assign p_oaddr = p_addr_1_reg;
+    assign {p_shift_v, p_shift_k} = p_key_reg[11:0];
 
     assign ev_stall = p_valid_reg && !p_ready;
     assign ev_key   = p_valid_reg && p_ready && p_kind_reg == KEY;

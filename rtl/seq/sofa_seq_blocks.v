@@ -60,6 +60,8 @@ module sofa_seq_blocks #(
     input  wire [31:0]  job_q_hstride,
     input  wire [47:0]  job_ht_base,
     input  wire [31:0]  job_ht_hstride,
+    // K and V are made: entries have shifts
+    input  wire         job_generate,
 
     // Stream of table entries: command, beats
     output wire         d_c_valid,
@@ -74,12 +76,13 @@ module sofa_seq_blocks #(
     output wire         bad,
     output wire [7:0]   bad_head,
 
-    // Selection of the next block: threshold, signed; octave; radius
+    // Selection of the next block: threshold, signed; octave; radius; shifts {V, K}
     output wire         b_valid,
     input  wire         b_ready,
     output wire [15:0]  b_tau,
     output wire [4:0]   b_octave,
     output wire [31:0]  b_radius,
+    output wire [11:0]  b_shifts,
 
     // Q command: address of the block's row 0, rows of the block
     output wire         qc_valid,
@@ -107,11 +110,12 @@ module sofa_seq_blocks #(
     localparam BEATS = BUS_BYTES < 16 ? 16 / BUS_BYTES : 1;
     localparam ASKED_W = 17 + 8;
     localparam QUERY_W = 48 + 8;
-    localparam ENTRY_W = 1 + 16 + 6 + 5 + 16 + 32;
+    localparam ENTRY_W = 1 + 12 + 16 + 6 + 5 + 16 + 32;
     // Least tau, log2 of the length where the threshold is tau
     localparam [31:0] TAU_MIN = -(32 << LOG_FRAC);
     localparam [31:0] LOG_REF = 10 << LOG_FRAC;
     localparam [31:0] OCTAVES = SC_W;
+    localparam [7:0]  SHIFT_MAX = 8'd40;
 
     // -----------------------------------------------------------------------------------------
     // Entries are asked for, block after block
@@ -313,10 +317,12 @@ module sofa_seq_blocks #(
 
     wire [15:0] in_tau = in_data[47:32];
     wire [31:0] in_radius = in_data[95:64];
+    wire [7:0]  shift_max = job_generate ? SHIFT_MAX : 8'd0;
     wire        legal = in_data[23:16] <= 8'd47 && {24'd0, in_data[31:24]} < OCTAVES
                         && $signed(in_tau) <= $signed(16'd0)
                         && $signed(in_tau) >= $signed(TAU_MIN[15:0])
-                        && (in_radius >> SC_W) == 32'd0;
+                        && (in_radius >> SC_W) == 32'd0
+                        && in_data[55:48] <= shift_max && in_data[63:56] <= shift_max;
 
     assign d_d_ready = due_reg != 5'd0;
 
@@ -329,7 +335,8 @@ module sofa_seq_blocks #(
         .clear   (1'b0),
         .s_valid (in_valid && in_last),
         .s_ready (entry_ready),
-        .s_data  ({!legal, in_data[15:0], in_data[21:16], in_data[28:24], in_tau, in_radius}),
+        .s_data  ({!legal, in_data[61:56], in_data[53:48], in_data[15:0], in_data[21:16],
+                   in_data[28:24], in_tau, in_radius}),
         .m_valid (entry_valid),
         .m_ready (taken),
         .m_data  (entry),
@@ -400,6 +407,7 @@ module sofa_seq_blocks #(
     assign b_tau          = tau_reg;
     assign b_octave       = entry[52:48];
     assign b_radius       = entry[31:0];
+    assign b_shifts       = entry[86:75];
     assign qs_valid       = state_reg == S_SCALES;
     assign qs_scale_m     = entry[74:59];
     assign qs_scale_shift = entry[58:53];
@@ -410,7 +418,7 @@ module sofa_seq_blocks #(
         case (state_reg)
             S_LOG: begin
                 if (entry_valid) begin
-                    state_next = entry[75] ? S_BAD : S_PRODUCT;
+                    state_next = entry[87] ? S_BAD : S_PRODUCT;
                 end
             end
             S_PRODUCT: begin

@@ -91,11 +91,6 @@ module sofa_seq_check #(
     input  wire [31:0]  job_fall,
     input  wire [31:0]  job_window,
     input  wire [31:0]  job_model_dim,
-    input  wire [31:0]  job_kp_exp,
-    input  wire [31:0]  job_kp_bias,
-    input  wire [31:0]  job_kp_shift,
-    input  wire [31:0]  job_kg_shift_k,
-    input  wire [31:0]  job_kg_shift_v,
     input  wire [47:0]  job_next,
     input  wire [`SOFA_BUFFER_NUM*48-1:0] job_base,
     input  wire [`SOFA_BUFFER_NUM*32-1:0] job_stride,
@@ -118,6 +113,8 @@ module sofa_seq_check #(
     localparam [31:0] BUS_MASK = BUS_BYTES - 1;
     localparam [31:0] HALF_BUS = BUS_BYTES / 2;
     localparam [31:0] BLOCK_BEATS = STORE_BEATS / ROWS;
+    // header of a chunk of weight codes, bytes
+    localparam [31:0] HEADER = ROWS / 2 > BUS_BYTES ? ROWS / 2 : BUS_BYTES;
 
     // most buffers that a job writes
     localparam WRITTEN = 4;
@@ -201,7 +198,6 @@ module sofa_seq_check #(
     wire bad_kv_heads = job_kv_heads == 32'd0
                         || job_kv_heads > (predict ? HEADS_MAX[31:0] : job_heads);
     wire bad_dim = job_model_dim < 32'd8 || job_model_dim > H_MAX || job_model_dim[2:0] != 3'd0;
-    wire bad_bias = $signed(job_kp_bias) < -32768 || $signed(job_kp_bias) > 32767;
     wire bad_next = job_next[7:0] != 8'd0 || job_next >> ADDR_W != 48'd0;
     wire bad_quota = !predict && sort && (job_quota == 32'd0 || job_quota > BC_MAX);
     wire bad_band = job_band == 32'd0 || job_band > {28'd0, places_reg};
@@ -307,10 +303,10 @@ module sofa_seq_check #(
             end
             `SOFA_BUF_WC: begin
                 if (predict) begin
-                    // a word of ROWS codes for every element of the model dimension
+                    // a header, a word of ROWS codes for every element of the model dimension
                     b_heads = chunks;
                     b_vecs = 17'd1;
-                    b_bytes = {19'd0, job_model_dim[12:0]} << (ROWS_W - 1);
+                    b_bytes = ({19'd0, job_model_dim[12:0]} << (ROWS_W - 1)) + HEADER;
                     b_rows = 1'b0;
                 end else begin
                     // VM, or XM, which all heads share: a vector for each row block
@@ -428,16 +424,6 @@ module sofa_seq_check #(
                 state_next = S_DONE;
                 if ((predict || generating) && bad_dim) begin
                     code_next = `SOFA_ERR_MODEL_DIM;
-                end else if (predict && job_kp_exp > 32'd8) begin
-                    code_next = `SOFA_ERR_KP_EXP;
-                end else if (predict && bad_bias) begin
-                    code_next = `SOFA_ERR_KP_BIAS;
-                end else if (predict && job_kp_shift > 32'd15) begin
-                    code_next = `SOFA_ERR_KP_SHIFT;
-                end else if (generating && job_kg_shift_k > 32'd40) begin
-                    code_next = `SOFA_ERR_KG_SHIFT_K;
-                end else if (generating && job_kg_shift_v > 32'd40) begin
-                    code_next = `SOFA_ERR_KG_SHIFT_V;
                 end else if (rope == 2'd3) begin
                     code_next = `SOFA_ERR_ROPE;
                 end else if (bad_next) begin

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // sofa_seq_codes: walks a predict job, groups of COLS tokens x chunks of output dimensions, and
-// commands one run of weight codes a chunk.
+// commands one run of weight codes a chunk, the header before them.
 //
 // Separate from seq_keys so that the codes of the next chunk are on their way while the last parts
 // of the current one wait for a buffer: the FIFO of the stream is what holds it back.
@@ -54,6 +54,7 @@ module sofa_seq_codes #(
 
     localparam ROWS_W = $clog2(ROWS);
     localparam BUS_W = $clog2(BUS_BYTES);
+    localparam [31:0] HEADER = ROWS / 2 > BUS_BYTES ? ROWS / 2 / BUS_BYTES : 1;
 
     reg        active_reg, active_next;
     reg [16:0] token_reg, token_next;
@@ -64,7 +65,7 @@ module sofa_seq_codes #(
     wire        chunk_last = chunk_reg + 17'd1 == chunks;
     // a word of ROWS codes is ROWS/2 bytes, 8 words are 2 beats or more
     wire [19:0] bytes = {7'd0, job_h} << (ROWS_W - 1);
-    wire [19:0] beats = bytes >> BUS_W;
+    wire [19:0] beats = (bytes >> BUS_W) + HEADER[19:0];
 
     assign active = active_reg;
     assign w_c_valid = active_reg;

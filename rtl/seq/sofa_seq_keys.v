@@ -116,6 +116,8 @@ module sofa_seq_keys #(
     assign tn_turn[`SOFA_TURN_VBASE]     = rt_group_reg;
     assign tn_turn[`SOFA_TURN_MADDR]     = 48'd0;
     assign tn_turn[`SOFA_TURN_OADDR]     = 48'd0;
+    assign tn_turn[`SOFA_TURN_KG_SHIFT_K] = 6'd0;
+    assign tn_turn[`SOFA_TURN_KG_SHIFT_V] = 6'd0;
 
     always @* begin
         active_next = active_reg;

@@ -57,12 +57,13 @@ module sofa_seq_turns #(
     input  wire [31:0]  job_m_stride,
     input  wire [31:0]  job_m_hstride,
 
-    // Selection of the next block
+    // Selection of the next block; shifts of the projection {V, K}, of a KV head's first block
     input  wire         b_valid,
     output wire         b_ready,
     input  wire [15:0]  b_tau,
     input  wire [4:0]   b_octave,
     input  wire [31:0]  b_radius,
+    input  wire [11:0]  b_shifts,
 
     // Turn of a part, see sofa_seq_tiles; taken with its last descriptor
     input  wire         e_valid,
@@ -86,7 +87,7 @@ module sofa_seq_turns #(
     localparam ROWS_W = $clog2(ROWS);
     localparam TABLE = 2 * PLACES;
     localparam TAB_W = $clog2(TABLE);
-    localparam B_W = 16 + 5 + 32;
+    localparam B_W = 12 + 16 + 5 + 32;
     localparam [TAB_W:0] ONE = 1;
     // Rows before this position keep all that they see.
     localparam [17:0] EXACT = 18'd32;
@@ -123,6 +124,8 @@ module sofa_seq_turns #(
     reg  [47:0]     m_kv_reg, m_kv_next;
     reg  [47:0]     m_row_reg, m_row_next, m_band_reg, m_band_next;
     reg  [47:0]     k_kv_reg, k_kv_next, v_kv_reg, v_kv_next;
+    // Shifts of the KV head
+    reg  [11:0]     shifts_reg;
     // What is added up for the descriptor
     reg  [24:0]     rel_reg;
     reg  [23:0]     mstep_reg;
@@ -146,6 +149,8 @@ module sofa_seq_turns #(
     wire [TAB_W:0]  held = wr_num_reg - part_num_reg;
     wire            b_write = b_valid && b_ready;
     wire [B_W-1:0]  b_data;
+    wire            kv_first = e_first && e_kv_first && block_reg == 4'd0 && sub_reg == 4'd0;
+    wire [11:0]     shifts = kv_first ? b_data[64:53] : shifts_reg;
 
     assign b_ready  = held != TABLE[TAB_W:0];
     assign e_ready  = taken && part_last;
@@ -163,8 +168,7 @@ module sofa_seq_turns #(
     assign tn_turn[`SOFA_TURN_FINAL]     = e_last;
     assign tn_turn[`SOFA_TURN_COUNT]     = e_first && job_sum;
     assign tn_turn[`SOFA_TURN_TILE_LAST] = part_last;
-    assign tn_turn[`SOFA_TURN_KVNEW]     = e_first && e_kv_first && block_reg == 4'd0
-                                           && sub_reg == 4'd0;
+    assign tn_turn[`SOFA_TURN_KVNEW]     = kv_first;
     assign tn_turn[`SOFA_TURN_KVLAST]    = e_last && e_kv_end && part_last;
     assign tn_turn[`SOFA_TURN_EXACT]     = exact_reg;
     assign tn_turn[`SOFA_TURN_RATIO]     = e_ratio;
@@ -175,6 +179,8 @@ module sofa_seq_turns #(
     assign tn_turn[`SOFA_TURN_VBASE]     = v_kv_reg;
     assign tn_turn[`SOFA_TURN_MADDR]     = maddr_reg;
     assign tn_turn[`SOFA_TURN_OADDR]     = oaddr_reg;
+    assign tn_turn[`SOFA_TURN_KG_SHIFT_K] = shifts[5:0];
+    assign tn_turn[`SOFA_TURN_KG_SHIFT_V] = shifts[11:6];
 
     sofa_ram_1r1w #(
         .WIDTH  (B_W),
@@ -184,7 +190,7 @@ module sofa_seq_turns #(
         .clk     (clk),
         .wr_en   (b_write),
         .wr_addr (wr_num_reg[TAB_W-1:0]),
-        .wr_data ({b_tau, b_octave, b_radius}),
+        .wr_data ({b_shifts, b_tau, b_octave, b_radius}),
         .rd_en   (read),
         .rd_addr (num_reg[TAB_W-1:0]),
         .rd_data (b_data)
@@ -292,6 +298,9 @@ module sofa_seq_turns #(
         m_band_reg     <= m_band_next;
         k_kv_reg       <= k_kv_next;
         v_kv_reg       <= v_kv_next;
+        if (taken) begin
+            shifts_reg <= shifts;
+        end
         if (read) begin
             rel_reg   <= {{7{rel[17]}}, rel};
             mstep_reg <= {7'd0, e_kstep};

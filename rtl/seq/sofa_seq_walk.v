@@ -104,6 +104,7 @@ module sofa_seq_walk #(
     wire [15:0] b_tau;
     wire [4:0]  b_octave;
     wire [31:0] b_radius;
+    wire [11:0] b_shifts;
     wire        e_valid, e_ready, e_out_valid, e_out_ready;
     wire [E_W-1:0] e_data, e_out_data;
     wire [3:0]  unused_level;
@@ -148,6 +149,7 @@ module sofa_seq_walk #(
         .job_q_hstride  (share ? share_q : job_hstride[`SOFA_BUF_Q*32 +: 32]),
         .job_ht_base    (job_base[`SOFA_BUF_HT*48 +: 48]),
         .job_ht_hstride (share ? share_ht : job_hstride[`SOFA_BUF_HT*32 +: 32]),
+        .job_generate   (generating),
         .job_heads      (heads),
         .job_share      (share),
         .job_tokens     (job_rows[7:0]),
@@ -165,6 +167,7 @@ module sofa_seq_walk #(
         .b_tau          (b_tau),
         .b_octave       (b_octave),
         .b_radius       (b_radius),
+        .b_shifts       (b_shifts),
         .qc_valid       (qc_valid),
         .qc_ready       (qc_ready),
         .qc_addr        (qc_addr),
@@ -261,6 +264,7 @@ module sofa_seq_walk #(
         .b_tau         (b_tau),
         .b_octave      (b_octave),
         .b_radius      (b_radius),
+        .b_shifts      (b_shifts),
         .e_valid       (e_out_valid),
         .e_ready       (e_out_ready),
         .e_data        (e_out_data),

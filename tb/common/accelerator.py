@@ -11,8 +11,7 @@
 
 It does what driver software would do: places the buffers in memory, writes the registers or the
 descriptors of a chain, starts, waits for the interrupt and reads results and counters back. A layer
-is a chain of two jobs for each KV head, key prediction and attention, since what turns sums into
-keys and values belongs to a KV head.
+is a chain of two jobs, key prediction and attention.
 """
 
 from __future__ import annotations
@@ -36,7 +35,6 @@ from tb.common.images import (
     blends,
     buffer_fields,
     descriptor_image,
-    layer_of_head,
     means_image,
     table_image,
 )
@@ -220,9 +218,10 @@ class Accelerator:
         fields = self.attention_fields(job, heads, rows, len(numbers.k), numbers.k.shape[1])
         return Descriptor(fields | buffer_fields(placed), rows, heads, d)
 
-    def place_table(self, job: Job):
-        """Place the table of heads; returns (address, head stride, head stride)."""
-        address, _, head = self.place(table_image(job, self.cfg))
+    def place_table(self, job: Job, shifts=((0, 0),)):
+        """Place the table of heads; returns (address, head stride, head stride). shifts: see
+        ``table_image``."""
+        address, _, head = self.place(table_image(job, self.cfg, shifts))
         return address, head, head
 
     def attention_fields(self, job: Job, heads, rows, kv_heads, keys):
@@ -242,11 +241,6 @@ class Accelerator:
             "NEXT_LO": 0, "NEXT_HI": 0,
         }
 
-    def code_image(self, plan: LayerPlan):
-        """WC in memory, chunks of a KV head after those of the one before."""
-        return np.concatenate([layer_of_head(plan, kv).code_image(self.cfg)
-                               for kv in range(plan.kv_heads)])
-
     def place_layer(self, plan: LayerPlan, there=None):
         """Place a layer's tensors in memory and room for its results.
 
@@ -254,12 +248,12 @@ class Accelerator:
         left. Returns buffer name -> (address, row, head stride).
         """
         cfg, bus = self.cfg, self.cfg.BUS_BYTES
-        codes, weights = self.code_image(plan), plan.weight_image(cfg)
+        codes, weights = plan.code_image(cfg), plan.weight_image(cfg)
         shape = (plan.kv_heads, plan.keys, plan.d)
         bits = valid_beats(plan.keys, cfg) * bus
         placed = {
             "q": self.place(plan.q), "x8": self.place(plan.x8[None]),
-            "x": self.place(plan.x[None]), "wc": self.place(codes.reshape(len(codes), 1, -1)),
+            "x": self.place(plan.x[None]), "wc": self.place(codes[:, None]),
             "w": self.place(weights.reshape(len(weights), 1, -1)),
             "k8": self.reserve(shape, np.int8), "k": self.reserve(shape),
             "v": self.reserve(shape), "vb": self.reserve((plan.kv_heads, 1, bits), np.uint8),
@@ -277,48 +271,29 @@ class Accelerator:
             packed = np.packbits(np.asarray(valid, bool), axis=1, bitorder="little")
             for kv, line in enumerate(packed):
                 self.memory.load(placed["vb"][0] + kv * placed["vb"][2], line)
-        placed["ht"] = self.place_table(plan.job)
+        placed["ht"] = self.place_table(plan.job, plan.shifts)
         if blends(plan.job):
             placed["vm"] = self.place(plan.xm[None])
         return placed
 
     def describe_layer(self, plan: LayerPlan, placed, *, load=False):
-        """Registers of the jobs of a layer: key prediction and attention of each KV head. load:
-        valid bits are read from memory at first."""
-        jobs = []
-        for kv in range(plan.kv_heads):
-            jobs += self.describe_head(layer_of_head(plan, kv),
-                                       self.placed_of_head(plan, placed, kv), load)
-        return jobs
-
-    def describe_head(self, plan: LayerPlan, placed, load):
-        """Registers of the two jobs of the layer of one KV head."""
+        """Registers of the two jobs of a layer, key prediction and attention. load: valid bits are
+        read from memory at first."""
         rope = plan.mode << regs.MODE_ROPE_LSB
         predict = {
             "MODE": 1 << regs.MODE_PREDICT_LSB | rope, "HEAD_DIM": plan.d, "KEYS": plan.keys,
-            "KV_HEADS": plan.kv_heads, "MODEL_DIM": plan.h, "KP_EXP": plan.kp_exp,
-            "KP_BIAS": plan.kp_bias & 0xFFFFFFFF, "KP_SHIFT": plan.kp_shift,
+            "KV_HEADS": plan.kv_heads, "MODEL_DIM": plan.h,
             "NEXT_LO": 0, "NEXT_HI": 0,
         }
         attend = self.attention_fields(plan.job, plan.heads, plan.q.shape[1], plan.kv_heads,
                                         plan.keys)
         attend["MODE"] |= (1 << regs.MODE_GENERATE_LSB | rope
                            | int(load) << regs.MODE_VB_LOAD_LSB)
-        attend |= {"MODEL_DIM": plan.h, "KG_SHIFT_K": plan.kg_shift_k,
-                   "KG_SHIFT_V": plan.kg_shift_v}
+        attend["MODEL_DIM"] = plan.h
         names = (("x8", "wc", "rt", "k8"),
                  ("q", "k8", "k", "v", "o", "x", "w", "rt", "vb", "ht", "vm"))
         return [fields | buffer_fields({n: placed[n] for n in used if n in placed})
                 for fields, used in zip((predict, attend), names, strict=True)]
-
-    def placed_of_head(self, plan: LayerPlan, placed, kv):
-        """Where the buffers of a KV head and of its query heads begin."""
-        group = plan.heads // plan.kv_heads
-        chunks = len(layer_of_head(plan, kv).code_image(self.cfg))
-        heads = {"q": group, "o": group, "ht": group, "wc": chunks,
-                 **dict.fromkeys(("k8", "k", "v", "w", "vb"), 1)}
-        return {name: (address + kv * heads.get(name, 0) * head, row, head)
-                for name, (address, row, head) in placed.items()}
 
     def chain(self, jobs):
         """Write descriptors of jobs (register name -> value each) to memory, each with the address

@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What host software writes for the machine beside its tensors: descriptors, registers of buffers,
-the table of heads, means of V, and the layer of each KV head, which is a pair of jobs.
+the table of heads, means of V.
 
 Formats: docs/registers.md, docs/architecture.md.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from models import regs
 from models.config import Config, ConfigError
 from models.head import SUM, Job
-from models.layer import LayerPlan
 from models.sads import reach
 
 DESCRIPTOR_BYTES = 256
@@ -24,7 +21,7 @@ ENTRY_BYTES = 16
 """Bytes of an entry of the table of heads."""
 
 ENTRY = np.dtype([("scale_m", "<u2"), ("scale_shift", "u1"), ("octave", "u1"), ("tau", "<i2"),
-                  ("zero", "<u2"), ("radius", "<u4"), ("rest", "<u4")])
+                  ("shift_k", "u1"), ("shift_v", "u1"), ("radius", "<u4"), ("rest", "<u4")])
 """An entry of the table of heads."""
 
 
@@ -47,12 +44,14 @@ def buffer_fields(placed):
     return fields
 
 
-def table_image(job: Job, cfg: Config) -> np.ndarray:
-    """The table of heads, uint8 [heads, 1, ENTRY_BYTES]."""
+def table_image(job: Job, cfg: Config, shifts=((0, 0),)) -> np.ndarray:
+    """The table of heads, uint8 [heads, 1, ENTRY_BYTES]. shifts: (of K, of V) of each KV head in
+    jobs that make them."""
     if any(entry.coarse is not None for entry in job.table):
         raise ConfigError("coarse is given, legal: None in jobs of the machine")
-    rows = [(e.scale_m, e.scale_shift, e.octave, e.tau, 0, reach(e.radius, cfg), 0)
-            for e in job.table]
+    group = len(job.table) // len(shifts)
+    rows = [(e.scale_m, e.scale_shift, e.octave, e.tau, *shifts[h // group], reach(e.radius, cfg),
+             0) for h, e in enumerate(job.table)]
     return np.array(rows, ENTRY).view(np.uint8).reshape(len(rows), 1, ENTRY_BYTES)
 
 
@@ -65,14 +64,3 @@ def means_image(means: np.ndarray, cfg: Config) -> np.ndarray:
     """VM in memory, int16 [kv_heads, blocks, d], of means in VM_W bits."""
     return (means.astype(np.int64) << (16 - cfg.VM_W)).astype(np.int16)
 
-
-def layer_of_head(plan: LayerPlan, kv: int) -> LayerPlan:
-    """The layer of one KV head and the query heads of its group; its registers are numbers."""
-    group = plan.heads // plan.kv_heads
-    own = slice(kv * group, (kv + 1) * group)
-    only = slice(kv, kv + 1)
-    arrays = {name: getattr(plan, name)[only] for name in ("codes", "wk", "wv", "sk8", "sk", "sv")}
-    numbers = {name: int(getattr(plan, name)[kv])
-               for name in ("kp_exp", "kp_bias", "kp_shift", "kg_shift_k", "kg_shift_v")}
-    return replace(plan, q=plan.q[own], sq=plan.sq[own],
-                   job=replace(plan.job, table=plan.job.table[own]), **arrays, **numbers)

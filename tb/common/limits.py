@@ -17,7 +17,6 @@ from models.bounds import Bound, generation_bound, prediction_bound, weight_boun
 from models.config import Config
 from models.head import Job, parts, turns
 from models.layer import LayerPlan, chunk_beats, mean_tokens, valid_beats
-from tb.common.images import layer_of_head
 
 SLACK = 3
 """How many times the work and the traffic may take."""
@@ -125,17 +124,13 @@ def layer_limit(plan: LayerPlan, cfg: Config, memory: dict) -> Limit:
     bound += generation_bound(tokens, plan, cfg) + Bound(
         dram=plan.kv_heads * weight_bound(plan, cfg),
         write=plan.kv_heads * valid_beats(plan.keys, cfg))
-    groups = predict = chunks = 0
-    for kv in range(plan.kv_heads):
-        one = layer_of_head(plan, kv)
-        predict += prediction_bound(one, cfg)
-        for rows_ in dlzs.chunks(1, plan.d, cfg):
-            codes, table, out = chunk_beats(rows_, plan.h, plan.d, plan.mode, cfg)
-            chunks += 1
-            groups += -(-plan.keys // cfg.COLS)
-            bound += Bound(dram=-(-plan.keys // cfg.COLS) * codes
-                           + plan.keys * (cfg.beats8(plan.h) + table), write=plan.keys * out)
-    read = vectors + bound.dram // 16 + 4 * tokens + 2 * chunks * plan.keys
-    waits = (steps + groups) * (TILE + 2 * speed.latency) + (
-        tokens + chunks * plan.keys) * (TOKEN + speed.latency)
+    groups, predict = -(-plan.keys // cfg.COLS), prediction_bound(plan, cfg)
+    chunks = dlzs.chunks(plan.kv_heads, plan.d, cfg)
+    for rows_ in chunks:
+        codes, table, out = chunk_beats(rows_, plan.h, plan.d, plan.mode, cfg)
+        bound += Bound(dram=groups * codes + plan.keys * (cfg.beats8(plan.h) + table),
+                       write=plan.keys * out)
+    read = vectors + bound.dram // 16 + 4 * tokens + 2 * len(chunks) * plan.keys
+    waits = (steps + groups * len(chunks)) * (TILE + 2 * speed.latency) + (
+        tokens + len(chunks) * plan.keys) * (TOKEN + speed.latency)
     return limit_of(bound, waits, read, bound.write, speed, predict + bound.dlzs, predict)

@@ -76,30 +76,37 @@ class Machine:
     def _predict(self, mode):
         f, cfg = self.fields, self.cfg
         keys, h, d, kv_heads = f["KEYS"], f["MODEL_DIM"], f["HEAD_DIM"], f["KV_HEADS"]
-        pairing, bias = mode >> 7 & 3, f["KP_BIAS"] - (f["KP_BIAS"] >> 31 << 32)
+        pairing = mode >> 7 & 3
         x8 = self._read("X8", (1, keys, h), "i1")[0]
         rt = self._read("RT", (1, keys, d), "<i2")[0] if pairing else None
         chunks = dlzs.chunks(kv_heads, d, cfg)
-        packed = self._read("WC", (len(chunks), 1, h * cfg.ROWS // 2), "u1")
-        packed = packed.reshape(len(chunks), h, -1)
+        header = max(cfg.ROWS // 2, cfg.BUS_BYTES)
+        packed = self._read("WC", (len(chunks), 1, header + h * cfg.ROWS // 2), "u1")[:, 0]
+        entries = np.ascontiguousarray(packed[:, :header]).view("<u4").astype(int)
+        packed = packed[:, header:].reshape(len(chunks), h, -1)
         words = np.stack([packed & 15, packed >> 4], axis=-1).reshape(len(chunks), h, cfg.ROWS)
         codes, order = np.zeros((kv_heads, h, d), np.uint8), rope.pair_dims(d, pairing)
+        numbers = np.zeros((kv_heads, d), int)
         for chunk, rows in enumerate(chunks):
             for r, (kv, place) in enumerate(rows):
                 codes[kv, :, order[place]] = words[chunk, :, r]
+                numbers[kv, place] = entries[chunk, r // 8]
+        assert (numbers == numbers[:, :1]).all()
         self._write("K8", np.stack([
-            dlzs.predict_keys(x8, one, cfg, f["KP_EXP"], bias, f["KP_SHIFT"], pairing, rt)
-            for one in codes]))
+            dlzs.predict_keys(x8, one, cfg, min(n & 15, 8), (n >> 16) - (n >> 31 << 16),
+                              n >> 4 & 15, pairing, rt)
+            for one, n in zip(codes, numbers[:, 0].tolist(), strict=True)]))
 
     def _attend(self, mode):
         f, cfg = self.fields, self.cfg
         heads, kv_heads, rows = f["HEADS"], f["KV_HEADS"], f["QUERY_ROWS"]
         keys, d, snap = f["KEYS"], f["HEAD_DIM"], mode >> 3 & 3
         select = SELECTS[mode & 1, mode >> 10 & 1]
-        table = []
+        table, shifts = [], []
         for h in range(heads):
             raw = bytes(self.memory.dump(self._where("X8", h, 0), 16))
-            assert raw[6:8] == bytes(2) and raw[12:] == bytes(4)
+            assert raw[12:] == bytes(4) and (mode >> 5 & 1 or raw[6:8] == bytes(2))
+            shifts.append(raw[6:8])
             table.append(head.HeadTable(
                 raw[0] | raw[1] << 8, raw[2], raw[3], int.from_bytes(raw[4:6], "little",
                                                                      signed=True),
@@ -116,7 +123,8 @@ class Machine:
         k8 = self._read("K8", (kv_heads, keys, d), "i1")
         shape, blocks = (kv_heads, keys, d), -(-rows // cfg.ROWS)
         if mode >> 5 & 1:
-            k, v, means, valid = self._generate(mode, shape, blocks, job)
+            k, v, means, valid = self._generate(mode, shape, blocks, job,
+                                                shifts[:: heads // kv_heads])
         else:
             k, v = (self._read(name, shape, "<i2") for name in ("K", "V"))
             means = np.zeros((kv_heads, blocks, d), np.int16)
@@ -137,8 +145,8 @@ class Machine:
                 size = -(-len(packed) // cfg.BUS_BYTES) * cfg.BUS_BYTES
                 self.memory.load(self._where("VB", kv, 0), np.pad(packed, (0, size - len(packed))))
 
-    def _generate(self, mode, shape, blocks, job):
-        """K, V, means and the keys that exist at first."""
+    def _generate(self, mode, shape, blocks, job, shifts):
+        """K, V, means and the keys that exist at first; shifts: (of K, of V) of each KV head."""
         f, cfg = self.fields, self.cfg
         kv_heads, keys, d = shape
         h, pairing = f["MODEL_DIM"], mode >> 7 & 3
@@ -152,10 +160,10 @@ class Machine:
         for kv in range(kv_heads):
             wk, wv = np.zeros((h, d), np.int16), w[kv, :, d : 2 * d]
             wk[:, order] = w[kv, :, :d]
-            made.append(kvgen.project(x, wk, wv, f["KG_SHIFT_K"], f["KG_SHIFT_V"], pairing, rt))
+            made.append(kvgen.project(x, wk, wv, *shifts[kv], pairing, rt))
             if job.blend:
                 xm = self._read("WC", (1, blocks, h), "<i2")[0]
-                means[kv] = sufa.cut(kvgen.narrow(kvgen.sums(xm, wv), f["KG_SHIFT_V"]), cfg.VM_W)
+                means[kv] = sufa.cut(kvgen.narrow(kvgen.sums(xm, wv), shifts[kv][1]), cfg.VM_W)
         k, v = (np.stack(part) for part in zip(*made, strict=True))
         valid = np.zeros((kv_heads, keys), bool)
         if mode >> 9 & 1:

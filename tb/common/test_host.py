@@ -72,7 +72,7 @@ def test_layers(cfg, mode):
         jobs = acc.describe_layer(layer, placed, load=there)
         machine = Machine(acc.memory, cfg)
         machine.run(acc.chain(jobs))
-        assert machine.jobs == len(jobs) == 6
+        assert machine.jobs == len(jobs) == 2
         done = acc.gather_layer(layer, placed, {})
         assert np.array_equal(done.out, want.out) and np.array_equal(done.k8, want.k8)
         assert np.array_equal(done.valid, want.valid_image(cfg))
@@ -88,6 +88,9 @@ def test_entries_by_hand():
     first, second = table_image(job, cfg)[:, 0]
     assert bytes(first).hex() == "34120703" + "6eff0000" + "ff7f0000" + "00000000"
     assert bytes(second).hex() == "ffff2f00" + "00000000" + "05000000" + "00000000"
+    made = table_image(job, cfg, [(7, 40), (0, 33)])[:, 0]
+    assert [bytes(one[6:8]).hex() for one in made] == ["0728", "0021"]
+    assert [bytes(one[6:8]).hex() for one in table_image(job, cfg, [(7, 40)])[:, 0]] == ["0728"] * 2
     with pytest.raises(ConfigError, match="coarse is given"):
         table_image(head.Job(8, 16, (head.HeadTable(1, 1, coarse=-1),)), cfg)
 

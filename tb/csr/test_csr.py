@@ -18,10 +18,7 @@ COUNTERS = len(regs.COUNTERS)
 JOB_PORTS = {"MODE": "mode", "HEAD_DIM": "d", "QUERY_ROWS": "rows", "KEYS": "keys",
              "HEADS": "heads", "KV_HEADS": "kv_heads", "CAUSAL_OFFSET": "offset",
              "TILE_KEYS": "bc", "QUOTA": "quota", "BAND": "band", "FALL": "fall",
-             "WINDOW": "window",
-             "MODEL_DIM": "model_dim", "KP_EXP": "kp_exp",
-             "KP_BIAS": "kp_bias", "KP_SHIFT": "kp_shift", "KG_SHIFT_K": "kg_shift_k",
-             "KG_SHIFT_V": "kg_shift_v"}
+             "WINDOW": "window", "MODEL_DIM": "model_dim"}
 START, CHAIN, SOFT_RESET = (1 << lsb for lsb in (
     regs.CTRL_START_LSB, regs.CTRL_START_CHAIN_LSB, regs.CTRL_SOFT_RESET_LSB))
 

@@ -25,9 +25,8 @@ NAMES = ("ROWS", "COLS", "D_MAX", "BC_MAX", "BUS_BYTES", "PLACES", "STORE_BEATS"
 """Parameters that every simulation sets."""
 
 PREDICT_INPUTS = (
-    "cfg_predict", "cfg_rope", "cfg_kp_exp", "cfg_kp_bias", "cfg_kp_shift",
-    "cfg_k8_stride", "cfg_k8_hstride", "cfg_rt_stride", "w_d_valid", "w_d_data", "r_c_ready",
-    "r_d_valid", "r_d_data", "x_ready", "x_done",
+    "cfg_predict", "cfg_rope", "cfg_k8_stride", "cfg_k8_hstride", "cfg_rt_stride", "w_d_valid",
+    "w_d_data", "r_c_ready", "r_d_valid", "r_d_data", "x_ready", "x_done",
 )
 """Inputs that only predict jobs use."""
 

@@ -16,7 +16,7 @@ from scripts.configs import CONFIGS
 from tb.common.scoreboard import pack, unpack
 from tb.common.signals import reader, writer
 from tb.common.stream import StreamSink, StreamSource, Willing
-from tb.common.turns import any_turn
+from tb.common.turns import TURN, any_turn
 from tb.dlzs.bench import NAMES, TB, some
 from tb.runner import parameters, run
 
@@ -115,14 +115,7 @@ class Predict(TB):
         zero = self.np.random((heads, h, d)) < 0.2
         job.codes = np.where(zero, codes & 8, codes).astype(np.uint8)
         job.rt = self.np.integers(-16384, 16385, (tokens, d)).astype(np.int16)
-        job.exp, job.shift = random.randrange(9), random.randrange(16)
-        job.bias = random.choice([-32768, 32767, 0, random.randrange(-32768, 32768)])
-        if spread:
-            # The largest keys just pass the end of 8 bits.
-            sums = dlzs.predict_sums(job.x8, job.codes[0], cfg, job.exp)
-            job.bias = random.choice([-1, 1]) * min(32767, int(np.abs(sums).max()) // 8)
-            t = dlzs.predict_t(sums, cfg, job.bias)
-            job.shift = max(0, int(np.abs(t).max()).bit_length() - 8)
+        job.numbers = [self.numbers_of(job, codes, spread) for codes in job.codes]
         beats = ceil(d, size)
         job.stride = size * random.choice([beats, beats + 1, heads * beats + 1])
         if job.stride >= size * heads * beats:
@@ -133,17 +126,41 @@ class Predict(TB):
         length = job.hstride * (heads - 1) + job.stride * (tokens - 1) + size * beats
         job.memory = np.full(length, JUNK, np.uint8)
         job.writes = np.zeros(length, np.int64)
-        image = dlzs.pack_codes(job.codes, cfg, mode)
-        job.tiles, job.words, job.places, beat_counts = [], [], [], []
+        self.write_codes(job)
+        job.tiles, job.places, beat_counts = [], [], []
         for first in range(0, tokens, cfg.COLS):
             n = min(cfg.COLS, tokens - first)
-            for rows, words in zip(dlzs.chunks(heads, d, cfg), image, strict=True):
-                self._add_chunk(job, first, n, rows, words)
+            for rows in dlzs.chunks(heads, d, cfg):
+                self._add_chunk(job, first, n, rows)
                 beat_counts.append(len(np.unique(job.places[-1] // size)))
         job.beats = np.array(beat_counts)
         return job
 
-    def _add_chunk(self, job, first, n, rows, words):
+    def numbers_of(self, job, codes, spread):
+        """(exp, bias, shift) of a head."""
+        exp, shift = random.randrange(9), random.randrange(16)
+        bias = random.choice([-32768, 32767, 0, random.randrange(-32768, 32768)])
+        if spread:
+            # The largest keys just pass the end of 8 bits.
+            sums = dlzs.predict_sums(job.x8, codes, self.cfg, exp)
+            bias = random.choice([-1, 1]) * min(32767, int(np.abs(sums).max()) // 8)
+            t = dlzs.predict_t(sums, self.cfg, bias)
+            shift = max(0, int(np.abs(t).max()).bit_length() - 8)
+        return exp, bias, shift
+
+    def write_codes(self, job):
+        """The beats of weight codes of all chunks of all groups. What nobody may look at is random;
+        an exponent of 8 is written as 8 or more."""
+        size = self.cfg.BUS_BYTES
+        entries = [dlzs.pack_entry(exp, bias, shift) | random.randrange(256) << 8
+                   | (random.randrange(8) if exp == 8 else 0) for exp, bias, shift in job.numbers]
+        image = dlzs.pack_codes(job.codes, entries, self.cfg, job.mode)
+        unused = image[:, 4 * max(1, self.cfg.ROWS // 8) : self.cfg.header_bytes]
+        unused[:] = self.np.integers(0, 256, unused.shape)
+        beats = [pack(beat, 8) for beat in image.reshape(-1, size)]
+        job.words = beats * ceil(len(job.x8), self.cfg.COLS)
+
+    def _add_chunk(self, job, first, n, rows):
         size, (head, place) = self.cfg.BUS_BYTES, np.array(rows).T
         kaddr = K8_BASE + job.stride * first + job.hstride * int(head[0])
         parts = range(0, job.h, size)
@@ -153,7 +170,6 @@ class Predict(TB):
                              rel=x8.shape[1], kstep=int(place[0]) // self.cfg.ROWS, kbase=kaddr,
                              vbase=RT_BASE + job.rt_stride * first, tile_last=1)
             job.tiles.append((turn, x8))
-        job.words += [pack(beat, 8) for beat in words.reshape(-1, size)]
         dims = rope.pair_dims(job.d, job.mode)[place]
         token = np.arange(first, first + n)[:, None]
         job.places.append((head * job.hstride + dims + token * job.stride).reshape(-1))
@@ -163,8 +179,7 @@ class Predict(TB):
         self.beats, self.k8_at, self.answered, self.rows = 0, 0, 0, []
         self.dense = 0
         values = {"d": job.d, "dense": random.getrandbits(1), "snap": random.randrange(2),
-                  "predict": 1, "rope": job.mode, "kp_exp": job.exp,
-                  "kp_bias": job.bias & 0xFFFF, "kp_shift": job.shift, "k8_stride": job.stride,
+                  "predict": 1, "rope": job.mode, "k8_stride": job.stride,
                   "k8_hstride": job.hstride, "rt_stride": job.rt_stride}
         for name, value in values.items():
             getattr(self.dut, f"cfg_{name}").value = value
@@ -200,8 +215,8 @@ class Predict(TB):
         count = np.zeros_like(job.writes)
         values = []
         for head in range(heads):
-            k8 = dlzs.predict_keys(job.x8, job.codes[head], self.cfg, job.exp, job.bias,
-                                   job.shift, job.mode, job.rt)
+            k8 = dlzs.predict_keys(job.x8, job.codes[head], self.cfg, *job.numbers[head], job.mode,
+                                   job.rt)
             where = (np.arange(tokens)[:, None] * job.stride + head * job.hstride
                      + np.arange(job.d))
             want[where] = k8.view(np.uint8)
@@ -277,10 +292,12 @@ async def least_key(dut):
     tb = await start(dut)
     cfg = tb.cfg
     job = tb.plan(8, 1, 16, cfg.COLS, rope.OFF)
-    job.exp, job.shift = 0, 3
-    sums = dlzs.predict_sums(job.x8, job.codes[0], cfg, job.exp)
-    job.bias = -(128 << job.shift + max(cfg.SC_W - 16, 0)) - int(sums.min())
-    assert dlzs.predict_t(sums, cfg, job.bias).min() == -128 << job.shift
+    exp, shift = 0, 3
+    sums = dlzs.predict_sums(job.x8, job.codes[0], cfg, exp)
+    bias = -(128 << shift + max(cfg.SC_W - 16, 0)) - int(sums.min())
+    assert dlzs.predict_t(sums, cfg, bias).min() == -128 << shift
+    job.numbers = [(exp, bias, shift)]
+    tb.write_codes(job)
     await tb.predict(job)
     assert tb.board.finish("K8") and tb.values.min() == -127
 
@@ -343,9 +360,12 @@ async def full_rate(dut):
             assert tb.stalled == before, "the array waited for the word buffer"
             assert done[-1] - tb.release_cycles[-1] <= keys + 20
             if cfg.COLS < cfg.BUS_BYTES:
-                # The ring is written faster than read: no cycle without an element, or a code.
+                # The ring is written faster than read: no cycle without an element, a code, or a
+                # beat of a header, before the first part of a chunk.
                 gaps = np.diff(tb.release_cycles)
-                want = [codes * x8.shape[1] for _, x8 in job.tiles][1:]
+                header, first = codes, TURN["start"][0]
+                want = [codes * x8.shape[1] + header * (turn >> first & 1)
+                        for turn, x8 in job.tiles][1:]
                 assert (gaps == want).all(), f"d = {d}: parts take {gaps} cycles, not {want}"
                 steady += len(gaps)
     assert tb.board.finish("K8") and (steady > 20 or cfg.COLS >= cfg.BUS_BYTES)
@@ -378,7 +398,7 @@ async def short_sums(dut):
     cycles = await tb.predict(job)
     keys = tb.cfg.COLS * tb.drain_cycles(d, min(d, tb.cfg.ROWS) * heads)
     # The array's own time: codes, and the writes of the ring, one token a cycle.
-    sums = max(tb.cfg.COLS + 4, 8 * ceil(tb.cfg.ROWS, 2 * tb.cfg.BUS_BYTES))
+    sums = max(tb.cfg.COLS + 4, 9 * ceil(tb.cfg.ROWS, 2 * tb.cfg.BUS_BYTES))
     assert cycles[-1] - begin <= len(cycles) * (max(keys, sums) + 2) + keys + 60
     assert tb.stalled or keys < sums + 8
     tb.board.finish("K8")

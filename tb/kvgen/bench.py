@@ -23,7 +23,8 @@ from tb.runner import CLOCK_PERIOD_NS, parameters
 
 BASE = 0x5A_8765_0000
 KEY, END, BEGIN, FINISH = range(4)
-FIELDS = ("kind", "key", "kbase", "vbase", "mask", "place", "rows", "maddr", "oaddr")
+FIELDS = ("kind", "key", "kbase", "vbase", "mask", "place", "rows", "maddr", "oaddr", "shift_k",
+          "shift_v")
 
 
 @dataclass
@@ -68,8 +69,8 @@ class Job:
     keys: int
     heads: int
     blocks: int
-    shift_k: int
-    shift_v: int
+    # Of K and of V, of each head
+    shifts: list
     generate: bool = True
     mean: bool = True
     vb_load: bool = False
@@ -440,10 +441,11 @@ class TB:
                 place(name, 1, size, size, heads)
         # A beat more: the last one of a vector is read whole.
         self.mem = rng.integers(0, 256, top + n, dtype=np.uint8)
-        if shift is None:
-            shift = random.randrange(10, 20)
-        job = Job(d, h, mode, keys, heads, blocks, shift, max(shift - random.randrange(3), 0),
-                  generate, mean, vb_load, at)
+        shifts = []
+        for _ in range(heads):
+            own = random.randrange(10, 20) if shift is None else shift
+            shifts.append((own, max(own - random.randrange(3), 0)))
+        job = Job(d, h, mode, keys, heads, blocks, shifts, generate, mean, vb_load, at)
         self.job = job
         x, xm = (rng.integers(-32768, 32768, (rows, h)).astype(np.int16)
                  for rows in (keys, blocks))
@@ -465,7 +467,7 @@ class TB:
                           for _ in range(2))
             image = kvgen.pack_weights(wk.astype(np.int16), wv.astype(np.int16), self.cfg, mode)
             self._store(at["w"]["base"] + head * at["w"]["hstride"], image)
-            k, v = kvgen.project(x, wk, wv, job.shift_k, job.shift_v, mode, rt)
+            k, v = kvgen.project(x, wk, wv, *shifts[head], mode, rt)
             known = rng.random(keys) < (have if generate else 1)
             for key in np.flatnonzero(known):
                 # What is in memory counts, whatever it is.
@@ -473,7 +475,7 @@ class TB:
             job.k.append(k)
             job.v.append(v)
             if generate:
-                narrow = kvgen.narrow(kvgen.sums(xm, wv), job.shift_v)
+                narrow = kvgen.narrow(kvgen.sums(xm, wv), shifts[head][1])
                 cut = sufa.cut(narrow, self.cfg.VM_W).astype(np.int64) << 16 - self.cfg.VM_W
                 job.means.append(cut)
             else:
@@ -495,7 +497,6 @@ class TB:
         dut, job, at = self.dut, self.job, self.job.at
         for name, value in (("generate", job.generate), ("mean", job.mean), ("d", job.d),
                             ("h", job.h), ("rope", job.mode), ("keys", job.keys),
-                            ("kg_shift_k", job.shift_k), ("kg_shift_v", job.shift_v),
                             ("k_stride", at["k"]["stride"]), ("v_stride", at["v"]["stride"]),
                             ("x_base", at["x"]["base"]), ("x_stride", at["x"]["stride"]),
                             ("w_base", at["w"]["base"]), ("w_hstride", at["w"]["hstride"]),
@@ -539,9 +540,10 @@ class TB:
         self.source.append({**junk, "kind": kind, **{f: int(v) for f, v in fields.items()}})
         self.items += 1
 
-    def begin(self):
+    def begin(self, head=0):
         """A KV head begins."""
-        self._item(BEGIN)
+        shift_k, shift_v = self.job.shifts[head]
+        self._item(BEGIN, shift_k=shift_k, shift_v=shift_v)
 
     def ask(self, head, keys):
         """Queue keys of a turn; the model says which of them are made."""
@@ -586,7 +588,7 @@ class TB:
         """Queue random parts of each KV head: turns of some keys, and ends of blocks."""
         job = self.job
         for head in range(job.heads):
-            self.begin()
+            self.begin(head)
             for _ in range(parts):
                 order = list(range(job.keys))
                 step = random.choice([4, 8, 16])

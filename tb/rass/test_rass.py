@@ -20,7 +20,7 @@ KEY, END, HEAD, TAIL = range(4)
 FIELDS = {KEY: ("key", "kbase", "vbase", "mask"), END: ("place", "rows", "maddr", "oaddr"),
           HEAD: (), TAIL: ()}
 """Fields of an item of each kind beside its kind; others are 0 but for the addresses."""
-ALL = ("kind", *FIELDS[KEY], *FIELDS[END])
+ALL = ("kind", *FIELDS[KEY], *FIELDS[END], "shift_k", "shift_v")
 ALIAS = {"kbase": "maddr", "vbase": "oaddr"}
 
 
@@ -94,8 +94,9 @@ class TB:
         rows = [random.choice([n, random.randint(n, self.rows)]) for n in least]
         base = {n: random.getrandbits(48) for n in ("kbase", "vbase")}
         own = [{n: random.getrandbits(48) for n in ("maddr", "oaddr")} for _ in range(blocks)]
+        shift_k, shift_v = random.getrandbits(6), random.getrandbits(6)
         if self.fresh:
-            self.expect(HEAD)
+            self.expect(HEAD, key=shift_v << 6 | shift_k)
         for t, ((n, k0, kstep), mask) in enumerate(zip(tiles, masks, strict=True)):
             assert mask.shape == (blocks, self.rows, n)
             final = t == len(tiles) - 1
@@ -103,7 +104,8 @@ class TB:
                 last = b == blocks - 1
                 turn = any_turn(n=n, rows=rows[b], k0=k0, kstep=kstep, place=place[b],
                                 start=not t, final=final, count=0, tile_last=last,
-                                kvlast=kvlast and final and last, **base, **own[b])
+                                kvlast=kvlast and final and last, kg_shift_k=shift_k,
+                                kg_shift_v=shift_v, **base, **own[b])
                 self.send(mask[b], turn)
             union = np.zeros((n, self.places, self.rows), bool)
             union[:, place] = mask.transpose(2, 0, 1)
@@ -144,6 +146,7 @@ class TB:
         want = {"kind": kind, **{n: fields.get(n, 0) for n in ALL if n not in ("kind", "mask")}}
         for a, b in ALIAS.items():
             want[a] = want[b] = want[a] | want[b]
+        want |= {"shift_k": want["key"] & 63, "shift_v": want["key"] >> 6 & 63}
         self.board.compare_fields("item", want, item, where=where)
         self.board.compare("mask", fields.get("mask", np.zeros_like(got, bool)), got,
                            axes=("place", "row"), where=where)

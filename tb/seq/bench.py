@@ -32,9 +32,7 @@ NO_ROWS = ("wc", "w", "vb", "ht")
 SCALARS = {"d": "HEAD_DIM", "rows": "QUERY_ROWS", "keys": "KEYS", "heads": "HEADS",
            "kv_heads": "KV_HEADS", "offset": "CAUSAL_OFFSET", "bc": "TILE_KEYS",
            "quota": "QUOTA", "band": "BAND", "fall": "FALL", "window": "WINDOW",
-           "model_dim": "MODEL_DIM", "kp_exp": "KP_EXP",
-           "kp_bias": "KP_BIAS", "kp_shift": "KP_SHIFT", "kg_shift_k": "KG_SHIFT_K",
-           "kg_shift_v": "KG_SHIFT_V"}
+           "model_dim": "MODEL_DIM"}
 """Scalar of a job (and port job_<name>) -> register."""
 
 ADDRESS = (1 << 48) - 1
@@ -87,7 +85,8 @@ def shape(name, job, cfg):
     heads, count, size = {
         "q": (job["heads"], job["rows"], 2 * d), "o": (job["heads"], job["rows"], 2 * d),
         "k8": (heads, keys, d), "k": (heads, keys, 2 * d), "v": (heads, keys, 2 * d),
-        "x8": (1, keys, dim), "wc": (None, 1, dim * cfg.ROWS // 2), "x": (1, keys, 2 * dim),
+        "x8": (1, keys, dim), "x": (1, keys, 2 * dim),
+        "wc": (None, 1, cfg.header_bytes + dim * cfg.ROWS // 2),
         "w": (heads, 1, -(-2 * d // cfg.ROWS) * dim * 2 * cfg.ROWS), "rt": (1, keys, 2 * d),
         "vb": (heads, 1, -(-keys // 8)), "ht": (job["heads"], 1, 16),
         "vm": (1, -(-job["rows"] // cfg.ROWS), 2 * dim) if job["generate"]
@@ -121,9 +120,7 @@ def legal_job(cfg, rng, kind="cached", small=False, kv_heads=None, share=False):
         "offset": rng.randrange(cfg.KEYS_MAX // 4),
         "bc": 1 << rng.randint((max(cfg.COLS, 4) - 1).bit_length(), cfg.SLOT_W),
         "fall": rng.choice((0, 255, rng.randrange(256))),
-        "kp_exp": rng.randint(0, 8), "kp_bias": rng.randint(-32768, 32767) & WORD,
-        "kp_shift": rng.randint(0, 15),
-        "kg_shift_k": rng.randint(0, 40), "kg_shift_v": rng.randint(0, 40), "next": 0, "window": 0,
+        "next": 0, "window": 0,
     }
     for name in ("causal", "contiguous", "vb_load"):
         job[name] = rng.randrange(2)
@@ -179,11 +176,9 @@ def legal_job(cfg, rng, kind="cached", small=False, kv_heads=None, share=False):
             job["stride"][i] = stride
         if headed(name, job):
             job["hstride"][i] = hstride
-    unused = {"cached": ("model_dim", "kp_exp", "kp_bias", "kp_shift", "kg_shift_k", "kg_shift_v"),
-              "generate": ("kp_exp", "kp_bias", "kp_shift"),
-              "predict": ("rows", "heads", "offset", "bc", "quota", "band", "fall", "window",
-                          "kg_shift_k", "kg_shift_v")}
-    for name in unused[kind]:
+    unused = {"cached": ("model_dim",),
+              "predict": ("rows", "heads", "offset", "bc", "quota", "band", "fall", "window")}
+    for name in unused.get(kind, ()):
         job[name] = rng.getrandbits(32)
     return job
 
@@ -227,7 +222,8 @@ def words(job):
 
 
 def entry(address, cfg):
-    """The table entry at an address, its fields and 16 bytes: random, the same at every call."""
+    """The table entry at an address, its fields, its shifts of K and V and 16 bytes: random, the
+    same at every call."""
     rng = random.Random(f"entry {address}")
     ends = rng.choice((0, 0, 1, 2))
 
@@ -237,14 +233,15 @@ def entry(address, cfg):
     fields = second.HeadTable(
         scale_m=pick(0, 65535), scale_shift=pick(0, 47), octave=pick(0, cfg.SC_W - 1),
         tau=pick(-second.LEAST_TAU << cfg.LOG_FRAC, 0), radius=pick(0, cfg.RADIUS_INF))
-    return fields, pack_entry(fields, rng)
+    shifts = pick(0, 40), pick(0, 40)
+    return fields, shifts, pack_entry(fields, shifts, rng)
 
 
-def pack_entry(fields, rng):
+def pack_entry(fields, shifts, rng):
     """The bytes of a table entry, random where nothing is."""
     return b"".join((
         fields.scale_m.to_bytes(2, "little"), bytes((fields.scale_shift, fields.octave)),
-        fields.tau.to_bytes(2, "little", signed=True), rng.randbytes(2),
+        fields.tau.to_bytes(2, "little", signed=True), bytes(shifts),
         fields.radius.to_bytes(4, "little"), rng.randbytes(4)))
 
 
@@ -373,7 +370,10 @@ class TB:
                 else:
                     assert count == max(1, 16 // bus)
                     self.asked.append(address)
-                    image = self.entries.get(address) or entry(address, self.cfg)[1]
+                    image = entry(address, self.cfg)[2]
+                    if not int(dut.job_mode.value) >> regs.MODE_GENERATE_LSB & 1:
+                        image = image[:6] + bytes(2) + image[8:]
+                    image = self.entries.get(address, image)
                     image += random.randbytes(count * bus - 16)
                     due += self.latency
                 beats.extend((due, int.from_bytes(image[i: i + bus], "little"))
@@ -497,7 +497,7 @@ def expected_commands(job, cfg):
             n = min(cfg.COLS, job["keys"] - token)
             for index, (head, sub, rows) in enumerate(chunks(job, cfg)):
                 codes.append({"addr": base["wc"] + index * hstride["wc"],
-                              "beats": -(-dim * cfg.ROWS // 2 // bus)})
+                              "beats": cfg.code_beats(dim)})
                 for at in range(0, dim, bus):
                     turns.append(pack_turn(
                         n=n, rows=rows, start=at == 0, final=at + bus >= dim, tile_last=1,
@@ -514,6 +514,8 @@ def expected_commands(job, cfg):
         kv, band = part.kv, part.band
         new, ends = kv not in seen, after is None or after.kv != kv
         seen.add(kv)
+        of_kv = base["ht"] + kv * (job["heads"] // job["kv_heads"]) * hstride["ht"]
+        shifts = entry(of_kv, cfg)[1] if job["generate"] else (0, 0)
         # Heads that share a block are one, the first, with the rows of all.
         shared = len(part.heads) if job["share"] else 1
         here = [(head, block) for head in part.heads[::shared] for block in band.blocks]
@@ -545,7 +547,8 @@ def expected_commands(job, cfg):
                     exact=exact * shared if model.select == second.SUM else 0,
                     ratio=sads.extrapolation(len(band.tiles), min(i + 1, len(band.tiles)), cfg),
                     tau=sads.block_threshold(own.tau, model.fall, block.length, cfg),
-                    octave=own.octave, radius=own.radius,
+                    octave=own.octave, radius=own.radius, kg_shift_k=shifts[0],
+                    kg_shift_v=shifts[1],
                     kbase=base["k"] + kv * hstride["k"], vbase=base["v"] + kv * hstride["v"],
                     maddr=mean + (0 if job["generate"] else kv * hstride["vm"]) & ADDRESS,
                     oaddr=base["o"] + head * hstride["o"] + block.row * stride["o"]))

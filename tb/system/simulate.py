@@ -7,8 +7,8 @@
 
 builds the machine, runs every job one after another in one simulation through the host driver, and
 scores the output of each, its counters, and with ``taps`` every value between the stages, bit for
-bit against models. A layer is a chain of two jobs for each KV head; what it leaves in memory
-is scored, too. The cocotb side of it is ``run_jobs`` below.
+bit against models. A layer is a chain of two jobs; what it leaves in memory is scored, too. The
+cocotb side of it is ``run_jobs`` below.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from models.layer import (
     LayerResult,
     mean_tokens,
     plan_layer,
-    prediction_stats,
     project_layer,
     run_layer,
 )
@@ -39,7 +38,7 @@ from models.plan import Numbers, plan
 from models.rass import issue
 from models.tiling import seen_keys
 from tb.common.accelerator import FILLER, Accelerator, LayerDone
-from tb.common.images import DESCRIPTOR_BYTES, ENTRY_BYTES, blends, layer_of_head
+from tb.common.images import DESCRIPTOR_BYTES, ENTRY_BYTES, blends
 from tb.common.scoreboard import Scoreboard
 from tb.runner import ROOT, parameters, run
 from tb.system.taps import TapScorer, expectation
@@ -90,7 +89,7 @@ class LayerSpec:
 
     @property
     def job(self) -> Job:
-        """Settings of the attention jobs."""
+        """Settings of the attention job."""
         return self.plan.job
 
     def reference(self, cfg, trace=False) -> LayerResult:
@@ -230,7 +229,7 @@ async def run_layer_spec(acc, spec: LayerSpec, scoreboard, taps, score):
     jobs = acc.describe_layer(made, placed, load=there is not None)
     want = spec.reference(cfg, trace=taps is not None) if score else None
     if taps and score:
-        taps.expect(*layer_expectations(spec, want, jobs[1::2], cfg))
+        taps.expect(layer_expectation(spec, want, jobs[1], cfg))
     counters = await acc.run_chain(acc.chain(jobs), len(jobs), acc.layer_limit(made))
     done = acc.gather_layer(made, placed, counters)
     if not score:
@@ -245,16 +244,11 @@ async def run_layer_spec(acc, spec: LayerSpec, scoreboard, taps, score):
     return done, want.stats
 
 
-def layer_expectations(spec: LayerSpec, want: LayerResult, jobs, cfg: Config):
-    """What the taps show in the attention jobs of a layer; jobs: their registers."""
-    made = spec.plan
-    group = made.heads // made.kv_heads
+def layer_expectation(spec: LayerSpec, want: LayerResult, fields, cfg: Config):
+    """What the taps show in the attention job of a layer; fields: its registers."""
     start = np.zeros(want.k.shape[:2], bool) if spec.valid is None else np.array(spec.valid, bool)
-    for kv, fields in enumerate(jobs):
-        own = slice(kv, kv + 1)
-        yield expectation(want.heads[kv * group : (kv + 1) * group], 1, want.k[own], want.v[own],
-                          want.means[own], layer_of_head(made, kv).job, cfg, fields,
-                          start[own].copy())
+    return expectation(want.heads, len(want.k), want.k, want.v, want.means, spec.job, cfg, fields,
+                       start, spec.plan.shifts)
 
 
 def compare_output(scoreboard: Scoreboard, want, done):
@@ -314,7 +308,7 @@ def mean_count(walk, job: Job) -> int:
 
 def attention_counters(stats: Stats, walk, heads, rows, updates, job: Job,
                        cfg: Config) -> dict[str, int]:
-    """Counters of the attention of a job, or of all attention jobs of a layer."""
+    """Counters of the attention of a job, or of the attention job of a layer."""
     c, units = cfg.beats16(job.d), 2 * cfg.ROWS // cfg.QE
     # Heads that share blocks are one, with the rows of all of them.
     walked = len({part.kv for part in walk}) if job.share else heads
@@ -342,10 +336,9 @@ def layer_counts(spec: LayerSpec, want: LayerResult, cfg: Config) -> dict[str, i
     expected = attention_counters(stats, walk, heads, rows, want.updates, job, cfg)
     # The model has a mean row for each block of a part, the machine for each of its query heads.
     expected["BEATS_X"] += cfg.beats16(made.h) * (mean_count(walk, job) - mean_tokens(walk, job))
-    expected["BEATS_D"] += 2 * made.kv_heads * DESCRIPTOR_BYTES // cfg.BUS_BYTES
-    predict = prediction_stats(made.keys, 1, made.h, made.d, made.mode, cfg)
-    for name, count in predict.bytes.items():
-        expected[f"BEATS_{name.upper()}"] += made.kv_heads * count // cfg.BUS_BYTES
+    expected["BEATS_D"] += 2 * DESCRIPTOR_BYTES // cfg.BUS_BYTES
+    for name, count in want.predict.bytes.items():
+        expected[f"BEATS_{name.upper()}"] += count // cfg.BUS_BYTES
     return expected
 
 

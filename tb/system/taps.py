@@ -162,12 +162,13 @@ class Expectation:
 def expectation(
     heads: list[HeadResult], kv_heads: int, k: np.ndarray, v: np.ndarray, means: np.ndarray,
     job: Job, cfg: Config, fields: dict[str, int], exists: np.ndarray | None = None,
+    shifts: list[tuple[int, int]] | None = None,
 ) -> Expectation:
     """What the taps show of an attention job.
 
     heads: traced results of its query heads; k, v int16 [kv_heads, keys, d]; means int [kv_heads,
     blocks, d]; fields: its registers; exists: bool [kv_heads, keys], where keys are made those
-    that exist before the job, and changes.
+    that exist before the job, and changes; shifts: of K and V, of each KV head.
     """
     generates = bool(fields["MODE"] >> regs.MODE_GENERATE_LSB & 1)
     want = Expectation(job, cfg, k, v, generates)
@@ -188,7 +189,8 @@ def expectation(
                                     results[head][block.row], np.asarray(mean, np.int64)))
         begins = p == 0 or walk[p - 1].kv != part.kv
         ends = p + 1 == len(walk) or walk[p + 1].kv != part.kv
-        want.turns += _turns(part, blocks, begins, ends, job, cfg, fields)
+        want.turns += _turns(part, blocks, begins, ends, job, cfg, fields,
+                             shifts[part.kv] if shifts else (0, 0))
         want.items += _items(part, blocks, begins, ends, sources[part.kv], job, cfg)
         for unit, own in zip(found, _pairs(part, blocks, job, cfg), strict=True):
             unit.append(own)
@@ -206,7 +208,8 @@ def _address(fields, name, head=0, row=0):
             + head * fields[f"{name}_HEAD_STRIDE"] + row * fields[f"{name}_ROW_STRIDE"])
 
 
-def _turns(part: Part, blocks, begins, ends, job: Job, cfg: Config, fields) -> list[TurnOf]:
+def _turns(part: Part, blocks, begins, ends, job: Job, cfg: Config, fields,
+           shifts) -> list[TurnOf]:
     """The turns of a part, block after block; begins, ends: first, last part of its KV head."""
     made = []
     tiles = part.band.tiles
@@ -228,6 +231,7 @@ def _turns(part: Part, blocks, begins, ends, job: Job, cfg: Config, fields) -> l
                 "octave": entry.octave, "radius": reach(entry.radius, cfg),
                 "kbase": _address(fields, "K", block.kv), "vbase": _address(fields, "V", block.kv),
                 "oaddr": _address(fields, "O", block.head, block.row),
+                "kg_shift_k": shifts[0], "kg_shift_v": shifts[1],
             }
             if tile.causal:
                 values["rel"] = tile.rel - shift

@@ -11,7 +11,6 @@ import pytest
 from models import head, regs, rope
 from models.config import Config
 from tb.common.accelerator import Accelerator, Done
-from tb.common.images import layer_of_head
 from tb.common.scoreboard import Scoreboard
 from tb.common.standin import Machine, Memory
 from tb.common.turns import TURN
@@ -48,13 +47,9 @@ class StandIn(Accelerator):
             yield Emitter(cfg, spec.job, n.q, n.k, n.v, n.means, want, fields[0])
             return
         exists = np.zeros(want.k.shape[:2], bool) if spec.valid is None else spec.valid.copy()
-        for kv, own in enumerate(fields[1::2]):
-            one, part = layer_of_head(spec.plan, kv), slice(kv, kv + 1)
-            group = len(one.q)
-            result = head.JobResult(None, None, None, None, None, 0, 0,
-                                    want.heads[kv * group : (kv + 1) * group])
-            yield Emitter(cfg, one.job, one.q, want.k[part], want.v[part], want.means[part], result,
-                          own, exists[part])
+        result = head.JobResult(None, None, None, None, None, 0, 0, want.heads)
+        yield Emitter(cfg, spec.job, spec.plan.q, want.k, want.v, want.means, result, fields[1],
+                      exists, spec.plan.shifts)
 
     async def start(self, descriptor):
         fields = {**dict.fromkeys(regs.JOB, 0), **descriptor.fields}
@@ -88,7 +83,7 @@ class StandIn(Accelerator):
         chunks = plan.kv_heads * -(-plan.d // cfg.ROWS)
         out = min(cfg.beats8(plan.d), cfg.ROWS)
         beats["BEATS_WB"] = 2 * tokens * c + plan.kv_heads * valid + chunks * plan.keys * out
-        beats["BEATS_W"] = chunks * group * plan.h * cfg.ROWS // 2 // cfg.BUS_BYTES
+        beats["BEATS_W"] = chunks * group * (1 + plan.h * cfg.ROWS // 2 // cfg.BUS_BYTES)
         beats["BEATS_R"] = chunks * plan.keys * rope_beats
         beats["BEATS_K8"] += chunks * plan.keys * cfg.beats8(plan.h)
         beats["BEATS_D"] += len(self.fields) * 256 // cfg.BUS_BYTES

@@ -38,8 +38,9 @@ BEGIN, END = "<!-- table: memories -->\n", "<!-- end of table -->"
 def elaborated(params: dict[str, int]) -> dict:
     """Verilator's syntax tree of the machine at ``params``."""
     with tempfile.TemporaryDirectory() as folder:
-        command = ["verilator", "--json-only", "--quiet", "--timescale", "1ns/1ps",
-                   "--top-module", "sofa", "--Mdir", folder, str(runner.WAIVERS),
+        command = ["verilator", "--json-only", "--quiet", "--language", "1364-2005",
+                   "--timescale", "1ns/1ps", "--top-module", "sofa", "--Mdir", folder,
+                   str(runner.WAIVERS),
                    *(f"-G{k}={v}" for k, v in params.items()), "-F", str(ROOT / "rtl" / "sofa.f")]
         done = subprocess.run(command, text=True, capture_output=True)
         if done.returncode:

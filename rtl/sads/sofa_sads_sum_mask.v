@@ -95,8 +95,8 @@ module sofa_sads_sum_mask #(
             // Rows from the end of the window on; none of them where it lies behind the block
             wire [POS_W-1:0] over   = top[j*POS_W +: POS_W];
             wire [ROW_W-1:0] first  = over[ROW_W-1:0] & {ROW_W{!over[POS_W-1]}};
-            wire             within = !bound_reg || (!over[POS_W-1] && |over[POS_W-2:ROW_W]);
-            wire [ROWS-1:0]  past   = ({ROWS{1'b1}} << first) & {ROWS{!within}};
+            wire             unbounded = !bound_reg || (!over[POS_W-1] && |over[POS_W-2:ROW_W]);
+            wire [ROWS-1:0]  past   = ({ROWS{1'b1}} << first) & {ROWS{!unbounded}};
             assign visible[j*ROWS +: ROWS] = ({ROWS{1'b1}} << lowest) & ~past & rows_reg
                                              & {ROWS{!none}};
         end

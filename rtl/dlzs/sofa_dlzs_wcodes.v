@@ -5,9 +5,9 @@
 // Why: in DLZS phase 1.1 the row operand is a weight that memory already holds as a power of two,
 // 4 bits a code; a word of ROWS codes is a part of a beat, a beat, or several beats. No code is
 // stored on the chip: each is used once a group of columns.
-// Before the words of a chunk comes its header: what belongs to the head of each 8 rows, in an entry
-// of 32 bits {bias[15:0], 8 bits unused, shift[3:0], exp[3:0]}. Heads begin at multiples of 8 rows,
-// so that nobody has to divide by their size.
+// Before the words of a chunk comes its header: what belongs to the head of each 8 rows, in an
+// entry of 32 bits {bias[15:0], 8 bits unused, shift[3:0], exp[3:0]}. Heads begin at multiples of 8
+// rows, so that nobody has to divide by their size.
 // A code {sign, e[2:0]} becomes {sign, exp[3:0]}: e + min(exp of its row, 8), and 0 where e = 0.
 // Not done here: requests; the stream brings the beats in the order of use. Nothing of a beat of
 // words is ever dropped: a chunk has H words, a multiple of 8, and a beat holds at most 4.

@@ -16,8 +16,8 @@
 // Fields that a kind does not have are 0, but p_kbase = p_maddr, p_vbase = p_oaddr and {p_shift_v,
 // p_shift_k} = p_key[11:0] in all items.
 // Blocks of a turn have the same n, K0, KSTEP, KBASE, VBASE, shifts and FINAL, and places of their
-// own. A counted turn does not come here, and KVNEW is not looked at, since a KV head may begin with
-// one.
+// own. A counted turn does not come here, and KVNEW is not looked at, since a KV head may begin
+// with one.
 //
 // Each place has a memory of masks for two turns, so that one read gives the masks of four slots
 // of all places; one turn is filled while the other is read. Which slots anybody wants is gathered

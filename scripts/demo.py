@@ -181,8 +181,8 @@ def main(argv=None):
     wrong_layers = demo_layers.report(layers, made, cfg)
     wrong = report(cases, specs, wants, outcomes, cfg)
     ran = [*made, *outcomes]
-    cycles, wall = sum(o.counters["CYCLES"] for o in ran), sum(o.wall_s for o in ran)
-    print(f"{cycles} cycles simulated, {cycles / wall:.0f} a second in each process")
+    cycles, cpu = sum(o.counters["CYCLES"] for o in ran), sum(o.cpu_s for o in ran)
+    print(f"{cycles} cycles simulated, {cycles / cpu:.0f} in a second of processor time")
     if wrong or wrong_layers:
         print(f"{wrong_layers} of {len(layers)} runs of layers and {wrong} of {len(cases)} cases "
               "differ from the reference model")

@@ -30,6 +30,7 @@ from models.quantise import (
     score_unit,
 )
 from models.sufa import log2_score
+from models.tiling import sees
 
 TOLERANCE = 0.125
 """Largest error of a difference of two scores that matter, binary orders: 9 % of a weight."""
@@ -55,8 +56,8 @@ def check_scores(
     """ConfigError where the machine's scores would not give a row's softmax; name begins it.
 
     q int16 [heads, rows, d], k int16 [kv_heads, keys, d] with their scales, registers scale_m and
-    scale_shift; job with d, causal and offset. The machine drops the
-    S_DROP lowest bits of q.k and saturates scores beyond 2**(Z_W-1-Z_FRAC) binary orders. That
+    scale_shift; job with d, causal and offset; window, sinks: of a causal one. The machine drops
+    the S_DROP lowest bits of q.k and saturates scores beyond 2**(Z_W-1-Z_FRAC) binary orders. That
     changes nothing where the differences between the keys that matter, in truth or to the machine
     (those less than REACH below the best of the keys that the row sees), stay right to TOLERANCE;
     so this alone is refused. All pairs are looked at only where the scales allow such scores.
@@ -79,10 +80,7 @@ def check_scores(
             error = got - true
             if job.causal:
                 last = job.offset + np.arange(first, first + len(s))
-                at = np.arange(keys)
-                hidden = at > last[:, None]
-                if window:
-                    hidden |= (at <= last[:, None] - window) & (at >= sinks)
+                hidden = ~sees(last, keys, window, sinks)
             else:
                 hidden = np.zeros(s.shape, bool)
             matters = np.zeros(s.shape, bool)

@@ -67,6 +67,12 @@ def oldest(position, window: int):
     return np.maximum(0, position - window + 1) if window else np.zeros_like(position)
 
 
+def sees(position: np.ndarray, keys: int, window: int = 0, sinks: int = 0) -> np.ndarray:
+    """bool [n, keys]: what causal rows at positions int [n] see."""
+    at, last = np.arange(keys), np.asarray(position)[:, None]
+    return (at <= last) & ((at > last - window) | (at < sinks) | (window == 0))
+
+
 def seen_keys(position, keys: int, window: int, sinks: int):
     """How many keys a causal row at a position sees, or rows at positions."""
     newest = np.minimum(keys, position + 1)

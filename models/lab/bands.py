@@ -403,7 +403,7 @@ def job_of(call: Call, method: Sofa, dense: bool) -> Job:
     return Job(d=call.d, bc=cfg.BC_MAX if dense else bc, table=(HeadTable(0, 0),) * len(call.q),
                band=band, select=DENSE if dense else SORT if sorts else SUM,
                quota=default_quota(bc) if quota is None else quota, causal=call.causal,
-               offset=call.k.shape[1] - rows if call.causal else 0,
+               offset=call.first if call.causal else 0, window=call.window, sinks=call.sinks,
                interleaved=method.interleaved, blend=method.blend).checked(cfg)
 
 

@@ -47,13 +47,14 @@ def pieces(rows: int, sizes: tuple[int, ...]) -> Iterator[slice]:
 def part(call: Call, rows: slice) -> Call:
     """A chunk of a causal call: its rows over the keys up to its last one. ConfigError where that
     is before the first key."""
-    if call.q.shape[1] > call.k.shape[1]:
-        raise ConfigError(f"{call.q.shape[1]} causal query rows over {call.k.shape[1]} keys, "
-                          f"legal: up to {call.k.shape[1]}")
-    keys = call.k.shape[1] - call.q.shape[1] + rows.stop
+    if call.first < 0:
+        most = call.first + call.q.shape[1]
+        raise ConfigError(f"{call.q.shape[1]} causal query rows over {most} keys, legal: up to "
+                          f"{most}")
+    keys = min(call.first + rows.stop, call.k.shape[1])
     source = call.projection and replace(call.projection, x=call.projection.x[:keys])
     return replace(call, q=call.q[:, rows], k=call.k[:, :keys], v=call.v[:, :keys],
-                   projection=source)
+                   projection=source, past=call.first + rows.stop - keys)
 
 
 def check_sizes(sizes) -> tuple[int, ...]:
@@ -77,6 +78,11 @@ class Chunks(Method):
     sizes: tuple[int, ...] = (512, 1)
 
     name = "chunks"
+
+    @property
+    def windows(self) -> bool:
+        """Whether calls may have a window."""
+        return self.method.windows
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sizes", check_sizes(self.sizes))
@@ -116,6 +122,8 @@ def decode(call: Call, peaks: Peaks, sizes: tuple[int, ...], cfg: Config, **sett
     sizes = check_sizes(sizes)
     if not call.causal:
         raise ValueError("a call that is not causal, legal: causal, as the keys of a cache are")
+    if call.past:
+        raise ValueError(f"past = {call.past}, legal: 0, for a row's own key is in the cache")
     cache = KVCache(cfg, peaks, call.d)
     run = fast.run_job if fast.available() else head.run_job
     done = Attended(np.zeros(call.q.shape, np.float32),
@@ -123,7 +131,7 @@ def decode(call: Call, peaks: Peaks, sizes: tuple[int, ...], cfg: Config, **sett
     for chunk in pieces(call.q.shape[1], sizes):
         own = part(call, chunk)
         cache.append(own.k[:, cache.keys :], own.v[:, cache.keys :])
-        numbers, job = cache.job(own.q, **settings)
+        numbers, job = cache.job(own.q, window=call.window, sinks=call.sinks, **settings)
         got = run(numbers.q, numbers.k, numbers.v, numbers.k8, numbers.means, job, cfg)
         done.out[:, chunk] = got.out * numbers.out_scale
         done.selected[:, chunk, : cache.keys] = got.selected

@@ -20,6 +20,7 @@ class Dense(Method):
     """Exact attention over every visible pair, float32; the counts are those of plain attention."""
 
     name = "dense"
+    windows = True
 
     def attend(self, call: Call) -> Attended:
         """One layer."""

@@ -150,9 +150,12 @@ class Machine(Method):
 
     def check_call(self, call: Call) -> None:
         """ConfigError for a call that no job of the machine can do."""
-        rows, keys = call.q.shape[1], call.k.shape[1]
-        if call.causal and rows > keys:
-            raise ConfigError(f"{rows} causal query rows over {keys} keys, legal: up to {keys}")
+        rows = call.q.shape[1]
+        if call.causal and call.first < 0:
+            most = call.first + rows
+            raise ConfigError(f"{rows} causal query rows over {most} keys, legal: up to {most}")
+        if call.window and not self.windows:
+            raise ConfigError(f"window = {call.window}, legal: 0")
 
 
 def layer_inputs(call: Call) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masks of batches taken apart into attentions that a Method can do: all visible, or causal."""
+"""Masks of batches taken apart into attentions that a Method can do: all visible, or causal with
+or without a sliding window."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
 from models.lab.method import Call
+from models.tiling import sees
 
-LEGAL = ("none, causal, padding on either side, a visible prefix of any length, packed sequences; "
-         "the same for all heads")
+LEGAL = ("none, causal, a sliding window with or without first keys beside it, padding on either "
+         "side, a visible prefix of any length, packed sequences; the same for all heads")
 """Kinds of masks that row_sets takes apart."""
 
 MASKED = -1e4
@@ -27,11 +30,14 @@ class MaskError(ValueError):
 @dataclass(frozen=True)
 class RowSet:
     """Rows that are one attention of their own: rows int64 [R], keys int64 [S], indices in order.
-    causal: row i sees the keys 0 .. S - R + i of these, else all."""
+    causal, window, sinks, past: what they see, as in a models.lab.method.Call."""
 
     rows: np.ndarray
     keys: np.ndarray
     causal: bool
+    window: int = 0
+    sinks: int = 0
+    past: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,33 +105,64 @@ def row_sets(mask: np.ndarray, in_sequence: bool = False) -> list[RowSet]:
     then the last one of what it sees, as in a decoding step, and so causal; the mask of one row
     does not say.
 
-    Keys that no row sees are left out first, and rows that see none (their output is 0). Of the
-    rest, every row must see neighbouring keys, and rows that do not begin with the same key must
-    belong to different sequences: no key of one is seen by the other. Then rows that see equally
-    many keys are a set, and rows of which each sees one key more than the one before are another.
+    Keys that no row sees are left out first, and rows that see none (their output is 0). Rows that
+    begin with a key that no row before them has reached are another sequence. Where all rows of a
+    sequence see neighbouring keys from its first one on, those that see equally many are a set, and
+    those of which each sees one key more than the one before are another. Else all rows of the
+    sequence must be in a sliding window and are one set.
     """
     keys, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     if not len(rows):
         return []
     seen = mask[np.ix_(rows, keys)]
-    start, count = seen.argmax(axis=1), seen.sum(axis=1)
-    end = start + count
-    place = np.arange(len(keys))
-    if not (seen == ((place >= start[:, None]) & (place < end[:, None]))).all():
-        raise MaskError(f"a row of the mask sees keys with gaps, legal masks: {LEGAL}")
-    new = np.flatnonzero(start[1:] != start[:-1]) + 1
-    if (start[new] < np.maximum.accumulate(end)[new - 1]).any():
-        raise MaskError(f"rows of the mask see overlapping windows, legal masks: {LEGAL}")
+    start, end = seen.argmax(axis=1), len(keys) - seen[:, ::-1].argmax(axis=1)
+    gaps = end - start > seen.sum(axis=1)
+    new = np.flatnonzero(start[1:] >= np.maximum.accumulate(end)[:-1]) + 1
+    sets = []
+    for a, b in pairwise([0, *new, len(rows)]):
+        own = slice(start[a:b].min(), end[a:b].max())
+        if (start[a:b] == start[a]).all() and not gaps[a:b].any():
+            sets += _prefixes(rows[a:b], end[a:b] - own.start, keys[own], in_sequence)
+        else:
+            sets.append(_window(rows[a:b], end[a] - own.start, keys[own], seen[a:b, own],
+                                gaps[a:b].any()))
+    return sets
+
+
+def _prefixes(
+    rows: np.ndarray, count: np.ndarray, keys: np.ndarray, in_sequence: bool
+) -> list[RowSet]:
+    """Row sets of rows that see the first ``count`` keys int64 [rows]."""
     sets, first = [], 0
     while first < len(rows):
-        last = first
-        step = None
-        while last + 1 < len(rows) and start[last + 1] == start[first]:
-            rise = end[last + 1] - end[last]
+        last, step = first, None
+        while last + 1 < len(rows):
+            rise = count[last + 1] - count[last]
             if rise not in (0, 1) or step not in (None, rise):
                 break
             step, last = int(rise), last + 1
-        sets.append(RowSet(rows[first : last + 1], keys[start[first] : end[last]],
+        sets.append(RowSet(rows[first : last + 1], keys[: count[last]],
                            step == 1 or step is None and in_sequence))
         first = last + 1
     return sets
+
+
+def _window(
+    rows: np.ndarray, count: int, keys: np.ndarray, seen: np.ndarray, gaps: bool
+) -> RowSet:
+    """The row set of rows in a sliding window: seen bool [rows, keys]; the last key that row 0 sees
+    is number count-1. MaskError for other rows; gaps: their keys have some.
+
+    A window around its rows is that of rows further on, so that is one, too."""
+    position = count - 1 + np.arange(len(rows))
+    hidden = ~seen & (np.arange(len(keys)) <= position[:, None])
+    # The first row that does not see all keys before it.
+    row = int(hidden.any(axis=1).argmax())
+    low = len(keys) - int(hidden[row, ::-1].argmax())
+    window, sinks = int(position[row]) + 1 - low, int(seen[row].argmin())
+    if (window < 1 or (np.diff(rows) != 1).any()
+            or (seen != sees(position, len(keys), window, sinks)).any()):
+        what = ("a row of the mask sees keys with gaps" if gaps
+                else "rows of the mask see overlapping windows")
+        raise MaskError(f"{what}, legal masks: {LEGAL}")
+    return RowSet(rows, keys, True, window, sinks, int(count) + len(rows) - 1 - len(keys))

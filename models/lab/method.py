@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.lab.counts import Counts
+from models.tiling import sees
 
 BLOCK = 128
 """Query rows that a machine works on at a time, for DRAM counts: K and V that a block needs are
@@ -47,10 +48,13 @@ class Projection:
 @dataclass(frozen=True)
 class Call:
     """One attention of one layer, float32 and after RoPE. Query head h reads KV head
-    h // (Hq / Hkv); a score is q . k / sqrt(d); row i of q sits at position S - R + i.
+    h // (Hq / Hkv); a score is q . k / sqrt(d).
 
     q [Hq, R, d]; k, v [Hkv, S, d]
-    causal      row i sees keys 0 .. S - R + i, else all
+    causal      row i sees the keys up to its position, S - R + i, else all
+    window      newest keys that a causal row sees, that at its position among them; 0: all
+    sinks       first keys that it sees beside its window
+    past        with a window: rows are at positions larger by so much, the last ones past the keys
     layer       number of the layer in its model, from 0; layers: how many there are; None, both,
                 where they are not known
     projection  None where unknown (cross attention)
@@ -63,6 +67,14 @@ class Call:
     layer: int | None = 0
     layers: int | None = 1
     projection: Projection | None = None
+    window: int = 0
+    sinks: int = 0
+    past: int = 0
+
+    @property
+    def first(self) -> int:
+        """Position of row 0 of a causal call."""
+        return self.k.shape[1] - self.q.shape[1] + self.past
 
     @property
     def group(self) -> int:
@@ -88,7 +100,7 @@ class Call:
         rows, keys = self.q.shape[1], self.k.shape[1]
         if not self.causal:
             return np.ones((rows, keys), bool)
-        return np.arange(keys) <= np.arange(keys - rows, keys)[:, None]
+        return sees(self.first + np.arange(rows), keys, self.window, self.sinks)
 
     def shared(self, x: np.ndarray) -> np.ndarray:
         """An array with one entry per KV head, repeated for every query head."""
@@ -114,6 +126,9 @@ class Method:
 
     name = ""
     """Short name in tables and on command lines."""
+
+    windows = False
+    """Whether calls may have a window."""
 
     def attend(self, call: Call) -> Attended:
         """One layer."""

@@ -113,7 +113,7 @@ def blended(
     rows, keys = call.q.shape[1], call.k.shape[1]
     first = np.arange(0, rows, block)
     if means is None:
-        spans = [mean_span(row, keys, call.causal, keys - rows) for row in first]
+        spans = [mean_span(row, keys, call.causal, call.first, call.window) for row in first]
         means = np.stack([call.v[:, f:g].mean(axis=1) for f, g in spans], axis=1)
     of_rows = np.repeat(call.shared(means), np.diff([*first, rows]), axis=1)
     return (f[..., None] * out + (1 - f)[..., None] * of_rows).astype(np.float32)
@@ -121,8 +121,7 @@ def blended(
 
 def keeps_everything(call: Call) -> np.ndarray:
     """bool [R], models.tiling.exact_rows of a Call: rows that the mean of V leaves alone."""
-    rows, keys = call.q.shape[1], call.k.shape[1]
-    return exact_rows(0, rows, call.causal, keys - rows)
+    return exact_rows(0, call.q.shape[1], call.causal, call.first)
 
 
 @dataclass(frozen=True)
@@ -151,6 +150,7 @@ class Rule(Method):
     mean: bool = False
 
     name = "rule"
+    windows = True
 
     def __post_init__(self) -> None:
         if self.predictor not in PREDICTORS:

@@ -87,6 +87,7 @@ class Sofa(Machine):
     radius_nats: float | None | tuple[float | None, ...] = None
 
     name = "sofa"
+    windows = True
     parameters = Config
 
     def __post_init__(self) -> None:
@@ -145,7 +146,8 @@ class Sofa(Machine):
             select=head.DENSE if dense else head.SORT if sorts else head.SUM,
             tau=self.setting("tau", call), coarse=self.setting("coarse", call),
             fall=self.setting("fall", call), quota=quota, radius_nats=radius,
-            snap=SNAPS[self.snap], interleaved=self.interleaved, blend=self.blend)
+            snap=SNAPS[self.snap], interleaved=self.interleaved, blend=self.blend,
+            offset=call.first if call.causal else None, window=call.window, sinks=call.sinks)
         run, peaks = fast.run_job if fast.available() else head.run_job, self.scales(call)
         if self.phases == 2 and not dense:
             x, wk, wv = layer_inputs(call)

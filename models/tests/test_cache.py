@@ -140,3 +140,19 @@ def test_refusals():
         cache.crop(11)
     with pytest.raises(ConfigError, match="rows = 11, legal: integer 0..10"):
         cache.means(11)
+
+
+@pytest.mark.parametrize("window, sinks", [(1, 0), (20, 3), (64, 0), (77, 8)])
+def test_integers_in_a_window_are_those_of_the_plan(window, sinks):
+    q, k, v = tensors(150)
+    cache, settings = KVCache(TINY, PEAKS, D), dict(window=window, sinks=sinks, bc=8)
+    for last in (1, 33, 34, 90, 150):
+        cache.append(k[:, cache.keys : last], v[:, cache.keys : last])
+        for rows in {1, min(last, 21)}:
+            got = cache.job(q[:, last - rows : last], **settings)
+            same(got, plan(q[:, last - rows : last], k[:, :last], v[:, :last], TINY, peaks=PEAKS,
+                           causal=True, **settings))
+            first = max(32, (last - rows) // 32 * 32)
+            span = got[0].v[:, max(0, min(first - window, last - 1)) : first]
+            mean = np.clip(span.mean(axis=1) / 256, -128, 127)
+            assert (np.abs(got[0].means[:, 0] - mean) <= 0.5).all()

@@ -238,3 +238,21 @@ def test_error_of_a_real_layer(name):
     assert oracle.relative_error(got.v * z.sv[:, None, None], v) < 2e-4
     assert oracle.relative_error(got.k8 * z.sk8[:, None, None], k) < 0.21
     assert 0.05 < got.stats.keep < 0.8
+
+
+@pytest.mark.parametrize("window, sinks", [(20, 0), (33, 5)])
+def test_a_window_from_x(window, sinks):
+    """24 rows at the positions 46 .. 69."""
+    z = plan(window=window, sinks=sinks)
+    got = run_layer(z, TINY)
+    assert_means_close(z, got, TINY)
+    at, key = np.arange(46, 70)[:, None], np.arange(70)
+    sees = (key <= at) & ((key > at - window) | (key < sinks))
+    assert got.selected.any(axis=2).all() and not (got.selected & ~sees).any()
+    stats = got.stats
+    assert stats.visible == len(z.q) * 24 * (window + sinks) and stats.visible == (
+        len(z.q) * sees.sum())
+    # Tiles of the first band of two blocks: keys of the window in tiles of 16, and the sinks.
+    [first, *_] = z.job.bands(24, 70, TINY)
+    assert [t.keys.min() for t in first.tiles][0] == max(46 - window + 1, sinks)
+    assert got.selected.sum() < stats.visible

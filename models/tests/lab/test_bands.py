@@ -293,3 +293,28 @@ def test_a_layer_from_x_comes_near_kvgen():
     got = layer.run_layer(z, cfg, run=second.run_job)
     done = cycles(work_of(got.selected, z.job, cfg, z.kv_heads, makes=True), z.job, cfg, source=z)
     assert done.binds == "kvgen" and done.ratio < 1.1
+
+
+@needs_numba
+def test_a_window_bounds_the_tiles():
+    """A layer of 96 rows in a window of 16: each band of two blocks scores the tiles of 23 keys at
+    most and the sinks, however long the sequence; no job beats its bounds."""
+    z, done = from_x(keys=96, rows=96, window=16, sinks=2, bc=8, band=2, interleaved=False)
+    work = work_of(done.selected, z.job, TINY, kv_heads=2)
+    tiles = np.diff(work.band_turn) - 1
+    assert tiles.max() == 4 and len(tiles) == 2 * 12
+    assert max(work.turn_slots) == 8
+    for source in (None, z):
+        own = work_of(done.selected, z.job, TINY, kv_heads=2, makes=source is not None)
+        took = cycles(own, z.job, TINY, source=source)
+        assert took.total - took.predict >= max(took.bound.values())
+    wide, whole = from_x(keys=96, rows=96, bc=8, band=2, interleaved=False)
+    other = work_of(whole.selected, wide.job, TINY, kv_heads=2)
+    assert bound_of(work, z.job, TINY)["dlzs"] < 0.6 * bound_of(other, wide.job, TINY)["dlzs"]
+
+
+def test_job_of_a_call_in_a_window():
+    x = np.zeros((1, 30, 8), np.float32)
+    call = Call(x, x[:, :25], x[:, :25], True, window=9, sinks=2, past=5)
+    got = bands.job_of(call, Sofa(config="tiny", bc=8), False)
+    assert (got.window, got.sinks, got.offset) == (9, 2, 0)

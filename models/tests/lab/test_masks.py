@@ -16,13 +16,22 @@ def rebuilt(sets, shape):
     for part in sets:
         r, s = len(part.rows), len(part.keys)
         for i in range(r):
-            mask[part.rows[i], part.keys[: s - r + i + 1 if part.causal else s]] = True
+            at = s - r + i + part.past
+            low = max(at + 1 - part.window, 0) if part.window else 0
+            mask[part.rows[i], part.keys[low : at + 1 if part.causal else s]] = True
+            mask[part.rows[i], part.keys[: min(part.sinks, at + 1)]] = True
     return mask
 
 
 def causal(rows, keys, offset=0):
     return np.arange(keys) <= np.arange(rows)[:, None] + offset
 
+
+def window(rows, keys, size, offset=0):
+    return causal(rows, keys, offset) & ~causal(rows, keys, offset - size)
+
+
+BLOCKS = np.kron(np.eye(2, dtype=bool), np.ones((7, 7), bool))
 
 CASES = {
     "none": (np.ones((4, 6), bool), 1),
@@ -38,6 +47,18 @@ CASES = {
     "prefix": (causal(6, 6) | (np.arange(6) < 3), 2),
     "nothing": (np.zeros((3, 4), bool), 0),
     "packed": (np.kron(np.eye(2, dtype=bool), np.ones((3, 3), bool)) & causal(6, 6), 2),
+    "window": (window(9, 9, 3), 1),
+    "window of two": (window(5, 5, 2), 1),
+    "window, continued": (window(4, 12, 5, offset=8), 1),
+    "window, sinks": (window(9, 9, 3) | causal(9, 9) & (np.arange(9) < 2), 1),
+    "window, sinks, continued": (window(3, 14, 4, offset=11) | (np.arange(14) < 2), 1),
+    "window, padded right": (window(9, 9, 3) & (np.arange(9) < 6), 1),
+    "window, padded left": (window(9, 9, 3) & (np.arange(9) >= 4), 1),
+    "window, sinks, padded": (
+        (window(9, 9, 3) | causal(9, 9) & (np.arange(9) < 4)) & (np.arange(9) >= 2), 1),
+    "windows, packed": (window(14, 14, 3) & BLOCKS, 2),
+    "window around rows": (window(9, 9, 5, offset=2), 1),
+    "window over all": (window(6, 6, 6), 1),
 }
 
 
@@ -81,13 +102,19 @@ def test_random_prefixes():
 
 
 def test_other_masks_are_refused():
-    band = causal(6, 6) & ~causal(6, 6, offset=-3)
-    with pytest.raises(MaskError, match="overlapping windows, legal masks: none, causal, padding"):
-        row_sets(band)
+    bands = [window(6, 6, 3) for _ in range(4)]
+    bands[0][4, 2] = False              # a row with a shorter window
+    bands[1] = bands[1][[0, 1, 2, 4]]   # a row that is missing
+    bands[2] = bands[2][::-1]           # rows in another order
+    bands[3][2] = False                 # a row that sees nothing within others
+    for band in bands:
+        with pytest.raises(MaskError, match="overlapping windows, legal masks: none, causal, a s"):
+            row_sets(band)
     holes = np.ones((3, 5), bool)
     holes[1, 2] = False
-    with pytest.raises(MaskError, match="with gaps, legal masks: none, causal"):
-        row_sets(holes)
+    for mask in (holes, window(9, 9, 3) | (np.arange(9) == 2)):
+        with pytest.raises(MaskError, match="with gaps, legal masks: none, causal"):
+            row_sets(mask)
 
 
 LEAST = np.finfo(np.float32).min

@@ -26,6 +26,9 @@ from models.lab.torch_sdpa import (  # noqa: E402
 SDPA = torch.nn.functional.scaled_dot_product_attention
 KEPT = FirstSofa(quota=64, radius_nats=None)
 """Every pair is selected, in the machine's arithmetic."""
+EVERY = Sofa(quota=64)
+"""The same in bands; ALL: without scores."""
+ALL = Sofa(dense_layers=tuple(range(4)))
 ERROR = 2e-3
 """Relative error of the machine with every pair kept."""
 
@@ -59,6 +62,48 @@ def test_equals_torch(arguments):
     assert torch.allclose(dense, want, atol=2e-6) and dense.dtype == want.dtype
     kept = scaled_dot_product_attention(q, k, v, enable_gqa=True, method=KEPT, **arguments)
     assert 0 < error(kept, want) < ERROR
+
+
+def banded(left, rows, window, sinks=0):
+    """padding() in a sliding window, with so many first keys of each sequence beside it."""
+    mask = padding(left, rows)
+    mask &= ~torch.ones(rows, rows, dtype=torch.bool).tril(-window) | (torch.arange(rows) < sinks)
+    if sinks:
+        mask[1, :, :, left : left + sinks] = padding(left, rows)[1, :, :, left : left + sinks]
+    return mask
+
+
+@pytest.mark.parametrize("mask", [
+    banded(0, 90, 40), banded(13, 90, 40), banded(3, 90, 33, sinks=4), banded(0, 90, 1),
+    banded(0, 90, 40) & (torch.arange(90) < 70), torch.where(banded(2, 90, 50), 0.0, -torch.inf),
+    banded(0, 90, 40)[..., -7:, :], banded(0, 90, 40, sinks=2)[..., -1:, :],
+    # A window around the rows, and rows of which half see nothing more.
+    torch.ones(90, 90, dtype=torch.bool).tril(20).triu(-20)])
+def test_windows_equal_torch(mask):
+    q, k, v = tensors(rows=90, keys=90)
+    q = q[..., -mask.shape[-2] :, :]
+    arguments = dict(attn_mask=mask, enable_gqa=True)
+    place = dict(layer=0, layers=1)
+    want = SDPA(q, k, v, **arguments)
+    pairs = 4 * int((mask == 0 if mask.dtype == torch.float32 else mask).expand(
+        2, 1, -1, -1).sum())
+    for method, most in ((Dense(), 1e-6), (EVERY, ERROR), (ALL, ERROR)):
+        record = Record(method)
+        got = scaled_dot_product_attention(q, k, v, **arguments, **place, method=record)
+        assert error(got, want) < most
+        assert record.counts.selected == record.counts.visible == pairs
+    record = Record(Sofa(tau=0.02))
+    got = scaled_dot_product_attention(3 * q, k, v, **arguments, method=record)
+    assert record.counts.visible == pairs
+    if mask.dtype != torch.bool or mask.sum(-1).max() > 32:
+        assert record.counts.keep < 0.8
+    assert error(got, SDPA(3 * q, k, v, **arguments)) < 0.5
+
+
+def test_a_window_needs_a_method_that_has_it():
+    q, k, v = tensors()
+    with pytest.raises(MaskError, match="sliding window, which the method sofa-first does not do"):
+        scaled_dot_product_attention(q, k, v, banded(0, 20, 5), enable_gqa=True, method=KEPT)
 
 
 def test_shapes_of_torch():
@@ -355,6 +400,89 @@ def test_generation_with_a_cache():
                 for name in ("sdpa", "dense-test", "sofa")]
     assert done[0].shape == (1, 15)
     assert (done[0] == done[1]).all() and (done[0] == done[2]).all()
+
+
+WINDOW = 40
+
+
+def windowed(kind, attention):
+    """A model with three layers: layers 0 and 1 have a window, layer 2 has none (Gemma 3); all of
+    them have (Mistral); the last two have (Qwen 2); layer 1 and 2 have one around each row
+    (ModernBERT)."""
+    torch.manual_seed(3)
+    sizes = dict(vocab_size=50, hidden_size=64, intermediate_size=96, num_hidden_layers=3,
+                 num_attention_heads=4, initializer_range=0.3, attn_implementation=attention)
+    causal = dict(num_key_value_heads=2, sliding_window=WINDOW)
+    if kind == "gemma3":
+        made = transformers.Gemma3ForCausalLM(transformers.Gemma3TextConfig(
+            **sizes, **causal, head_dim=16, query_pre_attn_scalar=16,
+            layer_types=["sliding_attention"] * 2 + ["full_attention"]))
+    elif kind == "mistral":
+        made = transformers.MistralForCausalLM(transformers.MistralConfig(**sizes, **causal))
+    elif kind == "qwen2":
+        made = transformers.Qwen2ForCausalLM(transformers.Qwen2Config(
+            **sizes, **causal, use_sliding_window=True, max_window_layers=1))
+    else:
+        tokens = {f"{name}_token_id": 0 for name in ("pad", "bos", "eos", "cls", "sep")}
+        made = transformers.ModernBertModel(transformers.ModernBertConfig(
+            **sizes, **tokens, local_attention=2 * 20, global_attn_every_n_layers=3))
+    return made.eval()
+
+
+WINDOWS = {"gemma3": (40, 40, 0), "mistral": (40, 40, 40), "qwen2": (0, 40, 40),
+           "modernbert": (0, 41, 41)}
+"""Windows of the layers."""
+
+
+@dataclass(frozen=True)
+class Calls(Method):
+    """Exact attention that notes layer, window and rows of each call."""
+
+    seen: list
+    windows = True
+
+    def attend(self, call):
+        self.seen.append((call.layer, call.window, call.q.shape[1]))
+        return Dense().attend(call)
+
+
+@pytest.mark.parametrize("kind", WINDOWS)
+@pytest.mark.parametrize("side", [None, "left", "right"])
+def test_models_with_windows(kind, side):
+    ids = torch.randint(1, 50, (2, 90), generator=torch.Generator().manual_seed(5))
+    used = torch.ones(2, 90, dtype=torch.bool)
+    if side:
+        used[1, slice(0, 11) if side == "left" else slice(79, 90)] = False
+    want = last_state(windowed(kind, "sdpa"), ids, used.long())[used]
+    calls = Calls([])
+    register(calls, "calls-test")
+    dense = last_state(windowed(kind, "calls-test"), ids, used.long())[used]
+    assert error(dense, want) < 1e-5
+    assert {(layer, window) for layer, window, rows in calls.seen if rows > 11} == set(
+        enumerate(WINDOWS[kind]))
+    for method, most in ((EVERY, 5 * ERROR), (ALL, 5 * ERROR), (Sofa(tau=0.004), 0.2)):
+        record = register(method, "sofa-test")
+        got = last_state(windowed(kind, "sofa-test"), ids, used.long())[used]
+        assert 0 < error(got, want) < most
+        assert (record.counts.keep == 1) == (method in (EVERY, ALL))
+
+
+@pytest.mark.parametrize("kind", ["gemma3", "mistral", "qwen2"])
+@pytest.mark.parametrize("cache", ["dynamic", "static"])
+def test_generation_in_a_window(kind, cache):
+    """A prompt longer than the window, then steps over the keys in it, 40."""
+    ids = torch.randint(1, 50, (1, 60), generator=torch.Generator().manual_seed(7))
+    done, calls = [], Calls([])
+    register(calls, "calls-test")
+    register(EVERY, "every-test")
+    with torch.no_grad():
+        for name in ("sdpa", "calls-test", "every-test"):
+            done.append(windowed(kind, name).generate(
+                ids, max_new_tokens=4, do_sample=False, cache_implementation=cache))
+    assert done[0].shape == (1, 64)
+    assert (done[0] == done[1]).all() and (done[0] == done[2]).all()
+    prompt = [(layer, window, 60) for layer, window in enumerate(WINDOWS[kind])]
+    assert calls.seen == prompt + 3 * [(layer, 0, 1) for layer in range(3)]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@
 // One multiplier, 17 x 32 bits, takes K and V of a key in successive cycles.
 // Not done here: places (kvgen), anything with the data (sofa_axi_read delivers it to the write
 // ports), reuse of vectors.
-// Latency: three cycles from u_valid to the first request (input; products; sum).
+// Latency: four cycles from u_valid to the first request (input; factors; products; sum).
 // Throughput: one request every cycle.
 // Source: H. Wang et al., "SOFA", MICRO 2024 (on-demand K,V; here out of a cache in memory).
 
@@ -83,8 +83,14 @@ module sofa_fetch_kv #(
     wire [16:0] a_factor = a_mean ? 17'd0 : a_key;
 
     // -----------------------------------------------------------------------------------------
-    // Products of the halves of the stride; sum
+    // Factors; products of the halves of the stride; sum
     // -----------------------------------------------------------------------------------------
+    reg              x_valid_reg, x_valid_next;
+    reg              x_v_reg, x_v_next;
+    reg [LAND_W-1:0] x_land_reg, x_land_next;
+    reg [ADDR_W-1:0] x_base_reg, x_base_next;
+    reg [31:0]       x_stride_reg, x_stride_next;
+    reg [16:0]       x_factor_reg, x_factor_next;
     reg              m_valid_reg, m_valid_next;
     reg              m_v_reg, m_v_next;
     reg [LAND_W-1:0] m_land_reg, m_land_next;
@@ -98,14 +104,15 @@ module sofa_fetch_kv #(
 
     wire s_free = !s_valid_reg || req_ready;
     wire m_free = !m_valid_reg || s_free;
+    wire x_free = !x_valid_reg || m_free;
 
-    wire [32:0] a_low  = {16'd0, a_factor} * {17'd0, a_stride[15:0]};
-    wire [32:0] a_high = {16'd0, a_factor} * {17'd0, a_stride[31:16]};
+    wire [32:0] x_low  = {16'd0, x_factor_reg} * {17'd0, x_stride_reg[15:0]};
+    wire [32:0] x_high = {16'd0, x_factor_reg} * {17'd0, x_stride_reg[31:16]};
 
     wire [48:0] m_product = {16'd0, m_low_reg} + {m_high_reg, 16'd0};
     wire        unused_product = &{1'b0, m_product[48:ADDR_W]};
 
-    assign a_ready   = m_free && a_v;
+    assign a_ready   = x_free && a_v;
     assign req_valid = s_valid_reg;
     assign req_v     = s_v_reg;
     assign req_land  = s_land_reg;
@@ -113,6 +120,12 @@ module sofa_fetch_kv #(
 
     always @* begin
         second_next  = second_reg;
+        x_valid_next = x_valid_reg;
+        x_v_next     = x_v_reg;
+        x_land_next  = x_land_reg;
+        x_base_next  = x_base_reg;
+        x_stride_next = x_stride_reg;
+        x_factor_next = x_factor_reg;
         m_valid_next = m_valid_reg;
         m_v_next     = m_v_reg;
         m_land_next  = m_land_reg;
@@ -131,20 +144,34 @@ module sofa_fetch_kv #(
             s_addr_next  = m_base_reg + m_product[ADDR_W-1:0];
         end
         if (m_free) begin
-            m_valid_next = a_valid;
-            m_v_next     = a_v;
-            m_land_next  = a_land;
-            m_base_next  = a_v ? a_vbase : a_kbase;
-            m_low_next   = a_low;
-            m_high_next  = a_high;
+            m_valid_next = x_valid_reg;
+            m_v_next     = x_v_reg;
+            m_land_next  = x_land_reg;
+            m_base_next  = x_base_reg;
+            m_low_next   = x_low;
+            m_high_next  = x_high;
         end
-        if (m_free && a_valid) begin
+        if (x_free) begin
+            x_valid_next  = a_valid;
+            x_v_next      = a_v;
+            x_land_next   = a_land;
+            x_base_next   = a_v ? a_vbase : a_kbase;
+            x_stride_next = a_stride;
+            x_factor_next = a_factor;
+        end
+        if (x_free && a_valid) begin
             second_next = !a_v;
         end
     end
 
     always @(posedge clk) begin
         second_reg  <= second_next;
+        x_valid_reg <= x_valid_next;
+        x_v_reg     <= x_v_next;
+        x_land_reg  <= x_land_next;
+        x_base_reg  <= x_base_next;
+        x_stride_reg <= x_stride_next;
+        x_factor_reg <= x_factor_next;
         m_valid_reg <= m_valid_next;
         m_v_reg     <= m_v_next;
         m_land_reg  <= m_land_next;
@@ -158,6 +185,7 @@ module sofa_fetch_kv #(
 
         if (rst) begin
             second_reg  <= 1'b0;
+            x_valid_reg <= 1'b0;
             m_valid_reg <= 1'b0;
             s_valid_reg <= 1'b0;
         end

@@ -137,7 +137,11 @@ module sofa_seq_turns #(
     wire            taken = tn_valid && tn_ready;
     wire            block_last = block_reg + 4'd1 == e_blocks;
     wire            head_last = sub_reg + 4'd1 == e_heads;
-    wire            part_last = block_last && head_last;
+    // What the entry says of the turn that is offered, kept when that is read: a turn that is
+    // taken meets registers and not the FIFO of entries
+    reg             block_last_reg, head_last_reg, last_reg, kv_end_reg, band_end_reg;
+    reg  [7:0]      rows_reg;
+    wire            part_last = block_last_reg && head_last_reg;
     wire [7:0]      rows = block_last ? e_rows_last : ROWS[7:0];
     wire [10:0]     row_in = {7'd0, block_reg} << ROWS_W;
     wire [17:0]     pos = {1'b0, job_offset} + {1'b0, e_row} + {7'd0, row_in};
@@ -156,7 +160,7 @@ module sofa_seq_turns #(
     assign e_ready  = taken && part_last;
     assign tn_valid = state_reg == S_OUT;
     assign tn_turn[`SOFA_TURN_N]         = e_n;
-    assign tn_turn[`SOFA_TURN_ROWS]      = rows;
+    assign tn_turn[`SOFA_TURN_ROWS]      = rows_reg;
     assign tn_turn[`SOFA_TURN_CAUSAL]    = job_causal;
     assign tn_turn[`SOFA_TURN_REL]       = rel_reg;
     assign tn_turn[`SOFA_TURN_MSTEP]     = mstep_reg;
@@ -165,11 +169,11 @@ module sofa_seq_turns #(
     assign tn_turn[`SOFA_TURN_K0]        = e_k0;
     assign tn_turn[`SOFA_TURN_PLACE]     = place_reg;
     assign tn_turn[`SOFA_TURN_START]     = e_first;
-    assign tn_turn[`SOFA_TURN_FINAL]     = e_last;
+    assign tn_turn[`SOFA_TURN_FINAL]     = last_reg;
     assign tn_turn[`SOFA_TURN_COUNT]     = e_first && job_sum;
     assign tn_turn[`SOFA_TURN_TILE_LAST] = part_last;
     assign tn_turn[`SOFA_TURN_KVNEW]     = kv_first;
-    assign tn_turn[`SOFA_TURN_KVLAST]    = e_last && e_kv_end && part_last;
+    assign tn_turn[`SOFA_TURN_KVLAST]    = last_reg && kv_end_reg && part_last;
     assign tn_turn[`SOFA_TURN_EXACT]     = exact_reg;
     assign tn_turn[`SOFA_TURN_RATIO]     = e_ratio;
     assign tn_turn[`SOFA_TURN_TAU]       = b_data[52:37];
@@ -232,25 +236,25 @@ module sofa_seq_turns #(
             block_next = block_reg + 4'd1;
             o_row_next = o_row_reg + ({16'd0, job_o_stride} << ROWS_W);
             m_row_next = m_row_reg + {16'd0, job_m_stride};
-            if (block_last) begin
+            if (block_last_reg) begin
                 block_next  = 4'd0;
                 sub_next    = sub_reg + 4'd1;
                 o_head_next = o_head_reg + {16'd0, job_o_hstride};
-                if (head_last) begin
+                if (head_last_reg) begin
                     sub_next = 4'd0;
-                    if (!e_last) begin
+                    if (!last_reg) begin
                         // The next turn has the same blocks.
                         num_next    = part_num_reg;
                         place_next  = part_place_reg;
                         o_head_next = o_part_reg;
-                    end else if (e_kv_end) begin
+                    end else if (kv_end_reg) begin
                         o_kv_next   = o_head_next;
                         o_band_next = 48'd0;
                         m_kv_next   = m_kv_reg + {16'd0, job_m_hstride};
                         m_band_next = 48'd0;
                         k_kv_next   = k_kv_reg + {16'd0, job_k_hstride};
                         v_kv_next   = v_kv_reg + {16'd0, job_v_hstride};
-                    end else if (e_band_end) begin
+                    end else if (band_end_reg) begin
                         o_head_next = o_kv_reg;
                         o_band_next = o_row_next;
                         m_band_next = m_row_next;
@@ -302,6 +306,13 @@ module sofa_seq_turns #(
             shifts_reg <= shifts;
         end
         if (read) begin
+            block_last_reg <= block_last;
+            head_last_reg  <= head_last;
+            last_reg       <= e_last;
+            kv_end_reg     <= e_kv_end;
+            band_end_reg   <= e_band_end;
+            rows_reg       <= rows;
+
             rel_reg   <= {{7{rel[17]}}, rel};
             mstep_reg <= {7'd0, e_kstep};
             window_reg <= {7'd0, job_window & {17{e_bound}}};

@@ -145,8 +145,9 @@ def _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gq
         whole, sets = replace(whole, q=rows.queries(whole)), rows.sets(in_sequence)
         for number, part in enumerate(sets):
             if part.window and not record.method.windows:
-                raise MaskError(f"rows of the mask see a sliding window, which the method "
-                                f"{record.method.name} does not do, legal masks: {LEGAL}")
+                name = record.method.name or type(record.method).__name__
+                raise MaskError(f"rows of the mask see a sliding window, which the method {name} "
+                                f"does not do, legal masks: {LEGAL}")
             call = replace(whole, q=whole.q[:, part.rows], k=whole.k[:, part.keys],
                            v=whole.v[:, part.keys], causal=part.causal, window=part.window,
                            sinks=part.sinks, past=part.past)

@@ -67,10 +67,10 @@ module sofa_sufa_lane #(
 
     // (o + 1) / 2 is o / 2 plus the bit shifted out; saturated to 16 bits.
     function automatic [15:0] half_sat;
-        input [O_W-1:0] o;
+        input [O_W-1:0] acc;
         reg   [O_W-1:0] half;
         begin
-            half     = {o[O_W-1], o[O_W-1:1]} + {{(O_W - 1){1'b0}}, o[0]};
+            half     = {acc[O_W-1], acc[O_W-1:1]} + {{(O_W - 1){1'b0}}, acc[0]};
             half_sat = (&half[O_W-1:15] || !(|half[O_W-1:15])) ? half[15:0]
                                                                : {half[O_W-1], {15{!half[O_W-1]}}};
         end

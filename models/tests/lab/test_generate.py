@@ -270,7 +270,8 @@ def test_steps_in_a_sliding_window():
     register(notes, "notes-test")
     assert (generate("notes-test") == generate("sdpa")).all()
     assert notes.seen == [(10, 10, True)] + [(1, min(n, 16), True) for n in range(11, 24)]
-    with pytest.raises(MaskError, match="a sliding window, which the method Notes does not do, legal masks: none, causal"):
+    refused = "a sliding window, which the method Notes does not do, legal masks: none, causal"
+    with pytest.raises(MaskError, match=refused):
         generate("notes-test", length=30)
 
 

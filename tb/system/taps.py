@@ -14,14 +14,25 @@ order; ``TapScorer`` compares.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
-from models import regs, sads
+from models import regs, sads, sufa
 from models.config import Config, clog2
-from models.head import SUM, BlockResult, HeadResult, Job, KeySource, Part, order, parts, turns
+from models.head import (
+    SUM,
+    BlockResult,
+    HeadResult,
+    Job,
+    KeySource,
+    Part,
+    Selected,
+    order,
+    parts,
+    turns,
+)
 from models.sads import reach
 from models.tiling import Tile, exact_rows
 from tb.common.scoreboard import Scoreboard, unpack
@@ -42,7 +53,8 @@ STAGES = ("dlzs scores", "sads turn", "sads mask", "sads f", "rass item", "kvgen
 @dataclass(frozen=True)
 class Block:
     """A block of an attention job; number: in the order of the job, place: where it is resident,
-    kv: its KV head, mean: int [d], the mean of V in VM_W bits, all 0 where there is none."""
+    kv: its KV head, mean: int [d], the mean of V in VM_W bits, all 0 where there is none; heads:
+    from ``head`` on so many share it, row r is row r // heads of head r mod heads."""
 
     number: int
     place: int
@@ -50,6 +62,7 @@ class Block:
     kv: int
     result: BlockResult
     mean: np.ndarray
+    heads: int = 1
 
     @property
     def row(self) -> int:
@@ -180,13 +193,17 @@ def expectation(
     found = [[] for _ in range(2 * cfg.ROWS // cfg.QE)]
     for p, part in enumerate(walk):
         blocks = []
-        for head in part.heads:
+        shared = len(part.heads) if job.share else 1
+        for head in part.heads[::shared]:
             for block in part.band.blocks:
                 number = len(want.blocks) + len(blocks)
                 mean = means[part.kv, block.row // cfg.ROWS] if want.blends else np.zeros(
                     job.d, np.int64)
+                own = [results[h][block.row] for h in part.heads[:shared]] if job.share else [
+                    results[head][block.row]]
                 blocks.append(Block(number, number % cfg.places(job.d), head, part.kv,
-                                    results[head][block.row], np.asarray(mean, np.int64)))
+                                    own[0] if len(own) == 1 else _together(own, job),
+                                    np.asarray(mean, np.int64), shared))
         begins = p == 0 or walk[p - 1].kv != part.kv
         ends = p + 1 == len(walk) or walk[p + 1].kv != part.kv
         want.turns += _turns(part, blocks, begins, ends, job, cfg, fields,
@@ -201,6 +218,37 @@ def expectation(
                    for r in range(u, block.rows, len(found))]
         want.units.append(Unit(pairs, at, rows_of))
     return want
+
+
+def _together(results: list[BlockResult], job: Job) -> BlockResult:
+    """The result of the block that heads share, of theirs: row r is row r // heads of head r mod
+    heads."""
+    group, tiles = len(results), len(results[0].chosen.masks)
+
+    def rows(arrays):
+        return np.stack(arrays, axis=1).reshape(-1, *arrays[0].shape[1:])
+
+    chosen = Selected([rows([r.chosen.masks[t] for r in results]) for t in range(tiles)],
+                      rows([r.chosen.f for r in results]), rows([r.chosen.g for r in results]))
+    trace, steps = sufa.Trace(), [0] * group
+    names = ("rows", "z", "p", "m", "dm", "l")
+    for t in order(tiles, job):
+        for slot in np.flatnonzero(chosen.masks[t].any(axis=0)):
+            own = {name: [] for name in names}
+            for h, result in enumerate(results):
+                if result.chosen.masks[t][:, slot].any():
+                    for name in names:
+                        value = getattr(result.trace, name)[steps[h]]
+                        own[name].append(value * group + h if name == "rows" else value)
+                    steps[h] += 1
+            for name in names:
+                getattr(trace, name).append(np.concatenate(own[name]))
+    for name in ("o_final", "l_final", "r_final"):
+        setattr(trace, name, rows([getattr(r.trace, name) for r in results]))
+    block = results[0].block
+    scores = [rows([r.scores[t] for r in results]) for t in range(len(results[0].scores))]
+    return BlockResult(replace(block, n=block.n * group), rows([r.out for r in results]), chosen,
+                       scores, trace)
 
 
 def _address(fields, name, head=0, row=0):
@@ -220,11 +268,13 @@ def _turns(part: Part, blocks, begins, ends, job: Job, cfg: Config, fields,
         for b, block in enumerate(blocks):
             entry, shift = job.table[block.head], block.row - part.band.row
             last = b + 1 == len(blocks)
-            exact = exact_rows(block.row, block.rows, job.causal, job.offset).sum()
+            group = block.heads
+            exact = group * exact_rows(block.row, block.rows // group, job.causal,
+                                       job.offset).sum()
             values = {
                 "n": tile.n, "rows": block.rows, "causal": int(tile.causal), "kstep": tile.kstep,
-                "mstep": tile.kstep, "window": tile.window, "k0": tile.k0, "place": block.place,
-                "start": int(i == 0), "final": int(final),
+                "mstep": tile.kstep * group, "window": tile.window * group, "k0": tile.k0,
+                "place": block.place, "start": int(i == 0), "final": int(final),
                 "count": int(not selects), "tile_last": int(last),
                 "kvnew": int(begins and i == 0 and b == 0), "kvlast": int(ends and final and last),
                 "exact": int(exact) if job.select == SUM else 0,
@@ -234,7 +284,7 @@ def _turns(part: Part, blocks, begins, ends, job: Job, cfg: Config, fields,
                 "kg_shift_k": shifts[0], "kg_shift_v": shifts[1],
             }
             if tile.causal:
-                values["rel"] = tile.rel - shift
+                values["rel"] = (tile.rel - shift) * group
             if job.select == SUM:
                 values["ratio"] = sads.extrapolation(len(tiles), min(i + 1, len(tiles)), cfg)
                 values["tau"] = sads.block_threshold(entry.tau, job.fall,

@@ -104,9 +104,8 @@ def shared_spec(cfg: Config, rng, number):
 @pytest.mark.configs("tiny", "small")
 @pytest.mark.sims("verilator")
 def test_heads_that_share_blocks(sim, config, seed):
-    """Jobs with few rows whose heads share blocks: outputs and counters, and the same outputs as
-    with blocks of their own; jobs of both kinds in turn. Taps show blocks of one head, so they are
-    not looked at."""
+    """Jobs with few rows whose heads share blocks: taps, outputs and counters, same outputs as
+    with blocks of their own; jobs of both kinds in turn."""
     cfg = Config.from_name(config.name)
     rng = np.random.default_rng(seed)
     specs = []
@@ -114,8 +113,7 @@ def test_heads_that_share_blocks(sim, config, seed):
         one = shared_spec(cfg, rng, i)
         specs += [one, JobSpec(one.numbers, dataclasses.replace(one.job, share=False),
                                one.name + " apart")]
-    outcomes = simulate(specs, config.name, sim, seed=seed,
-                        options=dataclasses.replace(ROUGH, taps=False))
+    outcomes = simulate(specs, config.name, sim, seed=seed, options=ROUGH)
     for one, apart in zip(outcomes[::2], outcomes[1::2], strict=True):
         assert np.array_equal(one.out, apart.out)
     assert any(one.counters["TILES"] < apart.counters["TILES"]

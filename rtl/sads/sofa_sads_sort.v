@@ -12,7 +12,8 @@
 // each place.
 // Turns (t_*): place; start, final: first, last turn of the block; n, rows, causal, rel, kstep,
 // window: row r may use slot b iff b < n, r < rows and (not causal or rel + b*kstep <= r) and
-// (window = 0 or rel + b*kstep + window > r); radius, 2^SC_W - 1: no limit. A turn comes any time before the tile is sorted, in the order of the tiles.
+// (window = 0 or rel + b*kstep + window > r); radius, 2^SC_W - 1: no limit. A turn comes any time
+// before the tile is sorted, in the order of the tiles.
 // f (f_*): a block's end, SHARE words whose data are 1; while two wait, a third block's last tile
 // waits too.
 // Not done here: the sort itself (sofa_sads_core.v), what a row keeps (sofa_sads_sort_row.v).

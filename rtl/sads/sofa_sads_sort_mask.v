@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which rows may use which of the 12 slots of a word; walks the words of a tile, pass after pass.
 //
-// Why: row r may use slot b iff b < n, r < rows and (not causal or rel + b*kstep <= r) and (window =
-// 0 or rel + b*kstep + window > r). The last two conditions hold for the rows from a lowest one
-// upwards and below a highest one, so a slot needs two numbers, which are decoded to thermometers
-// over the rows once for all rows. Word w has the slots 12*w .. 12*w + 11.
+// Why: row r may use slot b iff b < n, r < rows and (not causal or rel + b*kstep <= r) and
+// (window = 0 or rel + b*kstep + window > r). The last two conditions hold for the rows from a
+// lowest one upwards and below a highest one, so a slot needs two numbers, which are decoded to
+// thermometers over the rows once for all rows. Word w has the slots 12*w .. 12*w + 11.
 // Not done here: what a row has taken already (sofa_sads_sort_row.v).
 // Latency: step in cycle c gives allow in cycle c+1. Throughput: a word a cycle.
 // Widths: a position is signed and holds rel, 71 steps and window.

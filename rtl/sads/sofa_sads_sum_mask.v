@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which rows may use which of the four slots of a word; walks the words of a tile.
 //
-// Why: row r may use slot b iff b < n, r < rows and (not causal or rel + b*kstep <= r) and (window =
-// 0 or rel + b*kstep + window > r). The last two conditions hold for the rows from a lowest one
-// upwards and below a highest one, so each lane has two positions, which are decoded to thermometers
-// once for all rows.
+// Why: row r may use slot b iff b < n, r < rows and (not causal or rel + b*kstep <= r) and
+// (window = 0 or rel + b*kstep + window > r). The last two conditions hold for the rows from a
+// lowest one upwards and below a highest one, so each lane has two positions, which are decoded to
+// thermometers once for all rows.
 // The positions of a tile's first word are made while the tile in front of it is walked: next_* has
 // to be stable for two cycles before that of swap.
 // Latency: none from the registered position to visible. Throughput: one word a cycle.
@@ -95,8 +95,8 @@ module sofa_sads_sum_mask #(
             // Rows from the end of the window on; none of them where it lies behind the block
             wire [POS_W-1:0] over   = top[j*POS_W +: POS_W];
             wire [ROW_W-1:0] first  = over[ROW_W-1:0] & {ROW_W{!over[POS_W-1]}};
-            wire             within = !bound_reg || (!over[POS_W-1] && |over[POS_W-2:ROW_W]);
-            wire [ROWS-1:0]  past   = ({ROWS{1'b1}} << first) & {ROWS{!within}};
+            wire             beside = !bound_reg || (!over[POS_W-1] && |over[POS_W-2:ROW_W]);
+            wire [ROWS-1:0]  past   = ({ROWS{1'b1}} << first) & {ROWS{!beside}};
             assign visible[j*ROWS +: ROWS] = ({ROWS{1'b1}} << lowest) & ~past & rows_reg
                                              & {ROWS{!none}};
         end

@@ -8,8 +8,8 @@
 // later tile.
 // Order of the turns of a part with T tiles: tiles 0 .. T-1, and, where the row's sum selects, tile
 // 0 once more.
-// With a window, tiles hold the keys from the window of the band's first row on; with sinks the last
-// tile holds these.
+// With a window, tiles hold the keys from the window of the band's first row on; with sinks the
+// last tile holds these.
 // ratio: floor(2^RATIO_FRAC * T/k), k of the T tiles counted when the turn is over. By a divider
 // of two bits a cycle, which works while the command waits.
 // Not done here: blocks of a turn (sofa_seq_turns). Dense jobs have no K8 commands.
@@ -224,9 +224,9 @@ module sofa_seq_tiles #(
     assign tc_inc   = sinks ? job_stride : inc_reg;
     assign tc_n     = sinks ? {1'b0, sinks_reg} : job_contig ? n_contig : n_inter;
     assign e_valid  = state_reg == S_TURN && sent_reg && step_reg == 5'd0;
-    assign e_data   = {tc_n, k0_reg[16:0], sinks ? 17'd1 : kstep, {{(32 - Q_W){1'b0}}, ratio_reg}, part_row,
-                       part_blocks, part_rows_last, part_heads, kv_first, job_end, kv_end, band_end,
-                       first, last, job_window != 17'd0 && !sinks};
+    assign e_data   = {tc_n, k0_reg[16:0], sinks ? 17'd1 : kstep, {{(32 - Q_W){1'b0}}, ratio_reg},
+                       part_row, part_blocks, part_rows_last, part_heads, kv_first, job_end,
+                       kv_end, band_end, first, last, job_window != 17'd0 && !sinks};
 
     always @* begin
         state_next = state_reg;
@@ -290,7 +290,8 @@ module sofa_seq_tiles #(
                 cnt_next  = cnt_reg - 3'd1;
                 turn_next = {T_W{1'b0}};
                 tile_next = {T_W{1'b0}};
-                // The product is that of the first key now, of the step from slot to slot at the end.
+                // The product is that of the first key now, of the step from slot to slot at the
+                // end.
                 if (cnt_reg == 3'd6) begin
                     band_next = kv_reg + {16'd0, prod_reg};
                 end

@@ -67,8 +67,9 @@ class Placed:
 @cocotb.test()
 async def jobs_of_all_kinds(dut):
     """Dense, sort and sum in turn with d of 8 and 16, so that other places exist in each, heads
-    that share blocks, layers with and without RoPE: outputs, what layers leave, and the counters of
-    the whole chain; the same chain twice, and in the order of a shuffle."""
+    that share blocks, windows with and without sinks among jobs that have none, layers with and
+    without RoPE: outputs, what layers leave, and the counters of the whole chain; the same chain
+    twice, and in the order of a shuffle."""
     acc, rng = setup(dut)
     await acc.reset()
     cfg, sb = acc.cfg, Scoreboard()
@@ -81,7 +82,12 @@ async def jobs_of_all_kinds(dut):
         job_spec(cfg, rng, "sum, d 8", 8, heads=3, rows=3 * cfg.ROWS, blend=False),
         job_spec(cfg, rng, "shared", 16, heads=4, kv_heads=2, rows=2, share=True),
         small_layer(cfg, rng, kv_heads=2), small_layer(cfg, rng, rope_theta=0.0, **sort),
+        job_spec(cfg, rng, "window", 8, causal=True, window=cfg.BC_MAX + 1, sinks=2),
         job_spec(cfg, rng, "sort, d 16", 16, **sort),
+        job_spec(cfg, rng, "sort, window", 16, causal=True, window=3, **sort),
+        job_spec(cfg, rng, "shared, window", 8, heads=4, kv_heads=2, rows=2, share=True,
+                 causal=True, offset=2 * cfg.BC_MAX, window=5, sinks=cfg.COLS),
+        small_layer(cfg, rng, window=2 * cfg.COLS, sinks=1),
         small_layer(cfg, rng, mode=rope.HALF, select=head.DENSE), job_spec(cfg, rng, "last", 8)]
     for turn in range(3):
         if turn != 1:
@@ -100,7 +106,7 @@ async def jobs_of_all_kinds(dut):
                     for one in placed for name in one.counters}
         sb.compare_fields("counters", expected, counters)
         assert counters["PREDICT"] and counters["CYCLES"]
-    sb.finish("output of dense", "output of last", "counters")
+    sb.finish("output of dense", "output of window", "output of last", "counters")
 
 
 @cocotb.test()

@@ -49,7 +49,7 @@ module sofa_sads_sum_mask #(
     endgenerate
 
     localparam ROW_W = $clog2(ROWS);
-    localparam POS_W = 25 + $clog2(BC_MAX);
+    localparam POS_W = 26 + $clog2(BC_MAX);
 
     wire [POS_W-1:0] one   = {{POS_W-24{1'b0}}, next_kstep};
     wire [POS_W-1:0] start = {{POS_W-25{next_rel[24]}}, next_rel};

@@ -37,7 +37,7 @@ def schedule(cfg, rng, turns, shortest):
 async def passes(dut, gap, freeze):
     p = parameters()
     # The model needs a legal configuration only for the widths.
-    cfg = Config.from_name("tiny").replace(ROWS=p["ROWS"], COLS=p["COLS"], BC_MAX=64)
+    cfg = Config.from_name("tiny", ROWS=p["ROWS"], COLS=p["COLS"], BC_MAX=64)
     groups = cfg.COLS // LANES
     rng = np.random.default_rng(random.getrandbits(32))
     work = schedule(cfg, rng, 12, groups)

@@ -21,6 +21,7 @@ from models.tiling import (
     bands,
     exact_rows,
     mean_span,
+    seen_keys,
 )
 
 STREAMS = ("q", "k8", "k", "v", "o", "w", "r", "x", "wb")
@@ -219,6 +220,12 @@ class Job:
     def dense(self) -> bool:
         """Whether every visible key is used."""
         return self.select == DENSE
+
+    def visible(self, rows: int, keys: int) -> int:
+        """Pairs of a query row and a key that it sees, of one head."""
+        if not self.causal:
+            return rows * keys
+        return int(seen_keys(self.offset + np.arange(rows), keys, self.window, self.sinks).sum())
 
     def bands(self, rows: int, keys: int, cfg: Config) -> list[Band]:
         """The bands of a head of this job."""

@@ -28,7 +28,6 @@ from models.config import Config, ConfigError, check
 from models.head import KeySource, Part, Stats, means_of, parts, turns
 from models.plan import group_peaks, job_of, octaves_of
 from models.quantise import check_finite, quantise
-from models.tiling import seen_keys
 
 SMOOTHING = 0.5
 """Default exponent of smooth()."""
@@ -138,8 +137,7 @@ class LayerOutcome:
     k, v    int16 [kv_heads, keys, d] of every key; valid bool [kv_heads, keys]: those that are in
             memory after the second job
     order   per KV head: keys in the order in which they were made, int64
-    out     int16 [heads, rows, d]; heads: results of the query heads in job order, whose blocks
-            hold tiles, lists, phases and the keys that each phase made
+    out     int16 [heads, rows, d]; heads: results of the query heads in job order
     predict, stats   counts of the first and of the second job
     """
 
@@ -602,12 +600,9 @@ def count(
     X once for each block of a part."""
     job = plan.job
     rows = plan.q.shape[1]
-    sees = plan.keys
-    if job.causal:
-        sees = seen_keys(job.offset + np.arange(rows), plan.keys, job.window, job.sinks)
     stats = Stats(
         selected=int(np.count_nonzero(done.selected)),
-        visible=int(np.broadcast_to(sees, rows).sum()) * plan.heads,
+        visible=job.visible(rows, plan.keys) * plan.heads,
         slots=[part.band.tiles[t].n for part in walk for t, _ in turns(len(part.band.tiles), job)],
         union=[len(turn.made) + len(turn.read) for turn in issued],
         generated=[len(turn.made) for turn in issued],

@@ -105,19 +105,13 @@ def sat16(x: np.ndarray) -> np.ndarray:
     """x within -32768..32767."""
     return np.clip(x, -32768, 32767)
 
-__all__ = ["State", "Tail", "Trace", "coarse", "cut", "finish", "keys", "start", "start_tail"]
-
 
 @dataclass
-class Trace:
-    """Intermediates of a block in order of issue, one entry per key that some row wants.
+class Steps:
+    """Intermediates of a block, an entry of the lists for each step: z score in log2 units, p
+    weight, m reference and dm its rise, l sum of weights after the step; of the flush o_final o'
+    [R, d], l_final l [R], r_final the reciprocal [R]."""
 
-    rows  int64 [W], rows that want the key; the rest belongs to them: z score in log2 units,
-          p weight, m reference and dm its rise, l sum of weights after the step
-    o_final, l_final, r_final  o' [R, d], l [R] and the reciprocal times f [R] of the flush
-    """
-
-    rows: list = field(default_factory=list)
     z: list = field(default_factory=list)
     p: list = field(default_factory=list)
     m: list = field(default_factory=list)
@@ -126,6 +120,16 @@ class Trace:
     o_final: np.ndarray | None = None
     l_final: np.ndarray | None = None
     r_final: np.ndarray | None = None
+
+
+@dataclass
+class Trace(Steps):
+    """A step for each key that some row wants, in order of issue.
+
+    rows  int64 [W], rows that want the key; z, p, m, dm, l belong to them. r_final is times f.
+    """
+
+    rows: list = field(default_factory=list)
 
 
 def keys(

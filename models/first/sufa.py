@@ -16,6 +16,7 @@ from models.first.config import Config
 from models.sads import Selection
 from models.sufa import (
     State,
+    Steps,
     _check_ranges,
     log2_score,
     normalised,
@@ -26,25 +27,14 @@ from models.sufa import (
 
 
 @dataclass
-class Trace:
-    """Intermediates of a block, in the order of the pair steps; one array per step.
+class Trace(Steps):
+    """A step for two keys of every row.
 
-    z, p, valid  [R, 2] scores in log2 units, weights, entry validity (z of an invalid entry has
-                 no meaning; p is 0)
-    m, dm        [R] reference and its rise, after the step. m of a row without a key yet is 0
-    l            [R] sum of weights after the step
-    o_final, l_final, r_final   o' [R, d], l [R], R [R] of the flush
+    z, p, valid  [R, 2], valid: entry validity (z of an invalid entry has no meaning; p is 0); m,
+    dm, l        [R]; m of a row without a key yet is 0
     """
 
-    z: list = field(default_factory=list)
-    p: list = field(default_factory=list)
     valid: list = field(default_factory=list)
-    m: list = field(default_factory=list)
-    dm: list = field(default_factory=list)
-    l: list = field(default_factory=list)  # noqa: E741
-    o_final: np.ndarray | None = None
-    l_final: np.ndarray | None = None
-    r_final: np.ndarray | None = None
 
 
 def tile(

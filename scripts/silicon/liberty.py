@@ -229,7 +229,7 @@ def pin_of(group: Group, axes: dict[str, list[str]]) -> Pin:
     return pin
 
 
-def library(text: str) -> Library:
+def library_of(text: str) -> Library:
     """The library of a Liberty text."""
     root = parse(text)
     axes = {g.args[0]: [g.get("variable_1", ""), g.get("variable_2", "")]
@@ -260,4 +260,4 @@ def library(text: str) -> Library:
 @cache
 def read(path: Path) -> Library:
     """The library of a file, read once by a process."""
-    return library(path.read_text())
+    return library_of(path.read_text())

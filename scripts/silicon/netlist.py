@@ -60,7 +60,7 @@ class Netlist:
     """
 
     name: str
-    library: Library
+    lib: Library
     leaves: dict[str, dict]
     memories: dict[str, Memory]
     cells: list[Inst]
@@ -72,18 +72,18 @@ class Netlist:
 
     def area(self) -> float:
         """Area of the cells, um2, without memories and blocks that were cut out."""
-        cells = self.library.cells
+        cells = self.lib.cells
         return sum(cells[c.type].area for c in self.cells if c.type in cells)
 
     def registers(self) -> int:
         """Number of flip-flops."""
-        cells = self.library.cells
+        cells = self.lib.cells
         return sum(c.type in cells and cells[c.type].kind == "register" for c in self.cells)
 
     def is_output(self, cell: Inst, pin: str) -> bool:
         """Whether a pin drives its net."""
-        if cell.type in self.library.cells:
-            return self.library.cells[cell.type].pins[pin].output
+        if cell.type in self.lib.cells:
+            return self.lib.cells[cell.type].pins[pin].output
         if cell.type in self.memories:
             return pin == "rd_data"
         return pin in self.leaves[cell.type]["outputs"]
@@ -94,8 +94,8 @@ class Netlist:
         if cell == PORT:
             return MACRO_PIN
         kind = self.cells[cell].type
-        if kind in self.library.cells:
-            return self.library.cells[kind].pins[pin].cap
+        if kind in self.lib.cells:
+            return self.lib.cells[kind].pins[pin].cap
         if kind in self.memories:
             return MACRO_PIN
         bits = self.leaves[kind]["inputs"].get(pin)
@@ -104,7 +104,7 @@ class Netlist:
     def load(self, net: int) -> float:
         """Capacitance that the driver of a net sees, fF."""
         sinks = self.sinks.get(net, [])
-        return sum(map(self.pin_cap, sinks)) + self.library.wire_cap(len(sinks))
+        return sum(map(self.pin_cap, sinks)) + self.lib.wire_cap(len(sinks))
 
     def strength(self, net: int) -> float:
         """Drive strength of what drives a net."""
@@ -112,12 +112,12 @@ class Netlist:
         if cell == PORT:
             return INPUT_STRENGTH
         kind = self.cells[cell].type
-        if kind in self.library.cells:
-            return self.library.cells[kind].strength
+        if kind in self.lib.cells:
+            return self.lib.cells[kind].strength
         if kind in self.memories:
             return INPUT_STRENGTH
         last = self.leaves[kind]["outputs"][pin][bit]["last"]
-        return self.library.cells[last[0]].strength if last else INPUT_STRENGTH
+        return self.lib.cells[last[0]].strength if last else INPUT_STRENGTH
 
     def connect(self) -> None:
         """Find the driver and the sinks of every net; NetlistError for what has none or two."""
@@ -152,7 +152,7 @@ class Netlist:
 
     def clocks(self) -> set[int]:
         """Nets that carry the clock: sources of clock pins, back through clock gates."""
-        cells = self.library.cells
+        cells = self.lib.cells
         found: set[int] = set()
         for cell in self.cells:
             kind = cells.get(cell.type)
@@ -164,7 +164,7 @@ class Netlist:
 
     def buffer(self) -> None:
         """Strengthen registers with much load and build a tree for every net with too much."""
-        cells = self.library.cells
+        cells = self.lib.cells
         clocks = self.clocks()
         top = max(self.driver, default=0) + 1
         for net in list(self.sinks):
@@ -179,7 +179,7 @@ class Netlist:
                 groups, sinks = [], self.sinks[net]
                 load, group = 0.0, []
                 for sink in sinks:
-                    cap = self.pin_cap(sink) + self.library.wire_more
+                    cap = self.pin_cap(sink) + self.lib.wire_more
                     if group and load + cap > BUFFER_LOAD:
                         groups.append(group)
                         load, group = 0.0, []

@@ -83,7 +83,7 @@ class Analysis:
 
     def __init__(self, netlist: Netlist):
         self.netlist = netlist
-        self.cells = netlist.library.cells
+        self.cells = netlist.lib.cells
         self.clocks = netlist.clocks()
         self.loads: dict[int, float] = {}
         self.fanin: dict[int, list[tuple]] = {}

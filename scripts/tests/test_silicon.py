@@ -70,7 +70,7 @@ def loaded(design, leaves=None, memories=None):
     return netlist.load_json(design, "toy", LIB, leaves or {}, memories or {})
 
 
-LIB = liberty.library(LIBRARY)
+LIB = liberty.library_of(LIBRARY)
 CHAIN = toy({"a": register(10, 3), "i1": inverter(3, 4), "i2": inverter(4, 5), "b": register(5, 6),
              "i3": inverter(7, 8), "c": register(8, 9)},
             [("d", "input", 10), ("x", "input", 7), ("cfg_x", "input", 11), ("y", "output", 4)],
@@ -89,7 +89,7 @@ def test_liberty():
     # Four inverters of 2 fF at a slew of .5: (1.8 + 3.3) / 2.
     assert timing.fo4(LIB) == pytest.approx(2.55)
     with pytest.raises(liberty.LibertyError, match="brackets"):
-        liberty.library(LIBRARY + "}")
+        liberty.library_of(LIBRARY + "}")
 
 
 def test_arrival_times():

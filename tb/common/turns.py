@@ -5,10 +5,7 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import replace
 
-from models.config import Config
-from models.head import Job
 from tb.runner import INCLUDE_DIR
 
 SIGNED = ("rel", "tau")
@@ -37,18 +34,6 @@ def pack_turn(rest: int = 0, **values: int) -> int:
         mask = (1 << bits) - 1
         word = word & ~(mask << low) | (int(value) & mask) << low
     return word
-
-
-def with_window(job: Job, rows: int, keys: int, cfg: Config) -> Job:
-    """The job, half of the time with a random window and sinks where it is causal; rows query rows,
-    keys keys."""
-    least = max(1, job.offset + rows - keys + 1)
-    if not job.causal or least > cfg.KEYS_MAX or random.random() < 0.5:
-        return job
-    window = random.choice((least, least + random.randrange(2 * job.bc),
-                            random.randint(least, cfg.KEYS_MAX)))
-    sinks = random.choice((0, 1, job.bc, random.randint(0, job.bc)))
-    return replace(job, window=min(window, cfg.KEYS_MAX), sinks=sinks)
 
 
 def any_turn(**values: int) -> int:

@@ -13,14 +13,14 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
 from models import sads
-from models import sads as lists
 from models.config import Config, clog2
 from models.head import DENSE, SORT, SUM, HeadTable, Job, select, turns
 from models.tiling import EXACT, allowed
 from tb.common.scoreboard import Scoreboard, unpack
 from tb.common.signals import KnownReader
 from tb.common.stream import StreamMonitor, StreamSink, StreamSource, pattern
-from tb.common.turns import any_turn, with_window
+from tb.common.turns import any_turn
+from tb.common.windows import with_window
 from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 
 NAMES = {SUM: "sum", SORT: "sort", DENSE: "dense"}
@@ -281,7 +281,7 @@ def block_turns(tb, place, job, band, block, score=None):
     chosen = select(score, seen, block, entry, job, cfg)
     if job.select == SORT:
         # What is dropped for an earlier tile alone
-        alone = [lists.select_tile(*pair, None, job.quota, entry.radius, cfg)[0].mask
+        alone = [sads.select_tile(*pair, None, job.quota, entry.radius, cfg)[0].mask
                  for pair in zip(score, seen, strict=True)]
         tb.clipped += sum(int((a & ~m).sum()) for a, m in zip(alone, chosen.masks, strict=True))
     order = turns(count, job)
@@ -299,7 +299,7 @@ def block_turns(tb, place, job, band, block, score=None):
                 "ratio": sads.extrapolation(count, count if final else min(i + 1, count), cfg),
                 "tau": sads.block_threshold(entry.tau, job.fall, block.length, cfg)}
         elif job.select == SORT:
-            fields["radius"] = lists.reach(entry.radius, cfg)
+            fields["radius"] = sads.reach(entry.radius, cfg)
         tb.send(tile, block.n, place, None if job.dense else score[t],
                 chosen.masks[t] if taken else None, **fields)
         if final:

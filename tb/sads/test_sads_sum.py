@@ -17,7 +17,7 @@ from models.tiling import EXACT, Tile, allowed
 from tb.common.scoreboard import Scoreboard, pack, unpack
 from tb.common.signals import KnownReader
 from tb.common.stream import StreamMonitor, StreamSink, StreamSource, Willing, pattern
-from tb.common.turns import with_window
+from tb.common.windows import with_window
 from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 
 DEFAULTS = {"SUM_FRAC": 12, "LOG_FRAC": 4, "RATIO_FRAC": 8, "F_FRAC": 8, "BC_MIN": 4}

@@ -19,6 +19,7 @@ from tb.common.scoreboard import Scoreboard
 from tb.common.signals import moment
 from tb.common.stream import StreamSink, pattern
 from tb.common.turns import TURN, pack_turn, unpack_turn
+from tb.common.windows import random_window
 from tb.runner import CLOCK_PERIOD_NS, parameters
 
 BUFFERS = tuple(name.lower() for name in regs.BUFFERS)
@@ -151,13 +152,9 @@ def legal_job(cfg, rng, kind="cached", small=False, kv_heads=None, share=False):
         while job["heads"] * -(-job["rows"] // cfg.ROWS) * -(-job["keys"] // job["bc"]) > 1500:
             job["keys"] = max(1, job["keys"] // 2)
             job["rows"] = max(1, job["rows"] * 3 // 4)
-    if kind != "predict" and job["causal"] and rng.random() < 0.5:
-        least = max(1, job["offset"] + job["rows"] - job["keys"] + 1)
-        if least <= cfg.KEYS_MAX:
-            job["window"] = window_word(
-                rng.choice((least, cfg.KEYS_MAX, rng.randint(least, cfg.KEYS_MAX),
-                            min(cfg.KEYS_MAX, least + rng.randrange(3 * job["bc"])))),
-                rng.choice((0, 1, job["bc"], rng.randint(0, job["bc"]))))
+    if kind != "predict" and job["causal"]:
+        job["window"] = window_word(*random_window(
+            rng, job["rows"], job["keys"], job["offset"], job["bc"], cfg))
     most = min(cfg.H_MAX, 256 if kind == "predict" else cfg.H_MAX)
     if kind == "generate":
         most = min(most, cfg.WGT_WORDS // -(-2 * job["d"] // cfg.ROWS))

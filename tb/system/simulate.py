@@ -36,7 +36,6 @@ from models.layer import (
 )
 from models.plan import Numbers, plan
 from models.rass import issue
-from models.tiling import seen_keys
 from tb.common.accelerator import FILLER, Accelerator, LayerDone
 from tb.common.images import DESCRIPTOR_BYTES, ENTRY_BYTES, blends
 from tb.common.scoreboard import Scoreboard
@@ -288,11 +287,8 @@ def counts(selected, updates, kv_heads, job: Job, cfg: Config) -> tuple[Stats, d
     walk = parts(heads, kv_heads, rows, keys, job, cfg)
     empty = np.zeros((keys, 0))
     issued = issue(selected, walk, [KeySource(empty, empty) for _ in range(kv_heads)], job)
-    sees = keys
-    if job.causal:
-        sees = seen_keys(job.offset + np.arange(rows), keys, job.window, job.sinks)
     stats = Stats(selected=int(np.count_nonzero(selected)),
-                  visible=int(np.broadcast_to(sees, rows).sum()) * heads,
+                  visible=job.visible(rows, keys) * heads,
                   slots=[part.band.tiles[t].n for part in walk
                          for t, _ in turns(len(part.band.tiles), job)],
                   union=[len(turn.read) for turn in issued],

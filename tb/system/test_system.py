@@ -5,6 +5,7 @@ model."""
 from __future__ import annotations
 
 import dataclasses
+import random
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from models.config import Config
 from models.lab.bands import Machine, bound_of, work_of
 from scripts import bench
 from scripts.configs import CONFIGS
+from tb.common.windows import random_window
 from tb.system.simulate import JobSpec, Options, simulate
 
 ROUGH_MEMORY = {"read_latency": (1, 60), "write_latency": (1, 30), "ar_stall": 0.2,
@@ -29,11 +31,8 @@ def random_settings(cfg: Config, rng, d, rows, keys):
     bc = 1 << int(rng.integers(low, cfg.SLOT_W + 1))
     select = int(rng.choice([head.SUM, head.SORT, head.DENSE], p=[0.65, 0.25, 0.1]))
     causal, offset = bool(rng.integers(2)), int(rng.integers(0, min(cfg.KEYS_MAX, 2 * keys)))
-    window = sinks = 0
-    least = max(1, offset + rows - keys + 1)
-    if causal and least <= cfg.KEYS_MAX and rng.random() < 0.5:
-        window = min(cfg.KEYS_MAX, least + int(rng.integers(0, 3 * bc)))
-        sinks = int(rng.choice([0, 1, bc, rng.integers(0, bc + 1)]))
+    draw = random.Random(int(rng.integers(1 << 32)))
+    window, sinks = random_window(draw, rows, keys, offset, bc, cfg) if causal else (0, 0)
     return dict(
         causal=causal, offset=offset, window=window, sinks=sinks, bc=bc,
         band=int(rng.integers(1, cfg.places(d) + 1)), select=select,

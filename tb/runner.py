@@ -56,10 +56,12 @@ SIMULATORS = ("verilator", "icarus")
 
 @dataclass
 class Defaults:
-    """What ``run()`` uses where its caller gives nothing; conftest.py fills it in."""
+    """What ``run()`` uses where its caller gives nothing; conftest.py fills it in. ``gates``: the
+    netlist of the top level (scripts/silicon/gates.py) is simulated in place of its RTL."""
 
     seed: int = 1
     waves: bool = False
+    gates: bool = False
 
 
 @dataclass
@@ -331,7 +333,7 @@ def _build_verilator(build_dir, toplevel, params, waves, sources, defines, log):
     cmd += ["-LDFLAGS", f"-Wl,-rpath,{libs} -L{libs} -lcocotbvpi_verilator"]
     if waves:
         cmd += ["--trace-fst" if have_fst() else "--trace-vcd"]
-        cmd += ["--trace-max-width", "4096", "--trace-max-array", "64"]
+        cmd += ["--trace-max-width", "32768", "--trace-max-array", "64"]
         cmd += ["--trace-depth", str(wave_depth())] if wave_depth() else []
     cmd += [f"-G{name}={value}" for name, value in params.items()]
     cmd += [f"-D{name}={value}" for name, value in defines.items()]
@@ -411,11 +413,16 @@ def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, 
     drop_inherited()
     params = {k: int(v) for k, v in (params or {}).items()}
     defines = dict(defines or {})
+    label = "_".join(f"{k}{v}" for k, v in params.items())[:60] or "default"
+    if DEFAULTS.gates and not sources:
+        from scripts.silicon import gates
+
+        # A netlist has its parameters built in.
+        sources, params, label = gates.sources(toplevel, params), {}, f"gates_{label}"
     sources = [Path(s).resolve() for s in (sources or [find_module(toplevel)])]
     if sim not in SIMULATORS:
         raise BuildError(f"unknown simulator {sim!r}, know {', '.join(SIMULATORS)}")
 
-    label = "_".join(f"{k}{v}" for k, v in params.items())[:60] or "default"
     identity = _hash(sorted(params.items()), sorted(defines.items()),
                      [os.path.relpath(s, ROOT) for s in sources])
     suffix = f"-waves{wave_depth() or ''}" if waves else ""

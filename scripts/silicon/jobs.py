@@ -81,11 +81,12 @@ class Job:
     parameters: dict[str, str]
 
 
-def script(files: list[str], include: str, parameters: dict[str, int], out: str) -> list[str]:
-    """The Yosys commands that elaborate the machine and write it to ``out``."""
+def script(files: list[str], include: str, parameters: dict[str, int], out: str,
+           top: str = TOP) -> list[str]:
+    """The Yosys commands that elaborate the machine, or a part of it, and write it to ``out``."""
     values = " ".join(f"-chparam {k} {v}" for k, v in parameters.items())
     return [*(f"read_verilog -defer -I {include} {f}" for f in files),
-            f"hierarchy -check -top {TOP} {values}", f"write_rtlil {out}"]
+            f"hierarchy -check -top {top} {values}", f"write_rtlil {out}"]
 
 
 def parse(text: str) -> dict[str, Module]:
@@ -128,12 +129,13 @@ def stub(module: Module, name: str) -> str:
     return f"attribute \\blackbox 1\nmodule \\{name}\n{ports}end\n"
 
 
-def cut(modules: dict[str, Module], cuts: tuple[str, ...] = CUTS) -> list[Job]:
-    """The jobs of an elaborated machine, what is cut out before what it is cut out of."""
+def cut(modules: dict[str, Module], cuts: tuple[str, ...] = CUTS, top: str = TOP) -> list[Job]:
+    """The jobs of an elaborated machine, what is cut out before what it is cut out of. Of another
+    ``top``, which is a block whether the list has it or not: the jobs of that."""
     names = names_of(modules)
     missing = set(cuts) - {m.source for m in modules.values()}
     optional = {c for c in missing if "sort" in c}
-    if missing - optional:
+    if top == TOP and missing - optional:
         raise JobError(f"not in the machine: {', '.join(sorted(missing - optional))}")
     counts: dict[str, int] = {}
 
@@ -142,8 +144,7 @@ def cut(modules: dict[str, Module], cuts: tuple[str, ...] = CUTS) -> list[Job]:
         for child in modules[name].children:
             count(child, times)
 
-    top = f"\\{TOP}"
-    count(top, 1)
+    count(f"\\{top}", 1)
     jobs: dict[str, Job] = {}
 
     def build(name: str) -> None:
@@ -184,5 +185,5 @@ def cut(modules: dict[str, Module], cuts: tuple[str, ...] = CUTS) -> list[Job]:
     def renamed(kind: str) -> str:
         return f"\\{names[kind]}" if kind in names else kind
 
-    build(top)
+    build(f"\\{top}")
     return list(jobs.values())

@@ -117,8 +117,8 @@ class Library:
         return self.wire[-1] + (fanout - len(self.wire) + 1) * self.wire_more
 
 
-def parse(text: str) -> Group:
-    """The outermost group of a Liberty text."""
+def parse(text: str, skipped: frozenset[str] = SKIPPED) -> Group:
+    """The outermost group of a Liberty text, without groups of the names ``skipped``."""
     text = re.sub(r"/\*.*?\*/", " ", text, flags=re.S).replace("\\\n", " ")
     tokens = iter(TOKEN.findall(text))
     root = Group("", [])
@@ -141,7 +141,7 @@ def parse(text: str) -> Group:
                 if inner != ",":
                     args.append(inner.strip('"'))
         elif token == "{":
-            if name in SKIPPED:
+            if name in skipped:
                 skip = 1
             else:
                 group = Group(name, args)

@@ -85,29 +85,22 @@ def synthesise(name: str, text: str, key: str, lib: Path) -> float:
     return time.monotonic() - begin
 
 
-def measure(job: jobs.Job, key: str, time_key: str, leaf_keys: dict[str, str],
-            lib: Path) -> dict:
+def measure(job: jobs.Job, key: str, time_key: dict[str, str], lib: Path) -> dict:
     """Area and timing of a block from its netlist and the models of its leaves; written to the
     cache and returned without its own model."""
-    library = liberty.read(lib)
-    leaves = {name: json.loads((folder_of(k) / "timing.json").read_text())["model"]
-              for name, k in leaf_keys.items()}
-    with gzip.open(folder_of(key) / "netlist.json.gz") as packed:
-        design = json.load(packed)
-    memories = {n: netlist.Memory(*shape) for n, shape in job.memories.items()}
-    mapped = netlist.load_json(design, job.name, library, leaves, memories)
-    result = timing.as_dict(timing.analyse(mapped))
-    kinds = Counter(c.type for c in mapped.cells)
+    whole = mapped(job, netlist_json(key), time_key, lib)
+    result = timing.as_dict(timing.analyse(whole))
+    kinds = Counter(c.type for c in whole.cells)
     block = {
         "module": job.module, "instances": job.instances, "parameters": job.parameters,
-        "area": round(mapped.area(), 1), "registers": mapped.registers(),
-        "cells": sum(n for kind, n in kinds.items() if kind in library.cells),
-        "buffers": mapped.buffers,
+        "area": round(whole.area(), 1), "registers": whole.registers(),
+        "cells": sum(n for kind, n in kinds.items() if kind in whole.lib.cells),
+        "buffers": whole.buffers,
         "leaves": {n: kinds[n] for n in job.leaves},
-        "memories": [[m.words, m.bits, kinds[n]] for n, m in sorted(memories.items())],
+        "memories": [[m.words, m.bits, kinds[n]] for n, m in sorted(whole.memories.items())],
         "paths": result["paths"],
     }
-    folder = folder_of(time_key)
+    folder = folder_of(time_key[job.name])
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / "timing.part"
     part.write_text(json.dumps({"block": block, "model": result["model"]}))
@@ -115,41 +108,71 @@ def measure(job: jobs.Job, key: str, time_key: str, leaf_keys: dict[str, str],
     return block
 
 
-def elaborate(config: Config, sources: Path = ROOT / "rtl") -> list[jobs.Job]:
-    """The blocks of the machine at a configuration."""
+def elaborate(parameters: dict[str, int], top: str = jobs.TOP) -> list[jobs.Job]:
+    """The blocks of the machine, or of a module of it, with these parameters."""
+    sources = ROOT / "rtl"
     files = sorted(sources.rglob("*.v"))
     headers = sorted(sources.rglob("*.vh"))
-    key = sha(config.name, str(dict(config)), *(f.read_bytes() for f in files + headers),
+    key = sha(top, str(dict(parameters)), *(f.read_bytes() for f in files + headers),
               Path(jobs.__file__).read_bytes(), version("pyosys"))
     folder = folder_of(key)
     out = folder / "machine.il"
     if not out.exists():
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / "machine.part"
-        recipe.run(jobs.script([str(f.relative_to(ROOT)) if f.is_relative_to(ROOT) else str(f)
-                                for f in files], str(sources / "include"), dict(config),
-                               str(part)), folder)
+        recipe.run(jobs.script([str(f.relative_to(ROOT)) for f in files], str(sources / "include"),
+                               parameters, str(part), top), folder)
         part.rename(out)
-    return jobs.cut(jobs.parse(out.read_text()))
+    return jobs.cut(jobs.parse(out.read_text()), top=top)
+
+
+def net_keys(todo: list[jobs.Job]) -> dict[str, str]:
+    """What the netlists of jobs are kept by."""
+    tools = sha(Path(recipe.__file__).read_bytes(), version("pyosys"), cells().read_bytes())
+    return {j.name: sha(j.text, j.name, tools) for j in todo}
+
+
+def time_keys(todo: list[jobs.Job], net_key: dict[str, str]) -> dict[str, str]:
+    """What the timing of jobs is kept by."""
+    analyser = sha(*((Path(__file__).parent / s).read_bytes() for s in TIMING_SOURCES))
+    found: dict[str, str] = {}
+    for job in todo:
+        found[job.name] = sha(net_key[job.name], str(job.instances), analyser,
+                              *(found[x] for x in job.leaves))
+    return found
+
+
+def mapped(job: jobs.Job, design: dict, time_key: dict[str, str], lib: Path) -> netlist.Netlist:
+    """The netlist of a block with its buffer trees; the timing of its leaves is in the cache."""
+    leaves = {name: json.loads((folder_of(time_key[name]) / "timing.json").read_text())["model"]
+              for name in job.leaves}
+    memories = {n: netlist.Memory(*shape) for n, shape in job.memories.items()}
+    return netlist.load_json(design, job.name, liberty.read(lib), leaves, memories)
+
+
+def has_netlist(key: str) -> bool:
+    """Whether a netlist is in the cache."""
+    return (folder_of(key) / "netlist.json.gz").exists()
+
+
+def netlist_json(key: str) -> dict:
+    """A netlist of the cache as Yosys wrote it."""
+    with gzip.open(folder_of(key) / "netlist.json.gz") as packed:
+        return json.load(packed)
 
 
 def machine(config: Config, workers: int, say: Callable[[str], None],
             only: frozenset[str] = frozenset()) -> dict:
     """Results of all blocks (or of ``only`` some and what they contain) of a configuration."""
     lib = cells()
-    tools = sha(Path(recipe.__file__).read_bytes(), version("pyosys"), lib.read_bytes())
-    analyser = sha(*((Path(__file__).parent / s).read_bytes() for s in TIMING_SOURCES))
     todo = elaborate(config)
     if only:
         wanted = set(only)
         for job in reversed(todo):
             wanted |= set(job.leaves) if job.name in wanted else set()
         todo = [j for j in todo if j.name in wanted]
-    net_key = {j.name: sha(j.text, j.name, tools) for j in todo}
-    time_key: dict[str, str] = {}
-    for job in todo:
-        time_key[job.name] = sha(net_key[job.name], str(job.instances), analyser,
-                                 *(time_key[x] for x in job.leaves))
+    net_key = net_keys(todo)
+    time_key = time_keys(todo, net_key)
     by_name = {j.name: j for j in todo}
     blocks: dict[str, dict] = {}
     waiting: set[str] = set()
@@ -164,12 +187,11 @@ def machine(config: Config, workers: int, say: Callable[[str], None],
                         blocks[name] = json.loads(done.read_text())["block"]
                         timing_ready()
                         return
-                    leaf_keys = {x: time_key[x] for x in by_name[name].leaves}
-                    running[pool.submit(measure, by_name[name], net_key[name], time_key[name],
-                                        leaf_keys, lib)] = (name, "timing")
+                    running[pool.submit(measure, by_name[name], net_key[name], time_key, lib)] = \
+                        (name, "timing")
 
         for job in sorted(todo, key=lambda j: -len(j.text)):
-            if (folder_of(net_key[job.name]) / "netlist.json.gz").exists():
+            if has_netlist(net_key[job.name]):
                 waiting.add(job.name)
             else:
                 running[pool.submit(synthesise, job.name, job.text, net_key[job.name], lib)] = \

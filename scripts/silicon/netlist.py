@@ -42,13 +42,15 @@ class Memory:
 class Inst:
     """A cell of the library, a memory or a block that was cut out.
 
-    ``nets`` maps a pin to its nets, lowest bit first; None stands for a constant.
+    ``nets`` maps a pin to its nets, lowest bit first; None stands for a constant, which is 0 but
+    for the (pin, bit) of ``ones``.
     """
 
     name: str
     type: str
     nets: dict[str, list[int | None]]
     src: str
+    ones: frozenset[tuple[str, int]] = frozenset()
 
 
 @dataclass
@@ -254,7 +256,10 @@ def load_json(design: dict, name: str, library: Library, leaves: dict[str, dict]
                 if bit not in names or better(text, names[bit][0]):
                     names[bit] = (text, where(net["attributes"].get("src", "")))
     cells = [Inst(tidy(label), c["type"], {p: bits(b) for p, b in c["connections"].items()},
-                  where(c["attributes"].get("src", ""))) for label, c in module["cells"].items()]
+                  where(c["attributes"].get("src", "")),
+                  frozenset((p, i) for p, b in c["connections"].items()
+                            for i, v in enumerate(b) if v == "1"))
+             for label, c in module["cells"].items()]
     ports = {p: (d["direction"] == "output", bits(d["bits"])) for p, d in module["ports"].items()}
     netlist = Netlist(name, library, leaves, memories, cells, ports, names)
     netlist.check_cells(library.cells)

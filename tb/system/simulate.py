@@ -126,7 +126,7 @@ class Outcome:
 
 
 def simulate(specs, config, sim="verilator", *, seed=1, waves=None, options=None,
-             changes=None, progress=None):
+             changes=None, progress=None, sources=None):
     """Run the jobs and return their Outcomes; raises when anything differs from the model.
 
     Args:
@@ -136,16 +136,19 @@ def simulate(specs, config, sim="verilator", *, seed=1, waves=None, options=None
         options: Options.
         changes: Verilog parameters that override the configuration's.
         progress: path of a file which gets one line a finished job, or None.
+        sources: files for the simulator in place of the top level's own alone.
     """
     from scripts.configs import CONFIGS
 
     options = options or Options()
     return launch(specs, options, "sofa", "tb.system.simulate",
                   {**CONFIGS[config], **(changes or {})}, sim, seed=seed, waves=waves,
-                  progress=progress, defines={"SOFA_TAPS": 1} if options.taps else None)
+                  progress=progress, defines={"SOFA_TAPS": 1} if options.taps else None,
+                  sources=sources)
 
 
-def launch(specs, options, toplevel, module, values, sim, *, seed, waves, progress, defines=None):
+def launch(specs, options, toplevel, module, values, sim, *, seed, waves, progress, defines=None,
+           sources=None):
     """Run the cocotb test run_jobs of ``module`` on the jobs and return what it leaves; values,
     defines: Verilog parameters and macros."""
     folder = ROOT / "build" / "jobs"
@@ -155,7 +158,7 @@ def launch(specs, options, toplevel, module, values, sim, *, seed, waves, progre
     jobs.write_bytes(pickle.dumps((specs, options, str(outcomes), progress)))
     try:
         run(toplevel, module, values, sim, seed=seed, waves=waves, testcase="run_jobs",
-            env={"SOFA_JOBS": str(jobs)}, defines=defines)
+            env={"SOFA_JOBS": str(jobs)}, defines=defines, sources=sources)
         return pickle.loads(outcomes.read_bytes())
     finally:
         jobs.unlink(missing_ok=True)

@@ -25,8 +25,10 @@ $(call default,SEEDS,1)
 $(call default,FILTER,)
 $(call default,TEST,)
 $(call default,WAVE_DEPTH,)
-# `make synth` takes CONFIG, default tiny
+# `make synth` and `make gates` take CONFIG, default tiny
 SYNTH_CONFIG = $(if $(filter command,$(firstword $(origin CONFIG))),$(CONFIG),tiny)
+# `make power` takes CONFIG, default lean
+POWER_CONFIG = $(if $(filter command,$(firstword $(origin CONFIG))),$(CONFIG),lean)
 # `make evaluate` and `make report` (quick, default, long, full), `make dse`
 $(call default,GRID,default)
 $(call default,TRIALS,200)
@@ -53,7 +55,8 @@ check_slice = $(if $(given),$(PYTEST) $1 $(SLICE) --collect-only -qq >/dev/null)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help env demo test test-lab regress lint waves bench synth evaluate report dse list clean
+.PHONY: help env demo test test-lab regress lint waves bench synth gates power evaluate report \
+        dse list clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -104,6 +107,15 @@ synth: ## area and longest paths of every block in Nangate45, against the budget
 	@$(check_jobs)
 	@scripts/setup.sh synth
 	@$(PY) scripts/synth.py --config "$(SYNTH_CONFIG)" --jobs "$$JOBS"
+
+gates: ## unit tests on the netlists of synthesis in place of the RTL: CONFIG=, JOBS=
+	@$(check_jobs)
+	@scripts/setup.sh synth
+	@$(PY) scripts/gates.py --config "$(SYNTH_CONFIG)" --jobs "$$JOBS"
+
+power: ## energy of a real head, block by block, sparse and dense: CONFIG=, default lean
+	@scripts/setup.sh synth
+	@$(PY) scripts/power.py --config "$(POWER_CONFIG)"
 
 evaluate: ## whole trained models with SOFA and its peers in every layer: GRID=, JOBS=
 	@scripts/setup.sh lab

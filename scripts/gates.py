@@ -3,9 +3,10 @@
 
     .venv/bin/python scripts/gates.py [--jobs 2] [--config tiny] [-k EXPRESSION]
 
-The test benches are those of the RTL, with the same values in the same cycles; Verilator, no delays,
-memories as RTL. Any other test whose top level is a module of rtl/ and which sees its ports alone
-runs so, too: pytest --gates. Last, one gate of a netlist is exchanged, and the test has to fail.
+The test benches are those of the RTL, with the same values in the same cycles; Verilator, no
+delays, memories as RTL. Any other test whose top level is a module of rtl/ and which sees its ports
+alone runs so, too: pytest --gates. Last, one gate of a netlist is exchanged, and the test has to
+fail.
 """
 
 from __future__ import annotations
@@ -16,6 +17,15 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
+
+from scripts.silicon import gates  # noqa: E402
+from scripts.silicon.recipe import SynthError  # noqa: E402
+
 TESTS = (
     "tb/dlzs/test_dlzs_cell.py",
     "tb/dlzs/test_dlzs_array.py::test_sofa_dlzs_array[verilator-s1-8-16]",
@@ -33,7 +43,7 @@ FAULT = "scripts/tests/test_gates.py::test_a_planted_fault"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code of pytest."""
+    """Exit code of pytest, 2 without the cell library."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="tiny", help="of scripts/configs.py")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
@@ -41,6 +51,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.jobs < 1:
         parser.error(f"--jobs is {options.jobs}, legal: 1 or more")
+    try:
+        gates.cells()
+    except SynthError as error:
+        print(f"gates.py: {error}", file=sys.stderr)
+        return 2
     chosen = ["-k", options.k] if options.k else []
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-n", str(options.jobs), "--maxschedchunk", "1",

@@ -527,7 +527,8 @@ def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=Non
     extra = {"TB_PARAMETERS": json.dumps(parameters), **(env or {})}
     args = list(plusargs)
     if sim == "verilator":
-        args += ["+verilator+rand+reset+2", f"+verilator+seed+{seed % 0x7FFFFFFF + 1}"]
+        # The caller's come last and count.
+        args = ["+verilator+rand+reset+2", f"+verilator+seed+{seed % 0x7FFFFFFF + 1}", *args]
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from scripts.silicon import jobs, machine
-from scripts.silicon.netlist import tidy
+from scripts.silicon.netlist import Netlist, tidy
 
 WIDE = 30000
 MANY, SAMPLES = 16, 4
@@ -103,14 +103,22 @@ class Waves:
         import pywellen
 
         self.wave = pywellen.Waveform(str(path))
-        self.vars = {v.full_name: v for v in self.wave.all_vars}
+        self.vars = {v.full_name: v for v in self.wave.all_vars()}
         edges = [t for t, v in self.changes(CLOCK) if int(v)]
         self.edges = np.array(edges, np.int64)
 
     def changes(self, name: str):
         """(time, value) of all changes of a signal."""
+        if name not in self.vars:
+            raise KeyError(f"{name} was not recorded")
         signal = self.vars[name].signal
         return [signal[i] for i in range(len(signal))]
+
+    def window(self) -> tuple[int, int]:
+        """The cycles of the job: from the first to the last one in which the machine is busy."""
+        found = [(int(np.searchsorted(self.edges, t)), int(v)) for t, v in self.changes(BUSY)]
+        return (next(c for c, v in found if v),
+                max((c for c, v in found if not v), default=len(self.edges)))
 
     def bits(self, name: str, width: int) -> np.ndarray:
         """Changes of a signal as rows (cycle, bit, value): cycle n is what rising edge n sees."""
@@ -128,6 +136,34 @@ class Waves:
         before = np.vstack([np.zeros((1, width), np.uint8), table[:-1]])
         row, bit = np.nonzero(table != before)
         return np.stack([cycle[row], bit, table[row, bit]], axis=1)
+
+
+def stimulus(sample: Sample, designs: dict[str, dict], netlist: Netlist,
+             waves: Waves) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (cycle, net, value) of what a sample's inputs are given, and of what its outputs were,
+    as the cycle before them leaves them."""
+    module = designs[sample.block]["modules"][sample.block]
+    given, seen = [], []
+
+    def add(rows, name, nets):
+        found = waves.bits(name, len(nets))
+        number = np.array([-1 if not isinstance(n, int) else n for n in nets])
+        rows.append(np.stack([np.maximum(found[:, 0] - 1, 0), number[found[:, 1]], found[:, 2]],
+                             axis=1)[number[found[:, 1]] >= 0])
+
+    for port, about in module["ports"].items():
+        if about["direction"] == "output":
+            add(seen, f"{sample.path}.{port}", netlist.ports[port][1])
+        elif port != "clk":
+            add(given, f"{sample.path}.{port}", about["bits"])
+    for label, path in sample.leaves.items():
+        cell = module["cells"][label]
+        for port in outputs(designs[cell["type"]], cell["type"]):
+            if port in cell["connections"]:
+                add(given, f"{path}.{port}", cell["connections"][port])
+    nothing = np.zeros((0, 3), np.int64)
+    return (np.concatenate([nothing, *given]),
+            np.concatenate([nothing, *seen]) if sample.whole else nothing)
 
 
 def designs_of(todo: list[jobs.Job]) -> dict[str, dict]:

@@ -7,10 +7,11 @@ same cache, so that where the parameters are the machine's, the netlists are tho
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
-from scripts.silicon import jobs, liberty, machine, verilog
+from scripts.silicon import liberty, machine, verilog
 
 BUILD = machine.ROOT / "build" / "gates"
 
@@ -35,8 +36,17 @@ def cells() -> Path:
 
 
 def sources(top: str, parameters: dict[str, int]) -> list[Path]:
-    """Verilog files that stand for module ``top`` with these parameters, the one with ``top`` first;
-    beside them only the RTL of the memories is needed."""
+    """Verilog files that stand for module ``top`` with these parameters, the one with ``top``
+    first; beside them only the RTL of the memories is needed."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with open(BUILD / "lock", "w") as lock:
+        # Parallel tests have blocks in common.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return [_netlist(top, parameters), cells()]
+
+
+def _netlist(top: str, parameters: dict[str, int]) -> Path:
+    """The file of a module and all blocks in it."""
     todo = machine.elaborate(parameters, top)
     keys = machine.net_keys(todo)
     name = todo[-1].name
@@ -53,4 +63,4 @@ def sources(top: str, parameters: dict[str, int]) -> list[Path]:
                                        top if job.name == name else ""))
         text += [verilog.memory(n, *shape) for n, shape in sorted(memories.items())]
         write(path, "".join(text))
-    return [path, cells()]
+    return path

@@ -232,8 +232,9 @@ TABLES = {"silicon-stages": stage_table, "silicon-blocks": block_table,
 
 
 def document(page: str, every: dict[str, dict]) -> str:
-    """A page with its tables made of the saved figures."""
-    return MARK.sub(lambda m: f"{m[1]}{markdown(TABLES[m[2]](every))}\n{m[4]}", page)
+    """A page with the tables of this file made of the saved figures."""
+    return MARK.sub(lambda m: f"{m[1]}{markdown(TABLES[m[2]](every))}\n{m[4]}"
+                    if m[2] in TABLES else m[0], page)
 
 
 def write_document(page: Path = DOCUMENT, saved: Path = SAVED) -> bool:

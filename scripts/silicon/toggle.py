@@ -32,8 +32,9 @@ MEMORY = np.dtype([(n, "i4") for n in ("words", "bits", "address", "wr_en", "rd_
 
 @dataclass
 class Counts:
-    """What a simulation counts. ``toggles``, ``settled`` and ``wrong`` by net; ``clocks``: clock net
-    -> cycles in which it is on; ``accesses``: (words, bits, reads, writes) of memories."""
+    """What a simulation counts. By net: ``toggles``, ``settled`` (toggles that a cycle keeps) and
+    ``wrong`` (cycles in which an output was not as expected); ``clocks``: clock net -> cycles in
+    which it is on; ``accesses``: (words, bits, reads, writes) of memories."""
 
     toggles: np.ndarray
     settled: np.ndarray

@@ -84,7 +84,8 @@ def cell_model(cell: Group) -> str:
 
 def cell_models(library: Group) -> str:
     """All cells of a library."""
-    return HEAD + "`celldefine\n" + "".join(map(cell_model, library.all("cell"))) + "`endcelldefine\n"
+    models = "".join(map(cell_model, library.all("cell")))
+    return f"{HEAD}`celldefine\n{models}`endcelldefine\n"
 
 
 def memory(name: str, words: int, bits: int) -> str:

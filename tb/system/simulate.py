@@ -126,7 +126,7 @@ class Outcome:
 
 
 def simulate(specs, config, sim="verilator", *, seed=1, waves=None, options=None,
-             changes=None, progress=None, sources=None):
+             changes=None, progress=None, sources=None, plusargs=()):
     """Run the jobs and return their Outcomes; raises when anything differs from the model.
 
     Args:
@@ -136,7 +136,7 @@ def simulate(specs, config, sim="verilator", *, seed=1, waves=None, options=None
         options: Options.
         changes: Verilog parameters that override the configuration's.
         progress: path of a file which gets one line a finished job, or None.
-        sources: files for the simulator in place of the top level's own alone.
+        sources, plusargs: as of tb.runner.run.
     """
     from scripts.configs import CONFIGS
 
@@ -144,11 +144,11 @@ def simulate(specs, config, sim="verilator", *, seed=1, waves=None, options=None
     return launch(specs, options, "sofa", "tb.system.simulate",
                   {**CONFIGS[config], **(changes or {})}, sim, seed=seed, waves=waves,
                   progress=progress, defines={"SOFA_TAPS": 1} if options.taps else None,
-                  sources=sources)
+                  sources=sources, plusargs=plusargs)
 
 
 def launch(specs, options, toplevel, module, values, sim, *, seed, waves, progress, defines=None,
-           sources=None):
+           sources=None, plusargs=()):
     """Run the cocotb test run_jobs of ``module`` on the jobs and return what it leaves; values,
     defines: Verilog parameters and macros."""
     folder = ROOT / "build" / "jobs"
@@ -158,7 +158,7 @@ def launch(specs, options, toplevel, module, values, sim, *, seed, waves, progre
     jobs.write_bytes(pickle.dumps((specs, options, str(outcomes), progress)))
     try:
         run(toplevel, module, values, sim, seed=seed, waves=waves, testcase="run_jobs",
-            env={"SOFA_JOBS": str(jobs)}, defines=defines, sources=sources)
+            env={"SOFA_JOBS": str(jobs)}, defines=defines, sources=sources, plusargs=plusargs)
         return pickle.loads(outcomes.read_bytes())
     finally:
         jobs.unlink(missing_ok=True)

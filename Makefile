@@ -113,9 +113,10 @@ gates: ## unit tests on the netlists of synthesis in place of the RTL: CONFIG=, 
 	@scripts/setup.sh synth
 	@$(PY) scripts/gates.py --config "$(SYNTH_CONFIG)" --jobs "$$JOBS"
 
-power: ## energy of a real head, block by block, sparse and dense: CONFIG=, default lean
+power: ## energy of a real head, block by block, sparse and dense: CONFIG=, JOBS=
+	@$(check_jobs)
 	@scripts/setup.sh synth
-	@$(PY) scripts/power.py --config "$(POWER_CONFIG)"
+	@$(PY) scripts/power.py --config "$(POWER_CONFIG)" --jobs "$$JOBS"
 
 evaluate: ## whole trained models with SOFA and its peers in every layer: GRID=, JOBS=
 	@scripts/setup.sh lab

@@ -37,6 +37,8 @@ from scripts.silicon.recipe import SynthError  # noqa: E402
 BUILD = ROOT / "build" / "power"
 CASE, HEAD, ROWS = "smollm2_novel_s1024_l05", 0, 256
 """The head: its last ROWS rows against all keys that they see."""
+CYCLES = 12000
+"""Cycles of a job that the netlists run; what is left of it counts as much a cycle."""
 PARTS = ("gates", "registers", "clock", "memory", "leak")
 
 
@@ -64,29 +66,36 @@ def record(config: str, way: str, rules: Path):
     return done, activity.Waves(folder / runner.wave_file("verilator"))
 
 
-def measure(sample, designs, whole, costs, waves, cycles, window) -> dict:
+def measure(sample, designs, whole, costs, waves) -> dict:
     """Energy of a sample at 28 nm, pJ, and what says how good it is."""
+    first, last = waves.window()
+    end = min(last, first + CYCLES)
     given, seen = activity.stimulus(sample, designs, whole, waves)
-    counts = toggle.Simulation(whole, costs).run(given, seen, cycles, *window)
+    counts = toggle.Simulation(whole, costs).run(given, seen, end, first, end)
     got = energy.logic(whole, costs, counts.toggles, counts.clocks)
-    span = window[1] - window[0]
+    more = (last - first) / (end - first)
     memory = sum((r + w) * energy.memory_energy(words, bits)
                  for words, bits, r, w in counts.accesses)
     gates = [n for n, (i, *_) in whole.driver.items() if i >= 0 and n not in counts.clocks]
     settled, toggles = counts.settled[gates].sum(), counts.toggles[gates].sum()
     return {
-        **{part: got[part] * energy.SCALE_28 / 1000 for part in ("gates", "registers", "clock")},
-        "memory": memory / 1000,
-        "leak": got["leak"] * energy.LEAK_28 * span / energy.CLOCK_GHZ / 1e6,
+        **{part: got[part] * energy.SCALE_28 * more / 1000
+           for part in ("gates", "registers", "clock")},
+        "memory": memory * more / 1000,
+        "leak": got["leak"] * energy.LEAK_28 * (last - first) / energy.CLOCK_GHZ / 1e6,
         "glitches": float(1 - settled / toggles) if toggles else 0.0,
         "wrong": int((counts.wrong > 0).sum()),
     }
 
 
-def run(config: str, ways: list[str], only: set[str]) -> dict:
-    """The results of all blocks, or of ``only`` some."""
-    say = lambda text: print(text, flush=True)  # noqa: E731
-    machine.machine(CONFIGS[config], 1, say)
+def say(text: str) -> None:
+    """A line at once."""
+    print(text, flush=True)
+
+
+def run(config: str, ways: list[str], only: set[str], jobs: int) -> dict:
+    """The results of all blocks, or of ``only`` some; ``jobs`` processes synthesise."""
+    machine.machine(CONFIGS[config], jobs, say)
     todo = machine.elaborate(CONFIGS[config])
     designs = activity.designs_of(todo)
     time_key = machine.time_keys(todo, machine.net_keys(todo))
@@ -98,7 +107,6 @@ def run(config: str, ways: list[str], only: set[str]) -> dict:
     got = {"config": config, "case": CASE, "ways": {}}
     for way in ways:
         done, waves = record(config, way, rules)
-        window = waves.window()
         result = {"cycles": done.counters["CYCLES"], "kept": done.stats.selected,
                   "visible": done.stats.visible, "rows": done.out.shape[1],
                   "d": done.out.shape[2], "blocks": {}}
@@ -108,8 +116,8 @@ def run(config: str, ways: list[str], only: set[str]) -> dict:
                 continue
             begin = time.monotonic()
             whole = machine.mapped(job, designs[job.name], time_key, machine.cells())
-            each = [measure(s, designs, whole, costs, waves, len(waves.edges), window)
-                    for s in found if s.block == job.name]
+            each = [measure(s, designs, whole, costs, waves) for s in found
+                    if s.block == job.name]
             block = {key: sum(e[key] for e in each) / len(each) for key in each[0]}
             for part in PARTS:
                 block[part] *= job.instances
@@ -126,6 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", choices=list(CONFIGS), default="lean")
     parser.add_argument("--ways", default="sum,dense", help=f"some of {', '.join(WAYS)}")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that synthesise")
     parser.add_argument("blocks", nargs="*", help="only these")
     parser.add_argument("--save", action="store_true", help="keep the figures in docs/power.json")
     parser.add_argument("--documents", action="store_true", help="write the tables of the document")
@@ -133,13 +142,15 @@ def main(arguments: list[str] | None = None) -> int:
     ways = options.ways.split(",")
     if set(ways) - set(WAYS):
         parser.error(f"--ways {options.ways}, legal: some of {', '.join(WAYS)} with commas")
+    if options.jobs < 1:
+        parser.error(f"--jobs is {options.jobs}, legal: 1 or more")
     if options.blocks and options.save:
         parser.error("--save goes without blocks")
     if options.documents:
         power_report.write_document()
         return 0
     try:
-        got = run(options.config, ways, set(options.blocks))
+        got = run(options.config, ways, set(options.blocks), options.jobs)
     except (SynthError, JobError, NetlistError, KeyError) as error:
         print(f"power.py: {error}", file=sys.stderr)
         return 2

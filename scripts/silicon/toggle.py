@@ -50,7 +50,7 @@ def library() -> ctypes.CDLL:
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
         part = out.with_suffix(".part")
-        subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", str(part), str(source)], check=True)
+        subprocess.run(["gcc", "-O3", "-shared", "-fPIC", "-o", str(part), str(source)], check=True)
         part.rename(out)
     return ctypes.CDLL(str(out))
 

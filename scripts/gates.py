@@ -27,6 +27,8 @@ from scripts.silicon import gates  # noqa: E402
 from scripts.silicon.recipe import SynthError  # noqa: E402
 
 TESTS = (
+    # The longest first.
+    "tb/seq/test_seq.py::test_sofa_seq",
     "tb/dlzs/test_dlzs_cell.py",
     "tb/dlzs/test_dlzs_array.py::test_sofa_dlzs_array[verilator-s1-8-16]",
     "tb/sads/test_sads_core.py::test_sads_core[verilator-s1-15-6]",

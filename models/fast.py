@@ -120,8 +120,9 @@ def run_job(
         tail = sufa.start_tail(rows, d)
         new, shifted = kernel(
             q[h], k[kv], v[kv], codes, x, chunk, limits, lows, job.sinks, band_rows, band_tiles,
-            tile_k0, tile_step, tile_n, job.select, entry.octave, taus, everything, cfg.SUM_FRAC,
-            cfg.LOG_FRAC, cfg.RATIO_FRAC, job.quota, sads.reach(entry.radius, cfg),
+            tile_k0, tile_step, tile_n, job.select, entry.octave, 1 << (cfg.LEVEL_W - 1), taus,
+            everything, cfg.SUM_FRAC, cfg.LOG_FRAC, cfg.RATIO_FRAC, job.quota,
+            sads.reach(entry.radius, cfg),
             *formal_settings(entry.scale_m, entry.scale_shift, cfg), state.o, state.l,
             sums.total, sums.kept, selected[h], has_tail, lower, cfg.CV_FRAC,
             sufa.cut(v[kv], cfg.VC_W) if has_tail else v[kv], sums.coarse, tail.w, tail.v,

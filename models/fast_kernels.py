@@ -424,12 +424,12 @@ def _coarse_tile(level, hidden, seen, least, lower, peak, w, reference, k0, step
 
 
 @_jit
-def _sum_row(score, limit, low, sinks, tile_k0, tile_step, tile_n, octave, tau, everything,
+def _sum_row(score, limit, low, sinks, tile_k0, tile_step, tile_n, octave, top, tau, everything,
              sum_frac, log_frac, ratio_frac, level, used, order, has_tail, coarse_tau, cv_frac, v,
              coarse, cv):
     """Selection by the row's sum over the tiles of its band: used bool [N], order int64: keys in
-    order of issue; with has_tail the coarse keys, too, see _coarse_tile. Returns (keys, P, T, C, w,
-    coarse sums shifted)."""
+    order of issue; levels are -top .. top-1; with has_tail the coarse keys, too, see _coarse_tile.
+    Returns (keys, P, T, C, w, coarse sums shifted)."""
     every = -(1 << 41)
     tiles = len(tile_k0)
     peak, total, kept, tail, some = 0, 0, 0, 0, False
@@ -440,7 +440,7 @@ def _sum_row(score, limit, low, sinks, tile_k0, tile_step, tile_n, octave, tau, 
         k0, step = tile_k0[t], tile_step[t]
         hidden, seen = _hidden(k0, step, low, sinks), _seen(k0, step, tile_n[t], limit)
         for b in range(hidden, seen):
-            level[b] = score[k0 + b * step] >> octave
+            level[b] = max(-top, min(top - 1, score[k0 + b * step] >> octave))
         if turn == 0:
             peak, total, kept, tail, some = _count(level, hidden, seen, 1 << 41, 1 << 41, peak,
                                                    total, kept, tail, some, sum_frac)
@@ -515,7 +515,7 @@ def _keys_row(q, k, v, order, length, multiplier, shift, drop, guard, z_frac, ha
 @_jit
 def head_of_bands(
     q, k, v, codes, x, chunk, limits, lows, sinks, band_rows, band_tiles, tile_k0, tile_step,
-    tile_n, select, octave, taus, everything, sum_frac, log_frac, ratio_frac, quota, radius,
+    tile_n, select, octave, top, taus, everything, sum_frac, log_frac, ratio_frac, quota, radius,
     multiplier, shift, drop, guard, z_frac, half, mantissa, o, l, total, kept, selected, has_tail,
     coarse_taus, cv_frac, v_cut, tail, w, cv, coarse,
 ):
@@ -559,8 +559,8 @@ def head_of_bands(
                 predict_row(codes[r], x, limit, chunk, where, term_shift, flip, part, score)
                 if select == 0:
                     length, total[r], kept[r], tail[r], w[r], shifted = _sum_row(
-                        score, limit, low, sinks, k0, step, n, octave, taus[r], everything[r],
-                        sum_frac, log_frac, ratio_frac, level, used, order, has_tail,
+                        score, limit, low, sinks, k0, step, n, octave, top, taus[r],
+                        everything[r], sum_frac, log_frac, ratio_frac, level, used, order, has_tail,
                         coarse_taus[r], cv_frac, v_cut, coarse[r], cv[r])
                     rises += shifted
                 else:

@@ -76,7 +76,7 @@ class Sizes:
     BUS_BYTES: int
     KEYS_MAX: int
     ADDR_W: int = 40
-    SC_FRAC: int = 3
+    SC_FRAC: int = 2
     TWO_TERM: int = 0
     K8_BUFS: int = 2
     H_MAX: int = 1024

@@ -32,7 +32,7 @@ module sofa #(
     // AXI address bits, 32..48.
     parameter ADDR_W = 40,
     // Fraction bits of a DLZS term, 0..8.
-    parameter SC_FRAC = 3,
+    parameter SC_FRAC = 2,
     // 1: DLZS cells add the bit after the leading one of Q.
     parameter TWO_TERM = 0,
     // K8 tile buffers in the ring, 2..4.

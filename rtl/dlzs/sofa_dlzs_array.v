@@ -27,11 +27,11 @@ module sofa_dlzs_array #(
     // Columns, a power of two, 4..32: the shortest pass has 8 terms, one for each group.
     parameter COLS = 4,
     // Fraction bits of a term, 0..8.
-    parameter SC_FRAC = 3,
+    parameter SC_FRAC = 2,
     // 1: the code's `next` bit makes 2^exp 1.5 * 2^exp.
     parameter TWO_TERM = 0,
     // Bits of a score, 8 + SC_FRAC + log2 of the largest number of terms.
-    parameter SC_W = 15,
+    parameter SC_W = 14,
     // Derived: leave at their defaults.
     parameter CODE_W = 5 + TWO_TERM,
     parameter GROUP_W = COLS > 4 ? $clog2(COLS) - 2 : 1

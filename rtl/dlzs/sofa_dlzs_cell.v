@@ -16,13 +16,13 @@
 
 module sofa_dlzs_cell #(
     // Fraction bits of a term, 0..8.
-    parameter SC_FRAC = 3,
+    parameter SC_FRAC = 2,
     // 1: the code's `next` bit makes 2^exp 1.5 * 2^exp.
     parameter TWO_TERM = 0,
     // Bits of a code. Derived: leave at its default.
     parameter CODE_W = 5 + TWO_TERM,
     // Bits of the score, 8 + SC_FRAC + log2 of the largest number of terms.
-    parameter SC_W = 18
+    parameter SC_W = 17
 ) (
     input  wire              clk,
 

@@ -41,7 +41,7 @@ module sofa_sads #(
     // Largest number of keys, power of two, 64..65536.
     parameter KEYS_MAX = 4096,
     // Fraction bits of a prediction term, 0..8.
-    parameter SC_FRAC = 3,
+    parameter SC_FRAC = 2,
     // Blocks in residence, power of two, 2..8.
     parameter PLACES = 8,
     // 1: sort cores and score buffer exist. 0: sum and dense only.

@@ -51,7 +51,7 @@ module sofa_sads_sum #(
     // Query rows of a block, power of two, 4..128.
     parameter ROWS = 128,
     // Bits of a signed score, 8..32.
-    parameter SC_W = 18,
+    parameter SC_W = 17,
     // Bits of a signed level, 8..SC_W.
     parameter LEVEL_W = 10,
     // Fraction bits of the sums of weights, 6..16.

@@ -24,7 +24,7 @@
 
 module sofa_sads_sum_row #(
     // Bits of a signed score, 8..32.
-    parameter SC_W = 18,
+    parameter SC_W = 17,
     // Bits of a signed level, 8..SC_W.
     parameter LEVEL_W = 10,
     // Fraction bits of the sums, 6..16.

@@ -29,7 +29,7 @@ NAMES = {SUM: "sum", SORT: "sort", DENSE: "dense"}
 @cache
 def value(name):
     """A Verilog parameter of this simulation."""
-    return parameters().get(name, {"SC_FRAC": 3, "SORT": 1}.get(name))
+    return parameters().get(name, {"SC_FRAC": 2, "SORT": 1}.get(name))
 
 
 def make_config():

@@ -76,7 +76,7 @@ class Sizes:
     BUS_BYTES: int
     KEYS_MAX: int
     ADDR_W: int = 40
-    SC_FRAC: int = 3
+    SC_FRAC: int = 2
     TWO_TERM: int = 0
     K8_BUFS: int = 2
     H_MAX: int = 1024
@@ -248,6 +248,7 @@ class Config(Sizes):
 
     SUM_FRAC    fraction bits of a row's sums of weights: a key further below the row's peak than so
                 many octaves adds nothing
+    LEVEL_W     bits of the level of a key, its predicted score in octaves, signed
     LOG_FRAC    fraction bits of a logarithm and of the threshold, in octaves
     RATIO_FRAC  fraction bits of (tiles of the band) / (tiles counted)
     F_FRAC      fraction bits of the kept share f
@@ -265,6 +266,7 @@ class Config(Sizes):
     """
 
     SUM_FRAC: int = 12
+    LEVEL_W: int = 10
     LOG_FRAC: int = 4
     RATIO_FRAC: int = 8
     F_FRAC: int = 8
@@ -295,6 +297,7 @@ class Config(Sizes):
         check("FIFO", self.FIFO, 2, 64)
         check("SORT", self.SORT, 0, 1)
         check("SUM_FRAC", self.SUM_FRAC, 6, 16)
+        check("LEVEL_W", self.LEVEL_W, 8, 12)
         check("LOG_FRAC", self.LOG_FRAC, 0, 6)
         check("RATIO_FRAC", self.RATIO_FRAC, 4, 12)
         check("F_FRAC", self.F_FRAC, 4, 12)

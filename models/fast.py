@@ -48,16 +48,21 @@ def _mantissas(z_frac: int) -> np.ndarray:
 
 
 def linear_keys(k8: np.ndarray, two_term: bool, cfg: Config) -> tuple[np.ndarray, int]:
-    """K8 [keys, d] as the cells see it, one row per element and a row of zeros, and how many terms
-    may be added in its width."""
+    """K8 [keys, d] as the cells see it, int16 or int32, keys along the rows: d rows of 2 * K8 with
+    its fraction bits, with ``two_term`` d rows of 3 * K8 and at last zeros; and how many terms may
+    be added in its width."""
     unroll = kernels().UNROLL
-    x = np.zeros((k8.shape[1] + 1, len(k8)), np.int32)
-    x[:-1] = k8.T.astype(np.int32) << cfg.SC_FRAC
-    # A complement is one more than the value.
-    chunk = 32767 // (int(np.abs(x).max(initial=0)) + 1) // unroll * unroll
-    if chunk:
+    d = k8.shape[1]
+    x = np.zeros(((1 + two_term) * d + 1, len(k8)), np.int32)
+    x[:d] = k8.T.astype(np.int32) << cfg.SC_FRAC + 1
+    if two_term:
+        x[d:-1] = 3 * k8.T.astype(np.int32) << cfg.SC_FRAC
+    # Twice a number is shifted by one place at least, three times by two; a complement is one more
+    # than the value.
+    chunk = 32767 // (int(np.abs(x[:d]).max(initial=0)) // 2 + 1) // unroll * unroll
+    if chunk and int(np.abs(x).max(initial=0)) < 32768:
         return x.astype(np.int16), chunk
-    return x, (1 + two_term) * k8.shape[1] + unroll
+    return x, d + unroll
 
 
 def formal_settings(scale_m: int, scale_shift: int, cfg: Config) -> tuple:
@@ -115,8 +120,9 @@ def run_job(
         tail = sufa.start_tail(rows, d)
         new, shifted = kernel(
             q[h], k[kv], v[kv], codes, x, chunk, limits, lows, job.sinks, band_rows, band_tiles,
-            tile_k0, tile_step, tile_n, job.select, entry.octave, taus, everything, cfg.SUM_FRAC,
-            cfg.LOG_FRAC, cfg.RATIO_FRAC, job.quota, sads.reach(entry.radius, cfg),
+            tile_k0, tile_step, tile_n, job.select, entry.octave, 1 << (cfg.LEVEL_W - 1), taus,
+            everything, cfg.SUM_FRAC, cfg.LOG_FRAC, cfg.RATIO_FRAC, job.quota,
+            sads.reach(entry.radius, cfg),
             *formal_settings(entry.scale_m, entry.scale_shift, cfg), state.o, state.l,
             sums.total, sums.kept, selected[h], has_tail, lower, cfg.CV_FRAC,
             sufa.cut(v[kv], cfg.VC_W) if has_tail else v[kv], sums.coarse, tail.w, tail.v,

@@ -20,28 +20,23 @@ _jit = numba.njit(cache=True, nogil=True)
 
 @_jit
 def _terms(codes, where, shift, flip):
-    """What the cells of a row of codes int64 [d] add, zeros left out: element where[i] shifted
-    right by shift[i], complemented if flip[i] is -1, all int64 [2d+UNROLL]. Returns (terms, padded
-    with element d to a multiple of UNROLL; constant to add)."""
+    """What the cells of a row of codes int64 [d] add, zeros left out: row where[i] of x shifted
+    right by shift[i], complemented if flip[i] is -1, all int64 [d+UNROLL]. Returns the terms,
+    padded with the last row of x to a multiple of UNROLL."""
     d = len(codes)
-    terms, lift = 0, 0
+    terms = 0
     for e in range(d):
         code = codes[e]
         exp = code & 15
         if exp == 0:
             continue
-        negative = code >> 4 & 1
-        where[terms], shift[terms], flip[terms] = e, 15 - exp, -negative
+        row = e + d if code >> 5 & 1 else e
+        where[terms], shift[terms], flip[terms] = row, 16 - exp, -(code >> 4 & 1)
         terms += 1
-        if code >> 5 & 1:
-            # ~(a + b) = ~a + ~b + 1
-            where[terms], shift[terms], flip[terms] = e, 16 - exp, -negative
-            terms += 1
-            lift += negative
     while terms % UNROLL:
-        where[terms], shift[terms], flip[terms] = d, 0, 0
+        where[terms], shift[terms], flip[terms] = -1, 0, 0
         terms += 1
-    return terms, lift
+    return terms
 
 
 @_jit
@@ -69,10 +64,10 @@ def _add_terms(x, limit, where, shift, flip, first, last, part):
 def predict_row(codes, x, limit, chunk, where, shift, flip, part, out):
     """Predicted scores of a row of codes for the keys 0 .. limit-1 into out int32 [N].
 
-    x [d+1, N]: K8 with its fraction bits, the last row 0; part like a row of x: work space; chunk:
-    terms, a multiple of UNROLL, whose sum fits the width of x, int16 or int32."""
-    terms, lift = _terms(codes, where, shift, flip)
-    out[:limit] = lift
+    x: see fast.linear_keys; part like a row of it: work space; chunk: terms, a multiple of UNROLL,
+    whose sum fits the width of x."""
+    terms = _terms(codes, where, shift, flip)
+    out[:limit] = 0
     for first in range(0, terms, chunk):
         _add_terms(x, limit, where, shift, flip, first, min(first + chunk, terms), part)
         for j in range(limit):
@@ -249,7 +244,7 @@ def head(q, k, v, codes, x, chunk, limits, block_rows, block_tiles, tile_k0, til
     sizes int32 [T, phases] (sizes: keys loaded); loaded int16 [T, B], slots in order of loading.
     """
     d, width = q.shape[1], loaded.shape[1]
-    where = np.empty(2 * d + UNROLL, np.int64)
+    where = np.empty(d + UNROLL, np.int64)
     term_shift, flip = np.empty_like(where), np.empty_like(where)
     part = np.empty_like(x[0])
     score = np.empty(len(k), np.int32)
@@ -429,12 +424,12 @@ def _coarse_tile(level, hidden, seen, least, lower, peak, w, reference, k0, step
 
 
 @_jit
-def _sum_row(score, limit, low, sinks, tile_k0, tile_step, tile_n, octave, tau, everything,
+def _sum_row(score, limit, low, sinks, tile_k0, tile_step, tile_n, octave, top, tau, everything,
              sum_frac, log_frac, ratio_frac, level, used, order, has_tail, coarse_tau, cv_frac, v,
              coarse, cv):
     """Selection by the row's sum over the tiles of its band: used bool [N], order int64: keys in
-    order of issue; with has_tail the coarse keys, too, see _coarse_tile. Returns (keys, P, T, C, w,
-    coarse sums shifted)."""
+    order of issue; levels are -top .. top-1; with has_tail the coarse keys, too, see _coarse_tile.
+    Returns (keys, P, T, C, w, coarse sums shifted)."""
     every = -(1 << 41)
     tiles = len(tile_k0)
     peak, total, kept, tail, some = 0, 0, 0, 0, False
@@ -445,7 +440,7 @@ def _sum_row(score, limit, low, sinks, tile_k0, tile_step, tile_n, octave, tau, 
         k0, step = tile_k0[t], tile_step[t]
         hidden, seen = _hidden(k0, step, low, sinks), _seen(k0, step, tile_n[t], limit)
         for b in range(hidden, seen):
-            level[b] = score[k0 + b * step] >> octave
+            level[b] = max(-top, min(top - 1, score[k0 + b * step] >> octave))
         if turn == 0:
             peak, total, kept, tail, some = _count(level, hidden, seen, 1 << 41, 1 << 41, peak,
                                                    total, kept, tail, some, sum_frac)
@@ -520,7 +515,7 @@ def _keys_row(q, k, v, order, length, multiplier, shift, drop, guard, z_frac, ha
 @_jit
 def head_of_bands(
     q, k, v, codes, x, chunk, limits, lows, sinks, band_rows, band_tiles, tile_k0, tile_step,
-    tile_n, select, octave, taus, everything, sum_frac, log_frac, ratio_frac, quota, radius,
+    tile_n, select, octave, top, taus, everything, sum_frac, log_frac, ratio_frac, quota, radius,
     multiplier, shift, drop, guard, z_frac, half, mantissa, o, l, total, kept, selected, has_tail,
     coarse_taus, cv_frac, v_cut, tail, w, cv, coarse,
 ):
@@ -536,7 +531,7 @@ def head_of_bands(
     False on cv int64 [R, d], coarse bool [R, N].
     """
     d, keys = q.shape[1], len(k)
-    where = np.empty(2 * d + UNROLL, np.int64)
+    where = np.empty(d + UNROLL, np.int64)
     term_shift, flip = np.empty_like(where), np.empty_like(where)
     part = np.empty_like(x[0])
     score = np.empty(keys, np.int32)
@@ -564,8 +559,8 @@ def head_of_bands(
                 predict_row(codes[r], x, limit, chunk, where, term_shift, flip, part, score)
                 if select == 0:
                     length, total[r], kept[r], tail[r], w[r], shifted = _sum_row(
-                        score, limit, low, sinks, k0, step, n, octave, taus[r], everything[r],
-                        sum_frac, log_frac, ratio_frac, level, used, order, has_tail,
+                        score, limit, low, sinks, k0, step, n, octave, top, taus[r],
+                        everything[r], sum_frac, log_frac, ratio_frac, level, used, order, has_tail,
                         coarse_taus[r], cv_frac, v_cut, coarse[r], cv[r])
                     rises += shifted
                 else:

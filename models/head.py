@@ -304,7 +304,7 @@ def select(
         return Selected(masks, whole, none)
     tau = sads.block_threshold(entry.tau, job.fall, block.length, cfg)
     everything = exact_rows(block.row, block.n, job.causal, job.offset)
-    level = [value >> entry.octave for value in score]
+    level = [sads.levels(value, entry.octave, cfg.LEVEL_W) for value in score]
     has_tail = entry.coarse is not None
     lower = sads.block_threshold(entry.coarse, job.fall, block.length, cfg) if has_tail else None
     sums = sads.start(block.n)

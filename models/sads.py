@@ -2,7 +2,8 @@
 """SADS: which keys a row takes, one bit for each row and key, bit-exact and vectorised over rows.
 
 Selection by the row's sum. A key is kept when its share of the row's predicted softmax reaches a
-threshold. The level of a key is e = floor(score / 2**octave), in octaves (factors of 2). A row has
+threshold. The level of a key is e = floor(score / 2**octave), in octaves (factors of 2),
+saturated to LEVEL_W bits. A row has
 
     R  peak, the largest level so far
     P  sum of the weights 2**(e - R) of all visible keys scored so far, SUM_FRAC fraction bits
@@ -135,6 +136,12 @@ NO_PEAK = -(1 << 40)
 
 EVERY = -(1 << 41)
 """A limit that every key reaches."""
+
+
+def levels(score, octave: int, bits: int) -> np.ndarray:
+    """Levels of scores of any shape, int64; bits: LEVEL_W."""
+    top = 1 << (bits - 1)
+    return np.clip(np.asarray(score, np.int64) >> octave, -top, top - 1)
 
 
 @dataclass

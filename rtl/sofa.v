@@ -32,7 +32,7 @@ module sofa #(
     // AXI address bits, 32..48.
     parameter ADDR_W = 40,
     // Fraction bits of a DLZS term, 0..8.
-    parameter SC_FRAC = 3,
+    parameter SC_FRAC = 2,
     // 1: DLZS cells add the bit after the leading one of Q.
     parameter TWO_TERM = 0,
     // K8 tile buffers in the ring, 2..4.
@@ -52,6 +52,8 @@ module sofa #(
     parameter SORT = 1,
     // Fraction bits of a row's sums in SADS, 6..16.
     parameter SUM_FRAC = 12,
+    // Bits of a level in SADS, a score in octaves, 8..12.
+    parameter LEVEL_W = 10,
     // Fraction bits of a threshold, 0..6.
     parameter LOG_FRAC = 4,
     // Fraction bits of (tiles of a band) / (tiles counted), 4..12.
@@ -275,6 +277,8 @@ module sofa #(
             illegal_parameter_SORT_needs_0_or_1 stop ();
         end else if (SUM_FRAC < 6 || SUM_FRAC > 16) begin : g_illegal
             illegal_parameter_SUM_FRAC_needs_6_to_16 stop ();
+        end else if (LEVEL_W < 8 || LEVEL_W > 12) begin : g_illegal
+            illegal_parameter_LEVEL_W_needs_8_to_12 stop ();
         end else if (LOG_FRAC < 0 || LOG_FRAC > 6) begin : g_illegal
             illegal_parameter_LOG_FRAC_needs_0_to_6 stop ();
         end else if (RATIO_FRAC < 4 || RATIO_FRAC > 12) begin : g_illegal
@@ -874,6 +878,7 @@ module sofa #(
             .KEYS_MAX   (KEYS_MAX),
             .SC_FRAC    (SC_FRAC),
             .SUM_FRAC   (SUM_FRAC),
+            .LEVEL_W    (LEVEL_W),
             .LOG_FRAC   (LOG_FRAC),
             .RATIO_FRAC (RATIO_FRAC),
             .F_FRAC     (F_FRAC),

@@ -12,6 +12,7 @@ ways. The tables go to the terminal and to build/bench/<config>.md.
     scripts/bench.py --jobs heads,layers            every committed case; layers from X
     scripts/bench.py --ways sum,dense --only s1024
     scripts/bench.py --jobs few                     a token of three heads over 4096 keys
+    scripts/bench.py --jobs llama                   attention of Llama-7B, in ms
     scripts/bench.py --jobs long --set KEYS_MAX=16384 --ways sum
                                                     the last 256 of 16384 rows
 """
@@ -21,6 +22,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -41,11 +43,19 @@ from scripts.configs import CONFIGS  # noqa: E402
 WAYS = dict(zip(("sum", "sort", "dense"), MODES.values(), strict=True))
 """Ways to select: name -> settings of models.plan.plan."""
 
-CHOICES = ("bench", "heads", "few", "long", "window", "layers")
+CHOICES = ("bench", "heads", "few", "long", "window", "layers", "llama")
 DEFAULT = ("bench", "heads", "few", "window", "layers")
 FEW_KEYS, LONG_KEYS, LONG_ROWS = 4096, 16384, 256
 WINDOW, SINKS = 256, 4
 """Of the jobs with a sliding window."""
+
+LLAMA_CASES = ("smollm2_code_s0512_l23", "smollm2_novel_s1024_l05")
+LLAMA_ROWS = 512
+LLAMA_HEADS = 32 * 32
+"""Heads of Llama-7B: 32 layers of 32, with keys of their own."""
+
+LLAMA_MULTIPLIERS = 128
+"""To which the SOFA paper scales its table of peers, at 1 GHz."""
 
 FEW_ROWS = 16
 """Query rows of the runs that show generation for few queries and many keys."""
@@ -89,6 +99,20 @@ def jobs(cfg):
         two = [np.concatenate([group.head(0)[i], group.head(1)[i]], axis=1)[None]
                for i in range(3)]
         yield f"causal {rows} x {rows}, d {2 * group.d}", *two, True
+
+
+def llama():
+    """Heads of Llama-7B's shape with keys of their own, as jobs() gives them, causal and full: 128
+    elements are two captured heads side by side."""
+    parts = []
+    for case in map(workloads.load_case, LLAMA_CASES):
+        heads = [[x[-LLAMA_ROWS:] for x in case.head(h)] for h in range(case.n_heads)]
+        parts += [[np.concatenate(both, axis=1) for both in zip(a, b, strict=True)]
+                  for a, b in combinations(heads, 2)]
+    q, k, v = (np.stack(x) for x in zip(*parts, strict=True))
+    for causal in (True, False):
+        name = f"Llama-7B {len(q)} heads, {'causal' if causal else 'full'} {q.shape[1]}, d 128"
+        yield name, q, k, v, causal
 
 
 def heads():
@@ -167,7 +191,8 @@ def specs_of(chosen, ways, cfg):
     """(way, JobSpec or LayerSpec) of the chosen jobs."""
     from tb.system.simulate import JobSpec
 
-    found = [*(jobs(cfg) if "bench" in chosen else ()), *(heads() if "heads" in chosen else ())]
+    found = [*(jobs(cfg) if "bench" in chosen else ()), *(heads() if "heads" in chosen else ()),
+             *(llama() if "llama" in chosen else ())]
     for name, q, k, v, causal in found:
         for way in ways:
             yield way, JobSpec.planned(name, q, k, v, cfg, causal=causal, **WAYS[way])
@@ -226,6 +251,17 @@ def generated(way, spec, done, cfg):
             count["REUSED"], *phases,
             *(f"{x:.1f}" for name in KV_WAYS for x in (
                 costs[name].macs / 1e6, (costs[name].read + costs[name].written) / 1e6)))
+
+
+def llama_time(way, spec, done, cfg):
+    """The line of a job of llama() in its table; None for another job."""
+    if not spec.name.startswith("Llama"):
+        return None
+    ms = done.counters["CYCLES"] / len(spec.numbers.q) * LLAMA_HEADS / 1e6
+    # A beat of Q times K and one of p times V in each of 2*ROWS/QE units
+    multipliers = 4 * cfg.ROWS
+    return (spec.name, way, f"{done.stats.keep:.3f}", f"{ms:.2f}",
+            f"{ms * multipliers / LLAMA_MULTIPLIERS:.1f}")
 
 
 def listed(text, known, option):
@@ -308,6 +344,11 @@ def main(argv=None):
             "made at first; unions made anew in every band and not written; every row reads its "
             "own keys. The mean rows of X are left out.",
             table(WORK, work)]
+    if "llama" in chosen:
+        parts += [f"Attention of Llama-7B, {LLAMA_HEADS} heads, at 1 GHz, and as the SOFA paper "
+                  f"scales it, to {LLAMA_MULTIPLIERS} multipliers of SU-FA:",
+                  table(("job", "way", "keep", "ms", "ms, scaled"),
+                        [line for pair in pairs if (line := llama_time(*pair, cfg))])]
     parts += [f"Simulation, cocotb and memory model included: {cycles} cycles in {cpu:.1f} CPU s, "
               f"{cycles / cpu:.0f} cycles/s. Every output is bit-exact, and all that layers leave "
               f"in memory."]

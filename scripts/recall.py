@@ -37,7 +37,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np  # noqa: E402  (the path is set above)
 
 from models import dlzs, layer, oracle, quantise, rope, workloads  # noqa: E402
-from models.config import ConfigError  # noqa: E402
+from models.config import ConfigError, Sizes  # noqa: E402
 from models.first.config import Config  # noqa: E402
 from models.first.head import Job, run_head, run_job  # noqa: E402
 
@@ -401,7 +401,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, print and write."""
     options = parse(arguments)
     try:
-        cfg = Config.from_name(options.config)
+        # The prediction is that of the machine as it is.
+        cfg = Config.from_name(options.config).replace(SC_FRAC=Sizes.SC_FRAC)
         names = options.cases.split(",") if options.cases else workloads.list_cases()
         parts = []
         if options.tables & {"recall", "frac"}:

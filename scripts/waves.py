@@ -54,7 +54,8 @@ BEFORE, BEHIND, PIXELS = 20, 60, 900
 # formats).
 FIXED_POINT = (
     (r"cell(_inst)?\.acc_reg$", True, Config.SC_FRAC),
-    (r"row(_inst)?\.(limit|peak|max)_reg$", True, Config.SC_FRAC),
+    (r"row(_inst)?\.(limit|peak)_reg$", True, 0),
+    (r"row(_inst)?\.max_reg$", True, Config.SC_FRAC),
     (r"row(_inst)?\.(total|kept)_reg$", False, Config.SUM_FRAC),
     (r"exp(_inst)?\.z_\d_reg$", True, Config.Z_FRAC),
     (r"exp(_inst)?\.[em]_\d_reg$", True, 0),

@@ -19,6 +19,7 @@ class Config(Sizes):
     KV_SLOTS    key slots of a K or V buffer (0: BC_MAX)
     """
 
+    SC_FRAC: int = 3
     EXP_ROWS: int = 0
     DIV_ROWS: int = 0
     KV_BUFS: int = 2

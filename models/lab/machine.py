@@ -182,11 +182,12 @@ def layer_inputs(call: Call) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def count_scores(counts: Counts, call: Call, scored: int, snap: int, cfg: Config) -> None:
-    """Add what the predicted scores of so many (row, key) pairs cost; snap: register value."""
-    terms = 2 if snap == dlzs.TWO_TERM else 1
+    """Add what the predicted scores of so many (row, key) pairs cost; snap: register value. A
+    two-term code shifts 3 * K8, two bits more; that product is made once for a column's rows."""
+    bits = 8 + cfg.SC_FRAC + 2 * (snap == dlzs.TWO_TERM)
     counts.add("predict", "lz16", call.q.size)
-    counts.add("predict", f"shift{8 + cfg.SC_FRAC}", terms * scored * call.d)
-    counts.add("predict", f"add{cfg.SC_W}", terms * scored * call.d)
+    counts.add("predict", f"shift{bits}", scored * call.d)
+    counts.add("predict", f"add{cfg.SC_W}", scored * call.d)
 
 
 def core_comparisons(

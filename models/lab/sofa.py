@@ -203,7 +203,7 @@ class Sofa(Machine):
         if job.select == head.SORT:
             counts.add("select", f"cmp{cfg.SC_W}", comparisons)
         elif job.select == head.SUM:
-            counts.add("select", f"cmp{cfg.SC_W}", scored)
+            counts.add("select", f"cmp{cfg.LEVEL_W}", scored)
             counts.add("select", f"shift{cfg.SUM_FRAC + 1}", scored)
             counts.add("select", f"add{cfg.SUM_W}", 2 * scored)
             counts.add("select", f"shift{cfg.SUM_W}", 2 * steps)
@@ -243,7 +243,7 @@ class Sofa(Machine):
                 scored += np.count_nonzero(seen[:, band.tiles[t].keys]) * n
                 steps += band.n * n
             union += np.count_nonzero(part.wanted(done.coarse))
-        counts.add("select", f"cmp{cfg.SC_W}", scored)
+        counts.add("select", f"cmp{cfg.LEVEL_W}", scored)
         counts.add("select", f"add{cfg.SUM_W}", scored)
         counts.add("select", f"shift{cfg.SUM_W}", steps)
         counts.add("compute", f"add{cfg.CW_W}", pairs)

@@ -89,7 +89,7 @@ def tail_area(
     machine = machine or Machine()
     lane = price(f"shift{cfg.CV_FRAC + cfg.VC_W}") + price(f"shift{cfg.CV_W}") + price(
         f"add{cfg.CV_W}")
-    row = 4 * price(f"cmp{cfg.SC_W}") + price(f"add{cfg.SUM_W}") + price(f"shift{cfg.SUM_W}")
+    row = 4 * price(f"cmp{cfg.LEVEL_W}") + price(f"add{cfg.SUM_W}") + price(f"shift{cfg.SUM_W}")
     resident = int(cfg.places(d) * machine.o_stores) * cfg.ROWS
     return {
         "lanes": lanes * lane, "SADS": cfg.ROWS * row,

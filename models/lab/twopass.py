@@ -73,7 +73,8 @@ class TwoPass(Sofa):
                     mine = slice(block.row, block.row + block.n)
                     tau = sads.block_threshold(entry.tau, job.fall, block.length, cfg)
                     masks, f[h, mine] = select(
-                        [dlzs.scores(codes[mine], k8[tile.keys], cfg) >> entry.octave
+                        [sads.levels(dlzs.scores(codes[mine], k8[tile.keys], cfg), entry.octave,
+                                     cfg.LEVEL_W)
                          for tile in band.tiles],
                         [allowed(tile, band, block) for tile in band.tiles], tau, whole[mine], cfg)
                     for tile, mask in zip(band.tiles, masks, strict=True):

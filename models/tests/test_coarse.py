@@ -105,7 +105,8 @@ def test_the_integers_follow_softmax_tail_and_blend(name, bits):
     assert got.coarse.any() and not (got.coarse & got.selected).any()
     for h, entry in enumerate(job.table):
         kv = h // group
-        level = dlzs.scores(dlzs.encode(z.q[h], 2), z.k8[kv], cfg) >> entry.octave
+        score = dlzs.scores(dlzs.encode(z.q[h], 2), z.k8[kv], cfg)
+        level = sads.levels(score, entry.octave, cfg.LEVEL_W)
         tail = oracle.softmax(level * np.log(2), got.coarse[h]) @ (
             sufa.cut(z.v[kv], bits) * 2.0 ** (16 - bits))
         exact = oracle.attention(z.q[h] * z.sq[h], z.k[kv] * z.sk[kv], z.v[kv], got.selected[h])

@@ -72,10 +72,7 @@ def slow_score(q, k8, snap, frac):
         exp, sign, follow = code & 15, code >> 4 & 1, code >> 5
         if exp == 0:
             continue
-        x = int(b) * 2**frac
-        term = x >> (15 - exp)
-        if follow:
-            term += x >> (16 - exp)
+        term = (3 if follow else 2) * int(b) * 2**frac // 2 ** (16 - exp)
         total += -term - 1 if sign else term
     return total
 

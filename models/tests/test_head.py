@@ -236,7 +236,7 @@ def test_quota_and_radius_take_what_the_first_machine_takes():
     from models.first.config import Config as First
 
     numbers, job, result, case = captured(
-        "smollm2_novel_s0257_l00", PAPER.replace(TWO_TERM=0), select=head.SORT, quota=8,
+        "smollm2_novel_s0257_l00", PAPER.replace(TWO_TERM=0, SC_FRAC=3), select=head.SORT, quota=8,
         radius_nats=3.0, band=1)
     entry = job.table[0]
     old = first.Job(d=job.d, scale_m=entry.scale_m, scale_shift=entry.scale_shift, bc=job.bc,

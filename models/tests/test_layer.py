@@ -236,7 +236,7 @@ def test_error_of_a_real_layer(name):
         assert max(alone) < 2e-3 and max(whole) < most
     assert oracle.relative_error(got.k * z.sk[:, None, None], k) < 2e-4
     assert oracle.relative_error(got.v * z.sv[:, None, None], v) < 2e-4
-    assert oracle.relative_error(got.k8 * z.sk8[:, None, None], k) < 0.21
+    assert oracle.relative_error(got.k8 * z.sk8[:, None, None], k) < 0.215
     assert 0.05 < got.stats.keep < 0.8
 
 

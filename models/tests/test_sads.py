@@ -88,6 +88,8 @@ def one_row(tiles, seen, tau, lower, cfg):
     """(kept and coarse weights per tile, f, g, P, T, C, R) by the definition, key by key, in
     Python's integers."""
     peak, total, kept_sum, coarse_sum, out = None, 0, 0, 0, {}
+    end = 2 ** (cfg.LEVEL_W - 1)
+    tiles = [[min(max(e, -end), end - 1) for e in tile] for tile in tiles]
     for turn in range(len(tiles) + 1):
         t = turn % len(tiles)
         least = second = None

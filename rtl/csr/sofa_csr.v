@@ -35,11 +35,11 @@ module sofa_csr #(
     // Address bits, 1 or more.
     parameter ADDR_W = 40,
     // Fraction bits of a prediction term, 0 or more.
-    parameter SC_FRAC = 3,
+    parameter SC_FRAC = 2,
     // 1: the two-term snap rule exists; 0 or 1.
     parameter TWO_TERM = 0,
     // Score bits, 1 or more.
-    parameter SC_W = 18,
+    parameter SC_W = 17,
     // Most blocks in residence, 1 or more.
     parameter PLACES = 8,
     // Largest model dimension, 1 or more.

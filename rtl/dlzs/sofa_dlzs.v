@@ -51,7 +51,7 @@ module sofa_dlzs #(
     // Beats of Q in residence: two blocks of D_MAX at least, ROWS*256 at most.
     parameter STORE_BEATS = 32,
     // Fraction bits of a term, 0..8.
-    parameter SC_FRAC = 3,
+    parameter SC_FRAC = 2,
     // 1: cells add the bit after the leading one (snap rule 2).
     parameter TWO_TERM = 0,
     // Buffers of the K8 ring, 2..4.

@@ -27,11 +27,11 @@ module sofa_dlzs_array #(
     // Columns, a power of two, 4..32: the shortest pass has 8 terms, one for each group.
     parameter COLS = 4,
     // Fraction bits of a term, 0..8.
-    parameter SC_FRAC = 3,
-    // 1: cells add a second term for the code's `next` bit.
+    parameter SC_FRAC = 2,
+    // 1: the code's `next` bit makes 2^exp 1.5 * 2^exp.
     parameter TWO_TERM = 0,
     // Bits of a score, 8 + SC_FRAC + log2 of the largest number of terms.
-    parameter SC_W = 15,
+    parameter SC_W = 14,
     // Derived: leave at their defaults.
     parameter CODE_W = 5 + TWO_TERM,
     parameter GROUP_W = COLS > 4 ? $clog2(COLS) - 2 : 1
@@ -127,22 +127,40 @@ module sofa_dlzs_array #(
                 end
             end
 
-            // Key operands: g + 1 registers for the columns of group g
+            // Key operands: g + 1 registers for the columns of group g; with the last of them
+            // three times the element, for the terms of 1.5
             for (s = 0; s <= g; s = s + 1) begin : g_k8
-                reg [LANES*8-1:0] k8_reg;
-                if (s == 0) begin : g_load
-                    always @(posedge clk) begin
-                        if (en && in_valid) begin
-                            k8_reg <= in_k8[C0*8 +: LANES*8];
-                        end
-                    end
-                end else begin : g_load
-                    always @(posedge clk) begin
-                        if (en && g_group[s-1].valid_reg) begin
-                            k8_reg <= g_k8[s-1].k8_reg;
-                        end
+                wire [LANES*8-1:0] from_k8;
+                wire               take;
+                reg  [LANES*8-1:0] k8_reg;
+                if (s == 0) begin : g_from
+                    assign from_k8 = in_k8[C0*8 +: LANES*8];
+                    assign take    = en && in_valid;
+                end else begin : g_from
+                    assign from_k8 = g_k8[s-1].k8_reg;
+                    assign take    = en && g_group[s-1].valid_reg;
+                end
+                always @(posedge clk) begin
+                    if (take) begin
+                        k8_reg <= from_k8;
                     end
                 end
+            end
+
+            wire [LANES*10-1:0] k8x3;
+            if (TWO_TERM != 0) begin : g_k8x3
+                for (j = 0; j < LANES; j = j + 1) begin : g_col
+                    wire [7:0] k8 = g_k8[g].from_k8[j*8 +: 8];
+                    reg  [9:0] k8x3_reg;
+                    always @(posedge clk) begin
+                        if (g_k8[g].take) begin
+                            k8x3_reg <= {{2{k8[7]}}, k8} + {k8[7], k8, 1'b0};
+                        end
+                    end
+                    assign k8x3[j*10 +: 10] = k8x3_reg;
+                end
+            end else begin : g_k8x3
+                assign k8x3 = {LANES{10'd0}};
             end
 
             wire cell_en = en && valid_reg;
@@ -177,6 +195,7 @@ module sofa_dlzs_array #(
                         .en    (cell_en),
                         .first (first_reg),
                         .k8    (g_k8[g].k8_reg[j*8 +: 8]),
+                        .k8x3  (k8x3[j*10 +: 10]),
                         .code  (code_reg),
                         .acc   (acc)
                     );

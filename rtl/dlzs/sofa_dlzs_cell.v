@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // One cell of the prediction array: shifts the key element by the query code and accumulates.
 //
-// Why: term = +-k8 * 2^exp, the DLZS replacement of a product. The shift goes right, against the
-// largest exponent, and what falls out is dropped: scores only rank. A negative sign is applied
-// as ones' complement of the term; the missing +1 is the same for all keys of a row.
+// Why: term = +-k8 * 2^exp, or +-1.5 * k8 * 2^exp, the DLZS replacement of a product. The shift
+// goes right, against the largest exponent, and what falls out is dropped: scores only rank. A
+// negative sign is applied as ones' complement of the term; the missing +1 is the same for all keys
+// of a row. 3 * k8 comes from outside, since a column's cells share it: a second shifted term and
+// its addition in every cell would be a quarter more area.
 // Not done here: saturation; the sum of D_MAX terms fits SC_W bits.
 // Latency: acc is the sum including the term of the last enabled cycle. Throughput: a term a cycle.
 // Source: SOFA, MICRO 2024, DLZS; formats in docs/architecture.md 5.2.
@@ -14,13 +16,13 @@
 
 module sofa_dlzs_cell #(
     // Fraction bits of a term, 0..8.
-    parameter SC_FRAC = 3,
-    // 1: add a second term for the code's `next` bit.
+    parameter SC_FRAC = 2,
+    // 1: the code's `next` bit makes 2^exp 1.5 * 2^exp.
     parameter TWO_TERM = 0,
     // Bits of a code. Derived: leave at its default.
     parameter CODE_W = 5 + TWO_TERM,
     // Bits of the score, 8 + SC_FRAC + log2 of the largest number of terms.
-    parameter SC_W = 18
+    parameter SC_W = 17
 ) (
     input  wire              clk,
 
@@ -29,7 +31,9 @@ module sofa_dlzs_cell #(
     // The term starts a new sum.
     input  wire              first,
     input  wire [7:0]        k8,
-    // {[next,] sign, exp[3:0]}; exp 0: zero
+    // 3 * k8; not used without TWO_TERM
+    input  wire [9:0]        k8x3,
+    // {[next,] sign, exp[3:0]}; exp 0: zero; next only where exp is 14 or less
     input  wire [CODE_W-1:0] code,
 
     output wire [SC_W-1:0]   acc
@@ -43,31 +47,26 @@ module sofa_dlzs_cell #(
         end
     endgenerate
 
-    // A term with the places that the largest shift drops
-    localparam WIDE_W = SC_W + 15;
+    // Places below twice the number: its fraction bits, and 15 that the largest shift drops
+    localparam LOW = SC_FRAC + 14;
+    // Bits of a term
+    localparam T_W = SC_FRAC + 9;
 
-    // The sum with the term of a code. The sign is applied before the shift, which keeps a
-    // complement.
-    function automatic [SC_W-1:0] plus;
-        input [SC_W-1:0]   sum;
-        input [7:0]        element;
-        input [CODE_W-1:0] by;
-        reg   [WIDE_W-1:0] wide;
-        reg   [SC_W-1:0]   one;
-        reg                both;
+    // The term of a code. Twice the number is shifted by 16 - exp, so that 1.5 is one more whole
+    // bit. The sign is applied before the shift, which keeps a complement.
+    function automatic [SC_W-1:0] term;
+        input [9:0]      twice;
+        input [4:0]      by;
+        reg   [LOW+9:0]  wide;
         begin
-            wide = {{(WIDE_W - 8){element[7]}}, element} << SC_FRAC;
-            wide = (wide ^ {WIDE_W{by[4]}}) >> ~by[3:0];
-            one  = wide[SC_W-1:0] & {SC_W{|by[3:0]}};
-            plus = sum + one;
-            if (TWO_TERM != 0) begin
-                // ~(a + b) = ~a + ~b + 1: with two complemented terms one is missing.
-                both = by[CODE_W-1] && |by[3:0];
-                plus = plus + ({one[SC_W-1], one[SC_W-1:1]} & {SC_W{both}})
-                    + {{(SC_W - 1){1'b0}}, both && by[4]};
-            end
+            wide = {twice ^ {10{by[4]}}, {LOW{by[4]}}};
+            wide = $signed(wide) >>> ~by[3:0];
+            term = {{(SC_W - T_W){wide[LOW+9]}}, wide[LOW+9:15]} & {SC_W{|by[3:0]}};
         end
     endfunction
+
+    wire [9:0] k8x2  = {k8[7], k8, 1'b0};
+    wire [9:0] twice = TWO_TERM != 0 && code[CODE_W-1] ? k8x3 : k8x2;
 
     reg [SC_W-1:0] acc_reg;
 
@@ -75,7 +74,7 @@ module sofa_dlzs_cell #(
 
     always @(posedge clk) begin
         if (en) begin
-            acc_reg <= plus(first ? {SC_W{1'b0}} : acc_reg, k8, code);
+            acc_reg <= (first ? {SC_W{1'b0}} : acc_reg) + term(twice, code[4:0]);
         end
     end
 

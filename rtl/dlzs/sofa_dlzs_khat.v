@@ -31,7 +31,7 @@ module sofa_dlzs_khat #(
     // Bytes of a beat, a power of two, 8..64.
     parameter BUS_BYTES = 8,
     // Bits of a sum, 9..24.
-    parameter SC_W = 15,
+    parameter SC_W = 14,
     // Pairs a cycle, a power of two, 1..min(ROWS, D_MAX)/2.
     parameter PAIRS = 1,
     // Entries of t_numbers. Derived: leave at its default.

@@ -41,13 +41,16 @@ module sofa_sads #(
     // Largest number of keys, power of two, 64..65536.
     parameter KEYS_MAX = 4096,
     // Fraction bits of a prediction term, 0..8.
-    parameter SC_FRAC = 3,
+    parameter SC_FRAC = 2,
     // Blocks in residence, power of two, 2..8.
     parameter PLACES = 8,
     // 1: sort cores and score buffer exist. 0: sum and dense only.
     parameter SORT = 1,
-    // Fraction bits: sums of weights 6..16, logarithms 0..6, ratios 4..12, f 4..12.
+    // Fraction bits of the sums of weights, 6..16.
     parameter SUM_FRAC = 12,
+    // Bits of a level, a score in octaves, 8..12.
+    parameter LEVEL_W = 10,
+    // Fraction bits: logarithms 0..6, ratios 4..12, f 4..12.
     parameter LOG_FRAC = 4,
     parameter RATIO_FRAC = 8,
     parameter F_FRAC = 8,
@@ -122,6 +125,8 @@ module sofa_sads #(
             illegal_parameter_SORT_needs_0_or_1 stop ();
         end else if (SUM_FRAC < 6 || SUM_FRAC > 16) begin : g_illegal
             illegal_parameter_SUM_FRAC_needs_6_to_16 stop ();
+        end else if (LEVEL_W < 8 || LEVEL_W > 12) begin : g_illegal
+            illegal_parameter_LEVEL_W_needs_8_to_12 stop ();
         end else if (LOG_FRAC < 0 || LOG_FRAC > 6) begin : g_illegal
             illegal_parameter_LOG_FRAC_needs_0_to_6 stop ();
         end else if (RATIO_FRAC < 4 || RATIO_FRAC > 12) begin : g_illegal
@@ -242,6 +247,7 @@ module sofa_sads #(
         .ROWS       (ROWS),
         .SC_W       (SC_W),
         .SUM_FRAC   (SUM_FRAC),
+        .LEVEL_W    (LEVEL_W),
         .LOG_FRAC   (LOG_FRAC),
         .RATIO_FRAC (RATIO_FRAC),
         .F_FRAC     (F_FRAC),

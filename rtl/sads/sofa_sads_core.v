@@ -19,7 +19,7 @@
 
 module sofa_sads_core #(
     // Bits of a signed score, at least 2.
-    parameter SC_W = 18,
+    parameter SC_W = 17,
     // Bits of a slot number, 3..8.
     parameter SLOT_W = 6
 ) (

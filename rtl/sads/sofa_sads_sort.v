@@ -33,7 +33,7 @@ module sofa_sads_sort #(
     // Slots of a tile, power of two, 8..64.
     parameter BC_MAX = 64,
     // Bits of a signed score, 4..32.
-    parameter SC_W = 18,
+    parameter SC_W = 17,
     // Blocks whose rows' maxima are kept, 2..64.
     parameter PLACES = 8,
     // Words of f of a block, power of two, 4..ROWS.

@@ -20,7 +20,7 @@
 
 module sofa_sads_sort_row #(
     // Bits of a signed score, 4..32.
-    parameter SC_W = 18,
+    parameter SC_W = 17,
     // Slots of a tile, power of two, 8..64.
     parameter BC_MAX = 64,
     // Score words of a full tile, bits of a slot number. Derived: leave at their defaults.

@@ -39,7 +39,8 @@
 // Errors: none are found. A place from PLACES on, words without a turn, a ratio with which the
 // extrapolated sum exceeds SUM_W bits, or a turn that neither starts a block nor follows one of it
 // give wrong masks.
-// Widths: scores SC_W signed; ratio RATIO_FRAC, tau LOG_FRAC (signed), f F_FRAC fraction bits.
+// Widths: scores SC_W, levels LEVEL_W signed; ratio RATIO_FRAC, tau LOG_FRAC (signed), f F_FRAC
+// fraction bits.
 // Source: our decision; docs/second.md, Selection; docs/sads.md.
 
 `resetall
@@ -50,7 +51,9 @@ module sofa_sads_sum #(
     // Query rows of a block, power of two, 4..128.
     parameter ROWS = 128,
     // Bits of a signed score, 8..32.
-    parameter SC_W = 18,
+    parameter SC_W = 17,
+    // Bits of a signed level, 8..SC_W.
+    parameter LEVEL_W = 10,
     // Fraction bits of the sums of weights, 6..16.
     parameter SUM_FRAC = 12,
     // Fraction bits of a logarithm and of tau, 0..6.
@@ -134,6 +137,8 @@ module sofa_sads_sum #(
             illegal_parameter_ROWS_needs_power_of_two_4_to_128 stop ();
         end else if (SC_W < 8 || SC_W > 32) begin : g_illegal
             illegal_parameter_SC_W_needs_8_to_32 stop ();
+        end else if (LEVEL_W < 8 || LEVEL_W > SC_W) begin : g_illegal
+            illegal_parameter_LEVEL_W_needs_8_to_SC_W stop ();
         end else if (SUM_FRAC < 6 || SUM_FRAC > 16) begin : g_illegal
             illegal_parameter_SUM_FRAC_needs_6_to_16 stop ();
         end else if (LOG_FRAC < 0 || LOG_FRAC > 6) begin : g_illegal
@@ -174,7 +179,7 @@ module sofa_sads_sum #(
     localparam DIV   = F_FRAC < 7 ? 4 : (F_FRAC + 1) / 2;
     // Cycles from a step until the limits of its rows are written
     localparam LATE = 4 + LIMIT;
-    localparam [SC_W-1:0] LOWEST = {1'b1, {SC_W-1{1'b0}}};
+    localparam [LEVEL_W-1:0] LOWEST = {1'b1, {LEVEL_W-1{1'b0}}};
     localparam [31:0] LAST_WORD = SHARE - 1;
     localparam [31:0] GROUPS_32 = GROUPS;
 
@@ -352,13 +357,13 @@ module sofa_sads_sum #(
     endgenerate
 
     // ---- Memories: peaks, sums, octaves below the peak that the next limit lies -----------------
-    wire [GROUPS*SC_W-1:0]  peak_old, peak_mem;
-    wire [GROUPS*SUM_W-1:0] total_old, total_mem;
-    wire [GROUPS*SUM_W-1:0] kept_old, kept_mem;
-    wire [GROUPS*7-1:0]     reach_old, reach_mem;
+    wire [GROUPS*LEVEL_W-1:0] peak_old, peak_mem;
+    wire [GROUPS*SUM_W-1:0]   total_old, total_mem;
+    wire [GROUPS*SUM_W-1:0]   kept_old, kept_mem;
+    wire [GROUPS*7-1:0]       reach_old, reach_mem;
 
     sofa_ram_1r1w #(
-        .WIDTH(GROUPS * SC_W),
+        .WIDTH(GROUPS * LEVEL_W),
         .DEPTH(PLACES * SHARE)
     ) peak_inst (
         .clk     (clk),
@@ -472,16 +477,16 @@ module sofa_sads_sum #(
     // ---- States that are loaded ----------------------------------------------------------------
     // Chains: index r is row r's copy, GROUPS of them at the end what comes from the memories. In
     // front the rows leave whose states are stored.
-    wire [(ROWS+GROUPS)*SC_W-1:0]  limit_chain;
-    wire [(ROWS+GROUPS)*SC_W-1:0]  peak_chain;
-    wire [(ROWS+GROUPS)*SUM_W-1:0] total_chain;
-    wire [(ROWS+GROUPS)*SUM_W-1:0] kept_chain;
+    wire [(ROWS+GROUPS)*LEVEL_W-1:0] limit_chain;
+    wire [(ROWS+GROUPS)*LEVEL_W-1:0] peak_chain;
+    wire [(ROWS+GROUPS)*SUM_W-1:0]   total_chain;
+    wire [(ROWS+GROUPS)*SUM_W-1:0]   kept_chain;
 
-    assign peak_old  = peak_chain[GROUPS*SC_W-1:0];
+    assign peak_old  = peak_chain[GROUPS*LEVEL_W-1:0];
     assign total_old = total_chain[GROUPS*SUM_W-1:0];
     assign kept_old  = kept_chain[GROUPS*SUM_W-1:0];
 
-    wire unused_limits = &{1'b0, limit_chain[GROUPS*SC_W-1:0]};
+    wire unused_limits = &{1'b0, limit_chain[GROUPS*LEVEL_W-1:0]};
 
     assign total_chain[ROWS*SUM_W +: GROUPS*SUM_W] = total_mem & {GROUPS*SUM_W{!start_reg[3]}};
     assign kept_chain[ROWS*SUM_W +: GROUPS*SUM_W]  = kept_mem & {GROUPS*SUM_W{!start_reg[3]}};
@@ -496,15 +501,15 @@ module sofa_sads_sum #(
                                + LANE[8:0];
             reg every_reg;
             // A row without a key: the lowest peak, and limit
-            wire [SC_W-1:0] peak = start_reg[0] ? LOWEST : peak_mem[g*SC_W +: SC_W];
-            wire [SC_W:0]   limit = {peak[SC_W-1], peak}
-                                  - {{SC_W-6{1'b0}}, reach_mem[g*7 +: 7]};
-            reg [SC_W-1:0]  peak_reg;
+            wire [LEVEL_W-1:0] peak = start_reg[0] ? LOWEST : peak_mem[g*LEVEL_W +: LEVEL_W];
+            wire [LEVEL_W:0]   limit = {peak[LEVEL_W-1], peak}
+                                     - {{LEVEL_W-6{1'b0}}, reach_mem[g*7 +: 7]};
+            reg  [LEVEL_W-1:0] peak_reg;
 
             assign f_whole[g] = row_div < {1'b0, f_exact_reg};
-            assign limit_chain[(ROWS+g)*SC_W +: SC_W] =
-                (every_reg || limit[SC_W] != limit[SC_W-1]) ? LOWEST : limit[SC_W-1:0];
-            assign peak_chain[(ROWS+g)*SC_W +: SC_W] = peak_reg;
+            assign limit_chain[(ROWS+g)*LEVEL_W +: LEVEL_W] =
+                (every_reg || limit[LEVEL_W] != limit[LEVEL_W-1]) ? LOWEST : limit[LEVEL_W-1:0];
+            assign peak_chain[(ROWS+g)*LEVEL_W +: LEVEL_W] = peak_reg;
 
             always @(posedge clk) begin
                 // At a start the memories may hold anything.
@@ -546,6 +551,7 @@ module sofa_sads_sum #(
 
             sofa_sads_sum_row #(
                 .SC_W     (SC_W),
+                .LEVEL_W  (LEVEL_W),
                 .SUM_FRAC (SUM_FRAC),
                 .SUM_W    (SUM_W)
             ) row_inst (
@@ -559,13 +565,13 @@ module sofa_sads_sum #(
                 .s1_keep    (row_keep),
                 .s1_shift   (shift_reg[0]),
                 .s1_swap    (swap_reg[0]),
-                .limit_in   (limit_chain[(r+GROUPS)*SC_W +: SC_W]),
-                .limit_out  (limit_chain[r*SC_W +: SC_W]),
+                .limit_in   (limit_chain[(r+GROUPS)*LEVEL_W +: LEVEL_W]),
+                .limit_out  (limit_chain[r*LEVEL_W +: LEVEL_W]),
                 .s2_en      (take_reg[1]),
                 .s2_shift   (shift_reg[1]),
                 .s2_swap    (swap_reg[1]),
-                .peak_in    (peak_chain[(r+GROUPS)*SC_W +: SC_W]),
-                .peak_out   (peak_chain[r*SC_W +: SC_W]),
+                .peak_in    (peak_chain[(r+GROUPS)*LEVEL_W +: LEVEL_W]),
+                .peak_out   (peak_chain[r*LEVEL_W +: LEVEL_W]),
                 .s3_en      (take_reg[2]),
                 .s3_final   (final_reg[2]),
                 .s4_en      (take_reg[3]),

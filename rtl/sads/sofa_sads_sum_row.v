@@ -2,10 +2,11 @@
 // One query row of the selection by the row's sum: levels, kept keys, peak R, sums P and T.
 //
 // Why: everything a row needs for itself. A word brings four scores. The level of a score is its
-// whole octaves. A key is kept when its level reaches the tile's limit. The peak, the sum of the
-// weights 2^(SUM_FRAC - (R - level)) of the visible keys and that of the kept ones follow word by
-// word. The peak is settled two stages before the sums, so that neither loop is longer than one
-// comparison or one shift and addition.
+// whole octaves, saturated to LEVEL_W bits: a key that far from 0 takes all of the softmax, or
+// nothing of it, and all that follows is that much narrower. A key is kept when its level reaches
+// the tile's limit. The peak, the sum of the weights 2^(SUM_FRAC - (R - level)) of the visible keys
+// and that of the kept ones follow word by word. The peak is settled two stages before the sums, so
+// that neither loop is longer than one comparison or one shift and addition.
 // The rows of a group form a chain: each has a second copy of its state (limit, R, P, T). A swap
 // puts the copies of the row behind into use and keeps what was in use; a shift passes the copies
 // on to the row in front. So states are exchanged serially while words are worked on. The stages
@@ -13,7 +14,8 @@
 // Not done here: which keys are visible, limits, f, when to shift and swap (sofa_sads_sum.v).
 // Latency: s1_keep is there in the cycle after s0_en; the sums hold a word five cycles after it.
 // Throughput: one word a cycle.
-// Widths: scores, levels, limit and peak SC_W bits signed; sums SUM_W bits, SUM_FRAC fraction bits.
+// Widths: scores SC_W bits signed; levels, limit and peak LEVEL_W bits signed; sums SUM_W bits,
+// SUM_FRAC fraction bits.
 // Source: our decision; docs/second.md, Selection.
 
 `resetall
@@ -22,54 +24,58 @@
 
 module sofa_sads_sum_row #(
     // Bits of a signed score, 8..32.
-    parameter SC_W = 18,
+    parameter SC_W = 17,
+    // Bits of a signed level, 8..SC_W.
+    parameter LEVEL_W = 10,
     // Fraction bits of the sums, 6..16.
     parameter SUM_FRAC = 12,
     // Bits of a sum, SUM_FRAC + 7 .. SUM_FRAC + 17.
     parameter SUM_W = 25
 ) (
-    input  wire              clk,
+    input  wire                clk,
 
     // s0: a word comes, lane j in bits [j*SC_W +: SC_W]; log2 of the score units of an octave
-    input  wire              s0_en,
-    input  wire [4:0]        s0_octave,
-    input  wire [3:0]        s0_visible,
-    input  wire [4*SC_W-1:0] s0_scores,
+    input  wire                s0_en,
+    input  wire [4:0]          s0_octave,
+    input  wire [3:0]          s0_visible,
+    input  wire [4*SC_W-1:0]   s0_scores,
 
     // s1: its levels are compared with the limit; count: nothing of it counts as kept
-    input  wire              s1_en,
-    input  wire              s1_count,
-    output wire [3:0]        s1_keep,
-    input  wire              s1_shift,
-    input  wire              s1_swap,
-    input  wire [SC_W-1:0]   limit_in,
-    output wire [SC_W-1:0]   limit_out,
+    input  wire                s1_en,
+    input  wire                s1_count,
+    output wire [3:0]          s1_keep,
+    input  wire                s1_shift,
+    input  wire                s1_swap,
+    input  wire [LEVEL_W-1:0]  limit_in,
+    output wire [LEVEL_W-1:0]  limit_out,
 
     // s2: peak
-    input  wire              s2_en,
-    input  wire              s2_shift,
-    input  wire              s2_swap,
-    input  wire [SC_W-1:0]   peak_in,
-    output wire [SC_W-1:0]   peak_out,
+    input  wire                s2_en,
+    input  wire                s2_shift,
+    input  wire                s2_swap,
+    input  wire [LEVEL_W-1:0]  peak_in,
+    output wire [LEVEL_W-1:0]  peak_out,
 
     // s3: weights; final: nothing is added to P
-    input  wire              s3_en,
-    input  wire              s3_final,
+    input  wire                s3_en,
+    input  wire                s3_final,
 
     // s4: sums
-    input  wire              s4_en,
-    input  wire              s4_shift,
-    input  wire              s4_swap,
-    input  wire [SUM_W-1:0]  total_in,
-    input  wire [SUM_W-1:0]  kept_in,
-    output wire [SUM_W-1:0]  total_out,
-    output wire [SUM_W-1:0]  kept_out
+    input  wire                s4_en,
+    input  wire                s4_shift,
+    input  wire                s4_swap,
+    input  wire [SUM_W-1:0]    total_in,
+    input  wire [SUM_W-1:0]    kept_in,
+    output wire [SUM_W-1:0]    total_out,
+    output wire [SUM_W-1:0]    kept_out
 );
 
     generate
         if (SC_W < 8 || SC_W > 32) begin : g_illegal
             // No such modules exist: elaboration stops at the first with a message that names it.
             illegal_parameter_SC_W_needs_8_to_32 stop ();
+        end else if (LEVEL_W < 8 || LEVEL_W > SC_W) begin : g_illegal
+            illegal_parameter_LEVEL_W_needs_8_to_SC_W stop ();
         end else if (SUM_FRAC < 6 || SUM_FRAC > 16) begin : g_illegal
             illegal_parameter_SUM_FRAC_needs_6_to_16 stop ();
         end else if (SUM_W < SUM_FRAC + 7 || SUM_W > SUM_FRAC + 17) begin : g_illegal
@@ -85,12 +91,12 @@ module sofa_sads_sum_row #(
     // Weight of a key; of four
     localparam WEIGHT_W = SUM_FRAC + 1;
     localparam FOUR_W = SUM_FRAC + 3;
-    localparam [SC_W-1:0] LOWEST = {1'b1, {SC_W-1{1'b0}}};
+    localparam [LEVEL_W-1:0] LOWEST = {1'b1, {LEVEL_W-1{1'b0}}};
     localparam [WEIGHT_W-1:0] WEIGHT_ONE = {1'b1, {SUM_FRAC{1'b0}}};
 
-    function automatic [SC_W-1:0] higher;
-        input signed [SC_W-1:0] a;
-        input signed [SC_W-1:0] b;
+    function automatic [LEVEL_W-1:0] higher;
+        input signed [LEVEL_W-1:0] a;
+        input signed [LEVEL_W-1:0] b;
         begin
             higher = (a > b) ? a : b;
         end
@@ -98,96 +104,101 @@ module sofa_sads_sum_row #(
 
     // A distance that is not negative, FAR at most
     function automatic [FAR_W-1:0] near;
-        input [SC_W-1:0] distance;
+        input [LEVEL_W-1:0] distance;
         begin
-            near = (distance > FAR[SC_W-1:0]) ? FAR[FAR_W-1:0] : distance[FAR_W-1:0];
+            near = (distance > FAR[LEVEL_W-1:0]) ? FAR[FAR_W-1:0] : distance[FAR_W-1:0];
         end
     endfunction
 
     genvar j;
 
     // ---- s0: levels; that of an invisible key is the lowest ------------------------------------
-    function automatic [4*SC_W-1:0] levels;
+    function automatic [4*LEVEL_W-1:0] levels;
         input [4*SC_W-1:0] scores;
         input [3:0]        visible;
         input [4:0]        octave;
         reg signed [SC_W-1:0] score;
+        reg fits;
         integer i;
         begin
             for (i = 0; i < 4; i = i + 1) begin
                 score = scores[i*SC_W +: SC_W];
                 score = score >>> octave;
-                levels[i*SC_W +: SC_W] = visible[i] ? score : LOWEST;
+                fits  = &score[SC_W-1:LEVEL_W-1] || !(|score[SC_W-1:LEVEL_W-1]);
+                levels[i*LEVEL_W +: LEVEL_W] =
+                    !visible[i] ? LOWEST
+                    : fits      ? score[LEVEL_W-1:0]
+                    :             {score[SC_W-1], {LEVEL_W-1{!score[SC_W-1]}}};
             end
         end
     endfunction
 
-    reg [4*SC_W-1:0] s1_level_reg;
-    reg [3:0]        s1_seen_reg;
+    reg [4*LEVEL_W-1:0] s1_level_reg;
+    reg [3:0]           s1_seen_reg;
 
     // ---- s1: kept keys, highest level of the word ----------------------------------------------
-    reg signed [SC_W-1:0] limit_reg;
-    reg [SC_W-1:0]        limit_copy_reg;
+    reg signed [LEVEL_W-1:0] limit_reg;
+    reg [LEVEL_W-1:0]        limit_copy_reg;
 
     generate
         for (j = 0; j < 4; j = j + 1) begin : g_keep
-            wire signed [SC_W-1:0] level = s1_level_reg[j*SC_W +: SC_W];
+            wire signed [LEVEL_W-1:0] level = s1_level_reg[j*LEVEL_W +: LEVEL_W];
             assign s1_keep[j] = s1_seen_reg[j] && level >= limit_reg;
         end
     endgenerate
 
-    function automatic [SC_W-1:0] highest;
-        input [4*SC_W-1:0] level;
+    function automatic [LEVEL_W-1:0] highest;
+        input [4*LEVEL_W-1:0] level;
         begin
-            highest = higher(higher(level[0*SC_W +: SC_W], level[1*SC_W +: SC_W]),
-                             higher(level[2*SC_W +: SC_W], level[3*SC_W +: SC_W]));
+            highest = higher(higher(level[0*LEVEL_W +: LEVEL_W], level[1*LEVEL_W +: LEVEL_W]),
+                             higher(level[2*LEVEL_W +: LEVEL_W], level[3*LEVEL_W +: LEVEL_W]));
         end
     endfunction
 
     assign limit_out = limit_copy_reg;
 
-    reg [4*SC_W-1:0] s2_level_reg;
-    reg [SC_W-1:0]   s2_top_reg;
+    reg [4*LEVEL_W-1:0] s2_level_reg;
+    reg [LEVEL_W-1:0]   s2_top_reg;
     reg [3:0]        s2_seen_reg;
     reg [3:0]        s2_keep_reg;
 
     // ---- s2: peak; distances of the keys from the highest of the word, of that from the peak ----
-    reg [SC_W-1:0] peak_reg;
-    reg [SC_W-1:0] peak_copy_reg;
+    reg [LEVEL_W-1:0] peak_reg;
+    reg [LEVEL_W-1:0] peak_copy_reg;
 
-    wire [SC_W-1:0] peak_new = s2_en ? higher(s2_top_reg, peak_reg) : peak_reg;
+    wire [LEVEL_W-1:0] peak_new = s2_en ? higher(s2_top_reg, peak_reg) : peak_reg;
 
     // Octaves from the peak up to the highest of the word, 0 where it is not above
     function automatic [RISE_W-1:0] rise;
-        input [SC_W-1:0] top;
-        input [SC_W-1:0] peak;
-        reg   [SC_W:0]   above;
+        input [LEVEL_W-1:0] top;
+        input [LEVEL_W-1:0] peak;
+        reg   [LEVEL_W:0]   above;
         begin
-            above = {top[SC_W-1], top} - {peak[SC_W-1], peak};
-            rise  = above[SC_W]             ? {RISE_W{1'b0}}
-                  : |above[SC_W-1:RISE_W]   ? {RISE_W{1'b1}}
-                  :                           above[RISE_W-1:0];
+            above = {top[LEVEL_W-1], top} - {peak[LEVEL_W-1], peak};
+            rise  = above[LEVEL_W]           ? {RISE_W{1'b0}}
+                  : |above[LEVEL_W-1:RISE_W] ? {RISE_W{1'b1}}
+                  :                            above[RISE_W-1:0];
         end
     endfunction
 
     // Distance from the peak down to the highest of the word, 0 where it is not below
     function automatic [FAR_W-1:0] base;
-        input [SC_W-1:0] top;
-        input [SC_W-1:0] peak;
+        input [LEVEL_W-1:0] top;
+        input [LEVEL_W-1:0] peak;
         begin
-            // A difference below 2^SC_W
+            // A difference below 2^LEVEL_W
             base = (higher(top, peak) == top) ? {FAR_W{1'b0}} : near(peak - top);
         end
     endfunction
 
     // Distances of the keys from the highest of the word: none is above, so a difference fits.
     function automatic [4*FAR_W-1:0] fars;
-        input [SC_W-1:0]   top;
-        input [4*SC_W-1:0] level;
+        input [LEVEL_W-1:0]   top;
+        input [4*LEVEL_W-1:0] level;
         integer i;
         begin
             for (i = 0; i < 4; i = i + 1) begin
-                fars[i*FAR_W +: FAR_W] = near(top - level[i*SC_W +: SC_W]);
+                fars[i*FAR_W +: FAR_W] = near(top - level[i*LEVEL_W +: LEVEL_W]);
             end
         end
     endfunction

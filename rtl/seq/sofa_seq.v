@@ -40,7 +40,7 @@ module sofa_seq #(
     // Address bits, 32..48
     parameter ADDR_W = 40,
     // Score bits of the DLZS stage
-    parameter SC_W = 18,
+    parameter SC_W = 17,
     // 1: the DLZS cells implement the two-term snap rule
     parameter TWO_TERM = 0,
     // Largest model dimension, power of two 64..4096

@@ -24,7 +24,7 @@ module sofa_seq_blocks #(
     // Data bus bytes, power of two, 8..64.
     parameter BUS_BYTES = 64,
     // Bits of a predicted score, 8..32.
-    parameter SC_W = 18,
+    parameter SC_W = 17,
     // Fraction bits of a logarithm, 0..6.
     parameter LOG_FRAC = 4,
     // Entries that may be on their way, 2..16.

@@ -25,7 +25,7 @@ module sofa_seq_walk #(
     // Largest number of keys, power of two, 64..65536.
     parameter KEYS_MAX = 4096,
     // Bits of a predicted score, 8..32.
-    parameter SC_W = 18,
+    parameter SC_W = 17,
     // Most blocks in residence, power of two, 2..8.
     parameter PLACES = 8,
     // Fraction bits of a logarithm, 0..6; of the ratio, 4..12.

@@ -28,7 +28,8 @@ def schedule(cfg, rng, turns, shortest):
             k8 = rng.integers(-128, 128, (cfg.COLS, d))
             last = i == count - 1
             group = random.randrange(groups) if last else groups - 1
-            passes.append((dlzs.encode(q, dlzs.FLOOR), k8, last, group))
+            snap = dlzs.TWO_TERM if cfg.TWO_TERM else dlzs.FLOOR
+            passes.append((dlzs.encode(q, snap), k8, last, group))
     return passes
 
 
@@ -37,7 +38,8 @@ def schedule(cfg, rng, turns, shortest):
 async def passes(dut, gap, freeze):
     p = parameters()
     # The model needs a legal configuration only for the widths.
-    cfg = Config.from_name("tiny", ROWS=p["ROWS"], COLS=p["COLS"], BC_MAX=64)
+    cfg = Config.from_name("tiny", ROWS=p["ROWS"], COLS=p["COLS"], BC_MAX=64,
+                           TWO_TERM=p["TWO_TERM"])
     groups = cfg.COLS // LANES
     rng = np.random.default_rng(random.getrandbits(32))
     work = schedule(cfg, rng, 12, groups)
@@ -58,12 +60,12 @@ async def passes(dut, gap, freeze):
     while quiet < groups + 2:
         valid = bool(terms) and random.random() >= gap
         # Junk operands without valid.
-        code, k8 = rng.integers(0, 32, cfg.ROWS), rng.integers(-128, 128, cfg.COLS)
+        code, k8 = rng.integers(0, 1 << cfg.CODE_W, cfg.ROWS), rng.integers(-128, 128, cfg.COLS)
         flags = [*(random.getrandbits(1) for _ in range(3)), random.randrange(groups)]
         if valid:
             code, k8, *flags = terms[0]
         dut.in_valid.value = valid
-        dut.in_code.value, dut.in_k8.value = pack(code, 5), pack(k8, 8)
+        dut.in_code.value, dut.in_k8.value = pack(code, cfg.CODE_W), pack(k8, 8)
         for port, flag in zip((dut.in_first, dut.in_last, dut.in_turn_last, dut.in_group),
                               flags, strict=True):
             port.value = int(flag)
@@ -95,8 +97,9 @@ async def passes(dut, gap, freeze):
     assert compared == len(words) * cfg.ROWS * LANES and (frozen > 0) == (freeze > 0)
 
 
-@pytest.mark.parametrize("rows,cols", [
-    pytest.param(4, 4, marks=pytest.mark.slow_on("verilator")), (8, 16),
-    pytest.param(4, 32, marks=pytest.mark.slow_on("icarus"))])
-def test_sofa_dlzs_array(sim, seed, rows, cols):
-    run("sofa_dlzs_array", __name__, {"ROWS": rows, "COLS": cols, "SC_W": 15}, sim, seed=seed)
+@pytest.mark.parametrize("rows,cols,two_term", [
+    pytest.param(4, 4, 1, marks=pytest.mark.slow_on("verilator")), (8, 16, 1),
+    pytest.param(4, 32, 0, marks=pytest.mark.slow_on("icarus"))])
+def test_sofa_dlzs_array(sim, seed, rows, cols, two_term):
+    run("sofa_dlzs_array", __name__,
+        {"ROWS": rows, "COLS": cols, "TWO_TERM": two_term, "SC_W": 14}, sim, seed=seed)

@@ -24,8 +24,8 @@ class TB:
         p = parameters()
         self.cfg = Config.from_name("tiny").replace(SC_FRAC=p["SC_FRAC"], TWO_TERM=p["TWO_TERM"])
         assert self.cfg.SC_W == len(dut.acc)
-        self.put = [writer(s) for s in (dut.en, dut.first, dut.k8, dut.code)]
-        self.widths = (1, 1, 8, self.cfg.CODE_W)
+        self.put = [writer(s) for s in (dut.en, dut.first, dut.k8, dut.k8x3, dut.code)]
+        self.widths = (1, 1, 8, 10, self.cfg.CODE_W)
         self.get = reader(dut.acc)
         self.edge = FallingEdge(dut.clk)
         cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
@@ -37,7 +37,7 @@ class TB:
         return np.unique(np.concatenate([dlzs.encode(numbers, r) for r in rules]))
 
     async def step(self, en, first, k8, code):
-        values = (en, first, k8 & 255, code)
+        values = (en, first, k8 & 255, 3 * k8 & 1023, code)
         for put, value, width in zip(self.put, values, self.widths, strict=True):
             put(format(value, f"0{width}b"))
         await self.edge

@@ -24,8 +24,8 @@ class TB:
         self.dut = dut
         self.sc_w, self.slot_w = parameters()["SC_W"], parameters()["SLOT_W"]
         # Only its largest tile and its score width matter here.
-        self.cfg = Config(ROWS=4, COLS=4, D_MAX=1 << self.sc_w - 11, BC_MAX=1 << self.slot_w,
-                          BUS_BYTES=8, KEYS_MAX=64)
+        self.cfg = Config(ROWS=4, COLS=4, D_MAX=1 << self.sc_w - 8 - Config.SC_FRAC,
+                          BC_MAX=1 << self.slot_w, BUS_BYTES=8, KEYS_MAX=64)
         # What is in stages s1..s4, and what left s4: (word, base, first, last, pass) or None.
         self.stages = [None] * 5
         self.compared = self.ties = self.full = 0

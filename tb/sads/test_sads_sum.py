@@ -20,7 +20,7 @@ from tb.common.stream import StreamMonitor, StreamSink, StreamSource, Willing, p
 from tb.common.windows import with_window
 from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 
-DEFAULTS = {"SUM_FRAC": 12, "LOG_FRAC": 4, "RATIO_FRAC": 8, "F_FRAC": 8, "BC_MIN": 4}
+DEFAULTS = {"SUM_FRAC": 12, "LEVEL_W": 10, "LOG_FRAC": 4, "RATIO_FRAC": 8, "F_FRAC": 8, "BC_MIN": 4}
 """Parameters that not every simulation sets."""
 
 TURN = ("place", "start", "count", "final", "n", "rows", "causal", "rel", "kstep", "window",
@@ -34,7 +34,7 @@ def value(name):
 
 def make_config():
     """The model's Config for the parameters of this simulation; its other fields do not matter."""
-    widths = {n: value(n) for n in ("SUM_FRAC", "LOG_FRAC", "RATIO_FRAC", "F_FRAC")}
+    widths = {n: value(n) for n in ("SUM_FRAC", "LEVEL_W", "LOG_FRAC", "RATIO_FRAC", "F_FRAC")}
     return Config(ROWS=value("ROWS"), COLS=4, D_MAX=16, BC_MAX=value("BC_MAX"), BUS_BYTES=8,
                   KEYS_MAX=value("KEYS_MAX"), **widths)
 
@@ -64,7 +64,7 @@ class Block:
     def turn(self, score, seen, count, final, ratio):
         """Masks bool [ROWS, n] of a turn, score int and seen bool [ROWS, n]; ratio: for the turn
         that comes next."""
-        cfg, level = self.cfg, score >> self.octave
+        cfg, level = self.cfg, sads.levels(score, self.octave, self.cfg.LEVEL_W)
         least, before = self.least, self.sums.peak.copy()
         self.at_limit += int((seen & (level == least[:, None])).sum())
         mask, none = seen & (level >= least[:, None]) & (not count), np.zeros_like(seen)
@@ -80,12 +80,15 @@ class Block:
 
     def scores(self, n):
         """Scores int [ROWS, n] of a tile, of any kind: wide, tied, around the peak and the limit,
-        rising by a little or beyond all that counts, at the ends of the range."""
+        rising by a little or beyond all that counts, at the ends of the range and of the
+        levels."""
         cfg, shape = self.cfg, (self.cfg.ROWS, n)
         top = 1 << value("SC_W") - 1
         low, high = -top >> self.octave, (top - 1) >> self.octave
+        end = 1 << cfg.LEVEL_W - 1
         middle = np.where(self.sums.peak > sads.NO_PEAK, self.sums.peak,
-                          np.random.randint(low, high + 1, cfg.ROWS))[:, None]
+                          np.random.randint(max(low, -end - 2), min(high, end + 2) + 1, cfg.ROWS)
+                          )[:, None]
         below = np.random.randint(0, cfg.SUM_FRAC + 4, shape)
         kind = np.random.choice(7, shape[:1], p=[.3, .2, .15, .1, .1, .05, .1])[:, None]
         limit = self.least[:, None]
@@ -97,7 +100,8 @@ class Block:
              middle + 1 - below,
              np.broadcast_to(middle - np.random.randint(0, 3, shape[:1])[:, None], shape),
              np.random.randint(low, high + 1, shape),
-             np.random.choice([low, low + 1, 0, high - 1, high], shape),
+             np.random.choice(
+                 [low, low + 1, -end - 1, -end, 0, end - 1, end, high - 1, high], shape),
              middle - below + (np.random.random(shape) < 1 / 8)
              * np.random.randint(1, cfg.SUM_FRAC + 8, shape)])
         level = np.clip(level, low, high)
@@ -357,7 +361,7 @@ def most_ratio(block, score, seen, most):
     counted a tile."""
     cfg, sums = block.cfg, block.sums
     after, none = copy.deepcopy(sums), np.zeros_like(seen)
-    sads.count(after, score >> block.octave, seen, none, none, cfg)
+    sads.count(after, sads.levels(score, block.octave, cfg.LEVEL_W), seen, none, none, cfg)
     more = int(after.total.max()) - (1 << cfg.SUM_FRAC)
     room = (1 << cfg.SUM_W) - 1 - (1 << cfg.SUM_FRAC)
     return most if more <= 0 else min(most, (room << cfg.RATIO_FRAC) // more)
@@ -598,9 +602,9 @@ def test_sads_sum_paper(sim, seed, config):
 # Every width at one end of its range; one group; a place that no address bit is needed for.
 @pytest.mark.sims("icarus")
 @pytest.mark.parametrize("given", [
-    {"ROWS": 8, "SC_W": 32, "SUM_FRAC": 16, "LOG_FRAC": 6, "RATIO_FRAC": 12, "F_FRAC": 12,
-     "KEYS_MAX": 65536, "BC_MAX": 16, "PLACES": 7, "SHARE": 4},
-    {"ROWS": 8, "SC_W": 8, "SUM_FRAC": 6, "LOG_FRAC": 0, "RATIO_FRAC": 4, "F_FRAC": 5,
+    {"ROWS": 8, "SC_W": 32, "LEVEL_W": 12, "SUM_FRAC": 16, "LOG_FRAC": 6, "RATIO_FRAC": 12,
+     "F_FRAC": 12, "KEYS_MAX": 65536, "BC_MAX": 16, "PLACES": 7, "SHARE": 4},
+    {"ROWS": 8, "SC_W": 8, "LEVEL_W": 8, "SUM_FRAC": 6, "LOG_FRAC": 0, "RATIO_FRAC": 4, "F_FRAC": 5,
      "KEYS_MAX": 64, "BC_MAX": 8, "BC_MIN": 8, "PLACES": 6, "SHARE": 8, "USER_W": 1},
 ], ids=["widest", "narrowest"])
 def test_sads_sum_ends(sim, seed, given):
@@ -608,8 +612,9 @@ def test_sads_sum_ends(sim, seed, given):
 
 
 @pytest.mark.parametrize("bad", [
-    {"ROWS": 6}, {"SC_W": 7}, {"SUM_FRAC": 5}, {"LOG_FRAC": 7}, {"RATIO_FRAC": 3}, {"F_FRAC": 13},
-    {"KEYS_MAX": 100}, {"BC_MAX": 128}, {"BC_MIN": 2}, {"PLACES": 65}, {"SHARE": 2}, {"USER_W": 0},
+    {"ROWS": 6}, {"SC_W": 7}, {"LEVEL_W": 7}, {"LEVEL_W": 19}, {"SUM_FRAC": 5}, {"LOG_FRAC": 7},
+    {"RATIO_FRAC": 3}, {"F_FRAC": 13}, {"KEYS_MAX": 100}, {"BC_MAX": 128},
+    {"BC_MIN": 2}, {"PLACES": 65}, {"SHARE": 2}, {"USER_W": 0},
 ], ids=lambda bad: next(iter(bad)))
 def test_illegal_parameters_are_refused(sim, bad):
     [name] = bad

@@ -27,7 +27,8 @@ LIMITS = {
     "TWO_TERM": (0, 1), "K8_BUFS": (2, 4), "H_MAX": (64, 4096), "KG_TOK": (1, 4),
     "WGT_WORDS": (64, 65536), "ROPE_PAIRS": (1, 64), "PLACES": (2, 8), "STORE_BEATS": (32, 32768),
     "LAND": (4, 64), "LAND_BEATS": (8, 4096), "FIFO": (2, 64), "SORT": (0, 1), "SUM_FRAC": (6, 16),
-    "LOG_FRAC": (0, 6), "RATIO_FRAC": (4, 12), "F_FRAC": (4, 12), "VM_W": (4, 16),
+    "LEVEL_W": (8, 12), "LOG_FRAC": (0, 6), "RATIO_FRAC": (4, 12), "F_FRAC": (4, 12),
+    "VM_W": (4, 16),
 }
 # Legal sets that reach both limits of every parameter and both sides of every relation, kept
 # small where a larger one only takes longer.
@@ -37,17 +38,19 @@ CORNERS = {
              "KEYS_MAX": 65536, "ADDR_W": 48, "SC_FRAC": 8, "TWO_TERM": 1, "K8_BUFS": 4,
              "H_MAX": 4096, "KG_TOK": 4, "WGT_WORDS": 65536, "ROPE_PAIRS": 64, "PLACES": 2,
              "STORE_BEATS": 16384, "LAND": 4, "LAND_BEATS": 4096, "FIFO": 2, "SORT": 1,
-             "SUM_FRAC": 16, "LOG_FRAC": 6, "RATIO_FRAC": 12, "F_FRAC": 12, "VM_W": 16},
+             "SUM_FRAC": 16, "LEVEL_W": 12, "LOG_FRAC": 6, "RATIO_FRAC": 12, "F_FRAC": 12,
+             "VM_W": 16},
     "bus": {"BUS_BYTES": 64, "ROWS": 32, "BC_MAX": 64, "COLS": 32, "D_MAX": 64, "KEYS_MAX": 64,
             "ADDR_W": 48, "SC_FRAC": 8, "TWO_TERM": 0, "K8_BUFS": 4, "H_MAX": 64, "KG_TOK": 1,
             "WGT_WORDS": 65536, "ROPE_PAIRS": 16, "PLACES": 8, "STORE_BEATS": 512, "LAND": 64,
-            "LAND_BEATS": 8, "FIFO": 64, "SORT": 0, "SUM_FRAC": 6, "LOG_FRAC": 6, "RATIO_FRAC": 4,
-            "F_FRAC": 12, "VM_W": 4},
+            "LAND_BEATS": 8, "FIFO": 64, "SORT": 0, "SUM_FRAC": 6, "LEVEL_W": 8, "LOG_FRAC": 6,
+            "RATIO_FRAC": 4, "F_FRAC": 12, "VM_W": 4},
     "mixed": {"BUS_BYTES": 16, "ROWS": 32, "BC_MAX": 64, "COLS": 16, "D_MAX": 16,
               "KEYS_MAX": 65536, "ADDR_W": 32, "SC_FRAC": 0, "TWO_TERM": 1, "K8_BUFS": 3,
               "H_MAX": 4096, "KG_TOK": 2, "WGT_WORDS": 64, "ROPE_PAIRS": 16, "PLACES": 4,
               "STORE_BEATS": 256, "LAND": 8, "LAND_BEATS": 8, "FIFO": 17, "SORT": 1,
-              "SUM_FRAC": 16, "LOG_FRAC": 0, "RATIO_FRAC": 4, "F_FRAC": 4, "VM_W": 16},
+              "SUM_FRAC": 16, "LEVEL_W": 12, "LOG_FRAC": 0, "RATIO_FRAC": 4, "F_FRAC": 4,
+              "VM_W": 16},
 }
 SHALLOW = ("iverilog", "-t", "null", "-g2005", "-I", str(runner.INCLUDE_DIR), "-s", "wrapper")
 DERIVED = ("SC_W", "UNITS", "ALL", "PLACE_W", "IDX_W", "BEAT_W", "L_W", "SHARE")

@@ -31,11 +31,11 @@ def test_beats_of_coarse_v_by_hand():
 def test_area_by_hand():
     """tiny: 4 rows, 4 elements a beat, 256 keys; sums of 12 fraction bits."""
     cfg = TINY
-    assert cfg.places(16) == 2 and (cfg.CV_W, cfg.CW_W, cfg.SUM_W, cfg.SC_W) == (23, 19, 21, 15)
+    assert cfg.places(16) == 2 and (cfg.CV_W, cfg.CW_W, cfg.SUM_W, cfg.LEVEL_W) == (23, 19, 21, 10)
     parts = tail.tail_area(cfg, 10, 16, tail.Machine(mask_tiles=2))
     assert parts["sums"] == pytest.approx(2 * 4 * (16 * 23 + 19) / 10)
     assert parts["codes"] == pytest.approx(3 * 2 * 4 * 16 / 10)
-    assert parts["SADS"] == pytest.approx(4 * (60 + 21 + 7 * np.log2(21)))
+    assert parts["SADS"] == pytest.approx(4 * (40 + 21 + 7 * np.log2(21)))
     assert parts["lanes"] == pytest.approx(10 * (16 / 3 * 4 + 23 / 3 * np.log2(23) + 23))
     # 4 elements: two products, the tree, shift and addition of O; exp; 16 keys of 64 elements.
     wide = cfg.O_W

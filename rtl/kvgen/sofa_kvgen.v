@@ -170,6 +170,7 @@ module sofa_kvgen #(
     localparam BEAT_BITS = 8 * BUS_BYTES;
     localparam MASK_W = PLACES * ROWS;
     localparam WGT_W = $clog2(WGT_WORDS);
+    localparam KEY_W = $clog2(KEYS_MAX);
 
     // -----------------------------------------------------------------------------------------
     // Front, bitmap, weights
@@ -188,7 +189,7 @@ module sofa_kvgen #(
     wire                 look_valid, look_done, look_claimed, look_written;
     wire [16:0]          look_key;
     wire                 mark_valid, mark_ready;
-    wire [16:0]          mark_key;
+    wire [KEY_W-1:0]      mark_key;
     wire                 l_room, l_put, l_end;
     wire [LAND_W-1:0]    l_index;
     wire [MASK_W-1:0]    l_mask;
@@ -318,7 +319,7 @@ module sofa_kvgen #(
         .look_written (look_written),
         .mark_valid   (mark_valid),
         .mark_ready   (mark_ready),
-        .mark_key     (mark_key)
+        .mark_key     ({{(17 - KEY_W){1'b0}}, mark_key})
     );
 
     sofa_kvgen_wload #(
@@ -389,13 +390,14 @@ module sofa_kvgen #(
     wire [ADDR_W-1:0]    a_addr;
     wire [BEAT_BITS-1:0] a_data;
     wire [BUS_BYTES-1:0] a_strb;
-    wire [16:0]          a_key;
+    wire [KEY_W-1:0]     a_key;
 
     sofa_kvgen_make #(
         .ROWS      (ROWS),
         .D_MAX     (D_MAX),
         .BUS_BYTES (BUS_BYTES),
         .ADDR_W    (ADDR_W),
+        .KEYS_MAX  (KEYS_MAX),
         .LAND_W    (LAND_W),
         .VM_W      (VM_W),
         .H_MAX     (H_MAX),
@@ -455,7 +457,8 @@ module sofa_kvgen #(
 
     sofa_kvgen_wb #(
         .BUS_BYTES (BUS_BYTES),
-        .ADDR_W    (ADDR_W)
+        .ADDR_W    (ADDR_W),
+        .KEY_W     (KEY_W)
     ) wb_inst (
         .clk        (clk),
         .rst        (rst),

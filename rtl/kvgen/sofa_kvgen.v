@@ -186,7 +186,7 @@ module sofa_kvgen #(
     wire                 vb_m_valid, vb_m_ready;
     wire [ADDR_W-1:0]    vb_m_addr;
     wire [BEAT_BITS-1:0] vb_m_data;
-    wire                 look_valid, look_done, look_claimed, look_written;
+    wire                 look_valid, look_ready, look_done, look_claimed, look_written;
     wire [16:0]          look_key;
     wire                 mark_valid, mark_ready;
     wire [KEY_W-1:0]      mark_key;
@@ -265,6 +265,7 @@ module sofa_kvgen #(
         .vb_addr        (vb_addr),
         .vb_busy        (vb_busy),
         .look_valid     (look_valid),
+        .look_ready     (look_ready),
         .look_key       (look_key),
         .look_done      (look_done),
         .look_claimed   (look_claimed),
@@ -313,6 +314,7 @@ module sofa_kvgen #(
         .m_addr       (vb_m_addr),
         .m_data       (vb_m_data),
         .look_valid   (look_valid),
+        .look_ready   (look_ready),
         .look_key     (look_key),
         .look_done    (look_done),
         .look_claimed (look_claimed),
@@ -358,6 +360,13 @@ module sofa_kvgen #(
     assign x_c_valid = vb_c_valid || w_c_valid || l_c_valid;
     assign x_c_beats = vb_c_valid ? vb_c_beats : w_c_valid ? w_c_beats : l_c_beats;
     assign x_d_ready = w_busy || !vb_busy || vb_d_ready;
+
+    // Beats are those of rows. A phase begins long before its first beat comes.
+    reg               rows_reg;
+
+    always @(posedge clk) begin
+        rows_reg <= !w_busy && !vb_busy;
+    end
 
     generate
         if (ADDR_W == 48) begin : g_addr
@@ -432,7 +441,7 @@ module sofa_kvgen #(
         .c_ready       (x_c_ready),
         .c_addr        (l_c_addr),
         .c_beats       (l_c_beats),
-        .d_valid       (x_d_valid && !w_busy && !vb_busy),
+        .d_valid       (x_d_valid && rows_reg),
         .d_data        (x_d_data),
         .l_valid       (m_valid),
         .l_ready       (m_ready),

@@ -150,6 +150,9 @@ module sofa_kvgen_load #(
     wire             r_mean = mean_reg[{r_num_reg[0], r_tok_reg}];
     // Next group to be taken.
     reg [1:0]        c_num_reg, c_num_next;
+    // t_more and g_take a cycle ago: no path leads from the front to the start of a group, nor from
+    // the array's last element to here. Nothing is requested between a take and this.
+    reg              more_reg, take_reg;
 
     wire              a_done;
     wire [ADDR_W-1:0] a_addr;
@@ -161,7 +164,7 @@ module sofa_kvgen_load #(
     wire              arrived = d_valid && (r_table_reg || !cfg_rope_on || r_mean) && r_end;
     // All requested tokens have come.
     wire              level = i_num_reg == r_num_reg && i_tok_reg == r_tok_reg;
-    wire              more = t_valid || t_more || !level;
+    wire              more = t_valid || more_reg || !level;
     wire              whole = c_num_reg != r_num_reg;
     wire [3:0]        r_place = {{(4 - TOK_W){1'b0}}, r_tok_reg};
     wire              some = r_tok_reg != {TOK_W{1'b0}};
@@ -220,7 +223,7 @@ module sofa_kvgen_load #(
         if (g_free) begin
             held_next[g_free_num[0]] = 1'b0;
         end
-        if (g_take) begin
+        if (take_reg) begin
             c_num_next = c_num_reg + 2'd1;
             if (!whole) begin
                 // Nothing is under way, so both ends go on with the next group.
@@ -244,6 +247,8 @@ module sofa_kvgen_load #(
         r_table_reg <= r_table_next;
         r_beat_reg  <= r_beat_next;
         c_num_reg   <= c_num_next;
+        more_reg    <= t_more;
+        take_reg    <= g_take;
         if (command) begin
             mean_reg[{i_num_reg[0], i_tok_reg}] <= t_mean;
         end
@@ -259,6 +264,7 @@ module sofa_kvgen_load #(
             r_table_reg <= 1'b0;
             r_beat_reg  <= 16'd0;
             c_num_reg   <= 2'd0;
+            take_reg    <= 1'b0;
             mean_reg    <= {(2 << TOK_W){1'b0}};
         end
     end

@@ -199,7 +199,7 @@ module sofa_kvgen_out #(
     reg                   v_reg, last_reg, mean_reg;
     reg [8*BUS_BYTES-1:0] data_reg;
     reg [LAND_W-1:0]      place_reg;
-    reg [ADDR_W-1:0]      addr_reg;
+    reg [ADDR_W-1:0]      addr_reg, next_reg;
     reg [KEY_W-1:0]       key_reg;
     // Number of the beat in the register; the next one goes on, or starts a vector.
     reg [7:0]             beat_reg;
@@ -277,12 +277,14 @@ module sofa_kvgen_out #(
     always @(posedge clk) begin
         land_reg <= land_next;
         wb_reg   <= wb_next;
+        // Beats are two cycles apart.
+        next_reg <= addr_reg + BEAT_BYTES[ADDR_W-1:0];
         if (take) begin
             v_reg    <= s_v;
             last_reg <= s_last;
             mean_reg <= mean;
             data_reg <= mean ? cut : s_data;
-            addr_reg <= addr_reg + BEAT_BYTES[ADDR_W-1:0];
+            addr_reg <= next_reg;
             beat_reg <= beat_reg + 8'd1;
             if (first) begin
                 key_reg   <= vq_key;

@@ -61,6 +61,7 @@ rass/sofa_rass.v
 kvgen/sofa_kvgen_front.v
 kvgen/sofa_kvgen_valid.v
 kvgen/sofa_kvgen_wload.v
+kvgen/sofa_kvgen_address.v
 kvgen/sofa_kvgen_load.v
 kvgen/sofa_kvgen_mac.v
 kvgen/sofa_kvgen_array.v

@@ -8,6 +8,7 @@ sofa_kvgen_front.v
 sofa_kvgen_valid.v
 sofa_kvgen_wload.v
 ../common/sofa_sync_fifo.v
+sofa_kvgen_address.v
 sofa_kvgen_load.v
 sofa_kvgen_mac.v
 sofa_kvgen_array.v

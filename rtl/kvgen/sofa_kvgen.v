@@ -170,6 +170,7 @@ module sofa_kvgen #(
     localparam BEAT_BITS = 8 * BUS_BYTES;
     localparam MASK_W = PLACES * ROWS;
     localparam WGT_W = $clog2(WGT_WORDS);
+    localparam KEY_W = $clog2(KEYS_MAX);
 
     // -----------------------------------------------------------------------------------------
     // Front, bitmap, weights
@@ -185,10 +186,10 @@ module sofa_kvgen #(
     wire                 vb_m_valid, vb_m_ready;
     wire [ADDR_W-1:0]    vb_m_addr;
     wire [BEAT_BITS-1:0] vb_m_data;
-    wire                 look_valid, look_done, look_claimed, look_written;
+    wire                 look_valid, look_ready, look_done, look_claimed, look_written;
     wire [16:0]          look_key;
     wire                 mark_valid, mark_ready;
-    wire [16:0]          mark_key;
+    wire [KEY_W-1:0]      mark_key;
     wire                 l_room, l_put, l_end;
     wire [LAND_W-1:0]    l_index;
     wire [MASK_W-1:0]    l_mask;
@@ -264,6 +265,7 @@ module sofa_kvgen #(
         .vb_addr        (vb_addr),
         .vb_busy        (vb_busy),
         .look_valid     (look_valid),
+        .look_ready     (look_ready),
         .look_key       (look_key),
         .look_done      (look_done),
         .look_claimed   (look_claimed),
@@ -312,13 +314,14 @@ module sofa_kvgen #(
         .m_addr       (vb_m_addr),
         .m_data       (vb_m_data),
         .look_valid   (look_valid),
+        .look_ready   (look_ready),
         .look_key     (look_key),
         .look_done    (look_done),
         .look_claimed (look_claimed),
         .look_written (look_written),
         .mark_valid   (mark_valid),
         .mark_ready   (mark_ready),
-        .mark_key     (mark_key)
+        .mark_key     ({{(17 - KEY_W){1'b0}}, mark_key})
     );
 
     sofa_kvgen_wload #(
@@ -358,6 +361,13 @@ module sofa_kvgen #(
     assign x_c_beats = vb_c_valid ? vb_c_beats : w_c_valid ? w_c_beats : l_c_beats;
     assign x_d_ready = w_busy || !vb_busy || vb_d_ready;
 
+    // Beats are those of rows. A phase begins long before its first beat comes.
+    reg               rows_reg;
+
+    always @(posedge clk) begin
+        rows_reg <= !w_busy && !vb_busy;
+    end
+
     generate
         if (ADDR_W == 48) begin : g_addr
             assign x_c_addr    = c_addr;
@@ -389,13 +399,14 @@ module sofa_kvgen #(
     wire [ADDR_W-1:0]    a_addr;
     wire [BEAT_BITS-1:0] a_data;
     wire [BUS_BYTES-1:0] a_strb;
-    wire [16:0]          a_key;
+    wire [KEY_W-1:0]     a_key;
 
     sofa_kvgen_make #(
         .ROWS      (ROWS),
         .D_MAX     (D_MAX),
         .BUS_BYTES (BUS_BYTES),
         .ADDR_W    (ADDR_W),
+        .KEYS_MAX  (KEYS_MAX),
         .LAND_W    (LAND_W),
         .VM_W      (VM_W),
         .H_MAX     (H_MAX),
@@ -430,7 +441,7 @@ module sofa_kvgen #(
         .c_ready       (x_c_ready),
         .c_addr        (l_c_addr),
         .c_beats       (l_c_beats),
-        .d_valid       (x_d_valid && !w_busy && !vb_busy),
+        .d_valid       (x_d_valid && rows_reg),
         .d_data        (x_d_data),
         .l_valid       (m_valid),
         .l_ready       (m_ready),
@@ -455,7 +466,8 @@ module sofa_kvgen #(
 
     sofa_kvgen_wb #(
         .BUS_BYTES (BUS_BYTES),
-        .ADDR_W    (ADDR_W)
+        .ADDR_W    (ADDR_W),
+        .KEY_W     (KEY_W)
     ) wb_inst (
         .clk        (clk),
         .rst        (rst),

@@ -113,7 +113,7 @@ module sofa_kvgen_array #(
     reg              done_reg;
     reg              s_valid_reg, s_valid_next;
 
-    wire             copy = done_reg && (!s_valid_reg || s_done);
+    wire             copy = done_reg && !s_valid_reg;
     wire             en = !done_reg || copy;
     wire             step = en && active_reg;
     wire [12:0]      elem_end = cfg_h - 13'd1;

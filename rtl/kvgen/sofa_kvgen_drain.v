@@ -159,6 +159,7 @@ module sofa_kvgen_drain #(
     reg  [INFO_W-1:0]   info1_reg, info2_reg, info3_reg, info4_reg, info5_reg, info6_reg;
     reg  [2*ACC_W-1:0]  acc_reg;
     reg  [31:0]         cs_reg;
+    reg  [5:0]          shift_reg;
     wire [31:0]         y;
     wire                v1, v3;
     wire                unused_last1, unused_group1, unused_num6;
@@ -177,7 +178,7 @@ module sofa_kvgen_drain #(
             ) requant_inst (
                 .clk   (clk),
                 .acc   (acc_reg[i*ACC_W +: ACC_W]),
-                .shift (v1 ? cfg_shift_v : cfg_shift_k),
+                .shift (shift_reg),
                 .y     (y[i*16 +: 16])
             );
         end
@@ -211,7 +212,8 @@ module sofa_kvgen_drain #(
         info5_reg <= info4_reg;
         info6_reg <= info5_reg;
         if (run) begin
-            acc_reg <= chosen;
+            acc_reg   <= chosen;
+            shift_reg <= v_reg ? cfg_shift_v : cfg_shift_k;
         end
         cs_reg <= rt_data;
 

@@ -2,11 +2,12 @@
 // Decides for every key, in order of issue, whether its K and V are made or read from memory.
 //
 // Why: a key is made when it is selected for the first time. An item waits in one register until a
-// place of the landing buffer, the requests to fetch and the queue of tokens have room; a key is
-// looked up then, so that what the look-up claims is issued at once. A key that is being made waits
-// until memory has both of its vectors. An end of a block takes a place, too: of its mean vector.
-// The begin of a KV head waits for bitmap and weights, its end until memory has everything and
-// the bitmap is saved. Without cfg_generate a begin and an end of a head pass, all keys are read.
+// place of the landing buffer, the requests to fetch and the queue of tokens have room. A key is
+// looked up when it comes in, so what the look-up claims is the next item that is issued; one that
+// is being made waits until memory has both of its vectors. An end of a block takes a place, too:
+// of its mean vector. The begin of a KV head waits for bitmap and weights, its end until memory has
+// everything and the bitmap is saved. Without cfg_generate a begin and an end of a head pass, all
+// keys are read.
 // Not done here: the bitmap (sofa_kvgen_valid), places (sofa_kvgen_land), reading and making.
 // Latency: an item is issued in the cycle after it came, with a look-up two cycles after.
 // Throughput: an item a cycle, with look-ups one in two cycles.
@@ -89,8 +90,9 @@ module sofa_kvgen_front #(
     output wire [ADDR_W-1:0]  vb_addr,
     input  wire               vb_busy,
 
-    // State of a key
+    // State of a key (sofa_kvgen_valid)
     output wire               look_valid,
+    input  wire               look_ready,
     output wire [16:0]        look_key,
     input  wire               look_done,
     input  wire               look_claimed,
@@ -132,7 +134,7 @@ module sofa_kvgen_front #(
     // The item at hand
     // -----------------------------------------------------------------------------------------
     reg               full_reg;
-    reg [1:0]         kind_reg;
+    reg               is_key_reg, is_end_reg, is_head_reg, is_begin_reg;
     reg [16:0]        key_reg;
     reg [MASK_W-1:0]  mask_reg;
     reg [PLACE_W-1:0] place_reg;
@@ -149,13 +151,16 @@ module sofa_kvgen_front #(
     always @(posedge clk) begin
         full_reg <= (full_reg && !leave) || p_valid;
         if (p_ready) begin
-            kind_reg  <= p_kind;
-            key_reg   <= p_key;
-            mask_reg  <= is_end ? {MASK_W{1'b0}} : p_mask;
-            place_reg <= p_place;
-            rows_reg  <= p_rows;
-            k_reg     <= is_end ? p_oaddr : p_kbase;
-            v_reg     <= is_end ? p_maddr : p_vbase;
+            is_key_reg   <= p_kind == KIND_KEY;
+            is_end_reg   <= is_end;
+            is_head_reg  <= p_kind[1];
+            is_begin_reg <= p_kind == KIND_BEGIN;
+            key_reg      <= p_key;
+            mask_reg     <= is_end ? {MASK_W{1'b0}} : p_mask;
+            place_reg    <= p_place;
+            rows_reg     <= p_rows;
+            k_reg        <= is_end ? p_oaddr : p_kbase;
+            v_reg        <= is_end ? p_maddr : p_vbase;
         end
         if (p_ready && p_valid && p_kind == KIND_BEGIN) begin
             shift_k_reg <= p_shift_k;
@@ -170,6 +175,8 @@ module sofa_kvgen_front #(
     // Sequence
     // -----------------------------------------------------------------------------------------
     reg [2:0]          state_reg, state_next;
+    // The state is S_ITEM.
+    reg                at_item_reg;
     // A pulse which begins what the state waits for.
     reg                w_start_reg, w_start_next;
     reg                vb_clear_reg, vb_clear_next;
@@ -179,36 +186,39 @@ module sofa_kvgen_front #(
     // Offsets of the head's weights and bitmap.
     reg [ADDR_W-1:0]   w_off_reg, w_off_next;
     reg [ADDR_W-1:0]   vb_off_reg, vb_off_next;
-    // The key at hand is not in memory yet.
-    reg                poll_reg;
+    // The key at hand was asked about; it is not in memory yet.
+    reg                asked_reg, poll_reg;
     // The begin, or the end, of a KV head is over.
     reg                head_over;
 
     wire [47:0] w_hstride = {16'd0, cfg_w_hstride};
     wire [47:0] vb_hstride = {16'd0, cfg_vb_hstride};
-    wire        item = full_reg && state_reg == S_ITEM;
+    wire        item = full_reg && at_item_reg;
     wire        room = l_room && u_ready && t_ready;
-    wire        key = item && kind_reg == KIND_KEY;
-    wire        block_end = item && kind_reg == KIND_END && room;
-    wire        looked = look_valid && look_done;
-    wire        make = looked && !look_claimed;
-    wire        reuse = cfg_generate ? looked && look_claimed && look_written : key && room;
+    wire        key = item && is_key_reg;
+    wire        block_end = item && is_end_reg && room;
+    wire        look_now = key && !asked_reg;
+    wire        look_early = p_valid && p_kind == KIND_KEY && at_item_reg && (!full_reg || l_put);
+    wire        looked = key && asked_reg && look_done;
+    wire        make = looked && room && !look_claimed;
+    wire        reuse = key && room
+                        && (!cfg_generate || (looked && look_claimed && look_written));
 
     assign leave      = make || reuse || block_end || head_over;
     assign l_put      = make || reuse || block_end;
-    assign l_end      = kind_reg[0];
+    assign l_end      = is_end_reg;
     assign l_mask     = mask_reg;
     assign l_place    = place_reg;
     assign l_rows     = rows_reg;
     assign l_oaddr    = k_reg;
     assign u_valid    = reuse || (block_end && cfg_mean && !cfg_generate);
-    assign u_mean     = kind_reg[0];
+    assign u_mean     = is_end_reg;
     assign u_key      = key_reg;
     assign u_kbase    = k_reg;
     assign u_vbase    = v_reg;
     assign t_valid    = make || (block_end && cfg_mean && cfg_generate);
-    assign t_mean     = kind_reg[0];
-    assign t_at       = kind_reg[0] ? v_reg : {{(ADDR_W - 17){1'b0}}, key_reg};
+    assign t_mean     = is_end_reg;
+    assign t_at       = is_end_reg ? v_reg : {{(ADDR_W - 17){1'b0}}, key_reg};
     assign t_kbase    = k_reg;
     assign t_vbase    = v_reg;
     assign t_more     = key && room && cfg_generate && !poll_reg;
@@ -220,8 +230,8 @@ module sofa_kvgen_front #(
     assign vb_load    = vb_load_reg;
     assign vb_save    = vb_save_reg;
     assign vb_addr    = cfg_vb_base + vb_off_reg;
-    assign look_valid = key && room && cfg_generate;
-    assign look_key   = key_reg;
+    assign look_valid = cfg_generate && (look_now || look_early);
+    assign look_key   = look_now ? key_reg : p_key;
     assign kv_done    = kv_done_reg;
     assign rest       = state_reg == S_ITEM && !full_reg;
 
@@ -242,9 +252,9 @@ module sofa_kvgen_front #(
                     // The next job begins with its first KV head.
                     w_off_next  = {ADDR_W{1'b0}};
                     vb_off_next = {ADDR_W{1'b0}};
-                    head_over   = full_reg && kind_reg[1];
-                end else if (full_reg && kind_reg[1]) begin
-                    if (kind_reg != KIND_BEGIN) begin
+                    head_over   = full_reg && is_head_reg;
+                end else if (full_reg && is_head_reg) begin
+                    if (!is_begin_reg) begin
                         state_next = S_QUIET;
                     end else if (cfg_vb_load) begin
                         vb_load_next = 1'b1;
@@ -291,6 +301,7 @@ module sofa_kvgen_front #(
 
     always @(posedge clk) begin
         state_reg    <= state_next;
+        at_item_reg  <= state_next == S_ITEM;
         w_start_reg  <= w_start_next;
         vb_clear_reg <= vb_clear_next;
         vb_load_reg  <= vb_load_next;
@@ -301,9 +312,15 @@ module sofa_kvgen_front #(
         if (looked) begin
             poll_reg <= look_claimed && !look_written;
         end
+        if (look_valid && look_ready) begin
+            asked_reg <= 1'b1;
+        end else if (p_ready || (looked && look_claimed && !look_written)) begin
+            asked_reg <= 1'b0;
+        end
 
         if (rst) begin
             state_reg    <= S_ITEM;
+            at_item_reg  <= 1'b1;
             w_start_reg  <= 1'b0;
             vb_clear_reg <= 1'b0;
             vb_load_reg  <= 1'b0;
@@ -311,6 +328,7 @@ module sofa_kvgen_front #(
             kv_done_reg  <= 1'b0;
             w_off_reg    <= {ADDR_W{1'b0}};
             vb_off_reg   <= {ADDR_W{1'b0}};
+            asked_reg    <= 1'b0;
             poll_reg     <= 1'b0;
         end
     end

@@ -123,9 +123,14 @@ module sofa_kvgen_land #(
     wire              wr_wrap = wr_end > BEATS_I[BEAT_W:0] || index == LAST_I[LAND_W-1:0];
     wire              rd_wrap = rd_end > BEATS_I[BEAT_W:0] || front == LAST_I[LAND_W-1:0];
     wire              free;
+    // What wr_reg is after the next put. Room is seen a cycle after a place became free.
+    wire [LAND_W:0]   wr_after = wr_wrap ? {!wr_reg[LAND_W], {LAND_W{1'b0}}} : wr_reg + 1'b1;
+    wire              room_now = wr_reg != {!rd_reg[LAND_W], front};
+    wire              room_after = wr_after != {!rd_reg[LAND_W], front};
+    reg               room_reg;
 
     assign index = wr_reg[LAND_W-1:0];
-    assign room  = index != front || wr_reg[LAND_W] == rd_reg[LAND_W];
+    assign room  = room_reg;
 
     always @* begin
         wr_next      = wr_reg;
@@ -134,7 +139,7 @@ module sofa_kvgen_land #(
         rd_base_next = rd_base_reg;
 
         if (put) begin
-            wr_next      = wr_wrap ? {!wr_reg[LAND_W], {LAND_W{1'b0}}} : wr_reg + 1'b1;
+            wr_next      = wr_after;
             wr_base_next = wr_wrap ? {BEAT_W{1'b0}} : wr_base_reg + c2;
         end
         if (free) begin
@@ -199,25 +204,42 @@ module sofa_kvgen_land #(
     // -----------------------------------------------------------------------------------------
     // What is complete
     // -----------------------------------------------------------------------------------------
-    reg [LAND-1:0] end_reg, k_ok_reg, v_ok_reg;
+    // A place is not complete before it is given nor after its first beat left. Both are put down
+    // a cycle late: an end's begin, the first beat.
+    reg [LAND-1:0]   end_reg, k_ok_reg, v_ok_reg;
+    reg              put_reg, put_end_reg, sent_reg;
+    reg [LAND_W-1:0] put_index_reg, sent_index_reg;
+    wire             begins;
+
+    always @(posedge clk) begin
+        put_reg        <= put;
+        put_end_reg    <= put_end;
+        put_index_reg  <= index;
+        sent_reg       <= begins;
+        sent_index_reg <= front;
+        if (rst) begin
+            put_reg  <= 1'b0;
+            sent_reg <= 1'b0;
+        end
+    end
 
     genvar i;
     generate
         for (i = 0; i < LAND; i = i + 1) begin : g_place
             localparam [31:0] I = i;
             wire w_done = w_valid_reg && w_last_reg && w_land_reg == I[LAND_W-1:0];
+            wire put_here = put_reg && put_index_reg == I[LAND_W-1:0];
+            wire sent_here = sent_reg && sent_index_reg == I[LAND_W-1:0];
 
             always @(posedge clk) begin
-                if (put && index == I[LAND_W-1:0]) begin
-                    end_reg[i]  <= put_end;
-                    k_ok_reg[i] <= put_end;
-                    v_ok_reg[i] <= put_end && !cfg_mean;
-                end else begin
-                    k_ok_reg[i] <= k_ok_reg[i] || (w_done && !w_v_reg);
-                    v_ok_reg[i] <= v_ok_reg[i] || (w_done && w_v_reg);
+                if (put_here) begin
+                    end_reg[i] <= put_end_reg;
                 end
+                k_ok_reg[i] <= !sent_here && (k_ok_reg[i] || (w_done && !w_v_reg)
+                                              || (put_here && put_end_reg));
+                v_ok_reg[i] <= !sent_here && (v_ok_reg[i] || (w_done && w_v_reg)
+                                              || (put_here && put_end_reg && !cfg_mean));
                 if (rst) begin
-                    end_reg[i]  <= 1'b0;
                     k_ok_reg[i] <= 1'b0;
                     v_ok_reg[i] <= 1'b0;
                 end
@@ -233,15 +255,15 @@ module sofa_kvgen_land #(
     reg [BEAT_W-1:0]  beat_reg;
 
     wire              en = !valid_reg || kv_ready;
-    wire              go = within_reg || (some && k_ok_reg[front] && v_ok_reg[front]);
+    wire              go = within_reg || (k_ok_reg[front] && v_ok_reg[front]);
     wire              send = en && go;
-    wire              begins = send && !within_reg;
     wire [BEAT_W-1:0] start = end_reg[front] ? c : {BEAT_W{1'b0}};
     wire [BEAT_W-1:0] beat = within_reg ? beat_reg : start;
     wire              last = beat == c2_less_1;
     wire [BEAT_W-1:0] rd_addr = rd_base_reg + beat;
     wire [W*16-1:0]   rd_data;
 
+    assign begins   = send && !within_reg;
     assign free     = send && last;
     assign kv_valid = valid_reg;
     assign kv_first = first_reg;
@@ -279,6 +301,7 @@ module sofa_kvgen_land #(
     always @(posedge clk) begin
         wr_reg      <= wr_next;
         wr_base_reg <= wr_base_next;
+        room_reg    <= put ? room_after : room_now;
         rd_reg      <= rd_next;
         rd_base_reg <= rd_base_next;
         if (en) begin
@@ -298,6 +321,7 @@ module sofa_kvgen_land #(
             wr_base_reg <= {BEAT_W{1'b0}};
             rd_reg      <= {(LAND_W + 1){1'b0}};
             rd_base_reg <= {BEAT_W{1'b0}};
+            room_reg    <= 1'b1;
             within_reg  <= 1'b0;
             valid_reg   <= 1'b0;
         end

@@ -11,8 +11,9 @@
 // A group is offered when it has all its tokens, or when no further token is queued, being read or
 // about to be queued; requests of a token are made before the data of the one before has come.
 // Not done here: order or choice of the tokens (sofa_kvgen_front).
-// Latency: t_valid to its first request 2 cycles; last beat to g_valid 1.
-// Throughput: a token in 3 cycles (6 with RoPE), or its beats, one a cycle.
+// Latency, with A = ceil(clog2(KEYS_MAX)/2) + 3: t_valid to its first request A - 1 cycles; last
+// beat to g_valid 1.
+// Throughput: a token in A cycles (2*A with RoPE), or its beats, one a cycle.
 // Source: docs/architecture.md 10.1, 10.7.
 
 `resetall
@@ -26,6 +27,8 @@ module sofa_kvgen_load #(
     parameter PLACES = 4,
     // Bytes of a beat, a power of two, 8..64.
     parameter BUS_BYTES = 16,
+    // Largest number of keys, a power of two, 64..65536.
+    parameter KEYS_MAX = 4096,
     // Largest model dimension, a power of two, 64..4096.
     parameter H_MAX = 1024,
     // Largest head dimension, a power of two, BUS_BYTES..256.
@@ -96,7 +99,8 @@ module sofa_kvgen_load #(
     generate
         if (KG_TOK < 1 || KG_TOK > 4 || KG_TOK == 3
                 || (PLACES != KG_TOK && PLACES != 2 * KG_TOK) || BUS_BYTES < 8 || BUS_BYTES > 64
-                || BUS_BYTES != (1 << $clog2(BUS_BYTES)) || H_MAX < 64 || H_MAX > 4096
+                || BUS_BYTES != (1 << $clog2(BUS_BYTES)) || KEYS_MAX < 64 || KEYS_MAX > 65536
+                || KEYS_MAX != (1 << $clog2(KEYS_MAX)) || H_MAX < 64 || H_MAX > 4096
                 || H_MAX != (1 << $clog2(H_MAX)) || D_MAX < BUS_BYTES || D_MAX > 256
                 || D_MAX != (1 << $clog2(D_MAX)) || ADDR_W < 32 || ADDR_W > 48) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
@@ -112,30 +116,24 @@ module sofa_kvgen_load #(
     localparam [31:0] QE_LESS_1 = BUS_BYTES / 2 - 1;
     localparam [31:0] COLUMNS = KG_TOK;
     localparam [31:0] PLACES_I = PLACES;
+    localparam KEY_W = $clog2(KEYS_MAX);
 
     wire [12:0] x_round = cfg_h + QE_LESS_1[12:0];
     wire [8:0]  rt_round = cfg_d + QE_LESS_1[8:0];
     wire [15:0] x_beats = {3'd0, x_round} >> QE_W;
     wire [15:0] rt_beats = {7'd0, rt_round} >> QE_W;
+    wire [15:0] x_last = x_beats - 16'd1;
+    wire [15:0] rt_last = rt_beats - 16'd1;
     wire [3:0]  tokens = cfg_packed ? PLACES_I[3:0] : COLUMNS[3:0];
     wire [3:0]  last_tok = tokens - 4'd1;
 
     // -----------------------------------------------------------------------------------------
     // Requests of a token
     // -----------------------------------------------------------------------------------------
-    localparam [1:0]
-        // waits for a token and a place, multiplies key and stride
-        I_MULTIPLY = 2'd0,
-        // adds the base
-        I_ADD      = 2'd1,
-        // waits until the request is taken
-        I_COMMAND  = 2'd2;
-
-    reg [1:0]        i_state_reg, i_state_next;
+    // A token is at work: its address, a place, until the request is taken.
+    reg              i_busy_reg, i_busy_next;
     // The table row of the token is asked for (otherwise X).
     reg              i_table_reg, i_table_next;
-    reg [48:0]       prod_reg;
-    reg [ADDR_W-1:0] addr_reg;
     // Group and place that the next requested token gets.
     reg [1:0]        i_num_reg, i_num_next;
     reg [TOK_W-1:0]  i_tok_reg, i_tok_next;
@@ -152,25 +150,28 @@ module sofa_kvgen_load #(
     wire             r_mean = mean_reg[{r_num_reg[0], r_tok_reg}];
     // Next group to be taken.
     reg [1:0]        c_num_reg, c_num_next;
+    // t_more and g_take a cycle ago: no path leads from the front to the start of a group, nor from
+    // the array's last element to here. Nothing is requested between a take and this.
+    reg              more_reg, take_reg;
 
-    wire [31:0]       stride = i_table_reg ? cfg_rt_stride : cfg_x_stride;
-    wire [48:0]       prod = {32'd0, t_at[16:0]} * {17'd0, stride};
-    wire [ADDR_W-1:0] offset = prod_reg[ADDR_W-1:0];
+    wire              a_done;
+    wire [ADDR_W-1:0] a_addr;
+    wire              a_start = t_valid && !i_busy_reg && !t_mean;
     wire              place = !held_reg[i_num_reg[0]];
-    wire              asked = i_state_reg == I_COMMAND && c_ready
-                              && (i_table_reg || !cfg_rope_on || t_mean);
-    wire              arrived = d_valid && (r_table_reg || !cfg_rope_on || r_mean)
-                                && r_beat_reg == (r_table_reg ? rt_beats : x_beats) - 16'd1;
+    wire              command = c_valid && c_ready;
+    wire              asked = command && (i_table_reg || !cfg_rope_on || t_mean);
+    wire              r_end = r_beat_reg == (r_table_reg ? rt_last : x_last);
+    wire              arrived = d_valid && (r_table_reg || !cfg_rope_on || r_mean) && r_end;
     // All requested tokens have come.
     wire              level = i_num_reg == r_num_reg && i_tok_reg == r_tok_reg;
-    wire              more = t_valid || t_more || !level;
+    wire              more = t_valid || more_reg || !level;
     wire              whole = c_num_reg != r_num_reg;
     wire [3:0]        r_place = {{(4 - TOK_W){1'b0}}, r_tok_reg};
     wire              some = r_tok_reg != {TOK_W{1'b0}};
 
     assign t_ready = asked;
-    assign c_valid = i_state_reg == I_COMMAND;
-    assign c_addr  = addr_reg;
+    assign c_valid = i_busy_reg && a_done && place;
+    assign c_addr  = t_mean ? t_at : a_addr;
     assign c_beats = i_table_reg ? rt_beats : x_beats;
     assign g_valid = whole || (some && !more);
     assign g_num   = c_num_reg;
@@ -178,7 +179,7 @@ module sofa_kvgen_load #(
     assign waiting = t_valid || !level || whole || some;
 
     always @* begin
-        i_state_next = i_state_reg;
+        i_busy_next  = i_busy_reg;
         i_table_next = i_table_reg;
         i_num_next   = i_num_reg;
         i_tok_next   = i_tok_reg;
@@ -189,25 +190,12 @@ module sofa_kvgen_load #(
         r_beat_next  = r_beat_reg;
         c_num_next   = c_num_reg;
 
-        case (i_state_reg)
-            I_MULTIPLY: begin
-                if (t_valid && place) begin
-                    i_state_next = I_ADD;
-                end
-            end
-            I_ADD: begin
-                i_state_next = I_COMMAND;
-            end
-            I_COMMAND: begin
-                if (c_ready) begin
-                    i_state_next = I_MULTIPLY;
-                    i_table_next = cfg_rope_on && !i_table_reg && !t_mean;
-                end
-            end
-            default: begin
-                i_state_next = I_MULTIPLY;
-            end
-        endcase
+        if (command) begin
+            i_busy_next  = 1'b0;
+            i_table_next = cfg_rope_on && !i_table_reg && !t_mean;
+        end else if (t_valid) begin
+            i_busy_next = 1'b1;
+        end
         if (asked) begin
             i_tok_next = i_tok_reg + 1'b1;
             if (i_tok_reg == last_tok[TOK_W-1:0]) begin
@@ -219,7 +207,7 @@ module sofa_kvgen_load #(
 
         if (d_valid) begin
             r_beat_next = r_beat_reg + 16'd1;
-            if (r_beat_reg == (r_table_reg ? rt_beats : x_beats) - 16'd1) begin
+            if (r_end) begin
                 r_beat_next  = 16'd0;
                 r_table_next = cfg_rope_on && !r_table_reg && !r_mean;
             end
@@ -235,7 +223,7 @@ module sofa_kvgen_load #(
         if (g_free) begin
             held_next[g_free_num[0]] = 1'b0;
         end
-        if (g_take) begin
+        if (take_reg) begin
             c_num_next = c_num_reg + 2'd1;
             if (!whole) begin
                 // Nothing is under way, so both ends go on with the next group.
@@ -249,7 +237,7 @@ module sofa_kvgen_load #(
     end
 
     always @(posedge clk) begin
-        i_state_reg <= i_state_next;
+        i_busy_reg  <= i_busy_next;
         i_table_reg <= i_table_next;
         i_num_reg   <= i_num_next;
         i_tok_reg   <= i_tok_next;
@@ -259,16 +247,14 @@ module sofa_kvgen_load #(
         r_table_reg <= r_table_next;
         r_beat_reg  <= r_beat_next;
         c_num_reg   <= c_num_next;
-        if (i_state_reg == I_MULTIPLY) begin
-            prod_reg <= prod;
-        end
-        if (i_state_reg == I_ADD) begin
+        more_reg    <= t_more;
+        take_reg    <= g_take;
+        if (command) begin
             mean_reg[{i_num_reg[0], i_tok_reg}] <= t_mean;
-            addr_reg <= t_mean ? t_at : (i_table_reg ? cfg_rt_base : cfg_x_base) + offset;
         end
 
         if (rst) begin
-            i_state_reg <= I_MULTIPLY;
+            i_busy_reg  <= 1'b0;
             i_table_reg <= 1'b0;
             i_num_reg   <= 2'd0;
             i_tok_reg   <= {TOK_W{1'b0}};
@@ -278,9 +264,24 @@ module sofa_kvgen_load #(
             r_table_reg <= 1'b0;
             r_beat_reg  <= 16'd0;
             c_num_reg   <= 2'd0;
+            take_reg    <= 1'b0;
             mean_reg    <= {(2 << TOK_W){1'b0}};
         end
     end
+
+    sofa_kvgen_address #(
+        .KEY_W  (KEY_W),
+        .ADDR_W (ADDR_W)
+    ) address_inst (
+        .clk    (clk),
+        .rst    (rst),
+        .start  (a_start),
+        .key    (t_at[KEY_W-1:0]),
+        .base   (i_table_reg ? cfg_rt_base : cfg_x_base),
+        .stride (i_table_reg ? cfg_rt_stride : cfg_x_stride),
+        .done   (a_done),
+        .addr   (a_addr)
+    );
 
     // -----------------------------------------------------------------------------------------
     // X rows: a memory for each column, or one for each half of its lanes
@@ -381,7 +382,7 @@ module sofa_kvgen_load #(
         end
     end
 
-    wire unused = &{1'b0, g_free_num, x_num, prod_reg, last_tok, wr_row, rd_row, r_upper,
+    wire unused = &{1'b0, g_free_num, x_num, last_tok, wr_row, rd_row, r_upper,
                     x_half_reg};
 
 endmodule

@@ -24,6 +24,8 @@ module sofa_kvgen_make #(
     parameter BUS_BYTES = 16,
     // Address bits, 32..48.
     parameter ADDR_W = 40,
+    // Largest number of keys, a power of two, 64..65536.
+    parameter KEYS_MAX = 4096,
     // Bits of the number of a landing place, 2..6.
     parameter LAND_W = 4,
     // Bits of an element of the mean of V, 4..16.
@@ -34,7 +36,8 @@ module sofa_kvgen_make #(
     parameter KG_TOK = 2,
     // Words of the weight memory, 64..65536.
     parameter WGT_WORDS = 4608,
-    // Derived: leave at its default.
+    // Derived: leave at their defaults.
+    parameter KEY_W = $clog2(KEYS_MAX),
     parameter WGT_W = $clog2(WGT_WORDS)
 ) (
     input  wire                   clk,
@@ -92,7 +95,7 @@ module sofa_kvgen_make #(
     output wire [8*BUS_BYTES-1:0] wb_data,
     output wire [BUS_BYTES-1:0]   wb_strb,
     output wire                   wb_mark,
-    output wire [16:0]            wb_key,
+    output wire [KEY_W-1:0]       wb_key,
 
     // No token is under way
     output wire                   empty,
@@ -185,6 +188,7 @@ module sofa_kvgen_make #(
         .KG_TOK    (KG_TOK),
         .PLACES    (GROUP),
         .BUS_BYTES (BUS_BYTES),
+        .KEYS_MAX  (KEYS_MAX),
         .H_MAX     (H_MAX),
         .D_MAX     (D_MAX),
         .ADDR_W    (ADDR_W)
@@ -333,6 +337,7 @@ module sofa_kvgen_make #(
     sofa_kvgen_out #(
         .BUS_BYTES (BUS_BYTES),
         .ADDR_W    (ADDR_W),
+        .KEY_W     (KEY_W),
         .LAND_W    (LAND_W),
         .VM_W      (VM_W),
         .TOKENS    (TOKENS)
@@ -345,7 +350,7 @@ module sofa_kvgen_make #(
         .t_valid      (t_valid && t_key_ready),
         .t_ready      (t_place_ready),
         .t_mean       (t_mean),
-        .t_key        (t_at[16:0]),
+        .t_key        (t_at[KEY_W-1:0]),
         .t_land       (t_land),
         .t_kbase      (t_kbase),
         .t_vbase      (t_vbase),

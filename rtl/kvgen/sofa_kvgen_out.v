@@ -4,12 +4,13 @@
 // Why: a made vector is used at once by the units and read from memory by later tiles. The tokens
 // wait here, in order, one queue for K and one for V, because K and V of a token are not
 // neighbours in the order of completion. The address of the next K and of the next V is computed
-// ahead with one multiplier. A beat waits in one register until the landing buffer and the
+// ahead, one after the other. A beat waits in one register until the landing buffer and the
 // write-back took it, each when it can. Of a mean row's token only V counts: it is cut to VM_W
 // bits and goes to the landing buffer alone.
 // All tokens of a KV head come with the same bases, and no token of another head is among them.
 // Not done here: fetch's beats (they go first), answers of memory (sofa_kvgen_wb).
-// Latency: one cycle from s_valid to the ports. Throughput: a beat every two cycles.
+// Latency: one cycle from s_valid to the ports. Throughput: a beat every two cycles; a token, with
+// its two addresses, in KEY_W + 6.
 // Source: docs/second.md, From X.
 
 `resetall
@@ -19,8 +20,9 @@
 module sofa_kvgen_out #(
     // Bytes of a beat, a power of two, 8..64.
     parameter BUS_BYTES = 16,
-    // Address bits, 32..48.
+    // Address bits, 32..48; bits of a key, 6..16.
     parameter ADDR_W = 40,
+    parameter KEY_W = 12,
     // Bits of the number of a landing place, 2..6.
     parameter LAND_W = 4,
     // Bits of an element of the mean, 4..16.
@@ -39,7 +41,7 @@ module sofa_kvgen_out #(
     input  wire                   t_valid,
     output wire                   t_ready,
     input  wire                   t_mean,
-    input  wire [16:0]            t_key,
+    input  wire [KEY_W-1:0]       t_key,
     input  wire [LAND_W-1:0]      t_land,
     input  wire [ADDR_W-1:0]      t_kbase,
     input  wire [ADDR_W-1:0]      t_vbase,
@@ -69,7 +71,7 @@ module sofa_kvgen_out #(
     output wire [8*BUS_BYTES-1:0] wb_data,
     output wire [BUS_BYTES-1:0]   wb_strb,
     output wire                   wb_mark,
-    output wire [16:0]            wb_key,
+    output wire [KEY_W-1:0]       wb_key,
 
     // No token is between the queue and the write-back
     output wire                   empty
@@ -77,8 +79,8 @@ module sofa_kvgen_out #(
 
     generate
         if (BUS_BYTES < 8 || BUS_BYTES > 64 || BUS_BYTES != (1 << $clog2(BUS_BYTES))
-                || ADDR_W < 32 || ADDR_W > 48 || LAND_W < 2 || LAND_W > 6 || VM_W < 4
-                || VM_W > 16 || TOKENS < 2) begin : g_illegal
+                || ADDR_W < 32 || ADDR_W > 48 || KEY_W < 6 || KEY_W > 16 || LAND_W < 2
+                || LAND_W > 6 || VM_W < 4 || VM_W > 16 || TOKENS < 2) begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_sofa_kvgen_out_needs_the_ranges_at_its_parameters stop ();
         end
@@ -98,13 +100,13 @@ module sofa_kvgen_out #(
     wire               kq_take, vq_take;
     wire               kq_mean, vq_mean;
     wire [LAND_W-1:0]  kq_land, vq_land;
-    wire [16:0]        kq_key, vq_key;
+    wire [KEY_W-1:0]   kq_key, vq_key;
     wire [LEVEL_W-1:0] unused_k_level, unused_v_level;
 
     assign t_ready = kq_ready && vq_ready;
 
     sofa_sync_fifo #(
-        .WIDTH (1 + LAND_W + 17),
+        .WIDTH (1 + LAND_W + KEY_W),
         .DEPTH (TOKENS)
     ) k_queue_inst (
         .clk     (clk),
@@ -120,7 +122,7 @@ module sofa_kvgen_out #(
     );
 
     sofa_sync_fifo #(
-        .WIDTH (1 + LAND_W + 17),
+        .WIDTH (1 + LAND_W + KEY_W),
         .DEPTH (TOKENS)
     ) v_queue_inst (
         .clk     (clk),
@@ -139,38 +141,53 @@ module sofa_kvgen_out #(
     // Addresses of the heads of both queues
     // -----------------------------------------------------------------------------------------
     reg  [ADDR_W-1:0] kbase_reg, vbase_reg;
-    reg  [48:0]       prod_reg;
-    // The product is that of a head of a queue, of V; addresses are there.
-    reg               prod_valid_reg, prod_v_reg;
+    // An address is on its way, of V; addresses are there.
+    reg               busy_reg, busy_v_reg;
     reg               k_ok_reg, v_ok_reg;
     reg  [ADDR_W-1:0] kaddr_reg, vaddr_reg;
     wire              k_want = kq_valid && !k_ok_reg;
-    wire              start = !prod_valid_reg && (k_want || (vq_valid && !v_ok_reg));
-    wire [16:0]       key = k_want ? kq_key : vq_key;
-    wire [31:0]       stride = k_want ? cfg_k_stride : cfg_v_stride;
-    wire [ADDR_W-1:0] sum = (prod_v_reg ? vbase_reg : kbase_reg) + prod_reg[ADDR_W-1:0];
+    wire              start = !busy_reg && (k_want || (vq_valid && !v_ok_reg));
+    wire              a_done;
+    wire [ADDR_W-1:0] a_addr;
+    wire              k_come = busy_reg && a_done && !busy_v_reg;
+    wire              v_come = busy_reg && a_done && busy_v_reg;
+
+    sofa_kvgen_address #(
+        .KEY_W  (KEY_W),
+        .ADDR_W (ADDR_W)
+    ) address_inst (
+        .clk    (clk),
+        .rst    (rst),
+        .start  (start),
+        .key    (k_want ? kq_key : vq_key),
+        .base   (busy_v_reg ? vbase_reg : kbase_reg),
+        .stride (busy_v_reg ? cfg_v_stride : cfg_k_stride),
+        .done   (a_done),
+        .addr   (a_addr)
+    );
 
     always @(posedge clk) begin
         if (t_valid && t_ready && !t_mean) begin
             kbase_reg <= t_kbase;
             vbase_reg <= t_vbase;
         end
-        prod_valid_reg <= start;
-        prod_v_reg     <= !k_want;
-        prod_reg       <= {32'd0, key} * {17'd0, stride};
-        if (prod_valid_reg && prod_v_reg) begin
-            vaddr_reg <= sum;
+        busy_reg <= start || (busy_reg && !a_done);
+        if (start) begin
+            busy_v_reg <= !k_want;
         end
-        if (prod_valid_reg && !prod_v_reg) begin
-            kaddr_reg <= sum;
+        if (k_come) begin
+            kaddr_reg <= a_addr;
         end
-        k_ok_reg <= (k_ok_reg && !kq_take) || (prod_valid_reg && !prod_v_reg);
-        v_ok_reg <= (v_ok_reg && !vq_take) || (prod_valid_reg && prod_v_reg);
+        if (v_come) begin
+            vaddr_reg <= a_addr;
+        end
+        k_ok_reg <= (k_ok_reg && !kq_take) || k_come;
+        v_ok_reg <= (v_ok_reg && !vq_take) || v_come;
 
         if (rst) begin
-            prod_valid_reg <= 1'b0;
-            k_ok_reg       <= 1'b0;
-            v_ok_reg       <= 1'b0;
+            busy_reg <= 1'b0;
+            k_ok_reg <= 1'b0;
+            v_ok_reg <= 1'b0;
         end
     end
 
@@ -182,8 +199,8 @@ module sofa_kvgen_out #(
     reg                   v_reg, last_reg, mean_reg;
     reg [8*BUS_BYTES-1:0] data_reg;
     reg [LAND_W-1:0]      place_reg;
-    reg [ADDR_W-1:0]      addr_reg;
-    reg [16:0]            key_reg;
+    reg [ADDR_W-1:0]      addr_reg, next_reg;
+    reg [KEY_W-1:0]       key_reg;
     // Number of the beat in the register; the next one goes on, or starts a vector.
     reg [7:0]             beat_reg;
 
@@ -260,12 +277,14 @@ module sofa_kvgen_out #(
     always @(posedge clk) begin
         land_reg <= land_next;
         wb_reg   <= wb_next;
+        // Beats are two cycles apart.
+        next_reg <= addr_reg + BEAT_BYTES[ADDR_W-1:0];
         if (take) begin
             v_reg    <= s_v;
             last_reg <= s_last;
             mean_reg <= mean;
             data_reg <= mean ? cut : s_data;
-            addr_reg <= addr_reg + BEAT_BYTES[ADDR_W-1:0];
+            addr_reg <= next_reg;
             beat_reg <= beat_reg + 8'd1;
             if (first) begin
                 key_reg   <= vq_key;
@@ -282,7 +301,7 @@ module sofa_kvgen_out #(
         end
     end
 
-    wire unused = &{1'b0, cfg_d, prod_reg};
+    wire unused = &{1'b0, cfg_d};
 
 endmodule
 

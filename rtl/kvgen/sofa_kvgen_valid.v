@@ -5,8 +5,9 @@
 // The bits of a head are cleared or loaded when it begins and saved when it is complete, so that
 // a following job of the same context makes only what is missing.
 // Not done here: who asks for what (kvgen_front, sofa_kvgen_wb); order of the phases of a head.
-// Latency: a look-up or a mark takes two cycles; marks go first. Clear: one cycle for 32 keys;
-// load: one for 32 keys and one a beat; save: two for 32 keys and one a beat.
+// Latency: the answer to a look-up is there two cycles later. Throughput: a look-up or a mark in
+// two cycles; marks go first. Clear: one cycle for 32 keys; load: one for 32 keys and one a beat;
+// save: two for 32 keys and one a beat.
 // Source: docs/architecture.md 10.1, 10.7.
 
 `resetall
@@ -49,8 +50,10 @@ module sofa_kvgen_valid #(
     output wire [ADDR_W-1:0]      m_addr,
     output wire [8*BUS_BYTES-1:0] m_data,
 
-    // State of a key at the pulse look_done; a key that was not claimed is claimed from now on
+    // Look-up of a key; the answer of the last one stands from look_done to the next. A key that
+    // was not claimed is claimed from now on
     input  wire                   look_valid,
+    output wire                   look_ready,
     input  wire [16:0]            look_key,
     output wire                   look_done,
     output wire                   look_claimed,
@@ -99,6 +102,10 @@ module sofa_kvgen_valid #(
         V_SEND   = 3'd7;
 
     reg [2:0]             state_reg, state_next;
+    // Phases of a head.
+    reg                   busy_reg;
+    // Answer of a look-up.
+    reg                   done_reg, claimed_reg, written_reg;
     // Word of 32 keys, 12 bits with the end.
     reg [11:0]            word_reg, word_next;
     reg [ADDR_W-1:0]      addr_reg, addr_next;
@@ -131,7 +138,7 @@ module sofa_kvgen_valid #(
     wire        update = state_reg == V_UPDATE;
     wire        fetch_word = state_reg == V_GATHER && !append_reg;
 
-    assign busy         = state_reg != V_IDLE && state_reg != V_UPDATE;
+    assign busy         = busy_reg;
     assign c_valid      = state_reg == V_ASK;
     assign c_addr       = addr_reg;
     assign c_beats      = beats[15:0];
@@ -139,9 +146,10 @@ module sofa_kvgen_valid #(
     assign m_valid      = state_reg == V_SEND;
     assign m_addr       = addr_reg;
     assign m_data       = beat_reg;
-    assign look_done    = update && !mark_reg;
-    assign look_claimed = |(rd_data[31:0] & bit_mask);
-    assign look_written = |(rd_data[63:32] & bit_mask);
+    assign look_ready   = state_reg == V_IDLE && !mark_valid;
+    assign look_done    = done_reg;
+    assign look_claimed = claimed_reg;
+    assign look_written = written_reg;
     assign mark_ready   = update && mark_reg;
 
     sofa_ram_1r1w #(
@@ -250,10 +258,20 @@ module sofa_kvgen_valid #(
         append_reg <= append_next;
         mark_reg   <= mark_next;
         key_reg    <= key_next;
+        busy_reg   <= state_next != V_IDLE && state_next != V_UPDATE;
+        if (update && !mark_reg) begin
+            done_reg    <= 1'b1;
+            claimed_reg <= |(rd_data[31:0] & bit_mask);
+            written_reg <= |(rd_data[63:32] & bit_mask);
+        end else if (look_valid && look_ready) begin
+            done_reg <= 1'b0;
+        end
 
         if (rst) begin
             state_reg  <= V_IDLE;
             append_reg <= 1'b0;
+            busy_reg   <= 1'b0;
+            done_reg   <= 1'b0;
         end
     end
 

@@ -13,8 +13,9 @@
 module sofa_kvgen_wb #(
     // Bytes of a beat, a power of two, 8..64.
     parameter BUS_BYTES = 16,
-    // Address bits, 32..48.
+    // Address bits, 32..48; bits of a key.
     parameter ADDR_W = 40,
+    parameter KEY_W = 12,
     // Beats that can be unanswered, 2 or more.
     parameter OPEN = 32
 ) (
@@ -28,7 +29,7 @@ module sofa_kvgen_wb #(
     input  wire [8*BUS_BYTES-1:0] a_data,
     input  wire [BUS_BYTES-1:0]   a_strb,
     input  wire                   a_mark,
-    input  wire [16:0]            a_key,
+    input  wire [KEY_W-1:0]       a_key,
 
     // Beats of the saved bitmap, all bytes; not while vectors are under way
     input  wire                   b_valid,
@@ -47,7 +48,7 @@ module sofa_kvgen_wb #(
     // Key whose beats were all answered
     output wire                   mark_valid,
     input  wire                   mark_ready,
-    output wire [16:0]            mark_key,
+    output wire [KEY_W-1:0]       mark_key,
 
     // Every beat was answered and every key marked
     output wire                   empty
@@ -80,7 +81,7 @@ module sofa_kvgen_wb #(
     assign empty      = !f_valid;
 
     sofa_sync_fifo #(
-        .WIDTH (18),
+        .WIDTH (1 + KEY_W),
         .DEPTH (OPEN)
     ) fifo_inst (
         .clk     (clk),

@@ -13,7 +13,7 @@
 // the beats of the units in order; a slow receiver holds up the flush only.
 // Between kv_end and q_release no key may want a row of that place.
 // Not done here: choosing keys, the address of a key, the write to memory.
-// Latency: a key's last beat to its first read of K 6 cycles; the rest: docs/sufa.md.
+// Latency: a key's last beat to its first read of K 7 cycles; the rest: docs/sufa.md.
 // Throughput: a beat of the broadcast a cycle; each unit a beat of a pair a cycle; a beat of the
 // output a cycle.
 // Source: SOFA (MICRO 2024), SU-FA; docs/second.md, formal path; the organisation is ours.
@@ -164,7 +164,7 @@ module sofa_sufa #(
     // -----------------------------------------------------------------------------------------
     // Static values; registers in front of the units
     // -----------------------------------------------------------------------------------------
-    reg  [C_W-1:0]            c_reg;
+    reg  [C_W-1:0]            cfg_c_reg;
     wire [8:0]                d_up = cfg_d + W[8:0] - 9'd1;
     wire                      unused_d = &{1'b0, d_up};
 
@@ -185,7 +185,7 @@ module sofa_sufa #(
     assign f_ready = 1'b1;
 
     always @(posedge clk) begin
-        c_reg       <= d_up[$clog2(W) +: C_W];
+        cfg_c_reg   <= d_up[$clog2(W) +: C_W];
         q_valid_reg <= q_wr_valid;
         t_valid_reg <= q_commit;
         f_valid_reg <= f_valid;
@@ -242,7 +242,7 @@ module sofa_sufa #(
     // -----------------------------------------------------------------------------------------
     // Broadcast
     // -----------------------------------------------------------------------------------------
-    wire [U-1:0]          u_ready;
+    wire [U-1:0]          u_ready, u_some;
     wire                  u_valid, u_end;
     wire [W*16-1:0]       u_data;
     wire [PLACES*ROWS-1:0] u_mask;
@@ -270,6 +270,7 @@ module sofa_sufa #(
         .u_ready      (u_ready),
         .u_valid      (u_valid),
         .u_data       (u_data),
+        .u_some       (u_some),
         .u_mask       (u_mask),
         .u_end        (u_end),
         .u_end_place  (u_end_place),
@@ -339,6 +340,7 @@ module sofa_sufa #(
                 .kv_valid         (u_valid),
                 .kv_ready         (u_ready[i]),
                 .kv_data          (u_data),
+                .kv_some          (u_some[i]),
                 .kv_mask          (u_mask[i*ALL_U +: ALL_U]),
                 .kv_end           (u_end),
                 .kv_end_place     (u_end_place),
@@ -388,7 +390,7 @@ module sofa_sufa #(
     ) merge_inst (
         .clk           (clk),
         .rst           (rst),
-        .cfg_c         (c_reg),
+        .cfg_c         (cfg_c_reg),
         .cfg_o_stride  (cfg_o_stride),
         .cfg_o_hstride (cfg_o_hstride),
         .cfg_heads     (cfg_heads),

@@ -53,7 +53,7 @@ module sofa_sufa_flush #(
     input  wire              end_valid,
     input  wire [IDX_W-1:0]  end_idx,
 
-    // Ask for l of a row; whether it used a key; later the answer
+    // Ask for l of a row; a cycle later, whether it used a key; later the answer
     output wire              ask_req,
     output wire [IDX_W-1:0]  ask_idx,
     input  wire              ask_go,
@@ -140,7 +140,7 @@ module sofa_sufa_flush #(
     // -----------------------------------------------------------------------------------------
     // Rows that were asked for, with their f, until their quotient is there
     // -----------------------------------------------------------------------------------------
-    reg                        asked_reg, asked_last_reg, asked_some_reg;
+    reg                        asked_reg, asked_last_reg;
     reg  [IDX_W-1:0]           asked_idx_reg;
     wire [F_FRAC:0]            f_rd;
     wire                       unused_asked_ready, unused_asked_valid;
@@ -175,7 +175,7 @@ module sofa_sufa_flush #(
         .clear   (1'b0),
         .s_valid (asked_reg),
         .s_ready (unused_asked_ready),
-        .s_data  ({asked_idx_reg, asked_last_reg, asked_some_reg, f_rd}),
+        .s_data  ({asked_idx_reg, asked_last_reg, ask_some, f_rd}),
         .m_valid (unused_asked_valid),
         .m_ready (div_valid),
         .m_data  ({q_idx, q_last, q_some, q_f}),
@@ -268,7 +268,6 @@ module sofa_sufa_flush #(
             row_reg        <= row_last ? {ROW_W{1'b0}} : row_reg + 1'b1;
             asked_idx_reg  <= ask_idx;
             asked_last_reg <= row_last;
-            asked_some_reg <= ask_some;
         end
         asked_reg <= ask_go;
         if (ask_go && !fin_take) begin

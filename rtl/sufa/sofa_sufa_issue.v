@@ -7,10 +7,11 @@
 // A row waits when it was issued less than HAZARD = 3 cycles ago: m, l and o of its last pair are
 // not written. Between a beat of a pair and a row of the flush lie 2 free cycles, because the flush
 // reads o earlier than a pair (sofa_sufa_sv.v).
-// Three registered steps: the mask of a key, a row, addresses of a row; Q and K are read in the
-// third. With the last of cfg_c cycles the operation leaves on d_*.
-// Latency: a key to the first read of K 3 cycles. Throughput: a row every cfg_c cycles, across
-// keys; the same row again not before 3.
+// Four registered steps: the mask of a key, a group of its rows, a row, addresses of a row; Q and K
+// are read in the fourth. With the last of cfg_c cycles the operation leaves on d_*. A group is
+// fetched while rows of the one before are taken, so both find-firsts are short.
+// Latency: a key to the first read of K 4 cycles. Throughput: a row every cfg_c cycles, across
+// groups and keys; the same row again not before 3.
 
 `resetall
 `timescale 1ns / 1ps
@@ -59,16 +60,16 @@ module sofa_sufa_issue #(
     output wire                     d_fin,
     output wire                     d_ask,
     output wire [IDX_W-1:0]         d_idx,
-    output wire                     d_some,
     output wire [KA_W-1:0]          d_vbase,
     output wire [OA_W-1:0]          d_obase,
     output wire                     d_vlast,
+    // A cycle later: its row used a key before
+    output wire                     d_some,
 
-    // Flush
+    // Flush; d_some is the answer
     input  wire                     ask_req,
     input  wire [IDX_W-1:0]         ask_idx,
     output wire                     ask_go,
-    output wire                     ask_some,
     input  wire                     fin_req,
     output wire                     fin_go,
 
@@ -96,6 +97,16 @@ module sofa_sufa_issue #(
     localparam OB_W = OA_W + IDX_W;
     localparam [31:0] MEAN_32 = MEAN_BASE;
     localparam [C_W-1:0] ONE = 1;
+    // Cycles from a row to the same row.
+    localparam HAZARD = 3;
+    // Rows of a group, groups of a mask.
+    localparam GROUP_W = ALL >= 16 ? 3 : 1;
+    localparam GROUP = 1 << GROUP_W;
+    localparam GROUPS = ALL / GROUP;
+    localparam NUM_W = IDX_W - GROUP_W;
+    localparam [GROUP-1:0] ONE_BIT = 1;
+
+    genvar g, k;
 
     wire [C_W-1:0]   c_last = cfg_c - ONE;
     // Beats of a vector as an address of the ring, which holds more.
@@ -104,42 +115,94 @@ module sofa_sufa_issue #(
     wire             unused_c = &{1'b0, c_wide};
 
     // -----------------------------------------------------------------------------------------
-    // A: rows left of a key
+    // A: a key, the groups of its rows that are left
     // -----------------------------------------------------------------------------------------
-    reg              a_valid_reg, a_end_reg;
-    reg  [ALL-1:0]   a_mask_reg;
-    reg  [IDX_W-1:0] a_end_idx_reg;
+    reg               a_valid_reg, a_end_reg;
+    reg  [ALL-1:0]    a_mask_reg;
+    reg  [GROUPS-1:0] a_left_reg;
+    reg  [IDX_W-1:0]  a_end_idx_reg;
     // First beats of the key at A, and of the key after it.
-    reg  [KA_W-1:0]  a_kbase_reg, a_vbase_reg, k_next_reg, v_next_reg;
-    wire [IDX_W-1:0] a_first;
-    wire             a_go, b_go, c_go, c_last_beat;
+    reg  [KA_W-1:0]   a_kbase_reg, a_vbase_reg, k_next_reg, v_next_reg;
+    wire              a_go, g_go, b_go, c_go, c_last_beat;
 
-    genvar l;
+    wire [GROUPS-1:0] k_left;
+
     generate
-        // Level l: a bit is set where one of 2 << l bits from it down is.
-        for (l = 0; l < IDX_W; l = l + 1) begin : g_below
-            wire [ALL-1:0] in;
-            wire [ALL-1:0] out = in | (in << (1 << l));
-            if (l == 0) begin : g_in
-                assign in = a_mask_reg;
+        // Level k. below: a bit is set where one of 2 << k bits from it down is. some, more: one
+        // or more, two or more of 2 << k bits.
+        for (k = 0; k < NUM_W; k = k + 1) begin : g_level
+            localparam COUNT = GROUPS >> (k + 1);
+            wire [GROUPS-1:0]  in;
+            wire [GROUPS-1:0]  below = in | (in << (1 << k));
+            wire [2*COUNT-1:0] in_some, in_more;
+            wire [COUNT-1:0]   some, more;
+            if (k == 0) begin : g_in
+                assign in      = a_left_reg;
+                assign in_some = a_left_reg;
+                assign in_more = {GROUPS{1'b0}};
             end else begin : g_in
-                assign in = g_below[l-1].out;
+                assign in      = g_level[k-1].below;
+                assign in_some = g_level[k-1].some;
+                assign in_more = g_level[k-1].more;
+            end
+            for (g = 0; g < COUNT; g = g + 1) begin : g_pair
+                assign some[g] = |in_some[2*g +: 2];
+                assign more[g] = |in_more[2*g +: 2] || &in_some[2*g +: 2];
             end
         end
     endgenerate
 
-    // All rows but the first: those that have another one below.
-    wire [ALL-1:0]   a_rest = a_mask_reg & (g_below[IDX_W-1].out << 1);
-    wire             a_last = a_end_reg || a_rest == {ALL{1'b0}};
+    // All groups but the lowest: those that have another one below.
+    wire [GROUPS-1:0] a_rest = a_left_reg & (g_level[NUM_W-1].below << 1);
+    wire              a_last = a_end_reg || !g_level[NUM_W-1].more[0];
+    wire              unused_some = g_level[NUM_W-1].some[0];
+    // The lowest group that is left: its rows, its number.
+    wire [GROUPS-1:0] a_pick = a_left_reg & ~a_rest;
+    wire [GROUP-1:0]  a_bits;
+    wire [NUM_W-1:0]  a_num;
+
+    generate
+        for (g = 0; g < GROUPS; g = g + 1) begin : g_group
+            assign k_left[g] = |k_mask[g*GROUP +: GROUP];
+        end
+        for (k = 0; k < GROUP; k = k + 1) begin : g_bit
+            wire [GROUPS-1:0] column;
+            for (g = 0; g < GROUPS; g = g + 1) begin : g_row
+                assign column[g] = a_pick[g] && a_mask_reg[g*GROUP + k];
+            end
+            assign a_bits[k] = |column;
+        end
+        for (k = 0; k < NUM_W; k = k + 1) begin : g_num
+            wire [GROUPS-1:0] column;
+            for (g = 0; g < GROUPS; g = g + 1) begin : g_row
+                localparam [31:0] NUMBER = g;
+                assign column[g] = a_pick[g] && NUMBER[k];
+            end
+            assign a_num[k] = |column;
+        end
+    endgenerate
 
     assign k_ready = !a_valid_reg || (a_go && a_last);
 
+    // -----------------------------------------------------------------------------------------
+    // G: rows left of a group; an end is a row
+    // -----------------------------------------------------------------------------------------
+    reg               g_valid_reg, g_end_reg, g_last_reg;
+    reg  [GROUP-1:0]  g_bits_reg;
+    reg  [NUM_W-1:0]  g_num_reg;
+    reg  [KA_W-1:0]   g_kbase_reg, g_vbase_reg;
+    wire [GROUP_W-1:0] g_first;
+    wire [GROUP-1:0]  g_rest = g_bits_reg & (g_bits_reg - ONE_BIT);
+    wire              g_single = g_rest == {GROUP{1'b0}};
+
     sofa_find_first #(
-        .WIDTH (ALL)
+        .WIDTH (GROUP)
     ) first_inst (
-        .mask  (a_mask_reg),
-        .index (a_first)
+        .mask  (g_bits_reg),
+        .index (g_first)
     );
+
+    assign a_go = a_valid_reg && (!g_valid_reg || (g_go && g_single));
 
     // -----------------------------------------------------------------------------------------
     // B: a row
@@ -157,7 +220,7 @@ module sofa_sufa_issue #(
     // The places that a job uses fit into the memories.
     wire             unused_bases = &{1'b0, b_qbase, b_obase};
 
-    assign a_go = a_valid_reg && (!b_valid_reg || b_go);
+    assign g_go = g_valid_reg && (!b_valid_reg || b_go);
 
     // -----------------------------------------------------------------------------------------
     // C: a row with its addresses, for cfg_c cycles
@@ -174,40 +237,62 @@ module sofa_sufa_issue #(
     assign b_go = b_valid_reg && (!c_valid_reg || c_done);
     assign c_last_beat = c_beat_reg == c_last;
 
-    // Rows that a pair started 1 and 2 cycles ago; beats of pairs and means 1 and 2 cycles ago.
-    reg  [2:1]       h_valid_reg, went_reg;
-    reg  [IDX_W-1:0] h1_idx_reg, h2_idx_reg;
-    wire             hazard = !c_end_reg && ((h_valid_reg[1] && h1_idx_reg == c_idx_reg)
-                                             || (h_valid_reg[2] && h2_idx_reg == c_idx_reg));
+    // Beats of pairs and means 1 and 2 cycles ago.
+    reg  [2:1]       went_reg;
+    // Bit n: a pair started n cycles ago, with its row; the row at C is that of this pair.
+    reg  [HAZARD-2:1]         h_valid_reg;
+    reg  [(HAZARD-2)*IDX_W:1] h_idx_reg;
+    wire [HAZARD-2:1]         h_same;
+    reg  [HAZARD-1:1]         near_reg, near_next;
+    wire             c_start = c_go && c_first && !c_end_reg;
+    wire             hazard = !c_end_reg && near_reg != {(HAZARD - 1){1'b0}};
+
+    always @* begin
+        near_next    = near_reg << 1;
+        near_next[1] = 1'b0;
+        if (b_go) begin
+            near_next = {h_same, c_start && c_idx_reg == b_idx_reg};
+        end
+    end
+
+    generate
+        for (g = 1; g < HAZARD - 1; g = g + 1) begin : g_near
+            assign h_same[g] = h_valid_reg[g] && h_idx_reg[(g-1)*IDX_W+1 +: IDX_W] == b_idx_reg;
+        end
+    endgenerate
 
     // Row of the flush: beats of its cfg_c pairs of cycles.
-    reg              f_busy_reg;
+    reg              f_busy_reg, f_fin_reg;
     reg  [C_W:0]     f_count_reg;
     wire             f_first = !f_busy_reg && fin_req && !(|went_reg);
     wire             f_slot = f_busy_reg || f_first;
     wire [C_W:0]     f_count = f_busy_reg ? f_count_reg : {(C_W + 1){1'b0}};
     wire             f_end = f_count == {cfg_c, 1'b0} - {{C_W{1'b0}}, 1'b1};
 
-    // Where every cycle ends a pair, one is left out for a question.
-    wire             c_hold = f_busy_reg || fin_req || (ask_req && cfg_c == ONE);
+    // Where every cycle ends a pair, one is left out for a question that waits.
+    reg              wait_reg;
+    wire             c_hold = f_busy_reg || fin_req || wait_reg;
     assign c_go = c_valid_reg && (!c_first || (!hazard && !c_hold));
 
     // -----------------------------------------------------------------------------------------
     // Rows that used a key
     // -----------------------------------------------------------------------------------------
     reg  [ALL-1:0]   some_reg;
+    // Operation that left a cycle ago.
+    reg              used_reg, asked_reg;
+    reg  [IDX_W-1:0] left_idx_reg;
 
     assign d_pair   = c_done && !c_end_reg;
     assign d_mean   = c_done && c_end_reg;
-    assign d_fin    = f_slot && f_count == {1'b0, c_last};
-    assign d_ask    = ask_req && !c_done && !d_fin;
+    assign d_fin    = f_fin_reg || (f_first && cfg_c == ONE);
+    // A last beat that is not the first goes on.
+    assign d_ask    = ask_req && (!c_valid_reg || !c_last_beat || wait_reg) && !d_fin;
     assign d_idx    = d_ask ? ask_idx : c_idx_reg;
-    assign d_some   = some_reg[d_idx];
+    assign d_some   = some_reg[left_idx_reg];
     assign d_vbase  = c_vbase_reg;
     assign d_obase  = c_obase_reg;
     assign d_vlast  = c_last_reg;
     assign ask_go   = d_ask;
-    assign ask_some = d_some;
     assign fin_go   = f_first;
 
     assign rd_en     = c_go && !c_end_reg;
@@ -226,6 +311,7 @@ module sofa_sufa_issue #(
         end
         if (k_ready && k_valid) begin
             a_mask_reg    <= k_mask;
+            a_left_reg    <= k_left;
             a_end_reg     <= k_end;
             a_end_idx_reg <= k_end_idx;
             a_kbase_reg   <= k_next_reg;
@@ -233,16 +319,29 @@ module sofa_sufa_issue #(
             k_next_reg    <= k_end ? k_next_reg : k_next_reg + c_ring;
             v_next_reg    <= v_next_reg + c_ring;
         end else if (a_go) begin
-            a_mask_reg <= a_rest;
+            a_left_reg <= a_rest;
         end
 
         if (a_go) begin
+            g_valid_reg <= 1'b1;
+            g_end_reg   <= a_end_reg;
+            g_last_reg  <= a_last;
+            g_bits_reg  <= a_end_reg ? ONE_BIT << a_end_idx_reg[GROUP_W-1:0] : a_bits;
+            g_num_reg   <= a_end_reg ? a_end_idx_reg[IDX_W-1:GROUP_W] : a_num;
+            g_kbase_reg <= a_kbase_reg;
+            g_vbase_reg <= a_vbase_reg;
+        end else if (g_go) begin
+            g_valid_reg <= !g_single;
+            g_bits_reg  <= g_rest;
+        end
+
+        if (g_go) begin
             b_valid_reg <= 1'b1;
-            b_end_reg   <= a_end_reg;
-            b_last_reg  <= a_last;
-            b_idx_reg   <= a_end_reg ? a_end_idx_reg : a_first;
-            b_kbase_reg <= a_kbase_reg;
-            b_vbase_reg <= a_vbase_reg;
+            b_end_reg   <= g_end_reg;
+            b_last_reg  <= g_last_reg && g_single;
+            b_idx_reg   <= {g_num_reg, g_first};
+            b_kbase_reg <= g_kbase_reg;
+            b_vbase_reg <= g_vbase_reg;
         end else if (b_go) begin
             b_valid_reg <= 1'b0;
         end
@@ -265,30 +364,43 @@ module sofa_sufa_issue #(
             c_beat_reg  <= c_beat_reg + ONE;
         end
 
-        h_valid_reg <= {h_valid_reg[1], c_go && c_first && !c_end_reg};
-        h1_idx_reg  <= c_idx_reg;
-        h2_idx_reg  <= h1_idx_reg;
+        near_reg    <= near_next;
+        h_valid_reg <= h_valid_reg << 1;
+        h_valid_reg[1] <= c_start;
+        h_idx_reg   <= h_idx_reg << IDX_W;
+        h_idx_reg[IDX_W:1] <= c_idx_reg;
         went_reg    <= {went_reg[1], c_go};
 
         f_busy_reg  <= f_slot && !f_end;
         f_count_reg <= f_count + {{C_W{1'b0}}, 1'b1};
+        f_fin_reg   <= f_slot && f_count + {{C_W{1'b0}}, 1'b1} == {1'b0, c_last};
+        wait_reg    <= ask_req && !d_ask && cfg_c == ONE;
 
-        if (d_pair) begin
-            some_reg[c_idx_reg] <= 1'b1;
+        used_reg     <= d_pair;
+        asked_reg    <= d_ask;
+        left_idx_reg <= d_idx;
+        if (used_reg) begin
+            some_reg[left_idx_reg] <= 1'b1;
         end
-        if (d_ask) begin
-            some_reg[ask_idx] <= 1'b0;
+        if (asked_reg) begin
+            some_reg[left_idx_reg] <= 1'b0;
         end
 
         if (rst) begin
             a_valid_reg <= 1'b0;
+            g_valid_reg <= 1'b0;
             b_valid_reg <= 1'b0;
             c_valid_reg <= 1'b0;
             k_next_reg  <= {KA_W{1'b0}};
             v_next_reg  <= {KA_W{1'b0}};
-            h_valid_reg <= 2'd0;
+            near_reg    <= {(HAZARD - 1){1'b0}};
+            h_valid_reg <= {(HAZARD - 2){1'b0}};
             went_reg    <= 2'd0;
             f_busy_reg  <= 1'b0;
+            f_fin_reg   <= 1'b0;
+            wait_reg    <= 1'b0;
+            used_reg    <= 1'b0;
+            asked_reg   <= 1'b0;
             some_reg    <= {ALL{1'b0}};
         end
     end

@@ -4,7 +4,9 @@
 // Why: all units see the same beats, so a first beat waits until each unit that wants the key has
 // room; beats behind it never wait. All other waiting for a block is here too: a key waits for Q of
 // the blocks that want it, an end for Q and f of its block and for room in the queue of ends.
-// A skid buffer cuts the path of ready; data and masks go to the units from one register.
+// A skid buffer cuts the path of ready; data goes to the units from one register. The mask of a key
+// has one register in all: a key has two beats or more, so that of the next one comes later than
+// the units have seen this one; an end has none.
 // A unit counts a first beat from the cycle behind it on, and its ready is looked at a cycle before
 // the beat: so first beats are at least two cycles apart.
 // Row r of a block is row floor(r/U) of unit r mod U.
@@ -46,10 +48,12 @@ module sofa_sufa_kv #(
     input  wire [PLACES-1:0]     has_q,
     input  wire [PLACES-1:0]     has_f,
 
-    // To the units: mask of unit n at n*PLACES*ROWS/U, rows of the block that ends likewise
+    // To the units; with a first beat: units that it concerns, mask of unit n at n*PLACES*ROWS/U,
+    // rows of the block that ends likewise
     input  wire [U-1:0]          u_ready,
     output wire                  u_valid,
     output wire [W*16-1:0]       u_data,
+    output wire [U-1:0]          u_some,
     output wire [ALL-1:0]        u_mask,
     output wire                  u_end,
     output wire [PLACE_W-1:0]    u_end_place,
@@ -75,7 +79,7 @@ module sofa_sufa_kv #(
 
     localparam ROWS_U = W / 2;
     localparam U_W = $clog2(U);
-    localparam S_W = W * 16 + ALL + U + PLACES + PLACE_W + 8 + 48 + 2;
+    localparam S_W = W * 16 + U + PLACES + PLACE_W + 8 + 48 + 2;
 
     // -----------------------------------------------------------------------------------------
     // Rows by units; units and places that the item concerns
@@ -107,7 +111,6 @@ module sofa_sufa_kv #(
     // -----------------------------------------------------------------------------------------
     wire              s_valid, s_first, s_end, s_go;
     wire [W*16-1:0]   s_data;
-    wire [ALL-1:0]    s_mask;
     wire [U-1:0]      s_units;
     wire [PLACES-1:0] s_places;
 
@@ -118,12 +121,11 @@ module sofa_sufa_kv #(
         .rst     (rst),
         .s_valid (kv_valid),
         .s_ready (kv_ready),
-        .s_data  ({kv_first, kv_end, units, places, kv_end_place, kv_end_rows, kv_end_addr, mask,
+        .s_data  ({kv_first, kv_end, units, places, kv_end_place, kv_end_rows, kv_end_addr,
                    kv_data}),
         .m_valid (s_valid),
         .m_ready (s_go),
-        .m_data  ({s_first, s_end, s_units, s_places, end_place, end_rows, end_addr, s_mask,
-                   s_data})
+        .m_data  ({s_first, s_end, s_units, s_places, end_place, end_rows, end_addr, s_data})
     );
 
     // -----------------------------------------------------------------------------------------
@@ -131,6 +133,7 @@ module sofa_sufa_kv #(
     // -----------------------------------------------------------------------------------------
     reg                   valid_reg, first_reg, end_reg;
     reg  [W*16-1:0]       data_reg;
+    reg  [U-1:0]          some_reg;
     reg  [ALL-1:0]        mask_reg;
     reg  [PLACE_W-1:0]    end_place_reg;
     reg  [U*RCOUNT_W-1:0] end_rows_reg;
@@ -145,6 +148,7 @@ module sofa_sufa_kv #(
     assign end_valid   = s_go && s_first && s_end;
     assign u_valid     = valid_reg;
     assign u_data      = data_reg;
+    assign u_some      = some_reg;
     assign u_mask      = mask_reg;
     assign u_end       = end_reg;
     assign u_end_place = end_place_reg;
@@ -167,10 +171,13 @@ module sofa_sufa_kv #(
             data_reg <= s_data;
         end
         if (s_go && s_first) begin
-            mask_reg      <= s_mask;
+            some_reg      <= s_units;
             end_reg       <= s_end;
             end_place_reg <= end_place;
             end_rows_reg  <= rows_split;
+        end
+        if (kv_valid && kv_ready && kv_first && !kv_end) begin
+            mask_reg <= mask;
         end
         if (rst) begin
             valid_reg <= 1'b0;

@@ -18,7 +18,7 @@
 // Parts: sofa_sufa_keys (queue), sofa_sufa_issue (order), sofa_sufa_dot (Q.K), sofa_sufa_exp
 // (weights), sofa_sufa_sv (P.V, sums), sofa_sufa_flush (end of blocks).
 // Not done here: choosing keys, order of rows of several units (store), range checks of d.
-// Latency, with T = ceil(clog2(W)/2): a key's last beat to the read of its K 4 cycles; the last
+// Latency, with T = ceil(clog2(W)/2): a key's last beat to the read of its K 5 cycles; the last
 // read of K to the read of V 13 + T, to the write of o 16 + T. Throughput: docs/sufa.md.
 // Source: SOFA (MICRO 2024), SU-FA; docs/second.md, formal path; the organisation is ours.
 
@@ -88,12 +88,13 @@ module sofa_sufa_unit #(
 
     // Keys: c beats of K, then c of V; with the first beat bit {place, row} of kv_mask for each row
     // that wants the key. End of a block: kv_end, its place and number of rows in the unit, 0 to
-    // ROWS_U, with the first of c beats of the mean of V, mean * 2^(16 - VM_W). Where mask or rows
-    // are 0 the unit takes nothing. kv_ready: a whole key has room; looked at with first beats of
-    // keys that the unit wants, all other beats are taken.
+    // ROWS_U, with the first of c beats of the mean of V, mean * 2^(16 - VM_W). kv_some: mask or
+    // rows are not 0, otherwise the unit takes nothing. kv_ready: a whole key has room; looked at
+    // with first beats of keys that the unit wants, all other beats are taken.
     input  wire              kv_valid,
     output wire              kv_ready,
     input  wire [W*16-1:0]   kv_data,
+    input  wire              kv_some,
     input  wire [ALL-1:0]    kv_mask,
     input  wire              kv_end,
     input  wire [PO_W-1:0]   kv_end_place,
@@ -183,7 +184,7 @@ module sofa_sufa_unit #(
     // -----------------------------------------------------------------------------------------
     // Static values
     // -----------------------------------------------------------------------------------------
-    reg  [C_W-1:0]           c_reg;
+    reg  [C_W-1:0]           cfg_c_reg;
     reg  [PLACES_O*PQ_W-1:0] q_places_reg;
     reg  [PLACES_O*16-1:0]   scale_m_reg;
     reg  [PLACES_O*6-1:0]    scale_shift_reg;
@@ -191,7 +192,7 @@ module sofa_sufa_unit #(
     wire                     unused_d = &{1'b0, d_up};
 
     always @(posedge clk) begin
-        c_reg <= d_up[W_W +: C_W];
+        cfg_c_reg <= d_up[W_W +: C_W];
         if (t_wr_valid) begin
             q_places_reg[t_wr_place*PQ_W +: PQ_W] <= t_wr_q_place;
             scale_m_reg[t_wr_place*16 +: 16]      <= t_wr_scale_m;
@@ -213,7 +214,7 @@ module sofa_sufa_unit #(
     wire [IDX_W-1:0]  d_idx;
     wire [KA_W-1:0]   d_vbase;
     wire [OA_W-1:0]   d_obase;
-    wire              ask_req, ask_go, ask_some, fin_req, fin_go;
+    wire              ask_req, ask_go, fin_req, fin_go;
     wire [IDX_W-1:0]  ask_idx;
     wire [ROW_W:0]    end_last = kv_end_rows - {{ROW_W{1'b0}}, 1'b1};
     wire              unused_end = &{1'b0, end_last[ROW_W]};
@@ -228,13 +229,13 @@ module sofa_sufa_unit #(
     ) keys_inst (
         .clk         (clk),
         .rst         (rst),
-        .cfg_c       (c_reg),
+        .cfg_c       (cfg_c_reg),
         .kv_valid    (kv_valid),
         .kv_ready    (kv_ready),
         .kv_data     (kv_data),
+        .kv_some     (kv_some),
         .kv_mask     (kv_mask),
         .kv_end      (kv_end),
-        .kv_end_some (kv_end_rows != {(ROW_W + 1){1'b0}}),
         .kv_end_idx  ({kv_end_place, end_last[ROW_W-1:0]}),
         .m_valid     (key_valid),
         .m_ready     (key_ready),
@@ -262,7 +263,7 @@ module sofa_sufa_unit #(
     ) issue_inst (
         .clk          (clk),
         .rst          (rst),
-        .cfg_c        (c_reg),
+        .cfg_c        (cfg_c_reg),
         .cfg_q_places (q_places_reg),
         .k_valid      (key_valid),
         .k_ready      (key_ready),
@@ -278,14 +279,13 @@ module sofa_sufa_unit #(
         .d_fin        (d_fin),
         .d_ask        (d_ask),
         .d_idx        (d_idx),
-        .d_some       (d_some),
         .d_vbase      (d_vbase),
         .d_obase      (d_obase),
         .d_vlast      (d_vlast),
+        .d_some       (d_some),
         .ask_req      (ask_req),
         .ask_idx      (ask_idx),
         .ask_go       (ask_go),
-        .ask_some     (ask_some),
         .fin_req      (fin_req),
         .fin_go       (fin_go),
         .ev_busy      (ev_busy),
@@ -298,29 +298,33 @@ module sofa_sufa_unit #(
     // Operations on their way: stage j, at bit j-1, [(j-1)*IDX_W +: IDX_W], [(j-1)*OP_W +: OP_W],
     // is j cycles after the last read of the operation
     // -----------------------------------------------------------------------------------------
-    localparam OP_W = 1 + KA_W + OA_W + 1;
+    localparam OP_W = KA_W + OA_W + 1;
     reg  [SV_AT*OP_W-1:0]   ops_reg;
     reg  [EXP_AT*IDX_W-1:0] idx_reg;
     reg  [SV_AT-1:0]        pair_reg, mean_reg;
+    // From stage 2 on.
+    reg  [SV_AT-1:1]        some_reg;
     reg  [FIN_AT-1:0]       fin_reg;
     reg  [EXP_AT-1:0]       ask_reg;
 
-    wire             e_some = ops_reg[EXP_AT*OP_W-1];
+    wire             e_some = some_reg[EXP_AT-1];
     // A stage earlier, to read the scale.
     wire [PO_W-1:0]  e_place = idx_reg[(EXP_AT-1)*IDX_W-1 -: PO_W];
-    wire             s_some, s_vlast;
+    wire             s_some = some_reg[SV_AT-1];
+    wire             s_vlast;
     wire [KA_W-1:0]  s_vbase;
     wire [OA_W-1:0]  s_obase;
 
     assign q_done_valid = mean_reg[0];
     assign q_done_place = idx_reg[IDX_W-1 -: PO_W];
-    assign {s_some, s_vbase, s_obase, s_vlast} = ops_reg[(SV_AT-1)*OP_W +: OP_W];
+    assign {s_vbase, s_obase, s_vlast} = ops_reg[(SV_AT-1)*OP_W +: OP_W];
 
     always @(posedge clk) begin
-        ops_reg  <= {ops_reg[(SV_AT-1)*OP_W-1:0], d_some, d_vbase, d_obase, d_vlast};
+        ops_reg  <= {ops_reg[(SV_AT-1)*OP_W-1:0], d_vbase, d_obase, d_vlast};
         idx_reg  <= {idx_reg[(EXP_AT-1)*IDX_W-1:0], d_idx};
         pair_reg <= {pair_reg[SV_AT-2:0], d_pair};
         mean_reg <= {mean_reg[SV_AT-2:0], d_mean};
+        some_reg <= {some_reg[SV_AT-2:1], d_some};
         fin_reg  <= {fin_reg[FIN_AT-2:0], d_fin};
         ask_reg  <= {ask_reg[EXP_AT-2:0], d_ask};
         if (rst) begin
@@ -337,7 +341,7 @@ module sofa_sufa_unit #(
     reg              beat_reg, beat_first_reg;
     wire [W*16-1:0]  q_wr_kept;
     wire [QB_W-1:0]  q_wr_row_base = {{(QB_W - PQ_W - ROW_W){1'b0}}, q_wr_place, q_wr_row}
-                                     * {{(QB_W - C_W){1'b0}}, c_reg};
+                                     * {{(QB_W - C_W){1'b0}}, cfg_c_reg};
     wire [QB_W-1:0]  q_wr_base = q_wr_row_base + {{(QB_W - C_W){1'b0}}, q_wr_beat};
     wire [S_W-1:0]   s;
     wire             unused_s = &{1'b0, s[7:0]};
@@ -348,7 +352,7 @@ module sofa_sufa_unit #(
         end
         if (W > 8) begin : g_q_tail
             // d is a multiple of 8, so the last beat may be short by whole groups of 8.
-            wire           q_wr_tail = q_wr_beat + 1'b1 == c_reg
+            wire           q_wr_tail = q_wr_beat + 1'b1 == cfg_c_reg
                                        && cfg_d[W_W-1:3] != {(W_W - 3){1'b0}};
             wire [W/8-1:0] past = {(W / 8){1'b1}} << cfg_d[W_W-1:3];
             for (i = 0; i < W / 8; i = i + 1) begin : g_group
@@ -462,7 +466,7 @@ module sofa_sufa_unit #(
     ) sv_inst (
         .clk        (clk),
         .rst        (rst),
-        .cfg_c      (c_reg),
+        .cfg_c      (cfg_c_reg),
         .pair_valid (pair_reg[SV_AT-1] || mean_reg[SV_AT-1]),
         .pair_vbase (s_vbase),
         .pair_obase (s_obase),
@@ -508,7 +512,7 @@ module sofa_sufa_unit #(
     ) flush_inst (
         .clk        (clk),
         .rst        (rst),
-        .cfg_c      (c_reg),
+        .cfg_c      (cfg_c_reg),
         .f_wr_valid (f_wr_valid),
         .f_wr_idx   ({f_wr_place, f_wr_row}),
         .f_wr_data  (f_wr_data),
@@ -517,7 +521,7 @@ module sofa_sufa_unit #(
         .ask_req    (ask_req),
         .ask_idx    (ask_idx),
         .ask_go     (ask_go),
-        .ask_some   (ask_some),
+        .ask_some   (d_some),
         .ask_valid  (ask_valid),
         .ask_l      (ask_l),
         .fin_req    (fin_req),

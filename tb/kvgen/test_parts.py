@@ -211,23 +211,23 @@ async def bitmap(dut):
                 while int(dut.mark_ready.value) == 0:
                     await edge
                     cycles += 1
-                assert cycles == 1 and int(dut.look_done.value) == 0
+                assert cycles == 1 and int(dut.look_ready.value) == 0
                 await edge
                 dut.mark_valid.value = dut.look_valid.value = 0
             key = random.choice([random.randrange(keys), keys - 1,
                                  random.choice(sorted(claimed - written) or [0])])
             dut.look_key.value, dut.look_valid.value = key, 1
-            cycles = 0
+            await edge
+            dut.look_valid.value = 0
+            cycles = 1
             while int(dut.look_done.value) == 0:
                 await edge
                 cycles += 1
-            assert cycles == 1
+            assert cycles == 2
             assert int(dut.look_claimed.value) == (key in claimed), f"key {key}"
             assert int(dut.look_written.value) == (key in written), f"key {key}"
             polled += key in claimed and key not in written
             claimed.add(key)
-            await edge
-            dut.look_valid.value = 0
         dut.save.value = 1
         await edge
         dut.save.value = 0

@@ -89,7 +89,8 @@ class Bench:
         for name in ("rst", "cfg_d", "t_wr_valid", "t_wr_place", "t_wr_q_place", "t_wr_scale_m",
                      "t_wr_scale_shift", "q_wr_valid", "q_wr_place", "q_wr_row", "q_wr_beat",
                      "q_wr_data", "f_wr_valid", "f_wr_place", "f_wr_row", "f_wr_data", "kv_valid",
-                     "kv_data", "kv_mask", "kv_end", "kv_end_place", "kv_end_rows", "o_credit"):
+                     "kv_data", "kv_some", "kv_mask", "kv_end", "kv_end_place", "kv_end_rows",
+                     "o_credit"):
             self.put[name] = self._putter(name)
             self.put[name](0)
         for name in ("kv_ready", "q_done_valid", "q_done_place", "o_valid", "o_data", "o_place",
@@ -279,6 +280,7 @@ class Bench:
                 put["kv_valid"](1)
                 put["kv_data"](self.lanes(vectors[n // c], n % c, d))
                 # Looked at with the first beat only.
+                put["kv_some"](bool(wanted) if n == 0 else self.rng.getrandbits(1))
                 put["kv_mask"](mask if n == 0 else self.rng.getrandbits(self.all))
                 put["kv_end"](end is not None if n == 0 else self.rng.getrandbits(1))
                 put["kv_end_place"](end.place if end else self.rng.randrange(self.places_o))

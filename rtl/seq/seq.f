@@ -9,6 +9,7 @@ sofa_seq_chunks.v
 sofa_seq_check.v
 sofa_seq_parts.v
 ../common/sofa_sync_fifo.v
+../common/sofa_times_digit.v
 sofa_seq_blocks.v
 sofa_seq_tiles.v
 ../common/sofa_ram_1r1w.v

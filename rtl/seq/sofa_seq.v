@@ -11,7 +11,7 @@
 // second soft reset, ends that wait as well; err_lost tells that transfers were left outstanding.
 // Parts: sofa_seq_chain (descriptors), sofa_seq_check; attention: sofa_seq_walk; predict:
 // sofa_seq_keys twice (X8, turns), sofa_seq_codes.
-// Latency: start to the first read of a table entry 29 cycles + 5 a buffer + heads/kv_heads, to the
+// Latency: start to the first read of a table entry 30 cycles + 7 a buffer + heads/kv_heads, to the
 // first tile command 10 more, entry to scales 4; of a predict job see docs/seq.md.
 // Source: our decision (docs/architecture.md sections 1, 4, 6 and 10).
 

@@ -24,15 +24,16 @@ module sofa_seq_parts #(
     // Goes on to the next part; not in the cycle after step
     input  wire        step,
 
-    // Job, legal and stable from two cycles before its first part is used; query heads of a KV head; row blocks of a band, 1..8;
-    // heads of a part at most, 1..8
+    // Job, legal and stable from two cycles before its first part is used; query heads of a KV head;
+    // row blocks of a band, 1..8; heads of a part at most, 1..8
     input  wire [16:0] job_rows,
     input  wire [10:0] job_kv_heads,
     input  wire [15:0] job_group,
     input  wire [3:0]  job_band,
     input  wire [3:0]  job_together,
 
-    // Part: its first row, the one behind its last; row blocks, rows of the last of them; query heads
+    // Part: its first row, the one behind its last; row blocks, rows of the last of them; query
+    // heads
     output wire [16:0] row,
     output wire [16:0] row_end,
     output wire [3:0]  blocks,

@@ -674,7 +674,7 @@ async def documented_times(dut):
         job = legal_job(tb.cfg, random, kind)
         tb.load(job)
         await tb.pulse("start")
-        check = 29 + 6 * len(used(job))
+        check = 30 + 7 * len(used(job))
         if kind == "predict":
             fit = max(1, tb.cfg.ROWS // job["d"])
             last = 0 if job["d"] > tb.cfg.ROWS else (job["kv_heads"] - 1) % fit

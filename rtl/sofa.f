@@ -6,6 +6,7 @@
 csr/sofa_csr.v
 seq/sofa_seq_timeout.v
 seq/sofa_seq_chain.v
+common/sofa_mult17x32.v
 seq/sofa_seq_chunks.v
 seq/sofa_seq_check.v
 seq/sofa_seq_parts.v

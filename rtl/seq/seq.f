@@ -5,6 +5,7 @@
 +incdir+../include
 sofa_seq_timeout.v
 sofa_seq_chain.v
+../common/sofa_mult17x32.v
 sofa_seq_chunks.v
 sofa_seq_check.v
 sofa_seq_parts.v

@@ -172,9 +172,6 @@ module sofa_seq_check #(
     // ranges of the written buffers so far; an end of 0 overlaps nothing
     reg [WRITTEN*48-1:0] lo_reg, lo_next;
     reg [WRITTEN*52-1:0] hi_reg, hi_next;
-    // partial products, 4 bits of one operand each, their sums by 16 bits of it, the product
-    reg [8*21-1:0] part_reg;
-    reg [32:0] low_reg, high_reg;
     reg [48:0] prod_reg;
     // the vectors of a head span 4 GiB or more
     reg        wide_reg;
@@ -369,28 +366,20 @@ module sofa_seq_check #(
     reg        headed_reg;
     reg [51:0] first_reg;
 
-    // one multiplier for the weights and for both products of a buffer: rows of its first operand
-    // where a bit of the second is set, added up in three steps
+    // one multiplier for the weights and for both products of a buffer
     reg [16:0] mul_a_reg;
     reg [31:0] mul_b_reg;
-    wire [20:0] mul_a = {4'd0, mul_a_reg};
-    wire [8*21-1:0] part;
-    wire [2*33-1:0] half;
-    genvar j;
-    generate
-        for (j = 0; j < 8; j = j + 1) begin : g_part
-            assign part[j*21 +: 21] = (mul_a & {21{mul_b_reg[4*j]}})
-                                      + ((mul_a << 1) & {21{mul_b_reg[4*j+1]}})
-                                      + ((mul_a << 2) & {21{mul_b_reg[4*j+2]}})
-                                      + ((mul_a << 3) & {21{mul_b_reg[4*j+3]}});
-        end
-        for (j = 0; j < 2; j = j + 1) begin : g_half
-            assign half[j*33 +: 33] = {12'd0, part_reg[(4*j)*21 +: 21]}
-                                      + {8'd0, part_reg[(4*j+1)*21 +: 21], 4'd0}
-                                      + {4'd0, part_reg[(4*j+2)*21 +: 21], 8'd0}
-                                      + {part_reg[(4*j+3)*21 +: 21], 12'd0};
-        end
-    endgenerate
+    wire [32:0] mul_low, mul_high;
+
+    sofa_mult17x32 mult_inst (
+        .clk     (clk),
+        .part_en (1'b1),
+        .half_en (1'b1),
+        .a       (mul_a_reg),
+        .b       (mul_b_reg),
+        .low     (mul_low),
+        .high    (mul_high)
+    );
 
     wire [WRITTEN-1:0] hit;
     genvar i;
@@ -640,10 +629,7 @@ module sofa_seq_check #(
                    : state_reg == S_MULH ? vecs_reg - 17'd1 : {7'd0, passes};
         mul_b_reg <= state_reg == S_ALIGN ? hstride_reg
                    : state_reg == S_MULH ? stride_reg : job_model_dim;
-        part_reg <= part;
-        low_reg <= half[32:0];
-        high_reg <= half[65:33];
-        prod_reg <= {16'd0, low_reg} + {high_reg, 16'd0};
+        prod_reg <= {16'd0, mul_low} + {mul_high, 16'd0};
         // of the second product, for S_OVERLAP
         wide_reg <= prod_reg[48:32] != 17'd0;
 

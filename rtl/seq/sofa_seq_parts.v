@@ -24,8 +24,8 @@ module sofa_seq_parts #(
     // Goes on to the next part; not in the cycle after step
     input  wire        step,
 
-    // Job, legal and stable from two cycles before its first part is used; query heads of a KV head;
-    // row blocks of a band, 1..8; heads of a part at most, 1..8
+    // Job, legal and stable from two cycles before its first part is used; query heads of a KV
+    // head; row blocks of a band, 1..8; heads of a part at most, 1..8
     input  wire [16:0] job_rows,
     input  wire [10:0] job_kv_heads,
     input  wire [15:0] job_group,

@@ -6,10 +6,12 @@
 csr/sofa_csr.v
 seq/sofa_seq_timeout.v
 seq/sofa_seq_chain.v
+common/sofa_mult17x32.v
 seq/sofa_seq_chunks.v
 seq/sofa_seq_check.v
 seq/sofa_seq_parts.v
 common/sofa_sync_fifo.v
+common/sofa_times_digit.v
 seq/sofa_seq_blocks.v
 seq/sofa_seq_tiles.v
 common/sofa_ram_1r1w.v

@@ -2,7 +2,9 @@
 // Synchronous first-word fall-through FIFO made of registers.
 //
 // Why: decouples two neighbours whose rates differ for a short while, and breaks the path from
-// m_ready to s_ready.
+// m_ready to s_ready. The word on m_data is in a register of its own, which is filled from the
+// others or, when these are empty, from the input: what reads it does not wait for a multiplexer of
+// all words.
 // Not done here: deep storage (sofa_ram_1r1w costs less area per bit), clock crossing, packets.
 // Latency: a word taken at one edge is on m_data after that edge, so it can leave one cycle later.
 // Throughput: one word in and one out every cycle. A full FIFO takes nothing, even in a cycle in
@@ -47,24 +49,32 @@ module sofa_sync_fifo #(
         end
     endgenerate
 
-    localparam PTR_W = $clog2(DEPTH);
-    localparam [31:0] LAST_INDEX = DEPTH - 1;
+    // Words behind the one that is offered
+    localparam WORDS = DEPTH - 1;
+    localparam PTR_W = WORDS > 1 ? $clog2(WORDS) : 1;
+    localparam [31:0] LAST_INDEX = WORDS - 1;
     localparam [31:0] FULL_LEVEL = DEPTH;
+    localparam [31:0] ONE_LEVEL = 1;
 
-    reg [WIDTH-1:0]   mem [0:DEPTH-1];
+    reg [WIDTH-1:0]   mem [0:WORDS-1];
+    reg [WIDTH-1:0]   m_data_reg;
     reg [PTR_W-1:0]   wr_ptr_reg, wr_ptr_next;
     reg [PTR_W-1:0]   rd_ptr_reg, rd_ptr_next;
     reg [LEVEL_W-1:0] level_reg, level_next;
-    // Copies of (level != DEPTH) and (level != 0), so that the handshake starts at registers.
+    // Copies of (level != DEPTH), (level != 0) and (level > 1), so that the handshake and the
+    // choice of the next word start at registers.
     reg               s_ready_reg;
     reg               m_valid_reg;
+    reg               more_reg;
 
     wire push = s_valid && s_ready_reg;
     wire pop  = m_valid_reg && m_ready;
+    // m_data_reg takes a word: one behind it, or the one that enters
+    wire load = m_ready || !m_valid_reg;
 
     assign s_ready = s_ready_reg;
     assign m_valid = m_valid_reg;
-    assign m_data  = mem[rd_ptr_reg];
+    assign m_data  = m_data_reg;
     assign level   = level_reg;
 
     always @* begin
@@ -72,11 +82,11 @@ module sofa_sync_fifo #(
         rd_ptr_next = rd_ptr_reg;
         level_next  = level_reg;
 
-        if (push) begin
+        if (push && (more_reg || !load)) begin
             wr_ptr_next = (wr_ptr_reg == LAST_INDEX[PTR_W-1:0]) ? {PTR_W{1'b0}}
                                                                 : wr_ptr_reg + 1'b1;
         end
-        if (pop) begin
+        if (pop && more_reg) begin
             rd_ptr_next = (rd_ptr_reg == LAST_INDEX[PTR_W-1:0]) ? {PTR_W{1'b0}}
                                                                 : rd_ptr_reg + 1'b1;
         end
@@ -98,9 +108,14 @@ module sofa_sync_fifo #(
         level_reg   <= level_next;
         s_ready_reg <= (level_next != FULL_LEVEL[LEVEL_W-1:0]);
         m_valid_reg <= (level_next != {LEVEL_W{1'b0}});
+        more_reg    <= (level_next > ONE_LEVEL[LEVEL_W-1:0]);
 
+        // A word that goes to m_data_reg is written as well, at a place that the next one takes.
         if (push) begin
             mem[wr_ptr_reg] <= s_data;
+        end
+        if (load) begin
+            m_data_reg <= more_reg ? mem[rd_ptr_reg] : s_data;
         end
 
         if (rst) begin
@@ -109,6 +124,7 @@ module sofa_sync_fifo #(
             level_reg   <= {LEVEL_W{1'b0}};
             s_ready_reg <= 1'b0;
             m_valid_reg <= 1'b0;
+            more_reg    <= 1'b0;
         end
     end
 
@@ -118,7 +134,7 @@ module sofa_sync_fifo #(
     reg [WIDTH-1:0] past_data;
     wire [PTR_W:0] distance = (wr_ptr_reg >= rd_ptr_reg)
         ? wr_ptr_reg - rd_ptr_reg
-        : wr_ptr_reg + FULL_LEVEL[PTR_W:0] - rd_ptr_reg;
+        : wr_ptr_reg + LAST_INDEX[PTR_W:0] + 1'b1 - rd_ptr_reg;
 
     initial assume (rst);
 
@@ -130,11 +146,12 @@ module sofa_sync_fifo #(
             // 1. The level never exceeds the depth, and the pointers stay inside the memory.
             assert (level_reg <= FULL_LEVEL[LEVEL_W-1:0]);
             assert (wr_ptr_reg <= LAST_INDEX[PTR_W-1:0] && rd_ptr_reg <= LAST_INDEX[PTR_W-1:0]);
-            // 2. The level is the distance of the pointers; at equal pointers it is empty or full.
-            assert (level_reg == distance
+            // 2. Beyond the offered word the level is the distance of the pointers; at equal
+            //    pointers the memory is empty or full.
+            assert (level_reg == distance + m_valid
                     || (distance == 0 && level_reg == FULL_LEVEL[LEVEL_W-1:0]));
-            // 3. A word is offered exactly when one is stored.
-            assert (m_valid == (level_reg != 0));
+            // 3. A word is offered exactly when one is stored, more when there are two.
+            assert (m_valid == (level_reg != 0) && more_reg == (level_reg > 1));
             // 4. A full FIFO accepts nothing.
             assert (!(s_ready && level_reg == FULL_LEVEL[LEVEL_W-1:0]));
             // 5. An offered word stays until it is taken.

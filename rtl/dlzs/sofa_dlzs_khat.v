@@ -10,7 +10,7 @@
 // chunk.
 // Not done here: bias and saturation before the buffer. They would need an adder for every column
 // and row; behind it two a pair do, for SC_W - 16 more bits a sum.
-// Latency: a chunk's first beat is at x 9 cycles after its first word, plus the steps of a head.
+// Latency: a chunk's first beat is at x 10 cycles after its first word, plus the steps of a head.
 // Throughput: a head of d (of this chunk: r) outputs takes ceil(r / (2*PAIRS)) cycles, or its beats
 // if they are more; a token its heads, or the beats of its table row if they are more; no cycle is
 // lost between tokens and chunks. With NGRP + 1 words of buffer the array never waits as long as
@@ -358,41 +358,45 @@ module sofa_dlzs_khat #(
     wire        unused_pair = &{1'b0, step_pair};
 
     // -----------------------------------------------------------------------------------------
-    // Pipeline: t, three registers of rope, key byte. Each pair: {odd output, even output}
+    // Pipeline: sum and bias, t, three registers of rope, key byte. Each pair: {odd output, even
+    // output}
     // -----------------------------------------------------------------------------------------
-    localparam STAGES = 5;
+    localparam STAGES = 6;
     localparam INFO_W = 4 + 2 + PAIR_W + 48;
     localparam SUM_W = (SC_W > 16 ? SC_W : 16) + 1;
     localparam DROP = SC_W > 16 ? SC_W - 16 : 0;
 
     reg  [STAGES-1:0]        valid_reg;
     reg  [STAGES*INFO_W-1:0] info_reg;
+    reg  [2*PAIRS*SC_W-1:0]  sums_reg;
+    reg  [15:0]              bias_reg;
+    reg  [PAIRS*32-1:0]      cs_reg;
     reg  [PAIRS*32-1:0]      t_reg;
     reg  [PAIRS*16-1:0]      k8_reg;
     wire [PAIRS*32-1:0]      t, cs, y;
     wire [PAIRS*16-1:0]      k8;
     // Shift of the step that leaves rope
     wire [3:0]               y_shift = info_reg[(STAGES-1)*INFO_W-1 -: 4];
-    wire [15:0]              half = (16'd1 << y_shift) >> 1;
     wire [INFO_W-1:0]        info = {shift, token_last_reg && step_last, head_last,
                                      step_pair[PAIR_W-1:0], head_addr_reg};
 
     generate
         for (p = 0; p < 2 * PAIRS; p = p + 1) begin : g_number
-            wire [SC_W-1:0]         sum = sums[p*SC_W +: SC_W];
+            wire [SC_W-1:0]         sum = sums_reg[p*SC_W +: SC_W];
             wire signed [SUM_W-1:0] biased = {{(SUM_W - SC_W){sum[SC_W-1]}}, sum}
-                + {{(SUM_W - 16){bias[15]}}, bias};
+                + {{(SUM_W - 16){bias_reg[15]}}, bias_reg};
             wire [16:0]             dropped = biased[SUM_W-1:DROP];
             wire                    t_over = dropped[16] != dropped[15];
             assign t[p*16 +: 16] = t_over ? {dropped[16], {15{!dropped[16]}}} : dropped[15:0];
 
             wire [15:0]             from = y[p*16 +: 16];
-            wire signed [16:0]      rounded = {from[15], from} + {1'b0, half};
-            wire signed [16:0]      shifted = rounded >>> y_shift;
-            // Outside -127..127: the upper bits differ, or -128.
-            wire                    k_over = shifted[16:7] != {10{shifted[16]}}
-                || shifted[7:0] == 8'h80;
-            assign k8[p*8 +: 8] = k_over ? (shifted[16] ? 8'h81 : 8'h7F) : shifted[7:0];
+            // The bit behind the point rounds: up, where it is set.
+            wire signed [16:0]      shifted = $signed({from, 1'b0}) >>> y_shift;
+            wire [7:0]              rounded = shifted[8:1] + {7'd0, shifted[0]};
+            // Outside -127..127: the upper bits differ, or 127 and more, -128 and no more.
+            wire                    k_over = shifted[16:8] != {9{shifted[16]}}
+                || (shifted[16] ? shifted[7:0] == 8'h00 : shifted[7:0] == 8'hFF);
+            assign k8[p*8 +: 8] = k_over ? (shifted[16] ? 8'h81 : 8'h7F) : rounded;
 
             if (DROP > 0) begin : g_low
                 wire unused_low = &{1'b0, biased[DROP-1:0]};
@@ -406,7 +410,7 @@ module sofa_dlzs_khat #(
         .clk      (clk),
         .en       (en),
         .s_x      (t_reg),
-        .s_cs     (cs),
+        .s_cs     (cs_reg),
         .s_bypass (!rope_on),
         .m_y      (y)
     );
@@ -415,6 +419,9 @@ module sofa_dlzs_khat #(
         if (en) begin
             valid_reg <= {valid_reg[STAGES-2:0], step};
             info_reg  <= {info_reg[(STAGES-1)*INFO_W-1:0], info};
+            sums_reg  <= sums;
+            bias_reg  <= bias;
+            cs_reg    <= cs;
             t_reg     <= t;
             k8_reg    <= k8;
         end

@@ -7,6 +7,7 @@ sofa_ring_credit.v
 sofa_fetch_q.v
 sofa_fetch_k8.v
 ../common/sofa_skid_buffer.v
+../common/sofa_mult17x32.v
 sofa_fetch_kv.v
 ../common/sofa_ram_1r1w.v
 sofa_fetch_stream.v

@@ -7,7 +7,7 @@
 // One multiplier, 17 x 32 bits, takes K and V of a key in successive cycles.
 // Not done here: places (kvgen), anything with the data (sofa_axi_read delivers it to the write
 // ports), reuse of vectors.
-// Latency: four cycles from u_valid to the first request (input; factors; products; sum).
+// Latency: five cycles from u_valid to the first request (input; factors; two of products; sum).
 // Throughput: one request every cycle.
 // Source: H. Wang et al., "SOFA", MICRO 2024 (on-demand K,V; here out of a cache in memory).
 
@@ -83,7 +83,7 @@ module sofa_fetch_kv #(
     wire [16:0] a_factor = a_mean ? 17'd0 : a_key;
 
     // -----------------------------------------------------------------------------------------
-    // Factors; products of the halves of the stride; sum
+    // Factors; two stages of products; sum
     // -----------------------------------------------------------------------------------------
     reg              x_valid_reg, x_valid_next;
     reg              x_v_reg, x_v_next;
@@ -91,12 +91,15 @@ module sofa_fetch_kv #(
     reg [ADDR_W-1:0] x_base_reg, x_base_next;
     reg [31:0]       x_stride_reg, x_stride_next;
     reg [16:0]       x_factor_reg, x_factor_next;
+    reg              n_valid_reg, n_valid_next;
+    reg              n_v_reg, n_v_next;
+    reg [LAND_W-1:0] n_land_reg, n_land_next;
+    reg [ADDR_W-1:0] n_base_reg, n_base_next;
     reg              m_valid_reg, m_valid_next;
     reg              m_v_reg, m_v_next;
     reg [LAND_W-1:0] m_land_reg, m_land_next;
     reg [ADDR_W-1:0] m_base_reg, m_base_next;
-    reg [32:0]       m_low_reg, m_low_next;
-    reg [32:0]       m_high_reg, m_high_next;
+    wire [32:0]      m_low, m_high;
     reg              s_valid_reg, s_valid_next;
     reg              s_v_reg, s_v_next;
     reg [LAND_W-1:0] s_land_reg, s_land_next;
@@ -104,12 +107,20 @@ module sofa_fetch_kv #(
 
     wire s_free = !s_valid_reg || req_ready;
     wire m_free = !m_valid_reg || s_free;
-    wire x_free = !x_valid_reg || m_free;
+    wire n_free = !n_valid_reg || m_free;
+    wire x_free = !x_valid_reg || n_free;
 
-    wire [32:0] x_low  = {16'd0, x_factor_reg} * {17'd0, x_stride_reg[15:0]};
-    wire [32:0] x_high = {16'd0, x_factor_reg} * {17'd0, x_stride_reg[31:16]};
+    sofa_mult17x32 mult_inst (
+        .clk     (clk),
+        .part_en (n_free),
+        .half_en (m_free),
+        .a       (x_factor_reg),
+        .b       (x_stride_reg),
+        .low     (m_low),
+        .high    (m_high)
+    );
 
-    wire [48:0] m_product = {16'd0, m_low_reg} + {m_high_reg, 16'd0};
+    wire [48:0] m_product = {16'd0, m_low} + {m_high, 16'd0};
     wire        unused_product = &{1'b0, m_product[48:ADDR_W]};
 
     assign a_ready   = x_free && a_v;
@@ -126,12 +137,14 @@ module sofa_fetch_kv #(
         x_base_next  = x_base_reg;
         x_stride_next = x_stride_reg;
         x_factor_next = x_factor_reg;
+        n_valid_next = n_valid_reg;
+        n_v_next     = n_v_reg;
+        n_land_next  = n_land_reg;
+        n_base_next  = n_base_reg;
         m_valid_next = m_valid_reg;
         m_v_next     = m_v_reg;
         m_land_next  = m_land_reg;
         m_base_next  = m_base_reg;
-        m_low_next   = m_low_reg;
-        m_high_next  = m_high_reg;
         s_valid_next = s_valid_reg;
         s_v_next     = s_v_reg;
         s_land_next  = s_land_reg;
@@ -144,12 +157,16 @@ module sofa_fetch_kv #(
             s_addr_next  = m_base_reg + m_product[ADDR_W-1:0];
         end
         if (m_free) begin
-            m_valid_next = x_valid_reg;
-            m_v_next     = x_v_reg;
-            m_land_next  = x_land_reg;
-            m_base_next  = x_base_reg;
-            m_low_next   = x_low;
-            m_high_next  = x_high;
+            m_valid_next = n_valid_reg;
+            m_v_next     = n_v_reg;
+            m_land_next  = n_land_reg;
+            m_base_next  = n_base_reg;
+        end
+        if (n_free) begin
+            n_valid_next = x_valid_reg;
+            n_v_next     = x_v_reg;
+            n_land_next  = x_land_reg;
+            n_base_next  = x_base_reg;
         end
         if (x_free) begin
             x_valid_next  = a_valid;
@@ -172,12 +189,14 @@ module sofa_fetch_kv #(
         x_base_reg  <= x_base_next;
         x_stride_reg <= x_stride_next;
         x_factor_reg <= x_factor_next;
+        n_valid_reg <= n_valid_next;
+        n_v_reg     <= n_v_next;
+        n_land_reg  <= n_land_next;
+        n_base_reg  <= n_base_next;
         m_valid_reg <= m_valid_next;
         m_v_reg     <= m_v_next;
         m_land_reg  <= m_land_next;
         m_base_reg  <= m_base_next;
-        m_low_reg   <= m_low_next;
-        m_high_reg  <= m_high_next;
         s_valid_reg <= s_valid_next;
         s_v_reg     <= s_v_next;
         s_land_reg  <= s_land_next;
@@ -186,6 +205,7 @@ module sofa_fetch_kv #(
         if (rst) begin
             second_reg  <= 1'b0;
             x_valid_reg <= 1'b0;
+            n_valid_reg <= 1'b0;
             m_valid_reg <= 1'b0;
             s_valid_reg <= 1'b0;
         end

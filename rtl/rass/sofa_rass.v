@@ -376,6 +376,8 @@ module sofa_rass #(
     wire               is_end  = kind == END;
     wire               is_head = kind == HEAD;
     wire               b_take  = give && b_ready;
+    // Whether the word has a slot left is not waited for: what is read else is not used.
+    wire               rd_en   = b_ready && state_reg == S_KEYS && full_reg[half_reg];
 
     generate
         for (i = 0; i < PLACES; i = i + 1) begin : g_place
@@ -391,7 +393,7 @@ module sofa_rass #(
                 .wr_en   (take && in_place == PLACE),
                 .wr_addr ({wr_half_reg, wr_word}),
                 .wr_data (m_mask),
-                .rd_en   (b_take && is_key),
+                .rd_en   (rd_en),
                 .rd_addr (rd_addr),
                 .rd_data (rd_data)
             );

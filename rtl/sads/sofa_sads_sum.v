@@ -29,7 +29,7 @@
 // before stored, while the current one is worked on; limits are made on the way into the memory.
 //
 // Latency, cycles: t taken to s_ready SHARE + 1; s taken to m_valid 2. With Q = ceil(F_FRAC/2),
-// D = max(Q, 4), L = 9 + ceil(RATIO_W/4): last word of a tile to the first word of the next of the
+// D = max(Q, 4), L = 10 + ceil(RATIO_W/4): last word of a tile to the first word of the next of the
 // same place SHARE + max(SHARE, L) + 1; last word of a block, stored at once, to its first f 6 + Q,
 // the others D + 1 apart.
 // Throughput: a word a cycle; a tile every max(words, SHARE) cycles when it starts a block or its
@@ -175,7 +175,7 @@ module sofa_sads_sum #(
     // Words of masks between the rows and the next stage: as many as a credit's way takes cycles
     localparam OUT_WORDS = 3;
     // Cycles of a limit; of a division, no fewer than a row takes from the chain to the divider
-    localparam LIMIT = 4 + (RATIO_W + 3) / 4;
+    localparam LIMIT = 5 + (RATIO_W + 3) / 4;
     localparam DIV   = F_FRAC < 7 ? 4 : (F_FRAC + 1) / 2;
     // Cycles from a step until the limits of its rows are written
     localparam LATE = 4 + LIMIT;
@@ -501,7 +501,7 @@ module sofa_sads_sum #(
                                + LANE[8:0];
             reg every_reg;
             // A row without a key: the lowest peak, and limit
-            wire [LEVEL_W-1:0] peak = start_reg[0] ? LOWEST : peak_mem[g*LEVEL_W +: LEVEL_W];
+            wire [LEVEL_W-1:0] peak = peak_mem[g*LEVEL_W +: LEVEL_W];
             wire [LEVEL_W:0]   limit = {peak[LEVEL_W-1], peak}
                                      - {{LEVEL_W-6{1'b0}}, reach_mem[g*7 +: 7]};
             reg  [LEVEL_W-1:0] peak_reg;
@@ -514,7 +514,7 @@ module sofa_sads_sum #(
             always @(posedge clk) begin
                 // At a start the memories may hold anything.
                 every_reg <= next_start || row < {1'b0, next_exact};
-                peak_reg  <= peak;
+                peak_reg  <= start_reg[0] ? LOWEST : peak;
             end
         end
     endgenerate

@@ -8,7 +8,9 @@
 // the leading one, and the bits after it (Mitchell). A group of rows shares one lane.
 // Not done here: the peak, rows that keep everything (sofa_sads_sum.v). Without a key (P = 0) reach
 // has no meaning.
-// Latency: LATENCY = 4 + ceil(RATIO_W/4) cycles from total to reach, all lanes alike.
+// The product stays a sum and a carry, a row of the ratio's bit after the other, and is added up at
+// its end.
+// Latency: LATENCY = 5 + ceil(RATIO_W/4) cycles from total to reach, all lanes alike.
 // Throughput: one row a lane and cycle.
 // Widths: total SUM_W, SUM_FRAC fraction bits, where x must fit as well; ratio RATIO_FRAC fraction
 // bits; tau LOG_FRAC fraction bits, signed; reach whole octaves, 0..80.
@@ -79,7 +81,7 @@ module sofa_sads_sum_limit #(
     // ---- Ratio and threshold, beside the stages of the lanes -----------------------------------
     // Bits of the ratio that are still to come, and -tau + SUM_FRAC
     wire [PAD_W-1:0] ratio [0:STAGES];
-    wire [LOG_W-1:0] depth [0:STAGES+2];
+    wire [LOG_W-1:0] depth [0:STAGES+3];
 
     genvar s, i, b;
     generate
@@ -96,7 +98,7 @@ module sofa_sads_sum_limit #(
                 end
             end
         end
-        for (s = 0; s <= STAGES + 2; s = s + 1) begin : g_depth
+        for (s = 0; s <= STAGES + 3; s = s + 1) begin : g_depth
             reg [LOG_W-1:0] depth_reg;
             assign depth[s] = depth_reg;
             if (s == 0) begin : g_first
@@ -116,36 +118,53 @@ module sofa_sads_sum_limit #(
     // ---- Lanes ---------------------------------------------------------------------------------
     generate
         for (i = 0; i < LANES; i = i + 1) begin : g_lane
-            // P without the peak's own weight; sums of partial products
+            // P without the peak's own weight; sums and carries of partial products. What these
+            // have beyond PROD_W bits is 0 where x fits.
             wire [SUM_W-1:0]  rest [0:STAGES];
-            wire [PROD_W-1:0] prod [0:STAGES];
+            wire [PROD_W-1:0] sum [0:STAGES];
+            wire [PROD_W-1:0] carry [0:STAGES];
+
+            assign sum[0]   = OWN;
+            assign carry[0] = {PROD_W{1'b0}};
 
             for (s = 0; s <= STAGES; s = s + 1) begin : g_stage
                 reg [SUM_W-1:0]  rest_reg;
-                reg [PROD_W-1:0] prod_reg;
                 assign rest[s] = rest_reg;
-                assign prod[s] = prod_reg;
                 if (s == 0) begin : g_first
                     always @(posedge clk) begin
                         rest_reg <= {in_total[i*SUM_W+SUM_FRAC +: SUM_W-SUM_FRAC]
                                      - ONE[SUM_W-SUM_FRAC-1:0], in_total[i*SUM_W +: SUM_FRAC]};
-                        prod_reg <= OWN;
                     end
                 end else begin : g_next
-                    wire [SUM_W+3:0] part = {4'd0, rest[s-1]}
-                                            * {{SUM_W{1'b0}}, ratio[s-1][3:0]};
-                    // What the partial product adds beyond PROD_W bits is 0 where x fits.
-                    wire [PROD_W+SUM_W+3:0] wide = {{PROD_W{1'b0}}, part} << (4 * (s - 1));
-                    wire unused_wide = &{1'b0, wide[PROD_W+SUM_W+3:PROD_W]};
+                    reg  [PROD_W-1:0] sum_reg, carry_reg;
+                    wire [PROD_W-1:0] row = {{RATIO_FRAC{1'b0}}, rest[s-1]} << (4 * (s - 1));
+                    wire [3:0]        bits = ratio[s-1][3:0];
+                    // Six addends by four adders of three, in three steps
+                    wire [PROD_W-1:0] a0 = row & {PROD_W{bits[0]}};
+                    wire [PROD_W-1:0] a1 = (row << 1) & {PROD_W{bits[1]}};
+                    wire [PROD_W-1:0] a2 = (row << 2) & {PROD_W{bits[2]}};
+                    wire [PROD_W-1:0] a3 = (row << 3) & {PROD_W{bits[3]}};
+                    wire [PROD_W-1:0] s0 = sum[s-1] ^ carry[s-1] ^ a0;
+                    wire [PROD_W-1:0] c0 = ((sum[s-1] & carry[s-1])
+                                            | ((sum[s-1] | carry[s-1]) & a0)) << 1;
+                    wire [PROD_W-1:0] s1 = a1 ^ a2 ^ a3;
+                    wire [PROD_W-1:0] c1 = ((a1 & a2) | ((a1 | a2) & a3)) << 1;
+                    wire [PROD_W-1:0] s2 = s0 ^ c0 ^ s1;
+                    wire [PROD_W-1:0] c2 = ((s0 & c0) | ((s0 | c0) & s1)) << 1;
+
+                    assign sum[s]   = sum_reg;
+                    assign carry[s] = carry_reg;
                     always @(posedge clk) begin
-                        rest_reg <= rest[s-1];
-                        prod_reg <= prod[s-1] + wide[PROD_W-1:0];
+                        rest_reg  <= rest[s-1];
+                        sum_reg   <= s2 ^ c2 ^ c1;
+                        carry_reg <= ((s2 & c2) | ((s2 | c2) & c1)) << 1;
                     end
                 end
             end
 
             // Leading one: `above` says that x has a one at a bit or higher.
-            wire [SUM_W-1:0] x = prod[STAGES][PROD_W-1:RATIO_FRAC];
+            reg  [PROD_W-1:0] prod_reg;
+            wire [SUM_W-1:0] x = prod_reg[PROD_W-1:RATIO_FRAC];
             wire [SUM_W:0]   above;
             wire [SUM_W-1:0] lead = above[SUM_W-1:0] & ~above[SUM_W:1];
             wire [POS_W-1:0] lead_pos;
@@ -179,13 +198,14 @@ module sofa_sads_sum_limit #(
                 wire unused_norm = &{1'b0, norm[SUM_W-1], norm[SUM_W-2-LOG_FRAC:0]};
             end
 
-            wire [LOG_W-1:0] reach = depth[STAGES+2] - log_reg;
+            wire [LOG_W-1:0] reach = depth[STAGES+3] - log_reg;
             reg  [6:0]       reach_reg;
             assign out_reach[i*7 +: 7] = reach_reg;
 
-            wire unused_lane = &{1'b0, rest[STAGES], prod[STAGES][RATIO_FRAC-1:0]};
+            wire unused_lane = &{1'b0, rest[STAGES], prod_reg[RATIO_FRAC-1:0]};
 
             always @(posedge clk) begin
+                prod_reg  <= sum[STAGES] + carry[STAGES];
                 x_reg     <= x;
                 pos_reg   <= lead_pos;
                 log_reg   <= log;

@@ -5,10 +5,12 @@
 +incdir+../include
 sofa_seq_timeout.v
 sofa_seq_chain.v
+../common/sofa_mult17x32.v
 sofa_seq_chunks.v
 sofa_seq_check.v
 sofa_seq_parts.v
 ../common/sofa_sync_fifo.v
+../common/sofa_times_digit.v
 sofa_seq_blocks.v
 sofa_seq_tiles.v
 ../common/sofa_ram_1r1w.v

@@ -11,8 +11,8 @@
 // second soft reset, ends that wait as well; err_lost tells that transfers were left outstanding.
 // Parts: sofa_seq_chain (descriptors), sofa_seq_check; attention: sofa_seq_walk; predict:
 // sofa_seq_keys twice (X8, turns), sofa_seq_codes.
-// Latency: start to the first read of a table entry 29 cycles + 5 a buffer + heads/kv_heads, to the
-// first tile command 9 more, entry to scales 4; of a predict job see docs/seq.md.
+// Latency: start to the first read of a table entry 30 cycles + 7 a buffer + heads/kv_heads, to the
+// first tile command 10 more, entry to scales 4; of a predict job see docs/seq.md.
 // Source: our decision (docs/architecture.md sections 1, 4, 6 and 10).
 
 `resetall
@@ -547,13 +547,14 @@ module sofa_seq #(
         .job_base       (job_base),
         .job_stride     (job_stride),
         .job_hstride    (job_hstride),
-        .group          (group),
-        .places         (places),
-        .together       (together),
-        .share_rows     (share_rows),
-        .share_q        (share_q),
-        .share_o        (share_o),
-        .share_ht       (share_ht),
+        // Results of the check, which are there long before the walk starts
+        .job_group      (group),
+        .job_places     (places),
+        .job_together   (together),
+        .job_share_rows (share_rows),
+        .job_share_q    (share_q),
+        .job_share_o    (share_o),
+        .job_share_ht   (share_ht),
         .d_c_valid      (entry_c_valid),
         .d_c_ready      (d_c_ready),
         .d_c_addr       (entry_c_addr),

@@ -11,7 +11,7 @@
 // Errors: bad stays high from an entry that is not legal to the reset; no more scales are sent.
 // Not done here: room for Q (fetch holds the command back), what a turn has of its tile.
 // Latency: start to the first Q command 2 cycles; a table entry to its scales 4 cycles. Throughput:
-// a block in 4 cycles, with the memory's latency up to AHEAD blocks in it.
+// a block in 6 cycles, with the memory's latency up to AHEAD blocks in it.
 // Source: docs/architecture.md section 3; models/sads.py, block_threshold.
 
 `resetall
@@ -110,6 +110,12 @@ module sofa_seq_blocks #(
     localparam BEATS = BUS_BYTES < 16 ? 16 / BUS_BYTES : 1;
     localparam ASKED_W = 17 + 8;
     localparam QUERY_W = 48 + 8;
+    // A logarithm of a length, and its digits of three bits
+    localparam LOG_W = 5 + LOG_FRAC;
+    localparam DIGITS = (LOG_W + 2) / 3;
+    // (fall * log2(length)) and the rest of the threshold, signed
+    localparam FALL_W = 3 * DIGITS + 9;
+    localparam [FALL_W-1:0] HALF = 128;
     localparam ENTRY_W = 1 + 12 + 16 + 6 + 5 + 16 + 32;
     // Least tau, log2 of the length where the threshold is tau
     localparam [31:0] TAU_MIN = -(32 << LOG_FRAC);
@@ -121,6 +127,8 @@ module sofa_seq_blocks #(
     // Entries are asked for, block after block
     // -----------------------------------------------------------------------------------------
     reg         ask_reg, ask_next;
+    // The fields of the part are those of the one before
+    reg         old_reg;
     reg  [3:0]  block_reg, block_next;
     reg  [3:0]  sub_reg, sub_next;
     // Head, its row 0 in Q, its entry in HT; the same of the KV head's first one
@@ -130,27 +138,22 @@ module sofa_seq_blocks #(
     // Bytes from row 0 to the block, to the first block of the band
     reg  [47:0] q_row_reg, q_row_next, q_band_reg, q_band_next;
 
-    wire [16:0] part_row;
+    wire [16:0] part_row, part_end;
     wire [3:0]  part_blocks, part_heads;
     wire [7:0]  part_rows_last;
-    wire [10:0] part_rows;
     wire        part_kv_first, band_end, kv_end, job_end;
     wire        asked_ready, query_ready;
 
-    wire        block_last = block_reg + 4'd1 == part_blocks;
+    wire        block_last = block_up == part_blocks;
     wire        head_last = sub_reg + 4'd1 == part_heads;
     wire        go = d_c_valid && d_c_ready;
     wire [7:0]  rows = block_last ? part_rows_last : ROWS[7:0];
-    wire [10:0] row_in = {7'd0, block_reg} << ROWS_W;
-    wire [7:0]  tokens = job_share ? job_tokens : rows;
-    wire [17:0] reach = {1'b0, job_offset} + {1'b0, part_row} + {7'd0, row_in} + {10'd0, tokens};
-    wire [16:0] newest = job_causal && reach < {1'b0, job_keys} ? reach[16:0] : job_keys;
-    // Keys between the sinks and the window of the last row
-    wire [17:0] seen = {1'b0, job_window} + {11'd0, job_sinks};
-    wire [17:0] hidden = job_window == 17'd0 || reach <= seen ? 18'd0 : reach - seen;
-    wire [16:0] length = newest - hidden[16:0];
+    wire [3:0]  block_up = block_reg + 4'd1;
+    wire [10:0] row_in = {7'd0, block_up} << ROWS_W;
+    wire [16:0] row_end = block_last ? part_end : part_row + {6'd0, row_in};
+    wire        step = go && block_last && head_last;
 
-    assign d_c_valid = ask_reg && asked_ready && query_ready;
+    assign d_c_valid = ask_reg && !old_reg && asked_ready && query_ready;
     assign d_c_addr  = ht_head_reg;
     assign d_c_beats = BEATS[15:0];
 
@@ -159,17 +162,16 @@ module sofa_seq_blocks #(
     ) parts_inst (
         .clk          (clk),
         .rst          (rst),
-        .start        (start),
-        .step         (go && block_last && head_last),
+        .step         (step),
         .job_rows     (job_rows),
         .job_kv_heads (job_kv_heads),
         .job_group    (job_group),
         .job_band     (job_band),
         .job_together (job_together),
         .row          (part_row),
+        .row_end      (part_end),
         .blocks       (part_blocks),
         .rows_last    (part_rows_last),
-        .rows         (part_rows),
         .heads        (part_heads),
         .kv_first     (part_kv_first),
         .band_end     (band_end),
@@ -233,6 +235,7 @@ module sofa_seq_blocks #(
 
     always @(posedge clk) begin
         ask_reg     <= ask_next;
+        old_reg     <= step;
         block_reg   <= block_next;
         sub_reg     <= sub_next;
         head_reg    <= head_next;
@@ -246,6 +249,7 @@ module sofa_seq_blocks #(
 
         if (rst) begin
             ask_reg <= 1'b0;
+            old_reg <= 1'b0;
         end
     end
 
@@ -271,7 +275,7 @@ module sofa_seq_blocks #(
         .clear   (1'b0),
         .s_valid (go),
         .s_ready (asked_ready),
-        .s_data  ({length, head_reg}),
+        .s_data  ({row_end, head_reg}),
         .m_valid (asked_valid),
         .m_ready (taken),
         .m_data  (asked),
@@ -364,39 +368,81 @@ module sofa_seq_blocks #(
     // -----------------------------------------------------------------------------------------
     // Threshold of the block, its two destinations
     // -----------------------------------------------------------------------------------------
-    // waits for an entry, takes the logarithm of the length
-    localparam S_LOG     = 3'd0;
-    // product with the fall
-    localparam S_PRODUCT = 3'd1;
+    // waits for a block, works out its length
+    localparam S_LENGTH  = 3'd0;
+    // logarithm of the length
+    localparam S_LOG     = 3'd1;
+    // product with the fall, waits for the entry
+    localparam S_ENTRY   = 3'd2;
+    // difference from tau
+    localparam S_TAU     = 3'd3;
     // hands the selection to the turns
-    localparam S_SELECT  = 3'd2;
+    localparam S_SELECT  = 3'd4;
     // sends the scales
-    localparam S_SCALES  = 3'd3;
+    localparam S_SCALES  = 3'd5;
     // the entry is not legal
-    localparam S_BAD     = 3'd4;
+    localparam S_BAD     = 3'd6;
 
     reg  [2:0]  state_reg, state_next;
-    reg  [16:0] log_reg;
+    reg  [16:0] length_reg;
+    reg  [LOG_W-1:0] log_reg;
+    reg  [15:0] fall_reg;
     reg  [15:0] tau_reg;
 
-    wire [16:0] blk_length = asked[24:8];
+    // Without a window a row sees all keys up to the newest; with one, those of the window and the
+    // sinks, when there are so many up to its position.
+    // Rows count from the first one's position, the offset, on.
+    wire [16:0] rows_end = job_share ? {9'd0, job_tokens} : asked[24:8];
+    wire [18:0] seen = {2'd0, job_window} + {12'd0, job_sinks};
+    wire [18:0] keys_left = {2'd0, job_keys} - {2'd0, job_offset};
+    wire [18:0] seen_left = seen - {2'd0, job_offset};
+    wire        short = job_causal && $signed({2'd0, rows_end}) < $signed(keys_left);
+    wire        hidden = job_window != 17'd0 && $signed({2'd0, rows_end}) > $signed(seen_left);
+    wire [16:0] reach = job_offset + rows_end;
+    wire [18:0] behind = keys_left + seen - {2'd0, rows_end};
+    wire [16:0] length = !hidden ? (short ? reach : job_keys) : short ? seen[16:0] : behind[16:0];
     reg  [4:0]  lead;
     reg  [16:0] norm;
     integer     i;
     always @* begin
         lead = 5'd0;
-        norm = blk_length;
+        norm = length_reg;
         for (i = 0; i < 17; i = i + 1) begin
-            if (blk_length[i]) begin
+            if (length_reg[i]) begin
                 lead = i[4:0];
             end
         end
-        norm = blk_length << (5'd16 - lead);
+        norm = length_reg << (5'd16 - lead);
     end
     wire [22:0] log = ({18'd0, lead} << LOG_FRAC) | ({7'd0, norm[15:0]} >> (16 - LOG_FRAC));
-    wire [16:0] over = log[16:0] - LOG_REF[16:0];
-    // 8 bits times 17 signed, and the half that rounds
-    wire [25:0] product = $signed({1'b0, job_fall}) * $signed(log_reg) + 26'sd128;
+    // The product is added up digit by digit, to the part of it that the reference takes and the
+    // half that rounds.
+    wire [FALL_W-1:0] reference = HALF - {{FALL_W-8{1'b0}}, job_fall} * LOG_REF[FALL_W-1:0];
+    wire [3*DIGITS-1:0] digits = {{3*DIGITS-LOG_W{1'b0}}, log_reg};
+    wire [FALL_W-1:0] product;
+    genvar g;
+    generate
+        for (g = 0; g < DIGITS; g = g + 1) begin : g_digit
+            wire [10:0]       part;
+            wire [FALL_W-1:0] sum;
+
+            sofa_times_digit #(
+                .WIDTH (8)
+            ) times_inst (
+                .job_number (job_fall),
+                .digit      (digits[3*g +: 3]),
+                .product    (part)
+            );
+
+            if (g == 0) begin : g_sum
+                assign sum = reference + {{FALL_W-11{1'b0}}, part};
+            end else begin : g_sum
+                assign sum = g_digit[g-1].sum + ({{FALL_W-11{1'b0}}, part} << (3 * g));
+            end
+        end
+    endgenerate
+    assign product = g_digit[DIGITS-1].sum;
+    wire [31:0] fall = {{40-FALL_W{product[FALL_W-1]}}, product[FALL_W-1:8]};
 
     assign active         = ask_reg || asked_valid || qc_valid;
     assign ev_block       = qs_valid && qs_ready;
@@ -416,12 +462,20 @@ module sofa_seq_blocks #(
         state_next = state_reg;
 
         case (state_reg)
-            S_LOG: begin
-                if (entry_valid) begin
-                    state_next = entry[87] ? S_BAD : S_PRODUCT;
+            S_LENGTH: begin
+                if (asked_valid) begin
+                    state_next = S_LOG;
                 end
             end
-            S_PRODUCT: begin
+            S_LOG: begin
+                state_next = S_ENTRY;
+            end
+            S_ENTRY: begin
+                if (entry_valid) begin
+                    state_next = entry[87] ? S_BAD : S_TAU;
+                end
+            end
+            S_TAU: begin
                 state_next = S_SELECT;
             end
             S_SELECT: begin
@@ -431,7 +485,7 @@ module sofa_seq_blocks #(
             end
             S_SCALES: begin
                 if (qs_ready) begin
-                    state_next = S_LOG;
+                    state_next = S_LENGTH;
                 end
             end
             default: begin  // S_BAD
@@ -440,19 +494,21 @@ module sofa_seq_blocks #(
     end
 
     always @(posedge clk) begin
-        state_reg <= state_next;
-        log_reg   <= over;
-        tau_reg   <= entry[47:32] - product[23:8];
+        state_reg  <= state_next;
+        length_reg <= length;
+        log_reg    <= log[LOG_W-1:0];
+        fall_reg   <= fall[15:0];
+        tau_reg    <= entry[47:32] - fall_reg;
 
         if (rst) begin
-            state_reg <= S_LOG;
+            state_reg <= S_LENGTH;
         end
     end
 
     // An entry has room, since its block has. Rows of a part; the high bits of log2; gaps of an
     // entry.
-    wire unused = &{1'b0, entry_ready, part_rows, part_kv_first, hidden[17], log[22:17], norm[16],
-                    product[25:24], product[7:0], d_d_data, in_data};
+    wire unused = &{1'b0, entry_ready, part_kv_first, behind[18:17], log[22:LOG_W], norm[16],
+                    product[7:0], fall[31:16], d_d_data, in_data};
 
 endmodule
 

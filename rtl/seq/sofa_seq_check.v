@@ -11,8 +11,8 @@
 //
 // Not done here: entries of the table of heads, which are looked at when they are read
 // (sofa_seq_blocks).
-// Latency: 28 cycles + 6 a buffer + heads/kv_heads, or the time of sofa_seq_chunks in a predict
-// job; one 32x17 multiplier of two cycles, used twice a buffer. What is chosen by the number of a
+// Latency: 29 cycles + 7 a buffer + heads/kv_heads, or the time of sofa_seq_chunks in a predict
+// job; one 32x17 multiplier of three cycles, used twice a buffer. What is chosen by the number of a
 // buffer is registered before it is added or compared.
 // Source: our decision (docs/architecture.md sections 3, 4 and 10, codes in
 // docs/registers.md).
@@ -126,6 +126,8 @@ module sofa_seq_check #(
     localparam S_FIELDS  = 4'd1;
     // scalar fields of predict and generate jobs, and NEXT
     localparam S_MORE    = 4'd2;
+    // product of the words of the weights
+    localparam S_WORDS   = 4'd15;
     // words of the weights of a KV head
     localparam S_WEIGHTS = 4'd3;
     // divides heads by kv_heads through repeated subtraction
@@ -134,12 +136,14 @@ module sofa_seq_check #(
     localparam S_CHUNKS  = 4'd5;
     // looks for the next buffer to check, and takes its fields
     localparam S_BUFFER  = 4'd6;
-    // alignment and strides of buffer buf_reg
+    // alignment of buffer buf_reg
     localparam S_ALIGN   = 4'd7;
-    // product (heads - 1) * head stride
+    // product (heads - 1) * head stride; strides against a vector
     localparam S_MULH    = 4'd8;
-    // product (vectors - 1) * row stride
+    // product (vectors - 1) * row stride; end of the first vector
     localparam S_MULR    = 4'd9;
+    // the products are added up
+    localparam S_SUM     = 4'd14;
     // adds the first product to the end address
     localparam S_ENDH    = 4'd10;
     // adds the second
@@ -168,8 +172,6 @@ module sofa_seq_check #(
     // ranges of the written buffers so far; an end of 0 overlaps nothing
     reg [WRITTEN*48-1:0] lo_reg, lo_next;
     reg [WRITTEN*52-1:0] hi_reg, hi_next;
-    // partial products, 8 bits of one operand each, and their sum
-    reg [24:0] part0_reg, part1_reg, part2_reg, part3_reg;
     reg [48:0] prod_reg;
     // the vectors of a head span 4 GiB or more
     reg        wide_reg;
@@ -351,7 +353,9 @@ module sofa_seq_check #(
         endcase
     end
 
-    // fields of the buffer, right from S_ALIGN on; the end of its first vector from S_MULH on
+    // fields of the buffer, right from S_ALIGN on; bytes of a vector in whole beats from S_MULH on,
+    // the end of the first one from S_MULR on
+    reg [31:0] bytes_reg;
     reg [47:0] base_reg;
     reg [31:0] stride_reg;
     reg [31:0] hstride_reg;
@@ -365,6 +369,17 @@ module sofa_seq_check #(
     // one multiplier for the weights and for both products of a buffer
     reg [16:0] mul_a_reg;
     reg [31:0] mul_b_reg;
+    wire [32:0] mul_low, mul_high;
+
+    sofa_mult17x32 mult_inst (
+        .clk     (clk),
+        .part_en (1'b1),
+        .half_en (1'b1),
+        .a       (mul_a_reg),
+        .b       (mul_b_reg),
+        .low     (mul_low),
+        .high    (mul_high)
+    );
 
     wire [WRITTEN-1:0] hit;
     genvar i;
@@ -457,8 +472,11 @@ module sofa_seq_check #(
                 end else if (sort && SORT == 0) begin
                     code_next = `SOFA_ERR_SELECT;
                 end else begin
-                    state_next = S_WEIGHTS;
+                    state_next = S_WORDS;
                 end
+            end
+            S_WORDS: begin
+                state_next = S_WEIGHTS;
             end
             S_WEIGHTS: begin
                 // prod_reg is passes * model dimension
@@ -514,19 +532,25 @@ module sofa_seq_check #(
                     code_next = `SOFA_ERR_STRIDE_ALIGN;
                 end else if (headed_reg && hstride_reg[BUS_W-1:0] != {BUS_W{1'b0}}) begin
                     code_next = `SOFA_ERR_HEAD_STRIDE_ALIGN;
-                end else if (rows_there_reg && stride_reg < vec_reg) begin
-                    code_next = `SOFA_ERR_STRIDE_SMALL;
-                end else if (heads_reg != 17'd1 && hstride_reg < vec_reg) begin
-                    code_next = `SOFA_ERR_HEAD_STRIDE_SMALL;
                 end else begin
                     state_next = S_MULH;
                 end
             end
             S_MULH: begin
-                end_next = first_reg;
-                state_next = S_MULR;
+                state_next = S_DONE;
+                if (rows_there_reg && stride_reg < vec_reg) begin
+                    code_next = `SOFA_ERR_STRIDE_SMALL;
+                end else if (heads_reg != 17'd1 && hstride_reg < vec_reg) begin
+                    code_next = `SOFA_ERR_HEAD_STRIDE_SMALL;
+                end else begin
+                    state_next = S_MULR;
+                end
             end
             S_MULR: begin
+                end_next = first_reg;
+                state_next = S_SUM;
+            end
+            S_SUM: begin
                 state_next = S_ENDH;
             end
             S_ENDH: begin
@@ -593,7 +617,8 @@ module sofa_seq_check #(
         base_reg <= b_base;
         stride_reg <= b_stride;
         hstride_reg <= b_hstride;
-        vec_reg <= (b_bytes + BUS_MASK) & ~BUS_MASK;
+        bytes_reg <= b_bytes;
+        vec_reg <= (bytes_reg + BUS_MASK) & ~BUS_MASK;
         heads_reg <= b_heads;
         vecs_reg <= b_vecs;
         rows_there_reg <= b_rows;
@@ -604,12 +629,7 @@ module sofa_seq_check #(
                    : state_reg == S_MULH ? vecs_reg - 17'd1 : {7'd0, passes};
         mul_b_reg <= state_reg == S_ALIGN ? hstride_reg
                    : state_reg == S_MULH ? stride_reg : job_model_dim;
-        part0_reg <= {8'd0, mul_a_reg} * {17'd0, mul_b_reg[7:0]};
-        part1_reg <= {8'd0, mul_a_reg} * {17'd0, mul_b_reg[15:8]};
-        part2_reg <= {8'd0, mul_a_reg} * {17'd0, mul_b_reg[23:16]};
-        part3_reg <= {8'd0, mul_a_reg} * {17'd0, mul_b_reg[31:24]};
-        prod_reg <= {24'd0, part0_reg} + {16'd0, part1_reg, 8'd0} + {8'd0, part2_reg, 16'd0}
-                    + {part3_reg, 24'd0};
+        prod_reg <= {16'd0, mul_low} + {mul_high, 16'd0};
         // of the second product, for S_OVERLAP
         wide_reg <= prod_reg[48:32] != 17'd0;
 

@@ -6,7 +6,8 @@
 // Order: KV head after KV head; of each the bands; of each the query heads of the group, as many
 // together as places allow.
 // Not done here: blocks and tiles of a part, addresses.
-// Latency: the outputs tell the first part after start, the next one after step.
+// Latency: the outputs, registers, tell the next part two cycles after step; after the last part,
+// and after the reset, the first one, of the job whose fields are there two cycles before.
 // Source: docs/architecture.md section 4; models/head.py, parts.
 
 `resetall
@@ -20,22 +21,23 @@ module sofa_seq_parts #(
     input  wire        clk,
     input  wire        rst,
 
-    input  wire        start,
+    // Goes on to the next part; not in the cycle after step
     input  wire        step,
 
-    // Job, legal and stable from start on; query heads of a KV head; row blocks of a band, 1..8;
-    // heads of a part at most, 1..8
+    // Job, legal and stable from two cycles before its first part is used; query heads of a KV
+    // head; row blocks of a band, 1..8; heads of a part at most, 1..8
     input  wire [16:0] job_rows,
     input  wire [10:0] job_kv_heads,
     input  wire [15:0] job_group,
     input  wire [3:0]  job_band,
     input  wire [3:0]  job_together,
 
-    // Part: its first row, row blocks, rows of the last of them, all rows; query heads
+    // Part: its first row, the one behind its last; row blocks, rows of the last of them; query
+    // heads
     output wire [16:0] row,
+    output wire [16:0] row_end,
     output wire [3:0]  blocks,
     output wire [7:0]  rows_last,
-    output wire [10:0] rows,
     output wire [3:0]  heads,
     // First part of its KV head; last one of its band, in the last band of its KV head, of the
     // last KV head
@@ -55,45 +57,53 @@ module sofa_seq_parts #(
     localparam ROWS_W = $clog2(ROWS);
     localparam [31:0] ROW_MASK = ROWS - 1;
 
+    // Present part: first row, query head of the group, KV head
     reg  [16:0] row_reg, row_next;
     reg  [15:0] grp_reg, grp_next;
     reg  [10:0] kv_reg, kv_next;
+    // What the outputs tell of it
+    reg  [16:0] part_row_reg, row_end_reg;
+    reg  [3:0]  blocks_reg;
+    reg  [7:0]  rows_last_reg;
+    reg  [3:0]  heads_reg;
+    reg         kv_first_reg, band_end_reg, kv_end_reg, job_end_reg;
 
     wire [16:0] left = job_rows - row_reg;
     wire [10:0] most = {7'd0, job_band} << ROWS_W;
     wire        last_band = left <= {6'd0, most};
+    wire [10:0] rows = last_band ? left[10:0] : most;
     wire [10:0] rows_m1 = rows - 11'd1;
     wire [10:0] blocks_m1 = rows_m1 >> ROWS_W;
     wire [15:0] heads_left = job_group - grp_reg;
+    wire        group_end = heads_left <= {12'd0, job_together};
 
-    assign row       = row_reg;
-    assign rows      = last_band ? left[10:0] : most;
-    assign blocks    = blocks_m1[3:0] + 4'd1;
-    assign rows_last = (rows_m1[7:0] & ROW_MASK[7:0]) + 8'd1;
-    assign band_end  = heads_left <= {12'd0, job_together};
-    assign heads     = band_end ? heads_left[3:0] : job_together;
-    assign kv_first  = row_reg == 17'd0 && grp_reg == 16'd0;
-    assign kv_end    = band_end && last_band;
-    assign job_end   = kv_end && kv_reg + 11'd1 == job_kv_heads;
+    assign row       = part_row_reg;
+    assign row_end   = row_end_reg;
+    assign blocks    = blocks_reg;
+    assign rows_last = rows_last_reg;
+    assign heads     = heads_reg;
+    assign kv_first  = kv_first_reg;
+    assign band_end  = band_end_reg;
+    assign kv_end    = kv_end_reg;
+    assign job_end   = job_end_reg;
 
     always @* begin
         row_next = row_reg;
         grp_next = grp_reg;
         kv_next  = kv_reg;
 
-        if (start) begin
-            row_next = 17'd0;
-            grp_next = 16'd0;
-            kv_next  = 11'd0;
-        end else if (step) begin
+        if (step) begin
             grp_next = grp_reg + {12'd0, job_together};
-            if (band_end) begin
+            if (band_end_reg) begin
                 grp_next = 16'd0;
                 row_next = row_reg + {6'd0, most};
             end
-            if (kv_end) begin
+            if (kv_end_reg) begin
                 row_next = 17'd0;
                 kv_next  = kv_reg + 11'd1;
+            end
+            if (job_end_reg) begin
+                kv_next = 11'd0;
             end
         end
     end
@@ -102,6 +112,16 @@ module sofa_seq_parts #(
         row_reg <= row_next;
         grp_reg <= grp_next;
         kv_reg  <= kv_next;
+
+        part_row_reg  <= row_reg;
+        row_end_reg   <= last_band ? job_rows : row_reg + {6'd0, most};
+        blocks_reg    <= blocks_m1[3:0] + 4'd1;
+        rows_last_reg <= (rows_m1[7:0] & ROW_MASK[7:0]) + 8'd1;
+        heads_reg     <= group_end ? heads_left[3:0] : job_together;
+        kv_first_reg  <= row_reg == 17'd0 && grp_reg == 16'd0;
+        band_end_reg  <= group_end;
+        kv_end_reg    <= group_end && last_band;
+        job_end_reg   <= group_end && last_band && kv_reg + 11'd1 == job_kv_heads;
 
         if (rst) begin
             row_reg <= 17'd0;

@@ -12,10 +12,12 @@
 // last tile holds these.
 // ratio: floor(2^RATIO_FRAC * T/k), k of the T tiles counted when the turn is over. By a divider
 // of two bits a cycle, which works while the command waits.
+// Bytes to the first tile, and from slot to slot: by a multiplier of six bits a cycle beside the
+// division of keys by tiles.
 // Not done here: blocks of a turn (sofa_seq_turns). Dense jobs have no K8 commands.
-// Latency: start to the first command 10 cycles, to the first turn 11. Throughput: a turn in
+// Latency: start to the first command 11 cycles, to the first turn 12. Throughput: a turn in
 // 1 + ceil((RATIO_FRAC + 1 + clog2(KEYS_MAX/BC_MIN))/2) cycles, the first and the last of a part in
-// 2, and 10 more a part, 11 with a window.
+// 3, and 10 more a part, 11 with a window.
 // Source: docs/architecture.md section 4; models/tiling.py, head.py.
 
 `resetall
@@ -94,6 +96,7 @@ module sofa_seq_tiles #(
     localparam STEPS = (T_W + RATIO_FRAC + 1) / 2;
     localparam Q_W = 2 * STEPS;
     localparam [31:0] ONE = 1 << RATIO_FRAC;
+    localparam [T_W-1:0] ONE_TURN = 1;
 
     // waits for start
     localparam S_IDLE = 3'd0;
@@ -109,6 +112,8 @@ module sofa_seq_tiles #(
     localparam S_NEXT = 3'd5;
     // keys of the band that are in the window of one of its rows
     localparam S_WINDOW = 3'd6;
+    // slots of the next tile, its place among the turns
+    localparam S_SIZE = 3'd7;
 
     reg  [2:0]     state_reg, state_next;
     reg  [16:0]    len_reg, len_next;
@@ -116,7 +121,7 @@ module sofa_seq_tiles #(
     reg  [17:0]    start_reg, start_next;
     reg  [16:0]    end_reg, end_next;
     reg  [6:0]     sinks_reg, sinks_next;
-    // Tiles, and without that of the sinks; turns before this one; this tile
+    // Tiles, and without that of the sinks; turns with this one; this tile
     reg  [T_W-1:0] tiles_reg, tiles_next;
     reg  [T_W-1:0] split_reg, split_next;
     reg  [T_W-1:0] turn_reg, turn_next;
@@ -136,12 +141,20 @@ module sofa_seq_tiles #(
     reg  [Q_W-1:0] ratio_reg, ratio_next;
     reg  [T_W-1:0] over_reg, over_next;
     reg  [4:0]     step_reg, step_next;
-    reg  [31:0]    prod_reg;
+    // Slots of the tile; its turn is the first, of the last tile, the last
+    reg  [7:0]     n_reg;
+    reg            first_reg, last_tile_reg, last_reg;
+    // The next tile is that of the sinks
+    reg            sinks_up_reg;
+    // Multiplier: six bits of a number, the products of their halves with the row stride
+    reg  [5:0]     mul_reg;
+    reg  [28:0]    prod_hi_reg;
+    reg  [31:0]    prod_lo_reg;
 
     wire [16:0] part_row;
     wire [3:0]  part_blocks, part_heads;
     wire [7:0]  part_rows_last;
-    wire [10:0] part_rows;
+    wire [16:0] part_end;
     wire        kv_first, band_end, kv_end, job_end;
 
     sofa_seq_parts #(
@@ -149,17 +162,17 @@ module sofa_seq_tiles #(
     ) parts_inst (
         .clk          (clk),
         .rst          (rst),
-        .start        (start),
-        .step         (state_reg == S_NEXT),
+        // Fields of this part are there for one more cycle, those of the next one in S_BAND.
+        .step         (go && last_reg),
         .job_rows     (job_rows),
         .job_kv_heads (job_kv_heads),
         .job_group    (job_group),
         .job_band     (job_band),
         .job_together (job_together),
         .row          (part_row),
+        .row_end      (part_end),
         .blocks       (part_blocks),
         .rows_last    (part_rows_last),
-        .rows         (part_rows),
         .heads        (part_heads),
         .kv_first     (kv_first),
         .band_end     (band_end),
@@ -179,14 +192,19 @@ module sofa_seq_tiles #(
         endcase
     end
 
-    wire [10:0] tokens = job_share ? {3'd0, job_tokens} : part_rows;
-    wire [17:0] reach = {1'b0, job_offset} + {1'b0, part_row} + {7'd0, tokens};
+    // Keys up to the position of the part's last row; these are not all
+    wire [16:0] rows_end = job_share ? {9'd0, job_tokens} : part_end;
+    wire [16:0] reach = rows_end + job_offset;
+    wire [18:0] keys_left = {2'd0, job_keys} - {2'd0, job_offset};
+    wire        short = job_causal && $signed({2'd0, rows_end}) < $signed(keys_left);
     wire [17:0] round = {1'b0, len_reg} + {10'd0, job_bc} - 18'd1;
     wire [17:0] tiles = round >> bc_log;
     wire [16:0] all = {{(17 - T_W){1'b0}}, split_reg};
-    wire [17:0] first_end = {1'b0, job_offset} + {1'b0, part_row} + 18'd1;
-    wire [17:0] oldest = first_end > {1'b0, job_window} ? first_end - {1'b0, job_window} : 18'd0;
     wire [17:0] sinks_18 = {11'd0, job_sinks};
+    // The first row's window begins behind the sinks: at the key of that number.
+    wire [18:0] apart_row = {2'd0, job_window} + {1'd0, sinks_18} - {2'd0, job_offset};
+    wire        apart = $signed({2'd0, part_row}) >= $signed(apart_row);
+    wire [17:0] oldest = {1'b0, part_row} + ({1'b0, job_offset} + 18'd1 - {1'b0, job_window});
     wire        sunk = job_sinks != 7'd0;
 
     // The division leaves quotient quo_reg and remainder rem_reg.
@@ -200,33 +218,59 @@ module sofa_seq_tiles #(
     wire [16:0] kstep = job_contig ? 17'd1 : all;
     // The tile of the sinks
     wire        sinks = sunk && tile_reg == split_reg;
-    wire        sinks_next_tile = sunk && tile_up == split_reg;
+    reg  [5:0]  mul;
+    always @* begin
+        case (cnt_reg)
+            3'd6:    mul = start_reg[11:6];
+            3'd5:    mul = start_reg[5:0];
+            3'd4:    mul = {1'b0, kstep[16:12]};
+            3'd3:    mul = kstep[11:6];
+            default: mul = kstep[5:0];
+        endcase
+        if (state_reg == S_SPLIT) begin
+            mul = {1'b0, start_reg[16:12]};
+        end
+    end
+    wire [34:0] prod_hi, prod_lo;
+
+    sofa_times_digit #(
+        .WIDTH (32)
+    ) times_hi_inst (
+        .job_number (job_stride),
+        .digit      (mul_reg[5:3]),
+        .product    (prod_hi)
+    );
+
+    sofa_times_digit #(
+        .WIDTH (32)
+    ) times_lo_inst (
+        .job_number (job_stride),
+        .digit      (mul_reg[2:0]),
+        .product    (prod_lo)
+    );
+
     wire [47:0] tile_step = {16'd0, job_stride} << (job_contig ? bc_log : 3'd0);
 
-    wire [T_W-1:0] tile_up = tile_reg + {{(T_W-1){1'b0}}, 1'b1};
-    wire [T_W-1:0] turn_up = turn_reg + {{(T_W-1){1'b0}}, 1'b1};
-    wire        first = turn_reg == {T_W{1'b0}};
-    wire        last_tile = turn_up == tiles_reg;
-    wire        last = job_sum ? turn_reg == tiles_reg : last_tile;
+    wire [T_W-1:0] tile_up = tile_reg + ONE_TURN;
     wire        go = e_valid && e_ready;
 
-    // Two steps of the division by the tiles counted, turn_up of them
+    // Two steps of the division by the tiles counted, turn_reg of them
     wire [T_W:0]   over_1 = {over_reg, ratio_reg[Q_W-1]};
-    wire           ge_1 = over_1 >= {1'b0, turn_up};
-    wire [T_W:0]   left_1 = ge_1 ? over_1 - {1'b0, turn_up} : over_1;
+    wire           ge_1 = over_1 >= {1'b0, turn_reg};
+    wire [T_W:0]   left_1 = ge_1 ? over_1 - {1'b0, turn_reg} : over_1;
     wire [T_W:0]   over_2 = {left_1[T_W-1:0], ratio_reg[Q_W-2]};
-    wire           ge_2 = over_2 >= {1'b0, turn_up};
-    wire [T_W:0]   left_2 = ge_2 ? over_2 - {1'b0, turn_up} : over_2;
+    wire           ge_2 = over_2 >= {1'b0, turn_reg};
+    wire [T_W:0]   left_2 = ge_2 ? over_2 - {1'b0, turn_reg} : over_2;
 
     assign active   = state_reg != S_IDLE;
     assign tc_valid = state_reg == S_TURN && !sent_reg;
     assign tc_addr  = addr_reg;
     assign tc_inc   = sinks ? job_stride : inc_reg;
-    assign tc_n     = sinks ? {1'b0, sinks_reg} : job_contig ? n_contig : n_inter;
+    assign tc_n     = n_reg;
     assign e_valid  = state_reg == S_TURN && sent_reg && step_reg == 5'd0;
     assign e_data   = {tc_n, k0_reg[16:0], sinks ? 17'd1 : kstep, {{(32 - Q_W){1'b0}}, ratio_reg},
                        part_row, part_blocks, part_rows_last, part_heads, kv_first, job_end,
-                       kv_end, band_end, first, last, job_window != 17'd0 && !sinks};
+                       kv_end, band_end, first_reg, last_reg, job_window != 17'd0 && !sinks};
 
     always @* begin
         state_next = state_reg;
@@ -251,6 +295,12 @@ module sofa_seq_tiles #(
         over_next  = over_reg;
         step_next  = step_reg;
 
+        if ((state_reg == S_SIZE || state_reg == S_TURN) && step_reg != 5'd0) begin
+            ratio_next = {ratio_reg[Q_W-3:0], ge_1, ge_2};
+            over_next  = left_2[T_W-1:0];
+            step_next  = step_reg - 5'd1;
+        end
+
         case (state_reg)
             S_IDLE: begin
                 kv_next = job_base;
@@ -259,12 +309,12 @@ module sofa_seq_tiles #(
                 end
             end
             S_BAND: begin
-                len_next = job_causal && reach < {1'b0, job_keys} ? reach[16:0] : job_keys;
+                len_next = short ? reach : job_keys;
                 end_next = len_next;
                 start_next = 18'd0;
                 state_next = S_SPLIT;
                 if (job_window != 17'd0) begin
-                    start_next = oldest > sinks_18 ? oldest : sinks_18;
+                    start_next = apart ? oldest : sinks_18;
                     state_next = S_WINDOW;
                 end
             end
@@ -286,14 +336,14 @@ module sofa_seq_tiles #(
                 if (div_ge) begin
                     rem_next = div_rem[16:0];
                 end
-                inc_next  = prod_reg;
                 cnt_next  = cnt_reg - 3'd1;
-                turn_next = {T_W{1'b0}};
+                turn_next = ONE_TURN;
                 tile_next = {T_W{1'b0}};
-                // The product is that of the first key now, of the step from slot to slot at the
-                // end.
-                if (cnt_reg == 3'd6) begin
-                    band_next = kv_reg + {16'd0, prod_reg};
+                // First the bytes to the first tile, then those from slot to slot
+                inc_next = (cnt_reg == 3'd5 || cnt_reg == 3'd2 ? 32'd0 : {inc_reg[25:0], 6'd0})
+                           + {prod_hi_reg, 3'd0} + prod_lo_reg;
+                if (cnt_reg == 3'd2) begin
+                    band_next = kv_reg + {16'd0, inc_reg};
                 end
                 k0_next   = sinks ? 18'd0 : start_reg;
                 addr_next = sinks ? kv_reg : band_reg;
@@ -302,24 +352,23 @@ module sofa_seq_tiles #(
                 ratio_next = {{(Q_W - T_W){1'b0}}, tiles_reg} << RATIO_FRAC;
                 step_next  = 5'd0;
                 if (cnt_reg == 3'd0) begin
-                    state_next = S_TURN;
+                    state_next = S_SIZE;
                 end
+            end
+            S_SIZE: begin
+                state_next = S_TURN;
             end
             S_TURN: begin
                 if (tc_valid && tc_ready) begin
                     sent_next = 1'b1;
                 end
-                if (step_reg != 5'd0) begin
-                    ratio_next = {ratio_reg[Q_W-3:0], ge_1, ge_2};
-                    over_next  = left_2[T_W-1:0];
-                    step_next  = step_reg - 5'd1;
-                end
                 if (go) begin
-                    turn_next  = turn_up;
+                    state_next = S_SIZE;
+                    turn_next  = turn_reg + ONE_TURN;
                     tile_next  = tile_up;
                     k0_next    = k0_reg + (job_contig ? {10'd0, job_bc} : 18'd1);
                     addr_next  = addr_reg + tile_step;
-                    if (sinks_next_tile) begin
+                    if (sinks_up_reg) begin
                         k0_next   = 18'd0;
                         addr_next = kv_reg;
                     end
@@ -327,7 +376,7 @@ module sofa_seq_tiles #(
                     ratio_next = {{(Q_W - T_W){1'b0}}, tiles_reg} << RATIO_FRAC;
                     over_next  = {T_W{1'b0}};
                     step_next  = STEPS[4:0];
-                    if (last_tile) begin
+                    if (last_tile_reg) begin
                         // Tile 0 once more; all are counted.
                         tile_next  = {T_W{1'b0}};
                         k0_next    = split_reg == {T_W{1'b0}} ? 18'd0 : start_reg;
@@ -335,7 +384,7 @@ module sofa_seq_tiles #(
                         ratio_next = ONE[Q_W-1:0];
                         step_next  = 5'd0;
                     end
-                    if (last) begin
+                    if (last_reg) begin
                         state_next = S_NEXT;
                     end
                 end
@@ -374,14 +423,22 @@ module sofa_seq_tiles #(
         ratio_reg <= ratio_next;
         over_reg  <= over_next;
         step_reg  <= step_next;
-        prod_reg  <= {15'd0, state_reg == S_SPLIT ? start_reg[16:0] : kstep} * job_stride;
+        n_reg     <= sinks ? {1'b0, sinks_reg} : job_contig ? n_contig : n_inter;
+        sinks_up_reg  <= sunk && tile_up == split_reg;
+        first_reg     <= turn_reg == ONE_TURN;
+        last_tile_reg <= turn_reg == tiles_reg;
+        last_reg      <= turn_reg == (job_sum ? tiles_reg + ONE_TURN : tiles_reg);
+        mul_reg       <= mul;
+        prod_hi_reg   <= prod_hi[28:0];
+        prod_lo_reg   <= prod_lo[31:0];
 
         if (rst) begin
             state_reg <= S_IDLE;
         end
     end
 
-    wire unused = &{1'b0, tiles[17:T_W], div_rem[23:17], left_1[T_W], left_2[T_W]};
+    wire unused = &{1'b0, tiles[17:T_W], div_rem[23:17], left_1[T_W], left_2[T_W],
+                    prod_hi[34:29], prod_lo[34:32]};
 
 endmodule
 

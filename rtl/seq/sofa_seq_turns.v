@@ -11,7 +11,7 @@
 // that row t of each sees is seen from row t*job_heads on, so what is compared with a row's number
 // is that of positions times job_heads.
 // Latency: a turn to its first descriptor 1 cycle. Throughput: a descriptor in 2 cycles; where
-// heads share the block 1 more each.
+// heads share the block, whose four products come from one multiplier of two cycles, 6 more each.
 // Source: docs/architecture.md sections 4 and 6.
 
 `resetall
@@ -89,6 +89,8 @@ module sofa_seq_turns #(
     localparam TAB_W = $clog2(TABLE);
     localparam B_W = 12 + 16 + 5 + 32;
     localparam [TAB_W:0] ONE = 1;
+    // The step of the last product
+    localparam [2:0] LAST_STEP = 3'd5;
     // Rows before this position keep all that they see.
     localparam [17:0] EXACT = 18'd32;
 
@@ -132,6 +134,12 @@ module sofa_seq_turns #(
     reg  [23:0]     window_reg;
     reg  [7:0]      exact_reg;
     reg  [47:0]     oaddr_reg, maddr_reg;
+    // Position of the block's first row
+    reg  [17:0]     pos_reg;
+    // Step of the products; factor, products with the halves of job_heads
+    reg  [2:0]      step_reg;
+    reg  [17:0]     factor_reg;
+    reg  [24:0]     prod_lo_reg, prod_hi_reg;
 
     wire            read = state_reg == S_READ && e_valid && num_reg != wr_num_reg;
     wire            taken = tn_valid && tn_ready;
@@ -144,12 +152,14 @@ module sofa_seq_turns #(
     wire            part_last = block_last_reg && head_last_reg;
     wire [7:0]      rows = block_last ? e_rows_last : ROWS[7:0];
     wire [10:0]     row_in = {7'd0, block_reg} << ROWS_W;
-    wire [17:0]     pos = {1'b0, job_offset} + {1'b0, e_row} + {7'd0, row_in};
-    wire [17:0]     room = EXACT - pos;
-    wire [17:0]     rel = {1'b0, e_k0} - pos;
-    wire [7:0]      tokens = job_share ? job_tokens : rows;
-    wire [7:0]      exact = pos >= EXACT ? 8'd0 : room[7:0] < tokens ? room[7:0] : tokens;
-    wire [24:0]     heads = {17'd0, job_heads};
+    wire [17:0]     pos = {1'b0, e_row} + {7'd0, row_in} + {1'b0, job_offset};
+    wire [17:0]     rel = {1'b0, e_k0} - {1'b0, e_row} - {7'd0, row_in} - {1'b0, job_offset};
+    wire [7:0]      room = EXACT[7:0] - {3'd0, pos_reg[4:0]};
+    wire [7:0]      tokens = job_share ? job_tokens : rows_reg;
+    wire [7:0]      exact = !job_sum || !job_causal || pos_reg >= EXACT ? 8'd0
+                          : room < tokens ? room : tokens;
+    wire [24:0]     factor = {{7{factor_reg[17]}}, factor_reg};
+    wire [24:0]     prod = prod_lo_reg + {prod_hi_reg[20:0], 4'd0};
     wire [TAB_W:0]  held = wr_num_reg - part_num_reg;
     wire            b_write = b_valid && b_ready;
     wire [B_W-1:0]  b_data;
@@ -174,7 +184,7 @@ module sofa_seq_turns #(
     assign tn_turn[`SOFA_TURN_TILE_LAST] = part_last;
     assign tn_turn[`SOFA_TURN_KVNEW]     = kv_first;
     assign tn_turn[`SOFA_TURN_KVLAST]    = last_reg && kv_end_reg && part_last;
-    assign tn_turn[`SOFA_TURN_EXACT]     = exact_reg;
+    assign tn_turn[`SOFA_TURN_EXACT]     = job_share ? exact_reg : exact;
     assign tn_turn[`SOFA_TURN_RATIO]     = e_ratio;
     assign tn_turn[`SOFA_TURN_TAU]       = b_data[52:37];
     assign tn_turn[`SOFA_TURN_OCTAVE]    = b_data[36:32];
@@ -226,7 +236,7 @@ module sofa_seq_turns #(
         if (read) begin
             state_next = job_share ? S_SHARE : S_OUT;
         end
-        if (state_reg == S_SHARE) begin
+        if (state_reg == S_SHARE && step_reg == LAST_STEP) begin
             state_next = S_OUT;
         end
         if (taken) begin
@@ -316,14 +326,33 @@ module sofa_seq_turns #(
             rel_reg   <= {{7{rel[17]}}, rel};
             mstep_reg <= {7'd0, e_kstep};
             window_reg <= {7'd0, job_window & {17{e_bound}}};
-            exact_reg <= job_sum && job_causal ? exact : 8'd0;
+            pos_reg   <= pos;
             oaddr_reg <= o_head_reg + o_row_reg;
             maddr_reg <= m_kv_reg + m_row_reg;
-        end else if (state_reg == S_SHARE) begin
-            rel_reg   <= rel_reg * heads;
-            mstep_reg <= mstep_reg * heads[23:0];
-            window_reg <= window_reg * heads[23:0];
-            exact_reg <= exact_reg * job_heads;
+        end
+
+        step_reg <= state_reg == S_SHARE ? step_reg + 3'd1 : 3'd0;
+        case (step_reg)
+            3'd0:    factor_reg <= rel_reg[17:0];
+            3'd1:    factor_reg <= {1'b0, mstep_reg[16:0]};
+            3'd2:    factor_reg <= {1'b0, window_reg[16:0]};
+            default: factor_reg <= {10'd0, exact};
+        endcase
+        prod_lo_reg <= (factor & {25{job_heads[0]}}) + ((factor << 1) & {25{job_heads[1]}})
+                       + ((factor << 2) & {25{job_heads[2]}})
+                       + ((factor << 3) & {25{job_heads[3]}});
+        prod_hi_reg <= (factor & {25{job_heads[4]}}) + ((factor << 1) & {25{job_heads[5]}})
+                       + ((factor << 2) & {25{job_heads[6]}})
+                       + ((factor << 3) & {25{job_heads[7]}});
+        if (state_reg == S_SHARE) begin
+            case (step_reg)
+                3'd2:    rel_reg    <= prod;
+                3'd3:    mstep_reg  <= prod[23:0];
+                3'd4:    window_reg <= prod[23:0];
+                3'd5:    exact_reg  <= prod[7:0];
+                default: begin
+                end
+            endcase
         end
 
         if (rst) begin
@@ -336,7 +365,7 @@ module sofa_seq_turns #(
         end
     end
 
-    wire unused = &{1'b0, e_job_end, room[17:8]};
+    wire unused = &{1'b0, e_job_end, prod_hi_reg[24:21]};
 
 endmodule
 

@@ -56,14 +56,14 @@ module sofa_seq_walk #(
     input  wire [`SOFA_BUFFER_NUM*48-1:0] job_base,
     input  wire [`SOFA_BUFFER_NUM*32-1:0] job_stride,
     input  wire [`SOFA_BUFFER_NUM*32-1:0] job_hstride,
-    input  wire [15:0]  group,
-    input  wire [3:0]   places,
-    input  wire [3:0]   together,
+    input  wire [15:0]  job_group,
+    input  wire [3:0]   job_places,
+    input  wire [3:0]   job_together,
     // Of a job whose heads share blocks: rows of a block; bytes from KV head to KV head
-    input  wire [7:0]   share_rows,
-    input  wire [31:0]  share_q,
-    input  wire [31:0]  share_o,
-    input  wire [31:0]  share_ht,
+    input  wire [7:0]   job_share_rows,
+    input  wire [31:0]  job_share_q,
+    input  wire [31:0]  job_share_o,
+    input  wire [31:0]  job_share_ht,
 
     // Stream of table entries; an entry that is not legal, number of its head modulo 256
     output wire         d_c_valid,
@@ -115,10 +115,10 @@ module sofa_seq_walk #(
 
     // Heads that share blocks are walked as one head, whose rows are those of all of them.
     wire        share = job_mode[`SOFA_MODE_SHARE_LSB];
-    wire [16:0] walk_rows = share ? {9'd0, share_rows} : job_rows;
-    wire [15:0] walk_group = share ? 16'd1 : group;
-    wire [3:0]  walk_together = share ? 4'd1 : together;
-    wire [7:0]  heads = share ? group[7:0] : 8'd1;
+    wire [16:0] walk_rows = share ? {9'd0, job_share_rows} : job_rows;
+    wire [15:0] walk_group = share ? 16'd1 : job_group;
+    wire [3:0]  walk_together = share ? 4'd1 : job_together;
+    wire [7:0]  heads = share ? job_group[7:0] : 8'd1;
 
     assign active = tiles_active || blocks_active || e_out_valid;
 
@@ -146,9 +146,9 @@ module sofa_seq_walk #(
         .job_sinks      (job_sinks),
         .job_q_base     (job_base[`SOFA_BUF_Q*48 +: 48]),
         .job_q_stride   (job_stride[`SOFA_BUF_Q*32 +: 32]),
-        .job_q_hstride  (share ? share_q : job_hstride[`SOFA_BUF_Q*32 +: 32]),
+        .job_q_hstride  (share ? job_share_q : job_hstride[`SOFA_BUF_Q*32 +: 32]),
         .job_ht_base    (job_base[`SOFA_BUF_HT*48 +: 48]),
-        .job_ht_hstride (share ? share_ht : job_hstride[`SOFA_BUF_HT*32 +: 32]),
+        .job_ht_hstride (share ? job_share_ht : job_hstride[`SOFA_BUF_HT*32 +: 32]),
         .job_generate   (generating),
         .job_heads      (heads),
         .job_share      (share),
@@ -245,14 +245,14 @@ module sofa_seq_walk #(
         .job_causal    (job_mode[`SOFA_MODE_CAUSAL_LSB]),
         .job_offset    (job_offset),
         .job_window    (job_window),
-        .job_places    (places),
+        .job_places    (job_places),
         .job_k_base    (job_base[`SOFA_BUF_K*48 +: 48]),
         .job_k_hstride (job_hstride[`SOFA_BUF_K*32 +: 32]),
         .job_v_base    (job_base[`SOFA_BUF_V*48 +: 48]),
         .job_v_hstride (job_hstride[`SOFA_BUF_V*32 +: 32]),
         .job_o_base    (job_base[`SOFA_BUF_O*48 +: 48]),
         .job_o_stride  (job_stride[`SOFA_BUF_O*32 +: 32]),
-        .job_o_hstride (share ? share_o : job_hstride[`SOFA_BUF_O*32 +: 32]),
+        .job_o_hstride (share ? job_share_o : job_hstride[`SOFA_BUF_O*32 +: 32]),
         .job_heads     (heads),
         .job_share     (share),
         .job_tokens    (job_rows[7:0]),

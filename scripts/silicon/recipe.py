@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -20,6 +21,12 @@ ABC = ("strash;ifraig;scorr;dch,-f;map,-B,0.9,-D,{d};topo;buffer,-c,-p;"
 CONSTRAINTS = "set_driving_cell BUF_X2\nset_load 3.0\n"
 GATED = 4
 """Fewest flip-flops with a common enable that get a clock gate; fewer get multiplexers."""
+STATIC = re.compile(r"(^|[./])(cfg_|job_)\w*(\[\d+\])?$|(^|[./])rst$")
+"""False paths: what is set before a job starts and stands until it ends, and the reset."""
+SELECT_STATIC = "select static "
+"""Our own command: names the cells which only static inputs reach ``static``; its argument is a
+folder for files. Alone, abc would take their paths for those to shorten, and let all others become
+as long."""
 
 
 class SynthError(RuntimeError):
@@ -31,6 +38,7 @@ def script(name: str, text: Path, liberty: Path, folder: Path) -> list[str]:
     ``folder``/netlist.json."""
     constraints = folder / "abc.constr"
     constraints.write_text(CONSTRAINTS)
+    abc = f"abc -liberty {liberty} -constr {constraints} -script +{ABC.format(d=TARGET)}"
     return [
         f"read_rtlil {text}",
         f"hierarchy -check -top {name}",
@@ -46,7 +54,9 @@ def script(name: str, text: Path, liberty: Path, folder: Path) -> list[str]:
         "rename -wire",
         f"dfflibmap -liberty {liberty}",
         "opt_clean",
-        f"abc -liberty {liberty} -constr {constraints} -script +{ABC.format(d=TARGET)}",
+        f"{SELECT_STATIC}{folder}",
+        f"{abc} @static",
+        abc,
         "setundef -zero",
         "opt_clean -purge",
         f"write_json {folder / 'netlist.json'}",
@@ -73,13 +83,61 @@ def undriven(log: str) -> list[str]:
     return [line for line in checked.splitlines() if re.match(r"Warning: ", line)]
 
 
+def static_cells(module: dict) -> list[str]:
+    """The gates of a module, as Yosys writes it to JSON before mapping, that depend on static ports
+    alone."""
+    known = {"0", "1", "x"}
+    for name, port in module["ports"].items():
+        if port["direction"] == "input" and STATIC.search(name):
+            known.update(port["bits"])
+    waits: dict[str, int] = {}
+    users: dict[int, list[str]] = {}
+    for name, cell in module["cells"].items():
+        if re.fullmatch(r"\$_\w+_", cell["type"]) and "DFF" not in cell["type"]:
+            inputs = {bit for pin, bits in cell["connections"].items() for bit in bits
+                      if cell["port_directions"][pin] == "input"} - known
+            waits[name] = len(inputs)
+            for bit in inputs:
+                users.setdefault(bit, []).append(name)
+    found = [name for name, count in waits.items() if not count]
+    for name in found:
+        cell = module["cells"][name]
+        for pin, bits in cell["connections"].items():
+            for bit in bits if cell["port_directions"][pin] == "output" else ():
+                for user in users.get(bit, ()):
+                    waits[user] -= 1
+                    if not waits[user]:
+                        found.append(user)
+    return found
+
+
+def select_static(folder: Path, run_pass) -> None:
+    """What ``SELECT_STATIC`` does; ``run_pass`` runs a command of Yosys."""
+    run_pass(f"write_json {folder / 'gates.json'}")
+    (name, module), = ((n, m) for n, m in
+                       json.loads((folder / "gates.json").read_text())["modules"].items()
+                       if not int(m["attributes"].get("blackbox", "0"), 2))
+    (folder / "gates.json").unlink()
+    names = folder / "static.txt"
+    names.write_text("".join(f"{name}/{cell}\n" for cell in static_cells(module)))
+    run_pass("select -none")
+    if names.stat().st_size:
+        run_pass(f"select -read {names}")
+    run_pass("select -set static %")
+    run_pass("select -clear")
+
+
 def main() -> int:
     """Run the file of commands that the command line names."""
     from pyosys import libyosys
 
     design = libyosys.Design()
     for line in Path(sys.argv[1]).read_text().splitlines():
-        libyosys.run_pass(line, design)
+        if line.startswith(SELECT_STATIC):
+            select_static(Path(line.removeprefix(SELECT_STATIC)),
+                          lambda command: libyosys.run_pass(command, design))
+        else:
+            libyosys.run_pass(line, design)
     return 0
 
 

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 
 from scripts.silicon.liberty import FALL, RISE, Cell, Library
 from scripts.silicon.netlist import MACRO_PIN, PORT, Netlist, NetlistError
+from scripts.silicon.recipe import STATIC
 
 CLOCK_SLEW = 0.02
 START_SLEW = 0.03
@@ -25,8 +26,6 @@ INPUT_CELL = "BUF_X2"
 """What drives input ports."""
 MEMORY_OUT, MEMORY_SETUP = 0.25, 0.05
 """Clock to data, and set-up, of a memory macro, ns."""
-STATIC = re.compile(r"(^|[./])(cfg_|job_)\w*(\[\d+\])?$|(^|[./])rst$")
-"""False paths: what is set before a job starts and stands until it ends, and the reset."""
 NEVER = float("-inf")
 WORST = 8
 """Paths that are kept of each class."""

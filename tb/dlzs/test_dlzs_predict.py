@@ -383,7 +383,7 @@ async def latency(dut):
             first, chunks = tb.x.cycles[before], len(tb.job.places)
             read = tb.release_cycles[-(chunk + 1) * chunks :][chunk] - 1
             steps = ceil(min(d, tb.cfg.ROWS), 2 * min(tb.pairs, tb.cfg.D_MAX // 2))
-            assert first - read == 12 + steps, f"d = {d}"
+            assert first - read == 13 + steps, f"d = {d}"
     tb.board.finish("K8")
 
 

@@ -554,7 +554,7 @@ async def key_order(dut):
 
 
 # Cycles from the edge that takes a command to the one that can take its first AR.
-AR_LATENCY = {"qc": 3, "tc": 3, "u": 6, "x_c": 3}
+AR_LATENCY = {"qc": 3, "tc": 3, "u": 7, "x_c": 3}
 # From R to a word of a stream.
 STREAM_LATENCY = 3
 

@@ -491,7 +491,7 @@ async def cycles_of_sum_and_dense(dut):
     tb = await prepare(dut)
     cfg, words, seen = tb.cfg, tb.cfg.BC_MAX // 4, monitors(dut)
     ratio_w = cfg.RATIO_FRAC + clog2(cfg.KEYS_MAX) - clog2(cfg.COLS) + 1
-    limit, period = 9 + -(-ratio_w // 4), max(words, tb.share)
+    limit, period = 10 + -(-ratio_w // 4), max(words, tb.share)
     enough = 2 + -(-limit // period) <= cfg.PLACES
     tiles = 5
     for way in (SUM, DENSE):

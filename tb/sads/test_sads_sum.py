@@ -504,7 +504,7 @@ async def cycles(dut):
     words, quotient = cfg.BC_MAX // 4, -(-cfg.F_FRAC // 2)
     div = max(quotient, 4)
     ratio_w = cfg.RATIO_FRAC + clog2(cfg.KEYS_MAX) - clog2(value("BC_MIN")) + 1
-    limit = 9 + -(-ratio_w // 4)
+    limit = 10 + -(-ratio_w // 4)
     one = 1 << cfg.RATIO_FRAC
     whole = Tile(n=cfg.BC_MAX, rows=cfg.ROWS, first=True, last=True, causal=False, rel=0, kstep=1,
                  k0=0)

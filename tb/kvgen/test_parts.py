@@ -258,7 +258,7 @@ def test_valid(sim, seed, keys, bus):
     ("mac", {"ACC_W": 32}), ("requant", {"ACC_W": 46}), ("array", {"ROWS": 12}),
     ("load", {"KG_TOK": 3}), ("load", {"KG_TOK": 2, "PLACES": 8}), ("drain", {"D_MAX": 24}),
     ("order", {"PLACES": 6}), ("out", {"ADDR_W": 20}), ("wb", {"OPEN": 300}),
-    ("valid", {"KEYS_MAX": 32}), ("wload", {"ROWS": 4})])
+    ("valid", {"KEYS_MAX": 32}), ("wload", {"ROWS": 4}), ("address", {"KEY_W": 5})])
 def test_illegal_parameters_are_refused(sim, module, change):
     with pytest.raises(BuildError, match=f"illegal_parameter_sofa_kvgen_{module}"):
         build(f"sofa_kvgen_{module}", change, sim)

@@ -496,23 +496,20 @@ module sofa_sads_sum #(
                                + LANE[8:0];
             reg every_reg;
             // A row without a key: the lowest peak, and limit
-            wire [SC_W-1:0] peak = peak_mem[g*SC_W +: SC_W];
-            wire [6:0]      reach = reach_mem[g*7 +: 7];
-            wire [SC_W-1:0] limit = peak - {{SC_W-7{1'b0}}, reach};
-            // The limit would lie below the lowest.
-            wire            below = peak[SC_W-1] && peak[SC_W-2:7] == {SC_W-8{1'b0}}
-                                    && peak[6:0] < reach;
+            wire [SC_W-1:0] peak = start_reg[0] ? LOWEST : peak_mem[g*SC_W +: SC_W];
+            wire [SC_W:0]   limit = {peak[SC_W-1], peak}
+                                  - {{SC_W-6{1'b0}}, reach_mem[g*7 +: 7]};
             reg [SC_W-1:0]  peak_reg;
 
             assign f_whole[g] = row_div < {1'b0, f_exact_reg};
             assign limit_chain[(ROWS+g)*SC_W +: SC_W] =
-                (every_reg || below) ? LOWEST : limit;
+                (every_reg || limit[SC_W] != limit[SC_W-1]) ? LOWEST : limit[SC_W-1:0];
             assign peak_chain[(ROWS+g)*SC_W +: SC_W] = peak_reg;
 
             always @(posedge clk) begin
                 // At a start the memories may hold anything.
                 every_reg <= next_start || row < {1'b0, next_exact};
-                peak_reg  <= start_reg[0] ? LOWEST : peak;
+                peak_reg  <= peak;
             end
         end
     endgenerate

@@ -89,8 +89,11 @@ module sofa_dlzs_codes #(
 
     reg                  valid_reg;
     reg  [ROW_W-1:0]     row_reg;
+    // By how many lanes the row's elements move
+    reg  [LANE_W-1:0]    amount_reg;
     reg  [BEAT_W-1:0]    beat_reg;
     reg  [QE*CODE_W-1:0] encoded_reg;
+    wire                 unused_row = &{1'b0, row_reg};
 
     genvar i;
     generate
@@ -120,7 +123,7 @@ module sofa_dlzs_codes #(
             ) corner_inst (
                 .clk       (clk),
                 .wr_valid  (valid_reg && here),
-                .wr_lane   (row_reg[LANE_W-1:0]),
+                .wr_amount (amount_reg),
                 .wr_beat   (beat_reg),
                 .wr_data   (encoded_reg),
                 .rd_en     (rd_en),
@@ -135,6 +138,7 @@ module sofa_dlzs_codes #(
         valid_reg <= wr_valid;
         if (wr_valid) begin
             row_reg     <= wr_row;
+            amount_reg  <= -wr_row[LANE_W-1:0];
             beat_reg    <= wr_sum[BEAT_W-1:0];
             encoded_reg <= encoded;
         end

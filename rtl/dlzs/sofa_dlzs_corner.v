@@ -29,9 +29,9 @@ module sofa_dlzs_corner #(
 ) (
     input  wire                   clk,
 
-    // Elements LANES*wr_beat .. +LANES-1 of lane wr_lane
+    // Elements LANES*wr_beat .. +LANES-1 of lane -wr_amount
     input  wire                   wr_valid,
-    input  wire [LANE_W-1:0]      wr_lane,
+    input  wire [LANE_W-1:0]      wr_amount,
     input  wire [BEAT_W-1:0]      wr_beat,
     input  wire [LANES*WIDTH-1:0] wr_data,
 
@@ -58,7 +58,6 @@ module sofa_dlzs_corner #(
     localparam DEPTH  = BEATS * LANES;
     localparam ADDR_W = $clog2(DEPTH);
 
-    wire [LANE_W-1:0]      wr_amount = -wr_lane;
     wire [LANES*WIDTH-1:0] wr_rotated;
     wire [LANES*WIDTH-1:0] bank_data;
     reg  [LANE_W-1:0]      offset_reg;
@@ -77,7 +76,7 @@ module sofa_dlzs_corner #(
         for (k = 0; k < LANES; k = k + 1) begin : g_bank
             localparam [LANE_W-1:0] K = k;
             // Which of the beat's elements falls into this bank
-            wire [LANE_W-1:0] offset = K - wr_lane;
+            wire [LANE_W-1:0] offset = K + wr_amount;
 
             sofa_ram_1r1w #(
                 .WIDTH  (WIDTH),

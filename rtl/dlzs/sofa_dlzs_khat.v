@@ -264,18 +264,23 @@ module sofa_dlzs_khat #(
     reg  [5:0]           token_part_reg;
     // K8 address of the token's first head, of its present head.
     reg  [47:0]          token_addr_reg, head_addr_reg;
-    // First row of the step, in the chunk and in its head.
+    // First row of the step, in the chunk and in its head; rows from there to the end of the head,
+    // to that of the token; the head is the token's last
     reg  [7:0]           row_reg, head_row_reg;
+    reg  [7:0]           head_left_reg, token_left_reg;
+    reg                  head_end_reg;
 
     wire                 en;
     wire                 row_valid;
     wire                 step = token_valid_reg && en && (row_valid || !rope_on);
     wire                 whole = {23'd0, cfg_d} <= ROWS_32;
+    // Rows of a head, of the token at hand and of the one that is read
     wire [7:0]           head_rows = whole ? cfg_d[7:0] : token_rows_reg;
-    wire [7:0]           head_left = head_rows - head_row_reg;
-    wire                 head_last = head_left <= STEP;
-    wire [7:0]           row_next = row_reg + (head_last ? head_left : STEP);
-    wire                 step_last = head_last && row_next >= token_rows_reg;
+    wire [7:0]           read_head_rows = whole ? cfg_d[7:0] : read_rows_reg;
+    wire                 head_last = head_left_reg <= STEP;
+    wire [7:0]           row_next = row_reg + (head_last ? head_left_reg : STEP);
+    wire [7:0]           token_left = token_left_reg - head_rows;
+    wire                 step_last = head_last && head_end_reg;
     wire                 token_done = step && step_last;
     wire [47:0]          token_addr = read_first_reg
         ? read_addr_reg : token_addr_reg + {16'd0, cfg_k8_stride};
@@ -304,10 +309,16 @@ module sofa_dlzs_khat #(
             head_addr_reg  <= token_addr;
             row_reg        <= 8'd0;
             head_row_reg   <= 8'd0;
+            head_left_reg  <= read_head_rows;
+            token_left_reg <= read_rows_reg;
+            head_end_reg   <= read_rows_reg <= read_head_rows;
         end else if (step) begin
             row_reg      <= row_next;
             head_row_reg <= head_last ? 8'd0 : head_row_reg + STEP;
+            head_left_reg <= head_last ? head_rows : head_left_reg - STEP;
             if (head_last) begin
+                token_left_reg <= token_left;
+                head_end_reg   <= token_left <= head_rows;
                 head_addr_reg <= head_addr_reg + {16'd0, cfg_k8_hstride};
             end
         end

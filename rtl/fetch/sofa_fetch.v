@@ -469,6 +469,18 @@ module sofa_fetch #(
     // Read master. Prediction that has blocks but no tile waits for K8. If a tile is there, or on
     // its way, but no block, it waits for Q; with a second tile, the next is far from being needed.
     // -----------------------------------------------------------------------------------------
+    reg               q_later_reg, k8_later_reg;
+
+    always @(posedge clk) begin
+        q_later_reg  <= k8_none && !q_none;
+        k8_later_reg <= k8_ample || (k8_asked && q_none);
+
+        if (rst) begin
+            q_later_reg  <= 1'b0;
+            k8_later_reg <= 1'b0;
+        end
+    end
+
     wire [META_W-1:0] kv_meta = {{(META_W - LAND_W){1'b0}}, kv_land};
 
     sofa_axi_read #(
@@ -485,8 +497,8 @@ module sofa_fetch #(
         .req_addr      (req_addr),
         .req_meta      ({kv_meta, kv_meta, k8_last, 1'b0, k8_buf, k8_slot,
                          q_last, q_place, q_row}),
-        .q_later       (k8_none && !q_none),
-        .k8_later      (k8_ample || (k8_asked && q_none)),
+        .q_later       (q_later_reg),
+        .k8_later      (k8_later_reg),
         .wr_valid      (wr_valid),
         .wr_meta       (wr_meta),
         .wr_beat       (wr_beat),

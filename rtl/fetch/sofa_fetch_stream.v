@@ -59,6 +59,7 @@ module sofa_fetch_stream #(
     localparam PTR_W = $clog2(DEPTH);
     localparam [31:0] STEP = BUS_BYTES;
     localparam [31:0] WORDS = DEPTH;
+    localparam [31:0] ONE_WORD = 1;
 
     // -----------------------------------------------------------------------------------------
     // Commands: the one at work, and the next one so that no cycle is lost between them
@@ -166,7 +167,7 @@ module sofa_fetch_stream #(
         wait_addr_reg  <= wait_addr_next;
         wait_left_reg  <= wait_left_next;
         room_reg       <= room_next;
-        some_room_reg  <= room_next != {(PTR_W + 1){1'b0}};
+        some_room_reg  <= pop || (go ? room_reg != ONE_WORD[PTR_W:0] : some_room_reg);
         wr_ptr_reg     <= wr_ptr_next;
         rd_ptr_reg     <= rd_ptr_next;
         level_reg      <= level_next;

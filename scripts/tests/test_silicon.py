@@ -222,6 +222,23 @@ def test_what_the_check_of_yosys_finds(tmp_path, line, fault):
         recipe.run(["read_verilog nothing.v"], tmp_path)
 
 
+def test_gates_of_static_inputs_alone():
+    """A gate counts as static where every path to it begins at a static port or a constant."""
+    def gate(a, b, y):
+        return {"type": "$_AND_", "port_directions": {"A": "input", "B": "input", "Y": "output"},
+                "connections": {"A": [a], "B": [b], "Y": [y]}}
+    module = {"ports": {"cfg_d": {"direction": "input", "bits": [2, 3]},
+                        "x": {"direction": "input", "bits": [4]},
+                        "job_y": {"direction": "output", "bits": [9]}},
+              "cells": {"far": gate(5, 3, 6), "near": gate(2, "1", 5), "mixed": gate(6, 4, 7),
+                        "behind": gate(7, 2, 8), "last": gate(8, 8, 9),
+                        "reg": {"type": "$_DFF_P_", "port_directions": {"D": "input",
+                                                                       "Q": "output"},
+                                "connections": {"D": [6], "Q": [10]}},
+                        "after": gate(10, 2, 11)}}
+    assert sorted(recipe.static_cells(module)) == ["far", "near"]
+
+
 def block(area, ns):
     return {"module": "sofa_dlzs_cell", "instances": 3, "parameters": {}, "area": area,
             "registers": 8, "cells": 9, "buffers": 0, "leaves": {}, "memories": [[16, 32, 2]],

@@ -68,7 +68,9 @@ def folder_of(key: str) -> Path:
 
 
 def synthesise(name: str, text: str, key: str, lib: Path) -> float:
-    """Make the netlist of a block; returns seconds. SynthError when something is undriven."""
+    """Make the netlists of a block: gates.json.gz, and where it has full adders those with cells;
+    a file netlists says that all are there. Returns seconds. SynthError when something is
+    undriven."""
     folder = folder_of(key)
     begin = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,31 +80,52 @@ def synthesise(name: str, text: str, key: str, lib: Path) -> float:
     faults = recipe.undriven(log)
     if faults:
         raise recipe.SynthError(f"{name}: " + "; ".join(faults[:4]))
-    with gzip.open(folder / "netlist.part", "wb", compresslevel=3) as out:
-        out.write((folder / "netlist.json").read_bytes())
-    (folder / "netlist.json").unlink()
-    (folder / "netlist.part").rename(folder / "netlist.json.gz")
+    variants = [recipe.GATES]
+    if (folder / "adders.txt").read_text().strip():
+        variants += recipe.CELLS
+        for variant in recipe.CELLS:
+            recipe.run(recipe.adders(name, variant, lib, folder), folder)
+    for variant in variants:
+        plain = folder / f"{variant.name}.json"
+        with gzip.open(folder / f"{variant.name}.json.gz", "wb", compresslevel=3) as out:
+            out.write(plain.read_bytes())
+        plain.unlink()
+    (folder / "netlists").write_text("\n".join(v.name for v in variants) + "\n")
     return time.monotonic() - begin
+
+
+def choose(found: list[tuple[float, float]], limit: float) -> int:
+    """Which of several netlists is taken, of each its longest path and its area: the smallest of
+    those that keep the limit, or that are as fast as the fastest, give or take 2 %."""
+    limit = max(limit, 1.02 * min(longest for longest, _ in found))
+    return min((area, i) for i, (longest, area) in enumerate(found) if longest <= limit)[1]
 
 
 def measure(job: jobs.Job, key: str, time_key: str, leaf_keys: dict[str, str],
             lib: Path) -> dict:
-    """Area and timing of a block from its netlist and the models of its leaves; written to the
+    """Area and timing of a block from its netlists and the models of its leaves; written to the
     cache and returned without its own model."""
     library = liberty.read(lib)
     leaves = {name: json.loads((folder_of(k) / "timing.json").read_text())["model"]
               for name, k in leaf_keys.items()}
-    with gzip.open(folder_of(key) / "netlist.json.gz") as packed:
-        design = json.load(packed)
     memories = {n: netlist.Memory(*shape) for n, shape in job.memories.items()}
-    mapped = netlist.load_json(design, job.name, library, leaves, memories)
-    result = timing.as_dict(timing.analyse(mapped))
+    found = []
+    for variant in (folder_of(key) / "netlists").read_text().split():
+        with gzip.open(folder_of(key) / f"{variant}.json.gz") as packed:
+            design = json.load(packed)
+        mapped = netlist.load_json(design, job.name, library, leaves, memories)
+        found.append((mapped, timing.analyse(mapped), variant))
+    longest = [max((p[0].ns for p in r.paths.values() if p), default=0.0) for _, r, _ in found]
+    mapped, analysed, variant = found[choose(
+        [(ns, m.area()) for ns, (m, _, _) in zip(longest, found, strict=True)],
+        recipe.LIMIT_FO4 * timing.fo4(library))]
+    result = timing.as_dict(analysed)
     kinds = Counter(c.type for c in mapped.cells)
     block = {
         "module": job.module, "instances": job.instances, "parameters": job.parameters,
         "area": round(mapped.area(), 1), "registers": mapped.registers(),
         "cells": sum(n for kind, n in kinds.items() if kind in library.cells),
-        "buffers": mapped.buffers,
+        "buffers": mapped.buffers, "variant": variant,
         "leaves": {n: kinds[n] for n in job.leaves},
         "memories": [[m.words, m.bits, kinds[n]] for n, m in sorted(memories.items())],
         "paths": result["paths"],
@@ -169,7 +192,7 @@ def machine(config: Config, workers: int, say: Callable[[str], None],
                                         leaf_keys, lib)] = (name, "timing")
 
         for job in sorted(todo, key=lambda j: -len(j.text)):
-            if (folder_of(net_key[job.name]) / "netlist.json.gz").exists():
+            if (folder_of(net_key[job.name]) / "netlists").exists():
                 waiting.add(job.name)
             else:
                 running[pool.submit(synthesise, job.name, job.text, net_key[job.name], lib)] = \

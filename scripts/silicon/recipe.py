@@ -9,15 +9,45 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+LIMIT_FO4 = 30.0
+"""Longest path that a block should have."""
 TARGET = 560
 """Delay of logic that abc works for, ps: 30 FO4 less what a register takes, and less the wires that
 abc does not see."""
+PIECES = 400
+"""The same where full adders are cells: abc sees only the logic between them, in pieces."""
 ABC = ("strash;ifraig;scorr;dch,-f;map,-B,0.9,-D,{d};topo;buffer,-c,-p;"
        "upsize,-D,{d};dnsize,-D,{d};stime,-p")
 CONSTRAINTS = "set_driving_cell BUF_X2\nset_load 3.0\n"
+ADDERS = """\
+(* techmap_celltype = "$fa" *)
+module full_adder (A, B, C, X, Y);
+    parameter WIDTH = 1;
+    parameter [WIDTH-1:0] _TECHMAP_CONSTMSK_A_ = 0;
+    parameter [WIDTH-1:0] _TECHMAP_CONSTMSK_B_ = 0;
+    parameter [WIDTH-1:0] _TECHMAP_CONSTMSK_C_ = 0;
+    localparam [WIDTH-1:0] KNOWN =
+        _TECHMAP_CONSTMSK_A_ | _TECHMAP_CONSTMSK_B_ | _TECHMAP_CONSTMSK_C_;
+    input  [WIDTH-1:0] A, B, C;
+    output [WIDTH-1:0] X, Y;
+    genvar i;
+    generate
+        for (i = 0; i < WIDTH; i = i + 1) begin : bits
+            if (KNOWN[i]) begin : gates
+                assign Y[i] = A[i] ^ B[i] ^ C[i];
+                assign X[i] = (A[i] & B[i]) | (C[i] & (A[i] | B[i]));
+            end else begin : cell
+                FA_X1 fa (.A(A[i]), .B(B[i]), .CI(C[i]), .CO(X[i]), .S(Y[i]));
+            end
+        end
+    endgenerate
+endmodule
+"""
+"""What becomes of full adders: cells of the library, but gates where a bit is constant."""
 GATED = 4
 """Fewest flip-flops with a common enable that get a clock gate; fewer get multiplexers."""
 
@@ -26,11 +56,24 @@ class SynthError(RuntimeError):
     """Yosys failed, or said what must not be."""
 
 
+@dataclass(frozen=True)
+class Variant:
+    """A way to map a block: full adders as cells or as gates, and the delay for abc, ps."""
+
+    name: str
+    adders: bool
+    target: int
+
+
+GATES = Variant("gates", False, TARGET)
+CELLS = (Variant("adders", True, TARGET), Variant("fast_adders", True, PIECES))
+"""The block as gates only; what is tried as well where it has full adders."""
+
+
 def script(name: str, text: Path, liberty: Path, folder: Path) -> list[str]:
-    """The commands for block ``name``, whose RTLIL lies in ``text``; the netlist goes to
-    ``folder``/netlist.json."""
-    constraints = folder / "abc.constr"
-    constraints.write_text(CONSTRAINTS)
+    """The commands for block ``name``, whose RTLIL lies in ``text``; the netlist of gates goes to
+    ``folder``/gates.json, and the block up to the adders to front.il and, with its full adders
+    found, adders.il. adders.txt lists them."""
     return [
         f"read_rtlil {text}",
         f"hierarchy -check -top {name}",
@@ -40,16 +83,49 @@ def script(name: str, text: Path, liberty: Path, folder: Path) -> list[str]:
         "log @@ check",
         "check",
         "log @@ checked",
-        f"synth -noabc -top {name} -booth",
+        f"synth -noabc -top {name} -booth -run begin:fine",
+        "design -save front",
+        "maccmap t:$macc t:$macc_v2",
+        "simplemap",
+        "opt_expr",
+        "opt_merge",
+        "opt_clean",
+        "extract_fa -fa",
+        "opt_clean",
+        f"tee -o {folder / 'adders.txt'} select -list t:$fa",
+        f"write_rtlil {folder / 'adders.il'}",
+        "design -load front",
+        *finish(name, GATES, liberty, folder),
+    ]
+
+
+def adders(name: str, variant: Variant, liberty: Path, folder: Path) -> list[str]:
+    """The commands that go on from adders.il with full adders as cells."""
+    cells = folder / "adders.v"
+    cells.write_text(ADDERS)
+    return [
+        f"read_rtlil {folder / 'adders.il'}",
+        f"techmap -map {cells} t:$fa",
+        f"read_liberty -lib {liberty}",
+        *finish(name, variant, liberty, folder),
+    ]
+
+
+def finish(name: str, variant: Variant, liberty: Path, folder: Path) -> list[str]:
+    """The commands from there to the netlist, ``folder``/VARIANT.json."""
+    constraints = folder / "abc.constr"
+    constraints.write_text(CONSTRAINTS)
+    return [
+        f"synth -noabc -top {name} -run fine:",
         "opt_clean -purge",
         f"clockgate -liberty {liberty} -min_net_size {GATED}",
         "rename -wire",
         f"dfflibmap -liberty {liberty}",
         "opt_clean",
-        f"abc -liberty {liberty} -constr {constraints} -script +{ABC.format(d=TARGET)}",
+        f"abc -liberty {liberty} -constr {constraints} -script +{ABC.format(d=variant.target)}",
         "setundef -zero",
         "opt_clean -purge",
-        f"write_json {folder / 'netlist.json'}",
+        f"write_json {folder / variant.name}.json",
     ]
 
 

@@ -62,6 +62,8 @@ kvgen/sofa_kvgen_front.v
 kvgen/sofa_kvgen_valid.v
 kvgen/sofa_kvgen_wload.v
 kvgen/sofa_kvgen_load.v
+common/sofa_mult_digits.v
+common/sofa_mult_rows.v
 kvgen/sofa_kvgen_mac.v
 kvgen/sofa_kvgen_array.v
 kvgen/sofa_kvgen_requant.v

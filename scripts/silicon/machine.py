@@ -149,9 +149,14 @@ def elaborate(config: Config, sources: Path = ROOT / "rtl") -> list[jobs.Job]:
     if not out.exists():
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / "machine.part"
+        by_stem = {f.stem: f for f in files}
+        for name, instead in jobs.INSTEAD.items():
+            renamed = folder / f"{name}.v"
+            renamed.write_text(by_stem.pop(instead).read_text().replace(instead, name))
+            by_stem[name] = renamed
         recipe.run(jobs.script([str(f.relative_to(ROOT)) if f.is_relative_to(ROOT) else str(f)
-                                for f in files], str(sources / "include"), dict(config),
-                               str(part)), folder)
+                                for f in by_stem.values()], str(sources / "include"),
+                               dict(config), str(part)), folder)
         part.rename(out)
     return jobs.cut(jobs.parse(out.read_text()))
 

@@ -20,8 +20,11 @@ TARGET = 560
 abc does not see."""
 PIECES = 400
 """The same where full adders are cells: abc sees only the logic between them, in pieces."""
-ABC = ("strash;ifraig;scorr;dch,-f;map,-B,0.9,-D,{d};topo;buffer,-c,-p;"
+ABC = ("strash;ifraig;scorr;dch,-f;map,-B,0.9,-D,{d};topo;{buffer}"
        "upsize,-D,{d};dnsize,-D,{d};stime,-p")
+BUFFER = "buffer,-c,-p;"
+"""Buffers by abc. Without them netlist.py makes all trees, which is faster where abc sees no path
+that would make it hurry."""
 CONSTRAINTS = "set_driving_cell BUF_X2\nset_load 3.0\n"
 ADDERS = """\
 (* techmap_celltype = "$fa" *)
@@ -58,15 +61,15 @@ class SynthError(RuntimeError):
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to map a block: full adders as cells or as gates, and the delay for abc, ps."""
+    """A way to map a block: the delay for abc, ps, and its command for buffers."""
 
     name: str
-    adders: bool
     target: int
+    buffer: str
 
 
-GATES = Variant("gates", False, TARGET)
-CELLS = (Variant("adders", True, TARGET), Variant("fast_adders", True, PIECES))
+GATES = Variant("gates", TARGET, BUFFER)
+CELLS = (Variant("adders", TARGET, BUFFER), Variant("fast_adders", PIECES, ""))
 """The block as gates only; what is tried as well where it has full adders."""
 
 
@@ -122,7 +125,8 @@ def finish(name: str, variant: Variant, liberty: Path, folder: Path) -> list[str
         "rename -wire",
         f"dfflibmap -liberty {liberty}",
         "opt_clean",
-        f"abc -liberty {liberty} -constr {constraints} -script +{ABC.format(d=variant.target)}",
+        f"abc -liberty {liberty} -constr {constraints} -script +"
+        + ABC.format(d=variant.target, buffer=variant.buffer),
         "setundef -zero",
         "opt_clean -purge",
         f"write_json {folder / variant.name}.json",

@@ -2,7 +2,7 @@
 // Product of a signed number and one that is given as digits, as two rows: s + c = a*b + BIAS, made
 // of full adders: stands in the place of sofa_mult_rows in a chip.
 //
-//   a, d, m -> a row for each digit, digit * a -> levels of adders, three rows into two -> s, c
+//   a, d, m -> a row for each digit, digit * a -> sofa_add_tree -> s, c
 //
 // Why: the same as sofa_mult_rows, whose comments hold here. A row is digit*a with the sign bit
 // inverted, which adds 2^A_W at its place: these are the BIAS. A negative row is the inverse of a
@@ -42,9 +42,6 @@ module sofa_mult_tree #(
     // Row 0 is empty from bit M_W on: the last row has so many bits below that.
     localparam LOW = M_W > 2 * LAST ? M_W - 2 * LAST : 0;
 
-    // -----------------------------------------------------------------------------------------
-    // Rows
-    // -----------------------------------------------------------------------------------------
     wire [M_W-1:0]      once = {a[A_W-1], a};
     wire [M_W-1:0]      twice = {a, 1'b0};
     wire [DIGITS-1:0]   minus;
@@ -57,7 +54,7 @@ module sofa_mult_tree #(
     // Of the two equal bits of a digit one is used.
     wire                unused_m = &{1'b0, m};
 
-    genvar i, l, g;
+    genvar i;
     generate
         if (LOW == 0) begin : g_last
             assign {carry, last} = {minus[LAST], part[LAST*M_W +: M_W]};
@@ -88,64 +85,14 @@ module sofa_mult_tree #(
         end
     endgenerate
 
-    // -----------------------------------------------------------------------------------------
-    // Tree
-    // -----------------------------------------------------------------------------------------
-    // Rows that are left after a number of levels.
-    function integer rows_after;
-        input integer levels;
-        integer k;
-        begin
-            rows_after = DIGITS;
-            for (k = 0; k < levels; k = k + 1) begin
-                rows_after = rows_after - rows_after / 3;
-            end
-        end
-    endfunction
-
-    // Levels until two rows are left.
-    function integer levels_of;
-        input integer start;
-        integer n;
-        begin
-            levels_of = 0;
-            for (n = start; n > 2; n = n - n / 3) begin
-                levels_of = levels_of + 1;
-            end
-        end
-    endfunction
-
-    localparam LEVELS = levels_of(DIGITS);
-
-    generate
-        for (l = 0; l < LEVELS; l = l + 1) begin : g_level
-            localparam IN = rows_after(l);
-            localparam ADDERS = IN / 3;
-            localparam OUT = IN - ADDERS;
-            wire [IN*R_W-1:0]  in;
-            wire [OUT*R_W-1:0] out;
-
-            if (l == 0) begin : g_in
-                assign in = rows;
-            end else begin : g_in
-                assign in = g_level[l-1].out;
-            end
-            for (g = 0; g < ADDERS; g = g + 1) begin : g_add
-                wire [R_W-1:0] x = in[3*g*R_W +: R_W];
-                wire [R_W-1:0] y = in[(3*g+1)*R_W +: R_W];
-                wire [R_W-1:0] z = in[(3*g+2)*R_W +: R_W];
-                assign out[2*g*R_W +: R_W] = x ^ y ^ z;
-                // The sum of all rows fits, so that no carry leaves.
-                assign out[(2*g+1)*R_W +: R_W] = ((x & y) | (z & (x | y))) << 1;
-            end
-            for (g = 0; g < IN % 3; g = g + 1) begin : g_pass
-                assign out[(2*ADDERS+g)*R_W +: R_W] = in[(3*ADDERS+g)*R_W +: R_W];
-            end
-        end
-    endgenerate
-
-    assign s = g_level[LEVELS-1].out[0 +: R_W];
-    assign c = g_level[LEVELS-1].out[R_W +: R_W];
+    sofa_add_tree #(
+        .IN  (DIGITS),
+        .W   (R_W),
+        .OUT (2)
+    ) tree_inst (
+        .rows (rows),
+        .sums ({c, s})
+    );
 
 endmodule
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -151,9 +152,9 @@ def elaborate(config: Config, sources: Path = ROOT / "rtl") -> list[jobs.Job]:
         part = folder / "machine.part"
         by_stem = {f.stem: f for f in files}
         for name, instead in jobs.INSTEAD.items():
-            renamed = folder / f"{name}.v"
-            renamed.write_text(by_stem.pop(instead).read_text().replace(instead, name))
-            by_stem[name] = renamed
+            by_stem[name] = folder / f"{name}.v"
+            text = by_stem[instead].read_text()
+            by_stem[name].write_text(re.sub(rf"\bmodule {instead}\b", f"module {name}", text))
         recipe.run(jobs.script([str(f.relative_to(ROOT)) if f.is_relative_to(ROOT) else str(f)
                                 for f in by_stem.values()], str(sources / "include"),
                                dict(config), str(part)), folder)

@@ -80,7 +80,6 @@ sufa/sofa_sufa_issue.v
 common/sofa_add_rows.v
 sufa/sofa_sufa_dot.v
 sufa/sofa_sufa_exp.v
-sufa/sofa_mult16.v
 sufa/sofa_sufa_lane.v
 sufa/sofa_sufa_sv.v
 sufa/sofa_sufa_div.v

@@ -46,14 +46,14 @@ module sofa_sufa_dot #(
     // W times the bias of a product (sofa_mult_rows).
     localparam [S_W-1:0] BIAS = {{(S_W - T_W){1'b0}}, {8{2'b01}}, 16'd0, {LEVELS{1'b0}}};
 
-    // Rows that are left in front of stage 2 + stages of the pipeline: four levels of full adders
+    // Rows that are left in front of stage 2 + stages of the pipeline: five levels of full adders
     // fit between two registers.
     function integer rows_at;
         input integer stages;
         integer k;
         begin
             rows_at = 2 * W;
-            for (k = 0; k < 4 * stages; k = k + 1) begin
+            for (k = 0; k < 5 * stages; k = k + 1) begin
                 rows_at = rows_at - rows_at / 3;
             end
         end
@@ -149,14 +149,20 @@ module sofa_sufa_dot #(
         end
     endgenerate
 
-    sofa_add_rows #(
-        .IN  (REST),
-        .W   (T_W),
-        .OUT (2)
-    ) rest_inst (
-        .rows (rest),
-        .sums ({rest_c, rest_s})
-    );
+    generate
+        if (REST > 2) begin : g_last
+            sofa_add_rows #(
+                .IN  (REST),
+                .W   (T_W),
+                .OUT (2)
+            ) add_inst (
+                .rows (rest),
+                .sums ({rest_c, rest_s})
+            );
+        end else begin : g_last
+            assign {rest_c, rest_s} = rest;
+        end
+    endgenerate
 
     assign s = acc_reg;
 

@@ -28,13 +28,15 @@ module sofa_sufa_lane #(
     input  wire           v_en,
     input  wire           fin_en,
     input  wire [15:0]    v,
-    // Product with p
+    // Product with p, given as digits (sofa_mult_digits)
     input  wire           mul_en,
-    input  wire [15:0]    p,
+    input  wire [17:0]    p_d,
+    input  wire [17:0]    p_m,
     // Sum; of the flush: first product, second product
     input  wire           fin_a,
     input  wire           fin_b,
     output wire [O_W-1:0] o_new,
+    // One cycle after fin_b
     output wire [15:0]    out,
 
     // o' one cycle after fin_en
@@ -54,25 +56,31 @@ module sofa_sufa_lane #(
     localparam [7:0] HALF_STEP = 8'd128;
     // out = sum / 2^15, rounded.
     localparam [33:0] HALF_FIN = 34'd16384;
+    // Bits of a product's rows, and their bias (sofa_mult_rows).
+    localparam P_W = 34;
+    localparam [SUM_W-1:0] BIAS = {{(SUM_W - P_W){1'b0}}, {9{2'b01}}, 16'd0};
 
     reg  [O_W-1:0]   o_sh_reg;
     reg  [15:0]      x_reg;
+    reg  [P_W-1:0]   s_reg, c_reg;
     reg  [33:0]      fin_reg;
-    reg  [15:0]      out_reg;
 
-    wire [32:0]      prod;
-    wire [SUM_W-1:0] base = fin_a || fin_b ? {{(SUM_W - 34){fin_reg[33]}}, fin_reg}
+    wire [P_W-1:0]   s_row, c_row;
+    wire [33:0]      fin = fin_b ? fin_reg : HALF_FIN;
+    wire [SUM_W-1:0] base = fin_a || fin_b ? {{(SUM_W - 34){fin[33]}}, fin}
                                            : {o_sh_reg, HALF_STEP};
-    wire [SUM_W-1:0] sum = base + {{(SUM_W - 33){prod[32]}}, prod};
+    wire [SUM_W-1:0] sum = base + {{(SUM_W - P_W){1'b0}}, s_reg}
+                           + {{(SUM_W - P_W){1'b0}}, c_reg} - BIAS;
 
-    // (o + 1) / 2 is o / 2 plus the bit shifted out; saturated to 16 bits.
+    // (o + 1) / 2 is o / 2 plus the bit shifted out, saturated to 16 bits. What would be rounded
+    // up beyond the largest number is not rounded.
     function automatic [15:0] half_sat;
         input [O_W-1:0] acc;
-        reg   [O_W-1:0] half;
+        reg             up;
         begin
-            half     = {acc[O_W-1], acc[O_W-1:1]} + {{(O_W - 1){1'b0}}, acc[0]};
-            half_sat = (&half[O_W-1:15] || !(|half[O_W-1:15])) ? half[15:0]
-                                                               : {half[O_W-1], {15{!half[O_W-1]}}};
+            up       = acc[0] && (acc[16] || !(&acc[15:1]));
+            half_sat = (&acc[O_W-1:16] || !(|acc[O_W-1:16]))
+                ? acc[16:1] + {15'd0, up} : {acc[O_W-1], {15{!acc[O_W-1]}}};
         end
     endfunction
 
@@ -85,15 +93,18 @@ module sofa_sufa_lane #(
     endfunction
 
     assign o_new = sum[SUM_W-1:8];
-    assign out   = out_reg;
+    assign out   = out_sat(fin_reg[33:15]);
     assign tap_o = x_reg;
 
-    sofa_mult16 mult_inst (
-        .clk (clk),
-        .en  (mul_en),
-        .a   (x_reg),
-        .b   ({1'b0, p}),
-        .p   (prod)
+    sofa_mult_rows #(
+        .A_W    (16),
+        .DIGITS (9)
+    ) mult_inst (
+        .a (x_reg),
+        .d (p_d),
+        .m (p_m),
+        .s (s_row),
+        .c (c_row)
     );
 
     always @(posedge clk) begin
@@ -109,9 +120,12 @@ module sofa_sufa_lane #(
         end else if (v_en) begin
             x_reg <= v;
         end
-        fin_reg <= fin_a ? sum[33:0] : HALF_FIN;
-        if (fin_b) begin
-            out_reg <= out_sat(sum[33:15]);
+        if (mul_en) begin
+            s_reg <= s_row;
+            c_reg <= c_row;
+        end
+        if (fin_a || fin_b) begin
+            fin_reg <= sum[33:0];
         end
     end
 

@@ -15,7 +15,6 @@ sofa_sufa_issue.v
 ../common/sofa_add_rows.v
 sofa_sufa_dot.v
 sofa_sufa_exp.v
-sofa_mult16.v
 sofa_sufa_lane.v
 sofa_sufa_sv.v
 sofa_sufa_div.v

@@ -32,11 +32,11 @@ module sofa_sufa_lane #(
     input  wire           mul_en,
     input  wire [17:0]    p_d,
     input  wire [17:0]    p_m,
-    // Sum; of the flush: first product, second product
+    // One cycle before the sum: it is one of the flush, of the first product, of the second one
     input  wire           fin_a,
     input  wire           fin_b,
     output wire [O_W-1:0] o_new,
-    // One cycle after fin_b
+    // Two cycles after fin_b
     output wire [15:0]    out,
 
     // o' one cycle after fin_en
@@ -66,9 +66,11 @@ module sofa_sufa_lane #(
     reg  [33:0]      fin_reg;
 
     wire [P_W-1:0]   s_row, c_row;
-    wire [33:0]      fin = fin_b ? fin_reg : HALF_FIN;
-    wire [SUM_W-1:0] base = fin_a || fin_b ? {{(SUM_W - 34){fin[33]}}, fin}
-                                           : {o_sh_reg, HALF_STEP};
+    // Kind of the sum, a register in each lane: one of three is set.
+    reg              pair_reg, fin_a_reg, fin_b_reg;
+    wire [SUM_W-1:0] base = ({SUM_W{pair_reg}} & {o_sh_reg, HALF_STEP})
+                            | ({SUM_W{fin_a_reg}} & {{(SUM_W - 34){1'b0}}, HALF_FIN})
+                            | ({SUM_W{fin_b_reg}} & {{(SUM_W - 34){fin_reg[33]}}, fin_reg});
     wire [SUM_W-1:0] sum = base + {{(SUM_W - P_W){1'b0}}, s_reg}
                            + {{(SUM_W - P_W){1'b0}}, c_reg} - BIAS;
 
@@ -124,7 +126,10 @@ module sofa_sufa_lane #(
             s_reg <= s_row;
             c_reg <= c_row;
         end
-        if (fin_a || fin_b) begin
+        pair_reg  <= !fin_a && !fin_b;
+        fin_a_reg <= fin_a;
+        fin_b_reg <= fin_b;
+        if (fin_a_reg || fin_b_reg) begin
             fin_reg <= sum[33:0];
         end
     end

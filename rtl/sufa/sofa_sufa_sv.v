@@ -256,8 +256,8 @@ module sofa_sufa_sv #(
                 .mul_en  (v3_reg || f_reg[4]),
                 .p_d     (p_d_reg),
                 .p_m     (p_m_reg),
-                .fin_a   (f_reg[5] && !f_mean_reg[5]),
-                .fin_b   (f_reg[5] && f_mean_reg[5]),
+                .fin_a   (f_reg[4] && !f_mean_reg[4]),
+                .fin_b   (f_reg[4] && f_mean_reg[4]),
                 .o_new   (o_wr_data[i*O_W +: O_W]),
                 .out     (o_data[i*16 +: 16]),
                 .tap_o   (tap_o[i*16 +: 16])

@@ -56,9 +56,9 @@ module sofa_sufa_lane #(
     localparam [7:0] HALF_STEP = 8'd128;
     // out = sum / 2^15, rounded.
     localparam [33:0] HALF_FIN = 34'd16384;
-    // Bits of a product's rows, and their bias (sofa_mult_rows).
+    // Bits of a product's rows, and minus their bias (sofa_mult_rows).
     localparam P_W = 34;
-    localparam [SUM_W-1:0] BIAS = {{(SUM_W - P_W){1'b0}}, {9{2'b01}}, 16'd0};
+    localparam [SUM_W-1:0] MINUS_BIAS = -{{(SUM_W - P_W){1'b0}}, {9{2'b01}}, 16'd0};
 
     reg  [O_W-1:0]   o_sh_reg;
     reg  [15:0]      x_reg;
@@ -71,8 +71,18 @@ module sofa_sufa_lane #(
     wire [SUM_W-1:0] base = ({SUM_W{pair_reg}} & {o_sh_reg, HALF_STEP})
                             | ({SUM_W{fin_a_reg}} & {{(SUM_W - 34){1'b0}}, HALF_FIN})
                             | ({SUM_W{fin_b_reg}} & {{(SUM_W - 34){fin_reg[33]}}, fin_reg});
-    wire [SUM_W-1:0] sum = base + {{(SUM_W - P_W){1'b0}}, s_reg}
-                           + {{(SUM_W - P_W){1'b0}}, c_reg} - BIAS;
+    // The product as two rows without bias, modulo 2^SUM_W; o is late and comes after them.
+    wire [SUM_W-1:0] prod_s, prod_c;
+    wire [SUM_W-1:0] sum = base + prod_s + prod_c;
+
+    sofa_add_rows #(
+        .IN  (3),
+        .W   (SUM_W),
+        .OUT (2)
+    ) prod_inst (
+        .rows ({{{(SUM_W - P_W){1'b0}}, s_reg}, {{(SUM_W - P_W){1'b0}}, c_reg}, MINUS_BIAS}),
+        .sums ({prod_c, prod_s})
+    );
 
     // (o + 1) / 2 is o / 2 plus the bit shifted out, saturated to 16 bits. What would be rounded
     // up beyond the largest number is not rounded.

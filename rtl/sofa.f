@@ -65,6 +65,8 @@ kvgen/sofa_kvgen_valid.v
 kvgen/sofa_kvgen_wload.v
 kvgen/sofa_kvgen_address.v
 kvgen/sofa_kvgen_load.v
+common/sofa_mult_digits.v
+common/sofa_mult_rows.v
 kvgen/sofa_kvgen_mac.v
 kvgen/sofa_kvgen_array.v
 kvgen/sofa_kvgen_requant.v
@@ -78,7 +80,7 @@ kvgen/sofa_kvgen.v
 sufa/sofa_sufa_kv.v
 sufa/sofa_sufa_keys.v
 sufa/sofa_sufa_issue.v
-sufa/sofa_mult16.v
+common/sofa_add_rows.v
 sufa/sofa_sufa_dot.v
 sufa/sofa_sufa_exp.v
 sufa/sofa_sufa_lane.v

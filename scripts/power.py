@@ -95,9 +95,9 @@ def say(text: str) -> None:
 
 def run(config: str, ways: list[str], only: set[str], jobs: int) -> dict:
     """The results of all blocks, or of ``only`` some; ``jobs`` processes synthesise."""
-    machine.machine(CONFIGS[config], jobs, say)
+    blocks = machine.machine(CONFIGS[config], jobs, say)["blocks"]
     todo = machine.elaborate(CONFIGS[config])
-    designs = activity.designs_of(todo)
+    designs = activity.designs_of(todo, {n: b["variant"] for n, b in blocks.items()})
     time_key = machine.time_keys(todo, machine.net_keys(todo))
     costs = energy.costs(machine.cells())
     found = activity.samples(todo, designs)

@@ -10,6 +10,8 @@ sofa_kvgen_wload.v
 ../common/sofa_sync_fifo.v
 sofa_kvgen_address.v
 sofa_kvgen_load.v
+../common/sofa_mult_digits.v
+../common/sofa_mult_rows.v
 sofa_kvgen_mac.v
 sofa_kvgen_array.v
 sofa_kvgen_requant.v

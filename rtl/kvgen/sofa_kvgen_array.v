@@ -105,7 +105,7 @@ module sofa_kvgen_array #(
 
     // Pipeline behind the reads: 1 data of the memories, 2 operands, 3 products
     reg              valid1_reg, valid2_reg, valid3_reg;
-    reg              first1_reg, first2_reg, first3_reg;
+    reg              first1_reg, first2_reg;
     reg              last1_reg, last2_reg, last3_reg;
     // {number, n, last pass}
     reg [6:0]        info1_reg, info2_reg, info3_reg, info4_reg, s_info_reg;
@@ -169,7 +169,12 @@ module sofa_kvgen_array #(
     // -----------------------------------------------------------------------------------------
     wire [ROWS*16-1:0]   w_data;
     reg  [ROWS*16-1:0]   w_reg;
-    reg  [PLACES*16-1:0] x_reg;
+    // Digits of the numbers.
+    wire [PLACES*16-1:0] x_d, x_m;
+    reg  [PLACES*16-1:0] x_d_reg, x_m_reg;
+    // Minus the biases of a sum, cfg_h times that of sofa_mult_rows, 0x5555 << 16.
+    reg  [ACC_W-1:16]    job_start_reg;
+    wire [28:0]          biases = {16'd0, cfg_h} * 29'h5555;
 
     sofa_ram_1r1w #(
         .WIDTH (ROWS * 16),
@@ -186,6 +191,15 @@ module sofa_kvgen_array #(
 
     genvar t, p, l;
     generate
+        for (p = 0; p < PLACES; p = p + 1) begin : g_digits
+            sofa_mult_digits #(
+                .B_W (16)
+            ) digits_inst (
+                .b (x_data[p*16 +: 16]),
+                .d (x_d[p*16 +: 16]),
+                .m (x_m[p*16 +: 16])
+            );
+        end
         for (t = 0; t < KG_TOK; t = t + 1) begin : g_tok
             localparam [31:0] T = t;
 
@@ -203,10 +217,12 @@ module sofa_kvgen_array #(
                     ) mac_inst (
                         .clk       (clk),
                         .w         (w_reg[l*16 +: 16]),
-                        .x         (x_reg[(t*PARTS + p)*16 +: 16]),
+                        .x_d       (x_d_reg[(t*PARTS + p)*16 +: 16]),
+                        .x_m       (x_m_reg[(t*PARTS + p)*16 +: 16]),
+                        .job_start (job_start_reg),
                         .mul_en    (mul_en),
+                        .mul_first (first2_reg),
                         .acc_en    (acc_en),
-                        .acc_first (first3_reg),
                         .copy_en   (copy_en),
                         .sum       (s_sums[(t*ROWS + l)*ACC_W +: ACC_W])
                     );
@@ -216,6 +232,7 @@ module sofa_kvgen_array #(
     endgenerate
 
     always @(posedge clk) begin
+        job_start_reg <= {(ACC_W - 16){1'b0}} - biases[ACC_W-17:0];
         active_reg  <= active_next;
         num_reg     <= num_next;
         n_reg       <= n_next;
@@ -234,14 +251,14 @@ module sofa_kvgen_array #(
             last2_reg  <= last1_reg;
             info2_reg  <= info1_reg;
             valid3_reg <= valid2_reg;
-            first3_reg <= first2_reg;
             last3_reg  <= last2_reg;
             info3_reg  <= info2_reg;
             done_reg   <= valid3_reg && last3_reg;
             info4_reg  <= info3_reg;
             if (valid1_reg) begin
-                w_reg <= w_data;
-                x_reg <= x_data;
+                w_reg   <= w_data;
+                x_d_reg <= x_d;
+                x_m_reg <= x_m;
             end
         end
         if (copy) begin
@@ -258,7 +275,7 @@ module sofa_kvgen_array #(
         end
     end
 
-    wire unused = &{1'b0, elem_end};
+    wire unused = &{1'b0, elem_end, biases};
 
 endmodule
 

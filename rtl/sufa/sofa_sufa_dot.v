@@ -2,8 +2,8 @@
 // Dot product of vectors that come W elements a beat.
 //
 // Why: q . k of a pair takes ceil(d/W) beats; the next pair may follow in the next cycle.
-// Operands are registered, multiplied, summed by a tree with a register after every second level,
-// and added to the sum of the beats before.
+// Operands are registered, multiplied, summed, and added to the sum of the beats before. Products
+// and sums stay rows (sofa_mult_rows, sofa_add_rows) until two of them are left.
 // Not done here: rounding; leaving elements out (the user feeds zeros).
 // Latency: from in_valid of the last beat to s 3 + ceil(clog2(W)/2) cycles. s holds until the sum
 // of the next beat. Throughput: one beat a cycle.
@@ -40,81 +40,145 @@ module sofa_sufa_dot #(
 
     localparam LEVELS = $clog2(W);
     localparam TREE = (LEVELS + 1) / 2;
-    // Bits of a product of two 16-bit numbers, and of the sum of W of them.
+    // Bits of a product's rows, and of the sum of W products.
     localparam P_W = 32;
     localparam T_W = P_W + LEVELS;
+    // W times the bias of a product (sofa_mult_rows).
+    localparam [S_W-1:0] BIAS = {{(S_W - T_W){1'b0}}, {8{2'b01}}, 16'd0, {LEVELS{1'b0}}};
 
-    // Bit j: stage j holds a beat: 0 operands, 1 products, 2.. levels of the tree.
+    // Rows that are left in front of stage 2 + stages of the pipeline: five levels of full adders
+    // fit between two registers.
+    function integer rows_at;
+        input integer stages;
+        integer k;
+        begin
+            rows_at = 2 * W;
+            for (k = 0; k < 5 * stages; k = k + 1) begin
+                rows_at = rows_at - rows_at / 3;
+            end
+        end
+    endfunction
+
+    // Bit j: stage j holds a beat: 0 operands, 1 products, 2.. sums of products, the last of them
+    // the whole one.
     reg  [TREE+1:0]  valid_reg, first_reg;
-    reg  [W*16-1:0]  q_reg, k_reg;
+    // Digits of Q (sofa_mult_digits).
+    reg  [W*16-1:0]  q_d_reg, q_m_reg, k_reg;
+    wire [W*16-1:0]  q_d, q_m;
+    reg  [T_W-1:0]   total_reg;
     reg  [S_W-1:0]   acc_reg;
-    wire [W*P_W-1:0] prods;
-    wire [T_W-1:0]   total;
+    wire [2*W*T_W-1:0] prods;
     wire [S_W-1:0]   old = first_reg[TREE+1] ? {S_W{1'b0}} : acc_reg;
 
-    genvar i, l, n;
+    genvar i, l;
     generate
         for (i = 0; i < W; i = i + 1) begin : g_mult
-            wire [15:0] k = k_reg[i*16 +: 16];
-            wire [32:0] p;
-            wire        unused_p = &{1'b0, p[32]};
+            wire [P_W-1:0] s_row, c_row;
+            reg  [P_W-1:0] s_reg, c_reg;
 
-            sofa_mult16 mult_inst (
-                .clk (clk),
-                .en  (valid_reg[0]),
-                .a   (q_reg[i*16 +: 16]),
-                .b   ({k[15], k}),
-                .p   (p)
+            sofa_mult_digits #(
+                .B_W (16)
+            ) digits_inst (
+                .b (in_q[i*16 +: 16]),
+                .d (q_d[i*16 +: 16]),
+                .m (q_m[i*16 +: 16])
             );
 
-            assign prods[i*P_W +: P_W] = p[31:0];
+            sofa_mult_rows #(
+                .A_W    (16),
+                .DIGITS (8)
+            ) mult_inst (
+                .a (k_reg[i*16 +: 16]),
+                .d (q_d_reg[i*16 +: 16]),
+                .m (q_m_reg[i*16 +: 16]),
+                .s (s_row),
+                .c (c_row)
+            );
+
+            always @(posedge clk) begin
+                if (valid_reg[0]) begin
+                    s_reg <= s_row;
+                    c_reg <= c_row;
+                end
+            end
+
+            assign prods[i*T_W +: T_W] = {{LEVELS{1'b0}}, s_reg};
+            assign prods[(W+i)*T_W +: T_W] = {{LEVELS{1'b0}}, c_reg};
         end
 
-        // Level l adds neighbours: W >> (l+1) sums of P_W + l + 1 bits.
-        for (l = 0; l < LEVELS; l = l + 1) begin : g_level
-            localparam N = W >> (l + 1);
-            localparam IN_W = P_W + l;
-            localparam OUT_W = IN_W + 1;
-            wire [2*N*IN_W-1:0] in;
-            wire [N*OUT_W-1:0]  sum;
-            wire [N*OUT_W-1:0]  out;
+        // Stages 2.. but the last one.
+        for (l = 0; l < TREE - 1; l = l + 1) begin : g_stage
+            localparam N = rows_at(l);
+            localparam M = rows_at(l + 1);
+            wire [N*T_W-1:0] in;
+            wire [M*T_W-1:0] out;
+            reg  [M*T_W-1:0] rows_reg;
 
             if (l == 0) begin : g_in
                 assign in = prods;
             end else begin : g_in
-                assign in = g_level[l-1].out;
+                assign in = g_stage[l-1].rows_reg;
             end
-            for (n = 0; n < N; n = n + 1) begin : g_add
-                wire [IN_W-1:0] a = in[2*n*IN_W +: IN_W];
-                wire [IN_W-1:0] b = in[(2*n+1)*IN_W +: IN_W];
-                assign sum[n*OUT_W +: OUT_W] = {a[IN_W-1], a} + {b[IN_W-1], b};
-            end
-            if (l % 2 == 1 || l == LEVELS - 1) begin : g_out
-                reg [N*OUT_W-1:0] sum_reg;
-                always @(posedge clk) begin
-                    if (valid_reg[1+l/2]) begin
-                        sum_reg <= sum;
-                    end
+
+            sofa_add_rows #(
+                .IN  (N),
+                .W   (T_W),
+                .OUT (M)
+            ) add_inst (
+                .rows (in),
+                .sums (out)
+            );
+
+            always @(posedge clk) begin
+                if (valid_reg[1+l]) begin
+                    rows_reg <= out;
                 end
-                assign out = sum_reg;
-            end else begin : g_out
-                assign out = sum;
             end
         end
     endgenerate
 
-    assign total = g_level[LEVELS-1].out;
+    localparam REST = rows_at(TREE - 1);
+    wire [REST*T_W-1:0] rest;
+    wire [T_W-1:0]      rest_s, rest_c;
+
+    generate
+        if (TREE == 1) begin : g_rest
+            assign rest = prods;
+        end else begin : g_rest
+            assign rest = g_stage[TREE-2].rows_reg;
+        end
+    endgenerate
+
+    generate
+        if (REST > 2) begin : g_last
+            sofa_add_rows #(
+                .IN  (REST),
+                .W   (T_W),
+                .OUT (2)
+            ) add_inst (
+                .rows (rest),
+                .sums ({rest_c, rest_s})
+            );
+        end else begin : g_last
+            assign {rest_c, rest_s} = rest;
+        end
+    endgenerate
+
     assign s = acc_reg;
 
     always @(posedge clk) begin
         valid_reg <= {valid_reg[TREE:0], in_valid};
         first_reg <= {first_reg[TREE:0], in_first};
         if (in_valid) begin
-            q_reg <= in_q;
-            k_reg <= in_k;
+            q_d_reg <= q_d;
+            q_m_reg <= q_m;
+            k_reg   <= in_k;
+        end
+        if (valid_reg[TREE]) begin
+            total_reg <= rest_s + rest_c;
         end
         if (valid_reg[TREE+1]) begin
-            acc_reg <= old + {{(S_W - T_W + 1){total[T_W-1]}}, total[T_W-2:0]};
+            acc_reg <= old + {{(S_W - T_W){1'b0}}, total_reg} - BIAS;
         end
         if (rst) begin
             valid_reg <= {(TREE + 2){1'b0}};

@@ -109,16 +109,17 @@ module sofa_sufa_exp #(
     // Reference exponent: read 3, compare 4, written 5
     // -----------------------------------------------------------------------------------------
     reg  [16:0]           e_4_reg, e_5_reg, m_5_reg, m_6_reg;
-    reg                   above_5_reg;
-    reg  [5:0]            dm_5_reg, dm_6_reg, dm_7_reg, dm_8_reg, dm_9_reg, dm_10_reg;
+    reg  [17:0]           rise_5_reg;
+    reg  [5:0]            dm_6_reg, dm_7_reg, dm_8_reg, dm_9_reg, dm_10_reg;
     reg                   upd_reg;
 
     wire [16:0]           m_rd;
     wire [17:0]           rise = {e_4_reg[16], e_4_reg} - {m_rd[16], m_rd};
     // e > m + GUARD, GUARD = 1
-    wire                  above = !rise[17] && |rise[16:1];
-    wire                  upd = pair_reg[5] && some_reg[5] && above_5_reg;
-    wire [16:0]           m_next = !some_reg[5] || above_5_reg ? e_5_reg : m_5_reg;
+    wire                  above = !rise_5_reg[17] && |rise_5_reg[16:1];
+    wire                  upd = pair_reg[5] && some_reg[5] && above;
+    wire [16:0]           m_next = !some_reg[5] || above ? e_5_reg : m_5_reg;
+    wire [5:0]            dm_5 = |rise_5_reg[16:6] ? 6'd63 : rise_5_reg[5:0];
 
     // -----------------------------------------------------------------------------------------
     // Weight: 2^(z - m) by table, then shifted by the whole part
@@ -175,10 +176,9 @@ module sofa_sufa_exp #(
         e_4_reg     <= {z_3_reg[Z_W-1], z_3_reg[Z_W-1:10]} + 17'd1;
         e_5_reg     <= e_4_reg;
         m_5_reg     <= m_rd;
-        above_5_reg <= above;
-        dm_5_reg    <= |rise[16:6] ? 6'd63 : rise[5:0];
+        rise_5_reg  <= rise;
         m_6_reg     <= m_next;
-        dm_6_reg    <= upd ? dm_5_reg : 6'd0;
+        dm_6_reg    <= upd ? dm_5 : 6'd0;
         upd_reg     <= upd;
         dm_7_reg    <= dm_6_reg;
         dm_8_reg    <= dm_7_reg;

@@ -28,13 +28,15 @@ module sofa_sufa_lane #(
     input  wire           v_en,
     input  wire           fin_en,
     input  wire [15:0]    v,
-    // Product with p
+    // Product with p, given as digits (sofa_mult_digits)
     input  wire           mul_en,
-    input  wire [15:0]    p,
-    // Sum; of the flush: first product, second product
+    input  wire [17:0]    p_d,
+    input  wire [17:0]    p_m,
+    // One cycle before the sum: it is one of the flush, of the first product, of the second one
     input  wire           fin_a,
     input  wire           fin_b,
     output wire [O_W-1:0] o_new,
+    // Two cycles after fin_b
     output wire [15:0]    out,
 
     // o' one cycle after fin_en
@@ -54,25 +56,43 @@ module sofa_sufa_lane #(
     localparam [7:0] HALF_STEP = 8'd128;
     // out = sum / 2^15, rounded.
     localparam [33:0] HALF_FIN = 34'd16384;
+    // Bits of a product's rows, and minus their bias (sofa_mult_rows).
+    localparam P_W = 34;
+    localparam [SUM_W-1:0] MINUS_BIAS = -{{(SUM_W - P_W){1'b0}}, {9{2'b01}}, 16'd0};
 
     reg  [O_W-1:0]   o_sh_reg;
     reg  [15:0]      x_reg;
+    reg  [P_W-1:0]   s_reg, c_reg;
     reg  [33:0]      fin_reg;
-    reg  [15:0]      out_reg;
 
-    wire [32:0]      prod;
-    wire [SUM_W-1:0] base = fin_a || fin_b ? {{(SUM_W - 34){fin_reg[33]}}, fin_reg}
-                                           : {o_sh_reg, HALF_STEP};
-    wire [SUM_W-1:0] sum = base + {{(SUM_W - 33){prod[32]}}, prod};
+    wire [P_W-1:0]   s_row, c_row;
+    // Kind of the sum, a register in each lane: one of three is set.
+    reg              pair_reg, fin_a_reg, fin_b_reg;
+    wire [SUM_W-1:0] base = ({SUM_W{pair_reg}} & {o_sh_reg, HALF_STEP})
+                            | ({SUM_W{fin_a_reg}} & {{(SUM_W - 34){1'b0}}, HALF_FIN})
+                            | ({SUM_W{fin_b_reg}} & {{(SUM_W - 34){fin_reg[33]}}, fin_reg});
+    // The product as two rows without bias, modulo 2^SUM_W; o is late and comes after them.
+    wire [SUM_W-1:0] prod_s, prod_c;
+    wire [SUM_W-1:0] sum = base + prod_s + prod_c;
 
-    // (o + 1) / 2 is o / 2 plus the bit shifted out; saturated to 16 bits.
+    sofa_add_rows #(
+        .IN  (3),
+        .W   (SUM_W),
+        .OUT (2)
+    ) prod_inst (
+        .rows ({{{(SUM_W - P_W){1'b0}}, s_reg}, {{(SUM_W - P_W){1'b0}}, c_reg}, MINUS_BIAS}),
+        .sums ({prod_c, prod_s})
+    );
+
+    // (o + 1) / 2 is o / 2 plus the bit shifted out, saturated to 16 bits. What would be rounded
+    // up beyond the largest number is not rounded.
     function automatic [15:0] half_sat;
         input [O_W-1:0] acc;
-        reg   [O_W-1:0] half;
+        reg             up;
         begin
-            half     = {acc[O_W-1], acc[O_W-1:1]} + {{(O_W - 1){1'b0}}, acc[0]};
-            half_sat = (&half[O_W-1:15] || !(|half[O_W-1:15])) ? half[15:0]
-                                                               : {half[O_W-1], {15{!half[O_W-1]}}};
+            up       = acc[0] && (acc[16] || !(&acc[15:1]));
+            half_sat = (&acc[O_W-1:16] || !(|acc[O_W-1:16]))
+                ? acc[16:1] + {15'd0, up} : {acc[O_W-1], {15{!acc[O_W-1]}}};
         end
     endfunction
 
@@ -85,15 +105,18 @@ module sofa_sufa_lane #(
     endfunction
 
     assign o_new = sum[SUM_W-1:8];
-    assign out   = out_reg;
+    assign out   = out_sat(fin_reg[33:15]);
     assign tap_o = x_reg;
 
-    sofa_mult16 mult_inst (
-        .clk (clk),
-        .en  (mul_en),
-        .a   (x_reg),
-        .b   ({1'b0, p}),
-        .p   (prod)
+    sofa_mult_rows #(
+        .A_W    (16),
+        .DIGITS (9)
+    ) mult_inst (
+        .a (x_reg),
+        .d (p_d),
+        .m (p_m),
+        .s (s_row),
+        .c (c_row)
     );
 
     always @(posedge clk) begin
@@ -109,9 +132,15 @@ module sofa_sufa_lane #(
         end else if (v_en) begin
             x_reg <= v;
         end
-        fin_reg <= fin_a ? sum[33:0] : HALF_FIN;
-        if (fin_b) begin
-            out_reg <= out_sat(sum[33:15]);
+        if (mul_en) begin
+            s_reg <= s_row;
+            c_reg <= c_row;
+        end
+        pair_reg  <= !fin_a && !fin_b;
+        fin_a_reg <= fin_a;
+        fin_b_reg <= fin_b;
+        if (fin_a_reg || fin_b_reg) begin
+            fin_reg <= sum[33:0];
         end
     end
 

@@ -211,6 +211,10 @@ module sofa_sufa_sv #(
     // -----------------------------------------------------------------------------------------
     reg  [5:0]         sh_reg;
     reg  [15:0]        p_reg;
+    // The same as digits.
+    reg  [17:0]        p_d_reg, p_m_reg;
+    wire [15:0]        p_next = f_reg[3] ? f3_p_reg : pair_p;
+    wire [17:0]        p_d, p_m;
     wire [W*O_W-1:0]   o_rd_data, o_wr_data;
 
     always @(posedge clk) begin
@@ -219,12 +223,21 @@ module sofa_sufa_sv #(
         end else if (first2_reg) begin
             sh_reg <= pair_dm;
         end
-        if (f_reg[3]) begin
-            p_reg <= f3_p_reg;
-        end else if (first2_reg) begin
-            p_reg <= pair_p;
+        if (f_reg[3] || first2_reg) begin
+            p_reg   <= p_next;
+            p_d_reg <= p_d;
+            p_m_reg <= p_m;
         end
     end
+
+    sofa_mult_digits #(
+        .B_W      (16),
+        .B_SIGNED (0)
+    ) digits_inst (
+        .b (p_next),
+        .d (p_d),
+        .m (p_m)
+    );
 
     genvar i;
     generate
@@ -241,9 +254,10 @@ module sofa_sufa_sv #(
                 .fin_en  (f_reg[3]),
                 .v       (v_rd_data[i*16 +: 16]),
                 .mul_en  (v3_reg || f_reg[4]),
-                .p       (p_reg),
-                .fin_a   (f_reg[5] && !f_mean_reg[5]),
-                .fin_b   (f_reg[5] && f_mean_reg[5]),
+                .p_d     (p_d_reg),
+                .p_m     (p_m_reg),
+                .fin_a   (f_reg[4] && !f_mean_reg[4]),
+                .fin_b   (f_reg[4] && f_mean_reg[4]),
                 .o_new   (o_wr_data[i*O_W +: O_W]),
                 .out     (o_data[i*16 +: 16]),
                 .tap_o   (tap_o[i*16 +: 16])

@@ -10,7 +10,9 @@ sofa_sufa_kv.v
 sofa_sufa_keys.v
 ../common/sofa_find_first.v
 sofa_sufa_issue.v
-sofa_mult16.v
+../common/sofa_mult_digits.v
+../common/sofa_mult_rows.v
+../common/sofa_add_rows.v
 sofa_sufa_dot.v
 sofa_sufa_exp.v
 sofa_sufa_lane.v

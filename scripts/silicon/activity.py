@@ -166,7 +166,7 @@ def stimulus(sample: Sample, designs: dict[str, dict], netlist: Netlist,
             np.concatenate([nothing, *seen]) if sample.whole else nothing)
 
 
-def designs_of(todo: list[jobs.Job]) -> dict[str, dict]:
-    """The netlists of jobs."""
+def designs_of(todo: list[jobs.Job], variants: dict[str, str]) -> dict[str, dict]:
+    """The netlists of jobs; variants: which of each."""
     keys = machine.net_keys(todo)
-    return {j.name: machine.netlist_json(keys[j.name]) for j in todo}
+    return {j.name: machine.netlist_json(keys[j.name], variants[j.name]) for j in todo}

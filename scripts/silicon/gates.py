@@ -45,6 +45,11 @@ def sources(top: str, parameters: dict[str, int]) -> list[Path]:
         return [_netlist(top, parameters), cells()]
 
 
+def netlist(key: str) -> dict:
+    """A block's netlist, that with the most kinds of cells where there are several."""
+    return machine.netlist_json(key, machine.variants(key)[-1])
+
+
 def _netlist(top: str, parameters: dict[str, int]) -> Path:
     """The file of a module and all blocks in it."""
     todo = machine.elaborate(parameters, top)
@@ -57,9 +62,9 @@ def _netlist(top: str, parameters: dict[str, int]) -> Path:
         text = [verilog.HEAD]
         # The bench finds the ports in the first module of the file.
         for job in reversed(todo):
-            if not machine.has_netlist(keys[job.name]):
+            if not machine.has_netlists(keys[job.name]):
                 machine.synthesise(job.name, job.text, keys[job.name], machine.cells())
-            text.append(verilog.module(machine.netlist_json(keys[job.name]), job.name,
+            text.append(verilog.module(netlist(keys[job.name]), job.name,
                                        top if job.name == name else ""))
         text += [verilog.memory(n, *shape) for n, shape in sorted(memories.items())]
         write(path, "".join(text))

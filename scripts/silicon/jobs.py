@@ -35,6 +35,9 @@ CUTS = (
 """Modules that are synthesised alone and cut out of what is above them; all others belong to the
 one above. Stages, what a stage has many of, and what is large enough to have a line of its own."""
 
+INSTEAD = {"sofa_mult_rows": "sofa_mult_tree", "sofa_add_rows": "sofa_add_tree"}
+"""What stands in the place of a module in a chip: a module with the same ports."""
+
 MODULE = re.compile(r"^((?:attribute [^\n]*\n)*)module (\S+)\n(.*?)^end\n", re.M | re.S)
 CELL = re.compile(r"^  cell (\S+) (\S+)$", re.M)
 NUMBERED = re.compile(r"\$(\d+)(?=[\s\[\\$]|$)")

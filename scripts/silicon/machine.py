@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -68,7 +69,9 @@ def folder_of(key: str) -> Path:
 
 
 def synthesise(name: str, text: str, key: str, lib: Path) -> float:
-    """Make the netlist of a block; returns seconds. SynthError when something is undriven."""
+    """Make the netlists of a block: gates.json.gz, and where it has full adders those with cells;
+    a file netlists says that all are there. Returns seconds. SynthError when something is
+    undriven."""
     folder = folder_of(key)
     begin = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,24 +81,45 @@ def synthesise(name: str, text: str, key: str, lib: Path) -> float:
     faults = recipe.undriven(log)
     if faults:
         raise recipe.SynthError(f"{name}: " + "; ".join(faults[:4]))
-    with gzip.open(folder / "netlist.part", "wb", compresslevel=3) as out:
-        out.write((folder / "netlist.json").read_bytes())
-    (folder / "netlist.json").unlink()
-    (folder / "netlist.part").rename(folder / "netlist.json.gz")
+    variants = [recipe.GATES]
+    if (folder / "adders.txt").read_text().strip():
+        variants += recipe.CELLS
+        for variant in recipe.CELLS:
+            recipe.run(recipe.adders(name, variant, lib, folder), folder)
+    for variant in variants:
+        plain = folder / f"{variant.name}.json"
+        with gzip.open(folder / f"{variant.name}.json.gz", "wb", compresslevel=3) as out:
+            out.write(plain.read_bytes())
+        plain.unlink()
+    (folder / "netlists").write_text("\n".join(v.name for v in variants) + "\n")
     return time.monotonic() - begin
 
 
+def choose(found: list[tuple[float, float]], limit: float) -> int:
+    """Which of several netlists is taken, of each its longest path and its area: the smallest of
+    those that keep the limit, or that are as fast as the fastest, give or take 3 %."""
+    limit = 1.03 * max(limit, min(longest for longest, _ in found))
+    return min((area, i) for i, (longest, area) in enumerate(found) if longest <= limit)[1]
+
+
 def measure(job: jobs.Job, key: str, time_key: dict[str, str], lib: Path) -> dict:
-    """Area and timing of a block from its netlist and the models of its leaves; written to the
+    """Area and timing of a block from its netlists and the models of its leaves; written to the
     cache and returned without its own model."""
-    whole = mapped(job, netlist_json(key), time_key, lib)
-    result = timing.as_dict(timing.analyse(whole))
+    found = []
+    for variant in variants(key):
+        whole = mapped(job, netlist_json(key, variant), time_key, lib)
+        found.append((whole, timing.analyse(whole), variant))
+    longest = [max((p[0].ns for p in r.paths.values() if p), default=0.0) for _, r, _ in found]
+    whole, analysed, variant = found[choose(
+        [(ns, w.area()) for ns, (w, _, _) in zip(longest, found, strict=True)],
+        recipe.LIMIT_FO4 * timing.fo4(liberty.read(lib)))]
+    result = timing.as_dict(analysed)
     kinds = Counter(c.type for c in whole.cells)
     block = {
         "module": job.module, "instances": job.instances, "parameters": job.parameters,
         "area": round(whole.area(), 1), "registers": whole.registers(),
         "cells": sum(n for kind, n in kinds.items() if kind in whole.lib.cells),
-        "buffers": whole.buffers,
+        "buffers": whole.buffers, "variant": variant,
         "leaves": {n: kinds[n] for n in job.leaves},
         "memories": [[m.words, m.bits, kinds[n]] for n, m in sorted(whole.memories.items())],
         "paths": result["paths"],
@@ -120,8 +144,13 @@ def elaborate(parameters: dict[str, int], top: str = jobs.TOP) -> list[jobs.Job]
     if not out.exists():
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / "machine.part"
-        recipe.run(jobs.script([str(f.relative_to(ROOT)) for f in files], str(sources / "include"),
-                               parameters, str(part), top), folder)
+        by_stem = {f.stem: f for f in files}
+        for name, instead in jobs.INSTEAD.items():
+            by_stem[name] = folder / f"{name}.v"
+            text = by_stem[instead].read_text()
+            by_stem[name].write_text(re.sub(rf"\bmodule {instead}\b", f"module {name}", text))
+        recipe.run(jobs.script([str(f.relative_to(ROOT)) for f in by_stem.values()],
+                               str(sources / "include"), parameters, str(part), top), folder)
         part.rename(out)
     return jobs.cut(jobs.parse(out.read_text()), top=top)
 
@@ -150,14 +179,19 @@ def mapped(job: jobs.Job, design: dict, time_key: dict[str, str], lib: Path) -> 
     return netlist.load_json(design, job.name, liberty.read(lib), leaves, memories)
 
 
-def has_netlist(key: str) -> bool:
-    """Whether a netlist is in the cache."""
-    return (folder_of(key) / "netlist.json.gz").exists()
+def has_netlists(key: str) -> bool:
+    """Whether the netlists of a block are in the cache."""
+    return (folder_of(key) / "netlists").exists()
 
 
-def netlist_json(key: str) -> dict:
+def variants(key: str) -> list[str]:
+    """Names of the netlists of a block, that of gates alone first."""
+    return (folder_of(key) / "netlists").read_text().split()
+
+
+def netlist_json(key: str, variant: str) -> dict:
     """A netlist of the cache as Yosys wrote it."""
-    with gzip.open(folder_of(key) / "netlist.json.gz") as packed:
+    with gzip.open(folder_of(key) / f"{variant}.json.gz") as packed:
         return json.load(packed)
 
 
@@ -191,7 +225,7 @@ def machine(config: Config, workers: int, say: Callable[[str], None],
                         (name, "timing")
 
         for job in sorted(todo, key=lambda j: -len(j.text)):
-            if has_netlist(net_key[job.name]):
+            if has_netlists(net_key[job.name]):
                 waiting.add(job.name)
             else:
                 running[pool.submit(synthesise, job.name, job.text, net_key[job.name], lib)] = \

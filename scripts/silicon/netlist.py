@@ -17,7 +17,7 @@ PORT = -1
 MACRO_PIN = 3.0
 """Capacitance of an output port and of a pin of a memory, fF."""
 BUFFER, BUFFER_LOAD = "BUF_X4", 40.0
-"""What broadcast trees are made of, and how much each of them drives, fF."""
+"""What broadcast trees are made of, and how much each of them drives, fF, or two sinks."""
 DRIVE = 30.0
 """Most load of a driver for each unit of its strength, before it gets a tree, fF."""
 INPUT_STRENGTH = 2.0
@@ -182,7 +182,7 @@ class Netlist:
                 load, group = 0.0, []
                 for sink in sinks:
                     cap = self.pin_cap(sink) + self.lib.wire_more
-                    if group and load + cap > BUFFER_LOAD:
+                    if len(group) > 1 and load + cap > BUFFER_LOAD:
                         groups.append(group)
                         load, group = 0.0, []
                     group.append(sink)

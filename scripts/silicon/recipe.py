@@ -10,15 +10,48 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+LIMIT_FO4 = 30.0
+"""Longest path that a block should have."""
 TARGET = 560
 """Delay of logic that abc works for, ps: 30 FO4 less what a register takes, and less the wires that
 abc does not see."""
-ABC = ("strash;ifraig;scorr;dch,-f;map,-B,0.9,-D,{d};topo;buffer,-c,-p;"
+PIECES = 400
+"""The same where full adders are cells: abc sees only the logic between them, in pieces."""
+ABC = ("strash;ifraig;scorr;dch,-f;map,-B,0.9,-D,{d};topo;{buffer}"
        "upsize,-D,{d};dnsize,-D,{d};stime,-p")
+BUFFER = "buffer,-c,-p;"
+"""Buffers by abc. Without them netlist.py makes all trees, which is faster where abc sees no path
+that would make it hurry."""
 CONSTRAINTS = "set_driving_cell BUF_X2\nset_load 3.0\n"
+ADDERS = """\
+(* techmap_celltype = "$fa" *)
+module full_adder (A, B, C, X, Y);
+    parameter WIDTH = 1;
+    parameter [WIDTH-1:0] _TECHMAP_CONSTMSK_A_ = 0;
+    parameter [WIDTH-1:0] _TECHMAP_CONSTMSK_B_ = 0;
+    parameter [WIDTH-1:0] _TECHMAP_CONSTMSK_C_ = 0;
+    localparam [WIDTH-1:0] KNOWN =
+        _TECHMAP_CONSTMSK_A_ | _TECHMAP_CONSTMSK_B_ | _TECHMAP_CONSTMSK_C_;
+    input  [WIDTH-1:0] A, B, C;
+    output [WIDTH-1:0] X, Y;
+    genvar i;
+    generate
+        for (i = 0; i < WIDTH; i = i + 1) begin : bits
+            if (KNOWN[i]) begin : gates
+                assign Y[i] = A[i] ^ B[i] ^ C[i];
+                assign X[i] = (A[i] & B[i]) | (C[i] & (A[i] | B[i]));
+            end else begin : cell
+                FA_X1 fa (.A(A[i]), .B(B[i]), .CI(C[i]), .CO(X[i]), .S(Y[i]));
+            end
+        end
+    endgenerate
+endmodule
+"""
+"""What becomes of full adders: cells of the library, but gates where a bit is constant."""
 GATED = 4
 """Fewest flip-flops with a common enable that get a clock gate; fewer get multiplexers."""
 STATIC = re.compile(r"(^|[./])(cfg_|job_)\w*(\[\d+\])?$|(^|[./])rst$")
@@ -33,12 +66,24 @@ class SynthError(RuntimeError):
     """Yosys failed, or said what must not be."""
 
 
+@dataclass(frozen=True)
+class Variant:
+    """A way to map a block: the delay for abc, ps, and its command for buffers."""
+
+    name: str
+    target: int
+    buffer: str
+
+
+GATES = Variant("gates", TARGET, BUFFER)
+CELLS = (Variant("adders", TARGET, BUFFER), Variant("fast_adders", PIECES, ""))
+"""The block as gates only; what is tried as well where it has full adders."""
+
+
 def script(name: str, text: Path, liberty: Path, folder: Path) -> list[str]:
-    """The commands for block ``name``, whose RTLIL lies in ``text``; the netlist goes to
-    ``folder``/netlist.json."""
-    constraints = folder / "abc.constr"
-    constraints.write_text(CONSTRAINTS)
-    abc = f"abc -liberty {liberty} -constr {constraints} -script +{ABC.format(d=TARGET)}"
+    """The commands for block ``name``, whose RTLIL lies in ``text``; the netlist of gates goes to
+    ``folder``/gates.json, and the block up to the adders to front.il and, with its full adders
+    found, adders.il. adders.txt lists them."""
     return [
         f"read_rtlil {text}",
         f"hierarchy -check -top {name}",
@@ -48,7 +93,42 @@ def script(name: str, text: Path, liberty: Path, folder: Path) -> list[str]:
         "log @@ check",
         "check",
         "log @@ checked",
-        f"synth -noabc -top {name} -booth",
+        f"synth -noabc -top {name} -booth -run begin:fine",
+        "design -save front",
+        "maccmap t:$macc t:$macc_v2",
+        "simplemap",
+        "opt_expr",
+        "opt_merge",
+        "opt_clean",
+        "extract_fa -fa",
+        "opt_clean",
+        f"tee -o {folder / 'adders.txt'} select -list t:$fa",
+        f"write_rtlil {folder / 'adders.il'}",
+        "design -load front",
+        *finish(name, GATES, liberty, folder),
+    ]
+
+
+def adders(name: str, variant: Variant, liberty: Path, folder: Path) -> list[str]:
+    """The commands that go on from adders.il with full adders as cells."""
+    cells = folder / "adders.v"
+    cells.write_text(ADDERS)
+    return [
+        f"read_rtlil {folder / 'adders.il'}",
+        f"techmap -map {cells} t:$fa",
+        f"read_liberty -lib {liberty}",
+        *finish(name, variant, liberty, folder),
+    ]
+
+
+def finish(name: str, variant: Variant, liberty: Path, folder: Path) -> list[str]:
+    """The commands from there to the netlist, ``folder``/VARIANT.json."""
+    constraints = folder / "abc.constr"
+    constraints.write_text(CONSTRAINTS)
+    abc = (f"abc -liberty {liberty} -constr {constraints} -script +"
+           + ABC.format(d=variant.target, buffer=variant.buffer))
+    return [
+        f"synth -noabc -top {name} -run fine:",
         "opt_clean -purge",
         f"clockgate -liberty {liberty} -min_net_size {GATED}",
         "rename -wire",
@@ -59,7 +139,7 @@ def script(name: str, text: Path, liberty: Path, folder: Path) -> list[str]:
         abc,
         "setundef -zero",
         "opt_clean -purge",
-        f"write_json {folder / 'netlist.json'}",
+        f"write_json {folder / variant.name}.json",
     ]
 
 
@@ -113,11 +193,11 @@ def static_cells(module: dict) -> list[str]:
 
 def select_static(folder: Path, run_pass) -> None:
     """What ``SELECT_STATIC`` does; ``run_pass`` runs a command of Yosys."""
-    run_pass(f"write_json {folder / 'gates.json'}")
+    run_pass(f"write_json {folder / 'unmapped.json'}")
     (name, module), = ((n, m) for n, m in
-                       json.loads((folder / "gates.json").read_text())["modules"].items()
+                       json.loads((folder / "unmapped.json").read_text())["modules"].items()
                        if not int(m["attributes"].get("blackbox", "0"), 2))
-    (folder / "gates.json").unlink()
+    (folder / "unmapped.json").unlink()
     names = folder / "static.txt"
     names.write_text("".join(f"{name}/{cell}\n" for cell in static_cells(module)))
     run_pass("select -none")

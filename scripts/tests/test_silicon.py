@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from scripts.silicon import jobs, liberty, netlist, picture, recipe, report, timing
+from scripts.silicon import jobs, liberty, machine, netlist, picture, recipe, report, timing
 
 # Delays: inverter rise 1 + load/10, fall 2 + slew + load/10; register 5 + load/10, set-up 1; every
 # slew .5. Loads in fF, times in ns.
@@ -237,6 +237,17 @@ def test_gates_of_static_inputs_alone():
                                 "connections": {"D": [6], "Q": [10]}},
                         "after": gate(10, 2, 11)}}
     assert sorted(recipe.static_cells(module)) == ["far", "near"]
+
+
+@pytest.mark.parametrize("found, taken", [
+    ([(0.7, 9.0), (0.75, 8.0), (1.2, 5.0)], 1),
+    ([(0.9, 9.0), (0.92, 8.0), (1.2, 5.0)], 1),
+    ([(0.9, 9.0)], 0),
+    ([(0.5, 7.0), (0.5, 7.0)], 0),
+])
+def test_the_netlist_that_is_taken(found, taken):
+    """The smallest that keeps the limit, or that is as fast as the fastest."""
+    assert machine.choose(found, 0.8) == taken
 
 
 def block(area, ns):

@@ -5,7 +5,6 @@
 +incdir+../include
 ../common/sofa_skid_buffer.v
 sofa_sufa_kv.v
-../common/sofa_sync_fifo.v
 ../common/sofa_ram_1r1w.v
 sofa_sufa_keys.v
 ../common/sofa_find_first.v
@@ -17,6 +16,7 @@ sofa_sufa_dot.v
 sofa_sufa_exp.v
 sofa_sufa_lane.v
 sofa_sufa_sv.v
+../common/sofa_sync_fifo.v
 sofa_sufa_div.v
 sofa_sufa_flush.v
 sofa_sufa_unit.v

@@ -97,8 +97,8 @@ def synthesise(name: str, text: str, key: str, lib: Path) -> float:
 
 def choose(found: list[tuple[float, float]], limit: float) -> int:
     """Which of several netlists is taken, of each its longest path and its area: the smallest of
-    those that keep the limit, or that are as fast as the fastest, give or take 3 %."""
-    limit = 1.03 * max(limit, min(longest for longest, _ in found))
+    those that keep the limit, or that are as fast as the fastest, give or take 5 %."""
+    limit = 1.05 * max(limit, min(longest for longest, _ in found))
     return min((area, i) for i, (longest, area) in enumerate(found) if longest <= limit)[1]
 
 

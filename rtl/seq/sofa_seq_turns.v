@@ -160,6 +160,7 @@ module sofa_seq_turns #(
                           : room < tokens ? room : tokens;
     wire [24:0]     factor = {{7{factor_reg[17]}}, factor_reg};
     wire [24:0]     prod = prod_lo_reg + {prod_hi_reg[20:0], 4'd0};
+    wire            shared = step_reg == LAST_STEP;
     wire [TAB_W:0]  held = wr_num_reg - part_num_reg;
     wire            b_write = b_valid && b_ready;
     wire [B_W-1:0]  b_data;
@@ -236,7 +237,7 @@ module sofa_seq_turns #(
         if (read) begin
             state_next = job_share ? S_SHARE : S_OUT;
         end
-        if (state_reg == S_SHARE && step_reg == LAST_STEP) begin
+        if (state_reg == S_SHARE && shared) begin
             state_next = S_OUT;
         end
         if (taken) begin

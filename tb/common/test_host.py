@@ -86,7 +86,7 @@ def test_entries_by_hand():
     job = head.Job(8, 16, (head.HeadTable(0x1234, 7, 3, -146, None),
                            head.HeadTable(65535, 47, 0, 0, 5)))
     first, second = table_image(job, cfg)[:, 0]
-    assert bytes(first).hex() == "34120703" + "6eff0000" + "ff7f0000" + "00000000"
+    assert bytes(first).hex() == "34120703" + "6eff0000" + "ff3f0000" + "00000000"
     assert bytes(second).hex() == "ffff2f00" + "00000000" + "05000000" + "00000000"
     made = table_image(job, cfg, [(7, 40), (0, 33)])[:, 0]
     assert [bytes(one[6:8]).hex() for one in made] == ["0728", "0021"]

@@ -36,6 +36,9 @@ SILENT = {"ar": (regs.ERR_READ_TIMEOUT, 1, READ), "r": (regs.ERR_READ_TIMEOUT, 2
           "b": (regs.ERR_WRITE_TIMEOUT, 4, WRITE)}
 """Channel that is dead -> code, INFO, what is lost."""
 
+ATTENTION = (0, 1, 2, 3, 7)
+"""Streams that an attention job reads: Q, K8, K, V, and D for its table of heads."""
+
 
 async def prepare(dut, timeout=TIMEOUT, **memory):
     acc, rng = setup(dut, **memory)
@@ -166,7 +169,7 @@ async def wrong_last(dut):
     comes back as well, and the memory is at rest."""
     acc, rng = await prepare(dut, reorder=True, interleave=True)
     for rlast in ("never", "always"):
-        for start, streams in ((start_job, range(4)), (start_layer, range(8))):
+        for start, streams in ((start_job, ATTENTION), (start_layer, range(8))):
             acc.memory.rlast = rlast
             await start(acc, rng)
             code, info, lost = await ended(acc)

@@ -148,7 +148,8 @@ module attention_row #(
         .kv_ready         (kv_ready),
         .kv_data          (state_reg == S_KEY ? k[W*16-1:0]
                            : state_reg == S_BEATS ? kv_reg[W*16-1:0] : '0),
-        // Row 0 of place 0 wants every key.
+        // Row 0 of place 0 wants every key; no end is without rows.
+        .kv_some          (1'b1),
         .kv_mask          (4'b0001),
         .kv_end           (state_reg == S_END),
         .kv_end_place     (1'b0),

@@ -18,14 +18,16 @@
 // and last part; one tile each; neither t_* nor s_* are used.
 // Not done here: causal masking and selection (sads).
 // Latency: tn taken to t_valid 1 cycle; to the first word, when array is idle and tile and Q are
-// there, d + 3; q_commit to the first read 2, k8_commit 1. q_release_dlzs, k8_release: one cycle
+// there, d + 4; q_commit to the first read 2, k8_commit 1. q_release_dlzs, k8_release: one cycle
 // after the last read.
 // Throughput: a pass of COLS slots every d cycles, ceil(n/COLS) passes a turn, without gaps between
 // passes and turns as long as the input is there. Dense: a turn a cycle. Predict job: an element of
 // X8 a cycle while codes and parts are there, without gaps between parts, chunks and groups as long
 // as sofa_dlzs_khat empties a chunk in the time of the next.
-// A waiting word freezes the array: the enable of the stage depends on s_ready, which must come
-// from near a register; no output depends on it.
+// Words of scores wait in a register, which cuts the path from the accumulators through the
+// multiplexer of their groups to the receiver. A word that waits for it freezes the array: the
+// enable of the stage depends on s_ready, which must come from near a register; no output depends
+// on it.
 // Errors: none are found. A place from PLACES on or beyond the store, or n = 0, gives wrong scores.
 // Source: SOFA, MICRO 2024, DLZS; docs/dlzs.md.
 
@@ -281,7 +283,13 @@ module sofa_dlzs #(
     // First slot of the pass
     reg  [BASE_W-1:0] base_reg, base_next;
 
-    wire              word_valid, khat_ready;
+    wire              word_valid, word_last, khat_ready;
+    wire [ROWS*4*SC_W-1:0] word_scores;
+    // Word that is offered, and whether the next one can follow
+    reg               s_valid_reg, s_last_reg;
+    reg  [ROWS*4*SC_W-1:0] s_scores_reg;
+    wire              s_free = !s_valid_reg || s_ready;
+    wire              s_take = word_valid && !cfg_predict && s_free;
     // Of a predict job: a code word is there.
     wire              w_valid;
     // Bias and shift of each 8 rows of the chunk
@@ -296,7 +304,7 @@ module sofa_dlzs #(
 
     // Everything from the read to the accumulators moves together.
     wire              p_advance = !word_valid || khat_ready;
-    wire              advance = cfg_predict ? p_advance : !s_valid || s_ready;
+    wire              advance = cfg_predict ? p_advance : !word_valid || s_free;
     wire              work = turn_valid && tiles_reg != 3'd0
         && (cfg_predict ? w_valid : !turn_start || block_there);
     // The code stream must see nothing of s_ready.
@@ -456,11 +464,27 @@ module sofa_dlzs #(
         .in_code      (code),
         .in_k8        (k8),
         .word_valid   (word_valid),
-        .word_last    (s_last),
-        .word_scores  (s_scores)
+        .word_last    (word_last),
+        .word_scores  (word_scores)
     );
 
-    assign s_valid = word_valid && !cfg_predict;
+    assign s_valid  = s_valid_reg;
+    assign s_last   = s_last_reg;
+    assign s_scores = s_scores_reg;
+
+    always @(posedge clk) begin
+        if (s_free) begin
+            s_valid_reg <= s_take;
+        end
+        if (s_take) begin
+            s_last_reg   <= word_last;
+            s_scores_reg <= word_scores;
+        end
+
+        if (rst) begin
+            s_valid_reg <= 1'b0;
+        end
+    end
 
     // ---- Predict job: words to keys ------------------------------------------------------------
     sofa_dlzs_khat #(
@@ -487,7 +511,7 @@ module sofa_dlzs #(
         .t_numbers      (w_numbers),
         .s_valid        (word_valid && cfg_predict),
         .s_ready        (khat_ready),
-        .s_scores       (s_scores),
+        .s_scores       (word_scores),
         .r_c_valid      (r_c_valid),
         .r_c_ready      (r_c_ready),
         .r_c_addr       (r_c_addr),

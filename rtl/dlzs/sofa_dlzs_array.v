@@ -10,8 +10,7 @@
 // is read straight from its accumulators in the one cycle before the next sum overwrites them. No
 // copy of the ROWS*COLS accumulators exists, and the next pass follows without a bubble. When a
 // word must wait, the array freezes as it stands (en low); nothing is lost.
-// Not done here: an output register. ROWS*4*SC_W flip-flops cost more than the path from the
-// accumulators through the multiplexer into the receiver's register.
+// Not done here: an output register (sofa_dlzs.v; the words of a predict job need none).
 // Latency: group g's word stands PASS + 1 + g enabled cycles after the cycle of in_first, for
 // PASS terms. Throughput: one term in every cell a cycle.
 // Errors: none are found. A pass needs at least COLS/4 terms.

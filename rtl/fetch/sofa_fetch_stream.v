@@ -171,7 +171,7 @@ module sofa_fetch_stream #(
         wr_ptr_reg     <= wr_ptr_next;
         rd_ptr_reg     <= rd_ptr_next;
         level_reg      <= level_next;
-        some_word_reg  <= level_next != {(PTR_W + 1){1'b0}};
+        some_word_reg  <= wr_valid || (rd_en ? level_reg != ONE_WORD[PTR_W:0] : some_word_reg);
         d_valid_reg    <= d_valid_next;
 
         if (rst) begin

@@ -123,7 +123,7 @@ async def latency(dut):
                 tb.turns.append(job.turns[0].word, **turn)
             await tb.sink.wait(start + 1, timeout=2000)
             begin = taken[0] if last == "turn" else now
-            delay = {"turn": d + 3, "k8": d + 3, "q": d + 4}[last]
+            delay = {"turn": d + 4, "k8": d + 4, "q": d + 5}[last]
             assert tb.sink.cycles[start] - begin == delay, f"d = {d}, {last} last"
             assert tb.t.cycles[ahead] - taken[0] == 1
             await ClockCycles(tb.clk, 4)

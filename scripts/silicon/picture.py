@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from html import escape
 
-from scripts.silicon.report import LIMIT, fo4, longest, stage, total
+from scripts.silicon.recipe import LIMIT_FO4
+from scripts.silicon.report import fo4, longest, stage, total
 
 WIDTH, MAP, LINE, LEFT = 1000, 560, 18, 150
 COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#edc948", "#b07aa1", "#9c755f",
@@ -67,7 +68,7 @@ def picture(got: dict) -> str:
                            "</text>")
         out.append("</g>")
     top = MAP + 66
-    longer = max([fo4(got, longest(blocks[n])) for n in bars] + [LIMIT])
+    longer = max([fo4(got, longest(blocks[n])) for n in bars] + [LIMIT_FO4])
     unit = (WIDTH - LEFT - 60) / longer
     out.append(f'<text x="4" y="{top - 12}" font-size="14">longest path from register to register, '
                f"FO4 of {got['fo4_ns'] * 1000:.1f} ps</text>")
@@ -77,8 +78,8 @@ def picture(got: dict) -> str:
                    f'<rect x="{LEFT}" y="{y + 2}" width="{long * unit:.1f}" height="{LINE - 5}" '
                    f'fill="{colour[stage(blocks[name])]}"/>'
                    f'<text x="{LEFT + long * unit + 4:.1f}" y="{y + 12}">{long:.1f}</text>')
-    at = LEFT + LIMIT * unit
+    at = LEFT + LIMIT_FO4 * unit
     out.append(f'<line x1="{at:.1f}" y1="{top - 4}" x2="{at:.1f}" y2="{height - 20}" '
                f'stroke="black" stroke-dasharray="4 3"/><text x="{at + 3:.1f}" '
-               f'y="{height - 8}">limit {LIMIT:g}</text></svg>')
+               f'y="{height - 8}">limit {LIMIT_FO4:g}</text></svg>')
     return "\n".join(out) + "\n"

@@ -82,8 +82,8 @@ CELLS = (Variant("adders", TARGET, BUFFER), Variant("fast_adders", PIECES, ""))
 
 def script(name: str, text: Path, liberty: Path, folder: Path) -> list[str]:
     """The commands for block ``name``, whose RTLIL lies in ``text``; the netlist of gates goes to
-    ``folder``/gates.json, and the block up to the adders to front.il and, with its full adders
-    found, adders.il. adders.txt lists them."""
+    ``folder``/gates.json, and the block with its full adders found to adders.il; adders.txt lists
+    them."""
     return [
         f"read_rtlil {text}",
         f"hierarchy -check -top {name}",

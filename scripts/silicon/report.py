@@ -13,7 +13,7 @@ from pathlib import Path
 
 from models.lab.record import MARK
 from models.lab.tables import Table, markdown
-from scripts.silicon.recipe import ROOT
+from scripts.silicon.recipe import LIMIT_FO4, ROOT
 
 SAVED = ROOT / "docs" / "silicon.json"
 DOCUMENT = ROOT / "docs" / "silicon.md"
@@ -21,8 +21,6 @@ BUDGET = "tiny"
 """The configuration whose figures are budgets."""
 GROWTH = 0.03
 """How much of a figure a block may gain."""
-LIMIT = 30.0
-"""Longest path allowed, FO4."""
 QUIET = 20.0
 """Paths up to this length are not held to a budget, FO4."""
 FAIR = 0.614
@@ -109,10 +107,11 @@ def text(got: dict) -> str:
             (longest(block, k), 8 if k == "reg-reg" else 5) for k in KINDS))
         lines.append(f"{name:18} {block['instances']:5} {block['area']:10.0f} {total(block):10.0f} "
                      f"{block['registers']:6} {paths.rstrip()}")
-    lines += ["", f"paths from register to register over {LIMIT:g} FO4, the worst of each block:"]
+    lines += ["", f"paths from register to register over {LIMIT_FO4:g} FO4, the worst of each "
+                  "block:"]
     for name, block in sorted(got["blocks"].items(), key=lambda b: -fo4(got, longest(b[1]))):
         path = longest(block)
-        if path and fo4(got, path) > LIMIT:
+        if path and fo4(got, path) > LIMIT_FO4:
             lines.append(f"  {fo4(got, path):5.1f}  {name}: {name_of(path).replace('`', '')}")
     area = sum(map(total, got["blocks"].values()))
     lines += ["", "memories: " + ", ".join(f"{sum(c.values())} x {w} x {b}" for (w, b), c in

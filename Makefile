@@ -32,6 +32,9 @@ POWER_CONFIG = $(if $(filter command,$(firstword $(origin CONFIG))),$(CONFIG),le
 # `make evaluate` and `make report` (quick, default, long, full), `make dse`
 $(call default,GRID,default)
 $(call default,TRIALS,200)
+# `make coverage`, `prove`, `mutate`, `soak`: 1 for what ten minutes allow
+$(call default,QUICK,)
+QUICKLY = $(if $(filter-out 0,$(QUICK)),--quick)
 # All which run tests or measure
 $(call default,JOBS,2)
 # The shell reads them from its environment, so that no quote in them reaches its syntax.
@@ -55,8 +58,8 @@ check_slice = $(if $(given),$(PYTEST) $1 $(SLICE) --collect-only -qq >/dev/null)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help env demo test test-lab regress lint waves bench synth gates power evaluate report \
-        dse list clean
+.PHONY: help env demo test test-lab regress lint waves bench plan coverage prove mutate soak \
+        signoff synth gates power fpga evaluate report dse list clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -103,6 +106,29 @@ waves: env ## rerun one test (TEST=...) and keep its waves with a GTKWave view
 bench: env ## cycles and bytes of the machine on real shapes
 	@$(PY) scripts/bench.py
 
+plan: env ## the test plan against the tests and coverage points that there are; its pages
+	@$(PY) scripts/plan.py
+
+coverage: env ## lines, branches, expressions, toggles and functional bins that the tests reach: QUICK=1
+	@$(check_jobs)
+	@$(PY) scripts/coverage.py --jobs "$$JOBS" $(QUICKLY)
+
+prove: ## properties of the blocks proved, each with a trace that reaches it and a bug it finds: QUICK=1
+	@$(check_jobs)
+	@scripts/setup.sh prove
+	@$(PY) scripts/prove.py --jobs "$$JOBS" $(QUICKLY)
+
+mutate: env ## faults planted in every module, and which test finds each: QUICK=1, JOBS=
+	@$(check_jobs)
+	@$(PY) scripts/mutate.py --jobs "$$JOBS" $(QUICKLY)
+
+soak: env ## random jobs, chains and layers, one seed each; the failing one made small: SEEDS=, QUICK=1
+	@$(check_jobs)
+	@$(PY) scripts/soak.py --jobs "$$JOBS" $(QUICKLY) $(if $(filter command,$(firstword $(origin SEEDS))),--seeds "$$SEEDS")
+
+signoff: env ## one page of plan, tests, coverage, mutants, proofs, soak and bugs
+	@$(PY) scripts/signoff.py
+
 synth: ## area and longest paths of every block in Nangate45, against the budgets: CONFIG=, JOBS=
 	@$(check_jobs)
 	@scripts/setup.sh synth
@@ -117,6 +143,10 @@ power: ## energy of a real head, block by block, sparse and dense: CONFIG=, JOBS
 	@$(check_jobs)
 	@scripts/setup.sh synth
 	@$(PY) scripts/power.py --config "$(POWER_CONFIG)" --jobs "$$JOBS"
+
+fpga: ## `tiny` placed and routed for Lattice ECP5: look-up tables, multipliers, memories, clock
+	@scripts/setup.sh fpga
+	@$(PY) scripts/fpga.py
 
 evaluate: ## whole trained models with SOFA and its peers in every layer: GRID=, JOBS=
 	@scripts/setup.sh lab

@@ -2,7 +2,7 @@
 """pytest options, fixtures and the result table.
 
 Options:   --sim verilator|icarus|both   --config tiny,small|all   --seed K   --seeds N
-           --waves   --slow   --gates
+           --waves   --slow   --gates   --coverage
 Fixtures:  sim (name), config (scripts.configs.Config), seed (int)
 Markers:   configs("tiny", ...)  the configurations a test can run on
            sims("verilator")     the simulators a test can run on
@@ -54,6 +54,8 @@ def pytest_addoption(parser):
     group.addoption("--waves", action="store_true", help="record waves")
     group.addoption("--gates", action="store_true",
                     help="netlists of synthesis in place of the RTL")
+    group.addoption("--coverage", action="store_true",
+                    help="runs with Verilator leave coverage.dat in their folders")
     group.addoption("--slow", action="store_true", help="include tests marked slow")
 
 
@@ -67,6 +69,7 @@ def pytest_configure(config):
     runner.DEFAULTS.seed = config.getoption("seed")
     runner.DEFAULTS.waves = config.getoption("waves")
     runner.DEFAULTS.gates = config.getoption("gates")
+    runner.DEFAULTS.coverage = config.getoption("coverage")
     if config.getoption("sim") not in (*runner.SIMULATORS, "both"):
         raise pytest.UsageError(f"--sim is {config.getoption('sim')!r}, legal: "
                                 f"{', '.join(runner.SIMULATORS)} or both")

@@ -57,11 +57,13 @@ SIMULATORS = ("verilator", "icarus")
 @dataclass
 class Defaults:
     """What ``run()`` uses where its caller gives nothing; conftest.py fills it in. ``gates``: the
-    netlist of the top level (scripts/silicon/gates.py) is simulated in place of its RTL."""
+    netlist of the top level (scripts/silicon/gates.py) is simulated in place of its RTL.
+    ``coverage``: a run with Verilator leaves coverage.dat (scripts/verify/code_coverage.py)."""
 
     seed: int = 1
     waves: bool = False
     gates: bool = False
+    coverage: bool = False
 
 
 @dataclass
@@ -331,6 +333,9 @@ def _build_verilator(build_dir, toplevel, params, waves, sources, defines, log):
     cmd += ["--prefix", "Vtop", "-o", "sim", "--vpi", "-O3"]
     cmd += ["--x-initial", "unique", "--x-assign", "unique"]
     cmd += ["-LDFLAGS", f"-Wl,-rpath,{libs} -L{libs} -lcocotbvpi_verilator"]
+    if DEFAULTS.coverage:
+        # Not --coverage: that of state machines ends the pinned Verilator on a third of the modules.
+        cmd += ["--coverage-line", "--coverage-toggle", "--coverage-expr"]
     if waves:
         cmd += ["--trace-fst" if have_fst() else "--trace-vcd"]
         cmd += ["--trace-max-width", "32768", "--trace-max-array", "64"]
@@ -426,6 +431,7 @@ def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, 
     identity = _hash(sorted(params.items()), sorted(defines.items()),
                      [os.path.relpath(s, ROOT) for s in sources])
     suffix = f"-waves{wave_depth() or ''}" if waves else ""
+    suffix += "-coverage" if DEFAULTS.coverage and sim == "verilator" else ""
     build_dir = SIM_DIR / sim / toplevel / f"{label}-{identity[:6]}{suffix}"
 
     def fingerprint(files):

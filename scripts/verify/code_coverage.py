@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Code coverage of rtl/: what Verilator counted in all runs, merged, and the pages that show it.
+
+A run of ``pytest --coverage`` leaves a coverage.dat in its results folder. Three kinds of points
+are in it: *line* (blocks and branches), *expr* (every way in which one term decides an expression)
+and *toggle* (a bit of a signal rises, falls). Points of one place in one source file are the same
+point, whatever instance, parameters or turn of a generate loop they belong to; bits of a signal are
+points of their own, as many as the widest build has. Verilator leaves out toggles of arrays and of
+signals above 256 bits, and expressions with more than 32 ways.
+
+A point that cannot be reached is excluded beside the code, with the reason:
+
+    wire [1:0] mode;   // unreached toggle: mode 3 is refused by the job check
+
+or alone on the line above it. Kinds: line, expr, toggle. An exclusion of something that was reached
+is an error.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+KINDS = ("line", "expr", "toggle")
+GOALS = {"line": 100.0, "expr": 98.0, "toggle": 98.0}
+"""Least percentage of every module."""
+_KIND = {"line": "line", "branch": "line", "expr": "expr", "toggle": "toggle"}
+_POINT = re.compile(r"^C '(.*)' (\d+)$")
+_EXCLUDED = re.compile(r"//\s*unreached (line|expr|toggle): (.*\S)")
+_INDEX = re.compile(r"\[[0-9:]+\]")
+
+
+@dataclass(frozen=True, order=True)
+class Point:
+    """A place that a test can reach: file below the repository, line, column, kind, what of it."""
+
+    file: str
+    line: int
+    column: int
+    kind: str
+    what: str
+
+
+class CoverageError(Exception):
+    """A file is not what Verilator writes, or an exclusion is wrong."""
+
+
+def read(text: str, root: Path = ROOT) -> Counter:
+    """Points below rtl/ of a coverage.dat -> how often they were reached."""
+    if not text.startswith("# SystemC::Coverage-3"):
+        raise CoverageError("not a coverage file of Verilator: its first line is "
+                            f"{text.splitlines()[0] if text else ''!r}")
+    counts: Counter = Counter()
+    for line in text.splitlines()[1:]:
+        match = _POINT.match(line)
+        if not match:
+            raise CoverageError(f"not a point of Verilator: {line[:80]!r}")
+        values = dict(part.split("\x02", 1) for part in match[1].split("\x01") if part)
+        try:
+            file = Path(values["f"]).relative_to(root / "rtl")
+        except ValueError:
+            continue
+        kind = _KIND[values["t"]]
+        # Turns of a loop, and widths that parameters give, are one expression.
+        what = _INDEX.sub("[]", values["o"]) if kind == "expr" else values["o"]
+        point = Point(f"rtl/{file}", int(values["l"]), int(values["n"]), kind, what)
+        counts[point] += int(match[2])
+    return counts
+
+
+def merge(files) -> Counter:
+    """All of ``files`` together."""
+    counts: Counter = Counter()
+    for file in files:
+        try:
+            # Counter.update keeps points that were never reached.
+            counts.update(read(file.read_text()))
+        except CoverageError as error:
+            raise CoverageError(f"{file}: {error}") from None
+    return counts
+
+
+def exclusions(source: str) -> dict[tuple[int, str], str]:
+    """(line, kind) -> reason, from the comments of a Verilog source."""
+    found: dict[tuple[int, str], str] = {}
+    waiting: list[tuple[str, str]] = []
+    for number, line in enumerate(source.splitlines(), 1):
+        marks = _EXCLUDED.findall(line)
+        comment = line.strip()
+        if comment.startswith("//"):
+            if waiting and not marks:
+                # The sentence goes on.
+                kind, reason = waiting.pop()
+                marks = [(kind, f"{reason} {comment.lstrip('/ ')}")]
+            waiting += marks
+            continue
+        for kind, reason in [*waiting, *marks]:
+            found[number, kind] = reason
+        waiting = []
+    return found
+
+
+@dataclass
+class Module:
+    """Coverage of one source file."""
+
+    file: str
+    counts: dict[Point, int]
+    excluded: dict[tuple[int, str], str]
+    stale: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        missed = {(p.line, p.kind) for p, n in self.counts.items() if not n}
+        self.stale = [f"{self.file}:{line}: nothing of kind {kind} is left unreached there"
+                      for line, kind in self.excluded if (line, kind) not in missed]
+
+    def figures(self, kind: str) -> tuple[int, int, int]:
+        """(reached, to be reached, excluded) points of ``kind``."""
+        points = [(p, n) for p, n in self.counts.items() if p.kind == kind]
+        out = sum(not n and (p.line, kind) in self.excluded for p, n in points)
+        return sum(n > 0 for _, n in points), len(points) - out, out
+
+    def percent(self, kind: str) -> float:
+        """Reached of what is to be reached, in percent; 100 where there is nothing."""
+        reached, points, _ = self.figures(kind)
+        return 100.0 * reached / points if points else 100.0
+
+    def missed(self) -> list[Point]:
+        """Points that are neither reached nor excluded, in the order of the file."""
+        return sorted(p for p, n in self.counts.items()
+                      if not n and (p.line, p.kind) not in self.excluded)
+
+    def below(self) -> list[str]:
+        """What fails, one sentence each."""
+        return [f"{self.file}: {kind} {self.percent(kind):.1f} %, goal {GOALS[kind]:.0f} %"
+                for kind in KINDS if self.percent(kind) < GOALS[kind]] + self.stale
+
+
+def modules(counts: Counter, root: Path = ROOT) -> list[Module]:
+    """A Module for each file that has points, in the order of their names."""
+    by_file: dict[str, dict[Point, int]] = defaultdict(dict)
+    for point, count in counts.items():
+        by_file[point.file][point] = count
+    return [Module(file, points, exclusions((root / file).read_text()))
+            for file, points in sorted(by_file.items())]
+
+
+def unbuilt(found: list[Module], root: Path = ROOT) -> list[str]:
+    """Files below rtl/ that no run contained."""
+    have = {m.file for m in found}
+    files = (str(f.relative_to(root)) for f in sorted((root / "rtl").rglob("*.v")))
+    return [f for f in files if f not in have]
+
+
+def table(found: list[Module]) -> list[dict]:
+    """What is committed of every module: kind -> [reached, to be reached, excluded]."""
+    return [{"file": m.file, **{kind: list(m.figures(kind)) for kind in KINDS}} for m in found]
+
+
+# ---------------------------------------------------------------------------------------------
+# Pages
+# ---------------------------------------------------------------------------------------------
+_STYLE = """
+body { font: 14px sans-serif; margin: 1em auto; max-width: 75em; padding: 0 1em; }
+table { border-collapse: collapse; } td, th { padding: .1em .6em; text-align: right; }
+td:first-child, th:first-child, td.code { text-align: left; }
+tr:nth-child(even) { background: #f4f4f4; }
+.bad { background: #f6c1b8; } .good { background: #cfe8cf; } .out { background: #e4e4e4; }
+td.code { font-family: monospace; white-space: pre; } td.n { color: #666; }
+ul.missed { margin: .1em 0 .4em 2em; padding: 0; white-space: normal; color: #8a1f11; }
+.wide { overflow-x: auto; }
+"""
+
+
+def _page(title: str, body: str) -> str:
+    return ("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+            "<meta name=\"viewport\" content=\"width=device-width\">"
+            f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>\n"
+            f"<body><h1>{html.escape(title)}</h1>\n{body}\n</body></html>\n")
+
+
+def _cells(module: Module) -> str:
+    cells = ""
+    for kind in KINDS:
+        reached, points, out = module.figures(kind)
+        percent = module.percent(kind)
+        colour = "good" if percent >= GOALS[kind] else "bad"
+        cells += (f"<td class={colour}>{percent:.1f}</td><td>{reached:,} of {points:,}</td>"
+                  f"<td>{out or ''}</td>")
+    return cells
+
+
+def _source(module: Module, root: Path) -> str:
+    by_line: dict[int, list[tuple[Point, int]]] = defaultdict(list)
+    for point, count in module.counts.items():
+        by_line[point.line].append((point, count))
+    rows = []
+    for number, text in enumerate((root / module.file).read_text().splitlines(), 1):
+        points = by_line.get(number, [])
+        missed = sorted(p for p, n in points if not n)
+        left = [p for p in missed if (number, p.kind) not in module.excluded]
+        colour = "" if not points else "bad" if left else "out" if missed else "good"
+        listed = "".join(f"<li>{p.kind}: {html.escape(p.what)}</li>" for p in left[:20])
+        if len(left) > 20:
+            listed += f"<li>and {len(left) - 20} more</li>"
+        below = f"<ul class=missed>{listed}</ul>" if left else ""
+        most = max((n for _, n in points), default="")
+        rows.append(f"<tr id=l{number}><td class=n>{number}</td><td class=n>{most}</td>"
+                    f"<td class=\"code {colour}\">{html.escape(text)}{below}</td></tr>")
+    return f"<div class=wide><table>{''.join(rows)}</table></div>"
+
+
+def write_pages(found: list[Module], folder: Path, about: str, root: Path = ROOT) -> Path:
+    """index.html, which it returns, and a page a module in ``folder``; ``about`` says what ran."""
+    folder.mkdir(parents=True, exist_ok=True)
+    head = "".join(f"<th>{kind}, %</th><th>points</th><th>excluded</th>" for kind in KINDS)
+    rows = []
+    for module in found:
+        name = Path(module.file).stem
+        rows.append(f"<tr><td><a href={name}.html>{module.file}</a></td>{_cells(module)}</tr>")
+        reasons = "".join(f"<li>line {line}, {kind}: {html.escape(reason)}</li>"
+                          for (line, kind), reason in sorted(module.excluded.items()))
+        (folder / f"{name}.html").write_text(_page(
+            module.file, f"<p><a href=index.html>all modules</a></p><table><tr><th></th>{head}</tr>"
+            f"<tr><td></td>{_cells(module)}</tr></table>"
+            + (f"<h2>Excluded</h2><ul>{reasons}</ul>" if reasons else "")
+            + _source(module, root)))
+    goals = ", ".join(f"{kind} {GOALS[kind]:.0f} %" for kind in KINDS)
+    index = folder / "index.html"
+    index.write_text(_page("Code coverage", f"<p>{html.escape(about)} Goals: {goals}.</p>"
+                           f"<div class=wide><table><tr><th>module</th>{head}</tr>"
+                           f"{''.join(rows)}</table></div>"))
+    return index

@@ -43,7 +43,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--save", type=Path, nargs="?", const=RESULTS, metavar="FILE",
                         help="write the results as small data")
     parser.add_argument("--documents", action="store_true",
-                        help="write the tables between the marks in README.md and docs")
+                        help="write the tables between the marks in docs")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "lab")
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "capture",
                         help="folder of fetched packages")

@@ -36,7 +36,7 @@ from models.lab.tables import (
 )
 
 RESULTS = ROOT / "models" / "data" / "lab" / "results.json"
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "second.md", ROOT / "docs" / "lab.md")
+DOCUMENTS = (ROOT / "docs" / "results.md", ROOT / "docs" / "second.md", ROOT / "docs" / "lab.md")
 """Documents that quote tables."""
 
 MARK = re.compile(r"(<!-- table: ([\w-]+) -->\n)(.*?)(<!-- end of table -->)", re.S)

@@ -334,7 +334,7 @@ def _build_verilator(build_dir, toplevel, params, waves, sources, defines, log):
     cmd += ["--x-initial", "unique", "--x-assign", "unique"]
     cmd += ["-LDFLAGS", f"-Wl,-rpath,{libs} -L{libs} -lcocotbvpi_verilator"]
     if DEFAULTS.coverage:
-        # Not --coverage: that of state machines ends the pinned Verilator on a third of the modules.
+        # Not --coverage: that of state machines makes the pinned Verilator crash.
         cmd += ["--coverage-line", "--coverage-toggle", "--coverage-expr"]
     if waves:
         cmd += ["--trace-fst" if have_fst() else "--trace-vcd"]

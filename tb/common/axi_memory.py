@@ -24,6 +24,7 @@ from tb.common.axi_channels import (
     hex_text,
     span_of,
 )
+from tb.common import coverage
 from tb.common.signals import CycleCounter, brief, reader, signal_name
 
 # Cycles without any work after which the coroutine sleeps until a valid signal moves. Going to
@@ -157,6 +158,19 @@ class AxiMemory(BusMonitor):
         self._poison = format(int.from_bytes(bytes([_POISON]) * n, "little"), self._data_format)
         self._wake = Event()
         self._forget()
+        # IDs mean clients only in the design.
+        if entity._name.startswith("sofa"):
+            coverage.at_end(self._sample)
+
+    def _sample(self):
+        """Answer the points of coverage that are about the bus."""
+        for direction, names, bursts in (
+                ("read", coverage.READS, self.stats.read_bursts_by_id),
+                ("write", coverage.WRITES, self.stats.write_bursts_by_id)):
+            for number, count in bursts.items():
+                coverage.hit("bus.id", f"{direction} {names[number]}", count)
+        for name, channel in (("ar", self._ar), ("aw", self._aw), ("w", self._w)):
+            coverage.hit("bus.waits", name, channel is not None and channel.waited)
 
     # -----------------------------------------------------------------------------------------
     # Use from a test

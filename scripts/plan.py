@@ -23,7 +23,7 @@ from scripts import entry  # noqa: E402 (needs the repository on the search path
 entry.install()
 
 from scripts.verify import testplan  # noqa: E402
-from tb.common.coverage import BINS  # noqa: E402
+from tb.common.coverage import points  # noqa: E402
 
 
 def main() -> int:
@@ -32,13 +32,14 @@ def main() -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="do not write, only compare the page")
     check = parser.parse_args().check
+    known, reached = points(), testplan.figures()
     try:
         plan = testplan.load()
     except testplan.PlanError as error:
         print(f"plan: {error}", file=sys.stderr)
         return 1
-    said = testplan.faults(plan, testplan.tests(), BINS)
-    text = testplan.page(plan, BINS, testplan.figures())
+    said = testplan.faults(plan, testplan.tests(), known)
+    text = testplan.page(plan, known, reached)
     if check and (not testplan.PAGE.is_file() or testplan.PAGE.read_text() != text):
         said.append("docs/testplan.md is not what the plan gives: run scripts/plan.py")
     elif not check:
@@ -46,9 +47,9 @@ def main() -> int:
     for sentence in said:
         print(sentence, file=sys.stderr)
     rows = [row for rows in plan.values() for row in rows]
-    states = [testplan.state_of(row, BINS, testplan.figures()) for row in rows]
-    print(f"plan: {len(rows)} rows, {', '.join(f'{states.count(s)} {s}' for s in sorted(set(states)))}"
-          f", {'no fault' if not said else f'{len(said)} faults'}")
+    states = [testplan.state_of(row, known, reached) for row in rows]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+    print(f"plan: {len(rows)} rows, {counts}, {len(said) or 'no'} fault{'s' * (len(said) > 1)}")
     return 1 if said else 0
 
 

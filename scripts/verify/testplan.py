@@ -8,8 +8,8 @@ A file holds rows, in the order of the page:
     stimulus = "Every quota ..."          how it is brought about
     check = "Masks; ..."                  what is compared, and with what
     tests = ["test_sads.quotas", ...]     file and function: cocotb tests, or functions of pytest
-    points = ["sort.*"]                   points of tb/common/coverage.py that show that it happened;
-                                          patterns of the shell; may be missing
+    points = ["sort.*"]                   points of tb/common/coverage.py which show that it
+                                          happened; patterns of the shell; may be missing
     state = "V2"                          V1: the tests exist and compare, something is missing
                                           V2: whatever the documents promise of it is compared
     missing = "..."                       with V1: what

@@ -10,6 +10,7 @@ import numpy as np
 from cocotb.triggers import Event, First, RisingEdge
 from cocotb_bus.monitors import BusMonitor
 
+from tb.common import coverage
 from tb.common.axi_channels import (
     DECERR,
     OKAY,
@@ -24,7 +25,6 @@ from tb.common.axi_channels import (
     hex_text,
     span_of,
 )
-from tb.common import coverage
 from tb.common.signals import CycleCounter, brief, reader, signal_name
 
 # Cycles without any work after which the coroutine sleeps until a valid signal moves. Going to
@@ -158,9 +158,6 @@ class AxiMemory(BusMonitor):
         self._poison = format(int.from_bytes(bytes([_POISON]) * n, "little"), self._data_format)
         self._wake = Event()
         self._forget()
-        # IDs mean clients only in the design.
-        if entity._name.startswith("sofa"):
-            coverage.at_end(self._sample)
 
     def _sample(self):
         """Answer the points of coverage that are about the bus."""
@@ -488,6 +485,9 @@ class AxiMemory(BusMonitor):
             self._w = Channel(self._fail, bus, "w", ("data", "strb", "last"))
             self._b_out = Response(bus, "b", ("id", "resp"))
             self._watch += [self._aw.valid_handle, self._w.valid_handle]
+        # IDs mean clients only in the design.
+        if self.entity._name.startswith("sofa"):
+            coverage.at_end(self._sample)
 
     async def _monitor_recv(self):
         self._connect()

@@ -6,7 +6,7 @@ simulation that passed gave it. Two sources:
 
     PYTHON      points that monitors, scoreboards and the host driver answer by ``hit()``, from what
                 they have of a job when it is over (tb/common/samples.py), at no cost in a cycle
-    rtl_bins()  points behind no port of the design, answered by tb/hdl/coverage.sv, under Verilator:
+    rtl_bins()  points behind no port of the design, answered by tb/hdl/coverage.sv on Verilator:
                 fifo.<module>.<instance>, wait.<module>, cause.<module>, state.<module>.<register>
 
 In a simulation the first hit opens the database of cocotb-coverage, and its end leaves bins.json
@@ -83,7 +83,7 @@ PYTHON: dict[str, tuple[str, ...]] = {
     "tile.seen": ("nothing", "some", "all"),
     "tile.taken": ("nothing", "some", "all"),
     "part.union": ("nothing", "some", "all"),
-    "union.rows": ("one row", "rows of a block", "rows of blocks", "every row"),
+    "union.rows": ("one row", "rows of a block", "rows of blocks"),
     "band.blocks": ("one", "several", "short last one"),
     # Predicted scores of a row: the largest of all, its running maximum from tile to tile
     "score.ties": ("none", "two largest", "all"),
@@ -223,7 +223,8 @@ def read(folder: Path) -> dict[str, dict[str, int]]:
 
 
 def parse(line: str) -> tuple[str | None, list[str]]:
-    """(point, bins reached) of a line of tb/hdl/coverage.sv; None: a queue that is the top level."""
+    """(point, bins reached) of a line of tb/hdl/coverage.sv; None: of a queue that is the top
+    level."""
     path, kind, rest = line.split(" ", 2)
     names, _, bits = rest.rpartition(" ")
     reached = [i for i, bit in enumerate(reversed(bits)) if bit == "1"]

@@ -148,13 +148,15 @@ def selection(scores, seen, chosen: Selected, block: Block, entry: HeadTable, jo
                               "last": int((where == len(seen) - 1).sum()),
                               "between": int(((where > 0) & (where < len(seen) - 1)).sum())})
     if job.select == SORT:
-        _sorted(scores, seen, chosen, entry, job)
+        _sorted(scores, seen, chosen, entry, job, cfg)
     elif job.select == SUM:
         _summed(scores, seen, chosen, block, entry, job, cfg)
 
 
-def _sorted(scores, seen, chosen: Selected, entry: HeadTable, job: Job) -> None:
-    hit("sort.radius", "never clips", entry.radius is None)
+def _sorted(scores, seen, chosen: Selected, entry: HeadTable, job: Job, cfg: Config) -> None:
+    radius = sads.reach(entry.radius, cfg)
+    clips = radius != cfg.RADIUS_INF
+    hit("sort.radius", "never clips", not clips)
     run_max = np.full(len(scores[0]), sads.NO_MAX)
     for score, visible, taken in zip(scores, seen, chosen.masks, strict=True):
         run_max = np.maximum(run_max, np.where(visible, score, sads.NO_MAX).max(axis=1))
@@ -162,8 +164,8 @@ def _sorted(scores, seen, chosen: Selected, entry: HeadTable, job: Job) -> None:
         least = np.where(taken, score, 1 << 62).min(axis=1)
         left = ((score == least[:, None]) & visible & ~taken).any(axis=1) & full
         hits("sort.ties", {"at the quota": int(left.sum()), "none": int((~left).sum())})
-        if entry.radius is not None:
-            low = (run_max - entry.radius)[:, None]
+        if clips:
+            low = (run_max - radius)[:, None]
             hits("sort.radius", {"met": int((taken & (score == low)).sum()),
                                  "missed by one": int((visible & ~taken & (score == low - 1))
                                                       .sum())})
@@ -199,9 +201,14 @@ def _summed(scores, seen, chosen: Selected, block: Block, entry: HeadTable, job:
             hits("sum.peak", {"stays": int((rise == 0).sum()), "rises": int((rise > 0).sum()),
                               "rises beyond the fraction": int((rise > cfg.SUM_FRAC).sum())})
     if job.blend:
-        one = 1 << cfg.F_FRAC
-        hits("share.f", {"none": int((chosen.f == 0).sum()), "whole": int((chosen.f == one).sum()),
-                         "part": int(((chosen.f > 0) & (chosen.f < one)).sum())})
+        shares(chosen.f, cfg)
+
+
+def shares(f, cfg: Config) -> None:
+    """Kept shares of rows."""
+    one = 1 << cfg.F_FRAC
+    hits("share.f", {"none": int((f == 0).sum()), "whole": int((f == one).sum()),
+                     "part": int(((f > 0) & (f < one)).sum())})
 
 
 # ---- SU-FA --------------------------------------------------------------------------------------
@@ -233,6 +240,13 @@ def attention(trace: Trace, rows: int, cfg: Config) -> None:
                                 "63 and more": int((dm >= 63).sum())})
     hits("sufa.row", {"no key": int((used == 0).sum()), "one key": int((used == 1).sum()),
                       "several keys": int((used > 1).sum())})
+
+
+def block(trace: Trace, f, out, cfg: Config) -> None:
+    """A block of SU-FA alone, with the shares int [rows] that it was given and its output."""
+    attention(trace, len(f), cfg)
+    shares(f, cfg)
+    output(out)
 
 
 def output(values) -> None:
@@ -276,7 +290,8 @@ def job(heads, q, k, v, k8, setting: Job, stats: Stats, cfg: Config) -> None:
 
 
 def items(keys, rows: int) -> None:
-    """Keys from rass to kvgen, (kv head, key, mask of all rows, bit place*rows + row, made) each."""
+    """Keys from rass to kvgen, each (kv head, key, mask, made); bit place*rows + row of the mask is
+    a row of the block at a place."""
     if not cocotb.is_simulation:
         return
     block, made, seen = (1 << rows) - 1, 0, set()
@@ -299,5 +314,10 @@ def layer(k8, k, v, valid) -> None:
     """What a layer made: int8, int16 [kv_heads, keys, d], and bool [kv_heads, keys], which of K and
     V exist."""
     _ends("made.k8", k8, -127, 127)
-    _ends("made.k", k[valid], -32768, 32767)
-    _ends("made.v", v[valid], -32768, 32767)
+    vectors(k[valid], v[valid])
+
+
+def vectors(k, v) -> None:
+    """Keys and values that were made, int16."""
+    _ends("made.k", k, -32768, 32767)
+    _ends("made.v", v, -32768, 32767)

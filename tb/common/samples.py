@@ -13,7 +13,7 @@ import numpy as np
 from models import dlzs, regs, sads
 from models.config import Config
 from models.head import DENSE, SORT, SUM, HeadTable, Job, Selected, Stats, order, parts
-from models.sufa import Trace
+from models.sufa import Trace, weight
 from models.tiling import Block, allowed, exact_rows
 from scripts.configs import CONFIGS
 from tb.common.coverage import MODES, OFTEN, READS, WRITES, hit, hits
@@ -99,9 +99,14 @@ def _job(fields: dict[str, int], cfg: Config) -> None:
 
 def error(code: int, info: int, lost: int) -> None:
     """A job that ended with an error: fields of register ERROR."""
+    hit("error.lost", ("nothing", "reads", "writes", "both")[lost])
+    reason(code, info)
+
+
+def reason(code: int, info: int) -> None:
+    """Code and INFO with which a job ended."""
     name = regs.ERRORS[code][0]
     hit("error.code", name)
-    hit("error.lost", ("nothing", "reads", "writes", "both")[lost])
     kind, _, rest = name.partition("_")
     if rest in ("SLVERR", "DECERR", "PROTOCOL"):
         of = READS if kind == "READ" else WRITES
@@ -130,9 +135,9 @@ def selection(scores, seen, chosen: Selected, block: Block, entry: HeadTable, jo
             hit(point, "all" if some and all_ else "some" if some else "nothing")
     if job.dense:
         return
-    walk = order(len(seen), job)
-    # A row sees some key, whatever the job.
-    best = np.stack([np.where(seen[t], scores[t], sads.NO_MAX).max(axis=1) for t in walk], axis=1)
+    # Tiles are scored in their order, the first one perhaps again at the end. A row sees some key.
+    best = np.stack([np.where(visible, score, sads.NO_MAX).max(axis=1)
+                     for score, visible in zip(scores, seen, strict=True)], axis=1)
     every, mask = np.concatenate(scores, axis=1), np.concatenate(seen, axis=1)
     top = best.max(axis=1)
     at_top = ((every == top[:, None]) & mask).sum(axis=1)
@@ -142,8 +147,8 @@ def selection(scores, seen, chosen: Selected, block: Block, entry: HeadTable, jo
     running = np.maximum.accumulate(best, axis=1)
     rises = (running[:, 1:] > running[:, :-1]) & (running[:, :-1] > sads.NO_MAX)
     _often("maximum.raised", rises.sum(axis=1))
-    if len(walk) > 1:
-        where = np.array(walk)[np.argmax(best == top[:, None], axis=1)]
+    if len(seen) > 1:
+        where = np.argmax(best == top[:, None], axis=1)
         hits("maximum.tile", {"first": int((where == 0).sum()),
                               "last": int((where == len(seen) - 1).sum()),
                               "between": int(((where > 0) & (where < len(seen) - 1)).sum())})
@@ -225,9 +230,10 @@ def attention(trace: Trace, rows: int, cfg: Config) -> None:
         used = np.bincount(at, minlength=rows)
         top = 1 << (cfg.Z_W - 1)
         _ends("z.ends", z, -top, top - 1)
+        most = int(weight(np.int64((1 << cfg.Z_FRAC) - 1), np.int64(0), cfg))
         hits("weight.p", {"0": int((p == 0).sum()), "1/2": int((p == 1 << 14).sum()),
-                          "largest": int((p == 65535).sum()),
-                          "between": int(((p > 0) & (p < 65535)).sum())})
+                          "largest": int((p == most).sum()),
+                          "between": int(((p > 0) & (p < most)).sum())})
         first = np.zeros(len(at), bool)
         first[np.unique(at, return_index=True)[1]] = True
         over = ((z >> cfg.Z_FRAC) + 1 - (m - dm))[~first]

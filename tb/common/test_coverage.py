@@ -180,8 +180,8 @@ def test_pairs_by_hand(counted):
 
 def test_keys_of_parts_by_hand(counted):
     """Blocks of four rows: one row, rows of a block, rows of two; a key made and read again."""
-    samples.items([(0, 5, 0b0001_0000, True), (0, 6, 0b0011_0000, False), (0, 5, 0b1001_1000, False),
-                   (1, 5, 0b1, False)], 4)
+    samples.items([(0, 5, 0b0001_0000, True), (0, 6, 0b0011_0000, False),
+                   (0, 5, 0b1001_1000, False), (1, 5, 0b1, False)], 4)
     assert only(counted, "union.rows") == {"one row": 2, "rows of a block": 1, "rows of blocks": 1}
     assert only(counted, "made.source") == {"made": 1, "read": 2, "read after it was made": 1}
 

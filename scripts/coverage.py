@@ -72,7 +72,8 @@ def main() -> int:
     said = []
     if not given.merge and run_tests(given.quick, given.jobs):
         said.append("tests failed")
-    about = ("Hardware tests of `tiny` on Verilator." if given.quick
+    about = ("What build/results held." if given.merge
+             else "Hardware tests of `tiny` on Verilator." if given.quick
              else "Hardware tests of `make test`.")
     said += functional(given.quick, about)
     for sentence in said:

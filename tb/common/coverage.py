@@ -66,7 +66,7 @@ PYTHON: dict[str, tuple[str, ...]] = {
     "job.loads": ("no", "yes"),
     "job.rows": ("one", "less than a block", "whole blocks", "part of the last block"),
     "job.keys": ("one", "less than a tile", "whole tiles", "part of the last tile"),
-    # The machine, its bus, its counters
+    # The machine, its bus (whose RREADY and BREADY are always high), its counters
     "machine.config": (*CONFIGS, "other"),
     "machine.simulator": ("verilator", "icarus"),
     "counter.moved": tuple(regs.COUNTERS),

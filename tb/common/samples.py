@@ -230,10 +230,7 @@ def attention(trace: Trace, rows: int, cfg: Config) -> None:
         used = np.bincount(at, minlength=rows)
         top = 1 << (cfg.Z_W - 1)
         _ends("z.ends", z, -top, top - 1)
-        most = int(weight(np.int64((1 << cfg.Z_FRAC) - 1), np.int64(0), cfg))
-        hits("weight.p", {"0": int((p == 0).sum()), "1/2": int((p == 1 << 14).sum()),
-                          "largest": int((p == most).sum()),
-                          "between": int(((p > 0) & (p < most)).sum())})
+        weights(p, cfg)
         first = np.zeros(len(at), bool)
         first[np.unique(at, return_index=True)[1]] = True
         over = ((z >> cfg.Z_FRAC) + 1 - (m - dm))[~first]
@@ -246,6 +243,14 @@ def attention(trace: Trace, rows: int, cfg: Config) -> None:
                                 "63 and more": int((dm >= 63).sum())})
     hits("sufa.row", {"no key": int((used == 0).sum()), "one key": int((used == 1).sum()),
                       "several keys": int((used > 1).sum())})
+
+
+def weights(p, cfg: Config) -> None:
+    """Weights of pairs."""
+    p, most = np.asarray(p), int(weight(np.int64((1 << cfg.Z_FRAC) - 1), np.int64(0), cfg))
+    hits("weight.p", {"0": int((p == 0).sum()), "1/2": int((p == 1 << 14).sum()),
+                      "largest": int((p == most).sum()),
+                      "between": int(((p > 0) & (p < most)).sum())})
 
 
 def block(trace: Trace, f, out, cfg: Config) -> None:

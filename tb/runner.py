@@ -35,6 +35,8 @@ BUILD = ROOT / "build"
 SIM_DIR = BUILD / "sim"
 RESULTS_DIR = BUILD / "results"
 WAIVERS = ROOT / "tb" / "lint.vlt"
+# Bound to the modules of the design, where Verilator builds them from their sources.
+BINS = ROOT / "tb" / "hdl" / "coverage.sv"
 INCLUDE_DIR = ROOT / "rtl" / "include"
 
 # The environment's own tools are found although its PATH was never activated.
@@ -313,10 +315,11 @@ def ports(text: str) -> list[tuple[str, str]]:
 def _dep_files(text: str) -> list[Path]:
     """Return the project's Verilog and control files among the words of a dependency file."""
     words = {Path(w) for w in text.replace("\\\n", " ").split()}
-    return sorted(w for w in words if w.suffix in (".v", ".vh", ".vlt") and w.is_relative_to(ROOT))
+    suffixes = (".v", ".vh", ".sv", ".vlt")
+    return sorted(w for w in words if w.suffix in suffixes and w.is_relative_to(ROOT))
 
 
-def _build_verilator(build_dir, toplevel, params, waves, sources, defines, log):
+def _build_verilator(build_dir, toplevel, params, waves, sources, defines, log, bins):
     import cocotb_tools.config as cocotb_config
 
     # Only the top level's ports and the states are visible to the test: anything more costs most of
@@ -344,7 +347,7 @@ def _build_verilator(build_dir, toplevel, params, waves, sources, defines, log):
     cmd += [f"-D{name}={value}" for name, value in defines.items()]
     cmd += verilator_args(toplevel) + [str(public)]
     cmd += [str(cocotb_config.share_dir / "lib" / "verilator" / "verilator.cpp")]
-    cmd += [str(s) for s in sources]
+    cmd += [str(s) for s in sources] + bins * ["+1800-2017ext+sv", str(BINS)]
     _command(cmd, build_dir, log, quiet=True)
 
     make = ["make", "-C", str(build_dir), "-f", "Vtop.mk", f"VM_TRACE={int(waves)}"]
@@ -383,7 +386,7 @@ def _use_runtime_cache(build_dir: Path, make: list[str], waves: bool, log: Path)
         os.utime(build_dir / name)
 
 
-def _build_icarus(build_dir, toplevel, params, waves, sources, defines, log):
+def _build_icarus(build_dir, toplevel, params, waves, sources, defines, log, bins):
     (build_dir / "timescale.f").write_text("+timescale+{}/{}\n".format(*TIMESCALE))
     deps = build_dir / "deps"
     cmd = ["iverilog", "-o", str(build_dir / "sim.vvp"), f"-M{deps}"]
@@ -418,6 +421,8 @@ def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, 
     drop_inherited()
     params = {k: int(v) for k, v in (params or {}).items()}
     defines = dict(defines or {})
+    # A netlist has not the names that are looked at.
+    bins = not sources and not DEFAULTS.gates
     label = "_".join(f"{k}{v}" for k, v in params.items())[:60] or "default"
     if DEFAULTS.gates and not sources:
         from scripts.silicon import gates
@@ -428,7 +433,7 @@ def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, 
     if sim not in SIMULATORS:
         raise BuildError(f"unknown simulator {sim!r}, know {', '.join(SIMULATORS)}")
 
-    identity = _hash(sorted(params.items()), sorted(defines.items()),
+    identity = _hash(sorted(params.items()), sorted(defines.items()), bins,
                      [os.path.relpath(s, ROOT) for s in sources])
     suffix = f"-waves{wave_depth() or ''}" if waves else ""
     suffix += "-coverage" if DEFAULTS.coverage and sim == "verilator" else ""
@@ -446,8 +451,8 @@ def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, 
         _empty(build_dir)
         log = build_dir / "build.log"
         builder = _build_verilator if sim == "verilator" else _build_icarus
-        files = sorted({*builder(build_dir, toplevel, params, waves, sources, defines, log),
-                        *sources, WAIVERS})
+        files = sorted({*builder(build_dir, toplevel, params, waves, sources, defines, log,
+                                bins), *sources, WAIVERS})
         _seal(build_dir, ["sim" if sim == "verilator" else "sim.vvp"], fingerprint(files), files)
     return build_dir
 

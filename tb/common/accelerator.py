@@ -28,19 +28,21 @@ from models.config import Config, ConfigError
 from models.head import DENSE, SORT, Job
 from models.layer import LayerPlan, valid_beats
 from models.plan import Numbers, plan
+from tb.common import samples
 from tb.common.axi_memory import AxiMemory
 from tb.common.axil_master import AxiLiteError, AxiLiteMaster, AxiLiteTimeout
 from tb.common.images import (
     DESCRIPTOR_BYTES,
     blends,
     buffer_fields,
+    descriptor_fields,
     descriptor_image,
     means_image,
     table_image,
 )
 from tb.common.limits import Limit, job_limit, layer_limit
 from tb.common.states import instances, state_names
-from tb.runner import CLOCK_PERIOD_NS
+from tb.runner import CLOCK_PERIOD_NS, parameters
 
 FILLER = 0xA5
 """Byte that output buffers hold before a job, to show what it leaves unwritten."""
@@ -114,6 +116,9 @@ class Accelerator:
                                 **self.memory_options)
         self.registers = AxiLiteMaster(dut, "s_axil", dut.clk, dut.rst, gap=axil_gap, seed=seed)
         self._free = 0
+        # Registers of the jobs of the chain that runs
+        self._started = []
+        samples.machine(parameters(), cocotb.SIM_NAME)
 
     async def reset(self):
         """Reset the core, compare its capabilities with the configuration, enable its interrupt."""
@@ -307,15 +312,28 @@ class Accelerator:
 
     async def start(self, descriptor: Descriptor):
         """Write the registers of a job and start it."""
+        fields = descriptor.fields
+        self._started = [fields, *self._jobs_at(fields["NEXT_LO"] | fields["NEXT_HI"] << 32)]
         for name, value in descriptor.fields.items():
             await self.write(name, value)
         await self.write("CTRL", 1 << regs.CTRL_START_LSB)
 
     async def start_chain(self, address):
         """Start the chain of descriptors at an address."""
+        self._started = self._jobs_at(address)
         await self.write("NEXT_LO", address & 0xFFFFFFFF)
         await self.write("NEXT_HI", address >> 32)
         await self.write("CTRL", 1 << regs.CTRL_START_CHAIN_LSB)
+
+    def _jobs_at(self, address):
+        """Registers of the jobs of the chain at an address, as memory has them: up to one that is
+        not in the memory, or comes again."""
+        jobs, base, size = {}, self.memory.base, len(self.memory.data)
+        while (address and address not in jobs and base <= address
+               and address + DESCRIPTOR_BYTES <= base + size):
+            jobs[address] = descriptor_fields(self.memory.dump(address, DESCRIPTOR_BYTES))
+            address = jobs[address]["NEXT_LO"] | jobs[address]["NEXT_HI"] << 32
+        return list(jobs.values())
 
     async def wait(self, limit: int | Limit = 1_000_000):
         """Wait for the interrupt, at most ``limit`` cycles, and acknowledge it.
@@ -336,10 +354,14 @@ class Accelerator:
         await self.write("IRQ_STATUS", 3)
         if status >> regs.STATUS_ERROR_LSB & 1:
             error = await self.read("ERROR")
-            raise AcceleratorError(error & 0xFF, error >> regs.ERROR_INFO_LSB & 0xFF,
-                                   error >> regs.ERROR_READS_LOST_LSB & 3)
+            fields = (error & 0xFF, error >> regs.ERROR_INFO_LSB & 0xFF,
+                      error >> regs.ERROR_READS_LOST_LSB & 3)
+            samples.error(*fields)
+            raise AcceleratorError(*fields)
         if not status >> regs.STATUS_DONE_LSB & 1:
             raise AcceleratorError(0, status)
+        samples.chain(self._started, self.cfg)
+        self._started = []
 
     def machines(self):
         """Yield (module, register, handle) of every state machine of the core."""
@@ -377,7 +399,9 @@ class Accelerator:
 
     async def counters(self):
         """Return all performance counters, name -> value."""
-        return {name: await self.read(f"CNT_{name}") for name in regs.COUNTERS}
+        values = {name: await self.read(f"CNT_{name}") for name in regs.COUNTERS}
+        samples.counters(values)
+        return values
 
     async def finish(self, descriptor: Descriptor, limit: int | Limit = 1_000_000) -> Done:
         """Wait for a started job and return its output and counters."""

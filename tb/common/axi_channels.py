@@ -57,6 +57,8 @@ class Channel:
         self._readers = [reader(f) for f in self.fields]
         self.ready = None
         self.held = None
+        # Whether valid ever waited for ready.
+        self.waited = False
 
     def drive(self, ready):
         """Set ready, writing the signal only when it changes."""
@@ -79,6 +81,7 @@ class Channel:
         if self.held is not None and now != self.held:
             self._changed(now)
         self.held = now
+        self.waited = True
 
     def take(self):
         """Return the payload texts of a transfer."""

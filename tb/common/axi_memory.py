@@ -10,6 +10,7 @@ import numpy as np
 from cocotb.triggers import Event, First, RisingEdge
 from cocotb_bus.monitors import BusMonitor
 
+from tb.common import coverage
 from tb.common.axi_channels import (
     DECERR,
     OKAY,
@@ -157,6 +158,16 @@ class AxiMemory(BusMonitor):
         self._poison = format(int.from_bytes(bytes([_POISON]) * n, "little"), self._data_format)
         self._wake = Event()
         self._forget()
+
+    def _sample(self):
+        """Answer the points of coverage that are about the bus."""
+        for direction, names, bursts in (
+                ("read", coverage.READS, self.stats.read_bursts_by_id),
+                ("write", coverage.WRITES, self.stats.write_bursts_by_id)):
+            for number, count in bursts.items():
+                coverage.hit("bus.id", f"{direction} {names[number]}", count)
+        for name, channel in (("ar", self._ar), ("aw", self._aw), ("w", self._w)):
+            coverage.hit("bus.waits", name, channel is not None and channel.waited)
 
     # -----------------------------------------------------------------------------------------
     # Use from a test
@@ -474,6 +485,9 @@ class AxiMemory(BusMonitor):
             self._w = Channel(self._fail, bus, "w", ("data", "strb", "last"))
             self._b_out = Response(bus, "b", ("id", "resp"))
             self._watch += [self._aw.valid_handle, self._w.valid_handle]
+        # IDs mean clients only in the design.
+        if self.entity._name.startswith("sofa"):
+            coverage.at_end(self._sample)
 
     async def _monitor_recv(self):
         self._connect()

@@ -34,6 +34,12 @@ def descriptor_image(fields):
     return words.view(np.uint8)
 
 
+def descriptor_fields(image) -> dict[str, int]:
+    """Job registers, name -> value, of the 256 bytes of a descriptor."""
+    words = np.ascontiguousarray(image).view("<u4").tolist()
+    return {name: words[(regs.OFFSETS[name] - regs.OFFSETS["MODE"]) // 4] for name in regs.JOB}
+
+
 def buffer_fields(placed):
     """Registers of buffers, name -> (address, row, head stride)."""
     fields = {}

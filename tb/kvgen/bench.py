@@ -16,6 +16,7 @@ from cocotb.triggers import RisingEdge
 from models import kvgen, rope, sufa
 from models.config import Config
 from models.head import KeySource
+from tb.common import samples
 from tb.common.scoreboard import Scoreboard
 from tb.common.signals import KnownReader, reader, writer
 from tb.common.stream import StreamSource, pattern
@@ -622,6 +623,8 @@ class TB:
         assert self.reads.count == self.expected_reads(made)
         if self.heads_done == job.heads:
             self.check_memory(job.heads, "memory")
+            for k, v, keys in zip(job.k, job.v, job.made, strict=True):
+                samples.vectors(k[keys], v[keys])
             bits = job.heads * -(-job.keys // (8 * self.bus))
             assert len(self.writes.seen) == bits + 2 * made * self.beats
             assert set(self.writes.seen.values()) == {1}

@@ -10,6 +10,7 @@ import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
+from tb.common import coverage
 from tb.common.scoreboard import Scoreboard, pack, unpack
 from tb.common.signals import KnownReader
 from tb.common.stream import StreamMonitor, StreamSink, StreamSource, pattern
@@ -116,6 +117,7 @@ class TB:
                 self.expect(KEY, key=k0 + int(slot) * kstep, kbase=base["kbase"],
                             vbase=base["vbase"], mask=union[slot])
         self.empty_parts += not used.any()
+        coverage.hit("rass.part", "some key" if used.any() else "no key")
         for b in range(blocks):
             self.expect(END, place=place[b], rows=rows[b], maddr=own[b]["maddr"],
                         oaddr=own[b]["oaddr"])

@@ -16,6 +16,7 @@ from models import sads
 from models.config import Config, clog2
 from models.head import DENSE, SORT, SUM, HeadTable, Job, select, turns
 from models.tiling import EXACT, allowed
+from tb.common import samples
 from tb.common.scoreboard import Scoreboard, unpack
 from tb.common.signals import KnownReader
 from tb.common.stream import StreamMonitor, StreamSink, StreamSource, pattern
@@ -279,6 +280,7 @@ def block_turns(tb, place, job, band, block, score=None):
     if score is None:
         score = [random_scores(block.n, tile.n, entry.octave, cfg) for tile in band.tiles]
     chosen = select(score, seen, block, entry, job, cfg)
+    samples.selection(score, seen, chosen, block, entry, job, cfg)
     if job.select == SORT:
         # What is dropped for an earlier tile alone
         alone = [sads.select_tile(*pair, None, job.quota, entry.radius, cfg)[0].mask

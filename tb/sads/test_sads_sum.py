@@ -14,6 +14,7 @@ from models import sads
 from models.config import Config, clog2
 from models.head import HeadTable, Job, select, turns
 from models.tiling import EXACT, Tile, allowed
+from tb.common import samples
 from tb.common.scoreboard import Scoreboard, pack, unpack
 from tb.common.signals import KnownReader
 from tb.common.stream import StreamMonitor, StreamSink, StreamSource, Willing, pattern
@@ -297,6 +298,7 @@ def block_turns(tb, place, job, band, block):
         tb.board.compare("select", want.masks[t], masks[t], axes=("row", "slot"), where={"tile": t})
     got = sads.shares(state.sums, state.everything, cfg)[0][: block.n]
     tb.board.compare("select", want.f, got, axes=("row",))
+    samples.selection(score, seen, want, block, entry, job, cfg)
 
 
 def random_blocks(tb, number):

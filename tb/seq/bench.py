@@ -15,6 +15,7 @@ from models import head as second
 from models import regs, sads
 from models.config import Config
 from models.tiling import exact_rows
+from tb.common import samples
 from tb.common.scoreboard import Scoreboard
 from tb.common.signals import moment
 from tb.common.stream import StreamSink, pattern
@@ -414,7 +415,9 @@ class TB:
         for _ in range(limit):
             await RisingEdge(self.dut.clk)
             if self.dut.err_valid.value == 1:
-                return int(self.dut.err_code.value), int(self.dut.err_info.value)
+                code, info = int(self.dut.err_code.value), int(self.dut.err_info.value)
+                samples.reason(code, info)
+                return code, info
             if self.dut.done.value == 1:
                 return 0, 0
         raise AssertionError("the sequencer never finished")

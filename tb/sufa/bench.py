@@ -19,6 +19,7 @@ from cocotb.triggers import RisingEdge
 
 from models import sufa
 from models.config import Config
+from tb.common import samples
 from tb.common.scoreboard import Scoreboard, pack, unpack
 from tb.common.signals import KnownReader, reader, to_int, writer
 from tb.common.stream import StreamSink, StreamSource, Willing, pattern
@@ -180,6 +181,7 @@ class Bench:
                           self.cfg, block.trace)
             block.out = sufa.finish(state, block.f, block.mean, self.cfg, block.trace)
             block.updates = state.updates
+            samples.block(block.trace, block.f[: block.rows], block.out[: block.rows], self.cfg)
         pairs = [[] for _ in range(self.units)]
         for here in steps:
             for block, step in here:

@@ -15,6 +15,7 @@ from cocotb.triggers import RisingEdge
 
 from models import sufa
 from models.config import Config
+from tb.common import samples
 from tb.common.signals import reader, writer
 from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 from tb.runner import seed as sim_seed
@@ -86,7 +87,7 @@ class Unit:
         """One event a cycle, None for an idle one."""
         self.put("in_scale_m", scale[0])
         self.put("in_scale_shift", scale[1])
-        pipe = [None] * (LATENCY + 2)
+        pipe, weights = [None] * (LATENCY + 2), []
         for event in [*events, *[None] * (LATENCY + 2)]:
             kind, idx, sd = event or (None, random.randrange(self.all), 0)
             for name in ("pair", "mean", "ask"):
@@ -95,10 +96,13 @@ class Unit:
             self.put("in_some", self.seen[idx])
             self.put("in_sd", sd if kind == "pair" else random.getrandbits(self.sd_w))
             want = self.expect(kind, idx, sd, scale) if kind else None
+            if kind == "pair":
+                weights.append(want["p"])
             await RisingEdge(self.dut.clk)
             pipe = [(kind, want), *pipe[:-1]]
             self._sample(pipe)
         assert self.ups == self.updates
+        samples.weights(weights, self.cfg)
 
     def _sample(self, pipe):
         self.ups += self.get("ev_upd")

@@ -19,6 +19,7 @@ from cocotb.triggers import RisingEdge
 
 from models import sufa
 from models.config import Config
+from tb.common import samples
 from tb.common.scoreboard import Scoreboard, pack, unpack
 from tb.common.signals import reader, to_int, writer
 from tb.common.stream import Willing, pattern
@@ -182,6 +183,7 @@ class Bench:
             block.out = sufa.finish(state, block.f, block.mean, self.config(block.vm_w),
                                     block.trace)
             block.updates = state.updates
+            samples.block(block.trace, block.f[: block.rows], block.out[: block.rows], self.cfg)
             # An entry per key, as every key here is wanted by some row of the block.
             steps[id(block)] = block.trace
         want = []

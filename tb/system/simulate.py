@@ -36,11 +36,12 @@ from models.layer import (
 )
 from models.plan import Numbers, plan
 from models.rass import issue
+from tb.common import samples
 from tb.common.accelerator import FILLER, Accelerator, LayerDone
 from tb.common.images import DESCRIPTOR_BYTES, ENTRY_BYTES, blends
 from tb.common.scoreboard import Scoreboard
 from tb.runner import ROOT, parameters, run
-from tb.system.taps import TapScorer, expectation
+from tb.system.taps import KEY, TapScorer, expectation
 
 
 def runner(trace):
@@ -205,8 +206,9 @@ async def run_job_spec(acc, spec: JobSpec, scoreboard, taps, score):
     fields = descriptor.fields
     want = spec.reference(cfg, trace=taps is not None) if score else None
     if taps and score:
-        taps.expect(expectation(want.heads, len(numbers.k), numbers.k, numbers.v, numbers.means,
-                                job, cfg, fields))
+        expect = expectation(want.heads, len(numbers.k), numbers.k, numbers.v, numbers.means, job,
+                             cfg, fields)
+        taps.expect(expect)
     start = time.process_time()
     await acc.start(descriptor)
     done = await acc.finish(descriptor, acc.job_limit(numbers, job))
@@ -219,6 +221,8 @@ async def run_job_spec(acc, spec: JobSpec, scoreboard, taps, score):
     check_outside(scoreboard, acc, "O", where, numbers.q.shape)
     stats, expected = counts(want.selected, want.updates, len(numbers.k), job, cfg)
     compare_counters(scoreboard, expected, done.counters, spec)
+    if taps:
+        sample(want.heads, numbers.q, numbers.k, numbers.v, numbers.k8, spec, stats, expect, cfg)
     return done, stats, cpu
 
 
@@ -233,7 +237,8 @@ async def run_layer_spec(acc, spec: LayerSpec, scoreboard, taps, score):
     jobs = acc.describe_layer(made, placed, load=there is not None)
     want = spec.reference(cfg, trace=taps is not None) if score else None
     if taps and score:
-        taps.expect(layer_expectation(spec, want, jobs[1], cfg))
+        expect = layer_expectation(spec, want, jobs[1], cfg)
+        taps.expect(expect)
     chain, limit = acc.chain(jobs), acc.layer_limit(made)
     start = time.process_time()
     counters = await acc.run_chain(chain, len(jobs), limit)
@@ -248,7 +253,16 @@ async def run_layer_spec(acc, spec: LayerSpec, scoreboard, taps, score):
                            ("v", shape, np.int16), ("k8", shape, np.int8)):
         check_outside(scoreboard, acc, name.upper(), placed[name], of, kind)
     compare_counters(scoreboard, layer_counts(spec, want, cfg), counters, spec)
+    samples.layer(want.k8, want.k, want.v, want.valid)
+    if taps:
+        sample(want.heads, made.q, want.k, want.v, want.k8, spec, want.stats, expect, cfg)
     return done, want.stats, cpu
+
+
+def sample(heads, q, k, v, k8, spec, stats, expect, cfg: Config):
+    """Answer the points of coverage about a job that was compared with its taps."""
+    samples.job(heads, q, k, v, k8, spec.job, stats, cfg)
+    samples.items(((i.kv, i.key, i.mask, i.made) for i in expect.items if i.kind == KEY), cfg.ROWS)
 
 
 def layer_expectation(spec: LayerSpec, want: LayerResult, fields, cfg: Config):

@@ -4,6 +4,8 @@ every size, the smallest and the largest shapes; every tap, output and counter."
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -169,6 +171,37 @@ def test_cases_on_icarus(sim, config, seed, case):
     cfg = Config.from_name(config.name)
     specs = list(CASES[case](cfg, np.random.default_rng(seed)))
     assert simulate(specs, config.name, sim, seed=seed)
+
+
+def kinds(cfg, rng):
+    """The smallest job of each kind: way x mask x heads x K and V in memory or made, two tiles and
+    more of the smallest size, Q, K and V that are 0 among others."""
+    rows, keys, d = 2, 2 * cfg.COLS + 1, 8
+    ways = ({"blend": False}, {}, {"select": head.SORT, "quota": 2}, {"select": head.DENSE})
+    masks = ({}, {"causal": True}, {"causal": True, "window": 3},
+             {"causal": True, "window": 3, "sinks": 1})
+    groups = ((1, False), (2, False), (2, True))
+    for way, mask, (heads, share), made in itertools.product(ways, masks, groups, (False, True)):
+        settings = {**way, **mask, "share": share, "bc": max(cfg.COLS, 4)}
+        name, q = f"{settings}, {heads} heads, made {made}", rng.normal(size=(heads, rows, d))
+        if made:
+            yield LayerSpec.planned(name, rng.normal(size=(keys, 8)),
+                                    *rng.normal(size=(2, 1, 8, d)), q, cfg, **settings)
+            continue
+        k, v = rng.normal(size=(2, 1, keys, d))
+        q[0, 0] = k[0, 1] = v[0, 2] = 0
+        yield JobSpec.planned(name, q, k, v, cfg, **settings)
+
+
+@pytest.mark.configs("tiny")
+@pytest.mark.sims("verilator")
+def test_every_kind(sim, config, seed):
+    """Every kind of attention job, the smallest of each."""
+    cfg = Config.from_name(config.name)
+    specs = list(kinds(cfg, np.random.default_rng(seed)))
+    outcomes = simulate(specs, config.name, sim, seed=seed,
+                        options=Options(memory={"read_latency": 4}))
+    assert len(outcomes) == 4 * 4 * 3 * 2 and all(o.compared["output"] for o in outcomes)
 
 
 def built(changes):

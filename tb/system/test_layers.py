@@ -106,6 +106,19 @@ def test_write_outages(sim, config, seed):
     assert all(o.counters["STORE_STALL"] > o.counters["CYCLES"] // 2 for o in outcomes)
 
 
+@pytest.mark.configs("tiny")
+@pytest.mark.sims("verilator")
+def test_late_answers(sim, config, seed):
+    """A layer whose writes are answered 600 cycles late: more beats are made meanwhile than can
+    wait for their answers."""
+    cfg = Config.from_name(config.name)
+    spec = plain_layer(cfg, np.random.default_rng(seed), 8, 8, cfg.D_MAX, rows=cfg.ROWS,
+                       tau=2.0**-32)
+    done, = simulate([spec], config.name, sim, seed=seed,
+                     options=Options(memory={"read_latency": 4, "write_latency": 600}))
+    assert done.counters["GENERATED"] == 16 and done.counters["KVGEN_STALL"] > 0
+
+
 def captured(name, cfg: Config, tokens=0, rows=0, groups=0, **settings):
     """A captured layer, bit-exact as a whole or cut: its first tokens, of these the last query
     rows, its first KV heads with their query heads; 0: all."""

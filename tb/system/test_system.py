@@ -234,6 +234,20 @@ def test_paper_jobs(sim, config, seed, way):
     assert done.counters["CYCLES"] <= 1.5 * bound, f"bound {bound}"
 
 
+@pytest.mark.configs("lean")
+@pytest.mark.sims("verilator")
+def test_lean_jobs(sim, config, seed):
+    """Without sort cores: the last 128 rows of a head of d = 64 over 512 keys by the sum, and
+    dense, all taps."""
+    cfg = Config.from_name(config.name)
+    case = workloads.load_case("smollm2_novel_s1024_l05")
+    specs = [JobSpec.planned(way, case.q[:1, 384:512], case.k[:1, :512], case.v[:1, :512], cfg,
+                             causal=True, **REAL[way]) for way in ("sum", "dense")]
+    assert not cfg.SORT
+    outcomes = simulate(specs, config.name, sim, seed=seed)
+    assert [o.compared["output"] for o in outcomes] == [128 * 64] * 2
+
+
 @pytest.mark.slow
 @pytest.mark.configs("paper")
 @pytest.mark.sims("verilator")

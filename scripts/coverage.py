@@ -9,8 +9,9 @@ writes build/coverage/*.html and docs/coverage.json.
     --merge       no tests: what build/results holds from an earlier run
     --functional  only the functional half, on the builds of `make test`
     --jobs N      processes
-Fails where a test fails, a bin is not reached (but with --quick), or one that is said to be out of
-reach is reached. The exit code is the verdict.
+Fails where a test fails, something is reached that is said to be out of reach, or, but with
+--quick, a bin is not reached or a module is below the goals of scripts/verify/code_coverage.py.
+The exit code is the verdict.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from scripts import entry  # noqa: E402 (needs the repository on the search path
 
 entry.install()
 
-from scripts.verify import bins, testplan  # noqa: E402
+from scripts.verify import bins, code_coverage, testplan  # noqa: E402
 from tb.runner import BUILD, RESULTS_DIR  # noqa: E402
 
 PAGES = BUILD / "coverage"
@@ -36,11 +37,13 @@ SLICES = {True: ["--sim", "verilator", "--config", "tiny"], False: ["--config", 
 """Whether --quick -> options of pytest."""
 
 
-def run_tests(quick: bool, jobs: int) -> int:
-    """Run the hardware tests anew; returns the exit code of pytest."""
+def run_tests(quick: bool, jobs: int, code: bool) -> int:
+    """Run the hardware tests anew, code: with counters in the builds; returns the exit code of
+    pytest."""
     shutil.rmtree(RESULTS_DIR, ignore_errors=True)
     return subprocess.run([sys.executable, "-m", "pytest", "tb", "-q", "-n", str(jobs),
-                           "--maxschedchunk", "1", *SLICES[quick]], cwd=ROOT).returncode
+                           "--maxschedchunk", "1", *SLICES[quick],
+                           *(["--coverage"] if code else [])], cwd=ROOT).returncode
 
 
 def functional(quick: bool, about: str) -> list[str]:
@@ -58,6 +61,27 @@ def functional(quick: bool, about: str) -> list[str]:
     return merged.faults + ([] if quick else missed)
 
 
+def code(quick: bool, about: str) -> list[str]:
+    """Merge and show the code half; returns what fails, one sentence each."""
+    try:
+        counts = code_coverage.merge(sorted(RESULTS_DIR.glob("*/coverage.dat")))
+    except code_coverage.CoverageError as error:
+        return [str(error)]
+    found = code_coverage.modules(counts)
+    index = code_coverage.write_pages(found, PAGES, about)
+    shares = ", ".join(f"{kind} {code_coverage.whole(found, kind):.2f} %"
+                       for kind in code_coverage.KINDS)
+    print(f"code: {shares} of {len(found)} modules; page: {index.relative_to(ROOT)}")
+    if not found:
+        return ["no coverage.dat in build/results"]
+    stale = [sentence for module in found for sentence in module.stale]
+    if quick:
+        return stale
+    bins.keep(testplan.FIGURES, "code", {"about": about, "modules": code_coverage.table(found)})
+    return [f"{file}: no test with Verilator contains it" for file in code_coverage.unbuilt(found)
+            ] + [sentence for module in found for sentence in module.below()]
+
+
 def main() -> int:
     """Run, merge, show; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__,
@@ -70,12 +94,14 @@ def main() -> int:
     if given.jobs < 1:
         parser.error("--jobs must be 1 or more")
     said = []
-    if not given.merge and run_tests(given.quick, given.jobs):
+    if not given.merge and run_tests(given.quick, given.jobs, not given.functional):
         said.append("tests failed")
     about = ("What build/results held." if given.merge
              else "Hardware tests of `tiny` on Verilator." if given.quick
              else "Hardware tests of `make test`.")
     said += functional(given.quick, about)
+    if not given.functional:
+        said += code(given.quick, about)
     for sentence in said:
         print(sentence, file=sys.stderr)
     return 1 if said else 0

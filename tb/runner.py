@@ -54,6 +54,8 @@ if FST_PREFIX.is_dir():
 CLOCK_PERIOD_NS = 10
 TIMESCALE = ("1ns", "1ps")
 SIMULATORS = ("verilator", "icarus")
+COUNTED_ROWS = 16
+"""Most ROWS of a build that counts its code coverage."""
 
 
 @dataclass
@@ -336,7 +338,7 @@ def _build_verilator(build_dir, toplevel, params, waves, sources, defines, log, 
     cmd += ["--prefix", "Vtop", "-o", "sim", "--vpi", "-O3"]
     cmd += ["--x-initial", "unique", "--x-assign", "unique"]
     cmd += ["-LDFLAGS", f"-Wl,-rpath,{libs} -L{libs} -lcocotbvpi_verilator"]
-    if DEFAULTS.coverage:
+    if _counted(sim="verilator", params=params):
         # Not --coverage: that of state machines makes the pinned Verilator crash.
         cmd += ["--coverage-line", "--coverage-toggle", "--coverage-expr"]
     if waves:
@@ -406,6 +408,12 @@ def _build_icarus(build_dir, toplevel, params, waves, sources, defines, log, bin
     return _dep_files(deps.read_text())
 
 
+def _counted(sim: str, params: dict[str, int]) -> bool:
+    """Whether a build counts what it reaches. Large ones reach no other code, and would take an
+    hour of the compiler."""
+    return DEFAULTS.coverage and sim == "verilator" and params.get("ROWS", 0) <= COUNTED_ROWS
+
+
 def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, defines=None):
     """Build ``toplevel``, or find it built, and return its build folder.
 
@@ -436,7 +444,7 @@ def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, 
     identity = _hash(sorted(params.items()), sorted(defines.items()), bins,
                      [os.path.relpath(s, ROOT) for s in sources])
     suffix = f"-waves{wave_depth() or ''}" if waves else ""
-    suffix += "-coverage" if DEFAULTS.coverage and sim == "verilator" else ""
+    suffix += "-coverage" if _counted(sim, params) else ""
     build_dir = SIM_DIR / sim / toplevel / f"{label}-{identity[:6]}{suffix}"
 
     def fingerprint(files):

@@ -156,6 +156,12 @@ def unbuilt(found: list[Module], root: Path = ROOT) -> list[str]:
     return [f for f in files if f not in have]
 
 
+def whole(found: list[Module], kind: str) -> float:
+    """Percentage of ``kind`` over all modules."""
+    reached, points = (sum(m.figures(kind)[i] for m in found) for i in (0, 1))
+    return 100.0 * reached / points if points else 100.0
+
+
 def table(found: list[Module]) -> list[dict]:
     """What is committed of every module: kind -> [reached, to be reached, excluded]."""
     return [{"file": m.file, **{kind: list(m.figures(kind)) for kind in KINDS}} for m in found]
@@ -231,7 +237,8 @@ def write_pages(found: list[Module], folder: Path, about: str, root: Path = ROOT
             + _source(module, root)))
     goals = ", ".join(f"{kind} {GOALS[kind]:.0f} %" for kind in KINDS)
     index = folder / "index.html"
-    index.write_text(_page("Code coverage", f"<p>{html.escape(about)} Goals: {goals}.</p>"
+    index.write_text(_page("Code coverage", f"<p>{html.escape(about)} Goals: {goals}. "
+                           "<a href=functional.html>Functional coverage</a>.</p>"
                            f"<div class=wide><table><tr><th>module</th>{head}</tr>"
                            f"{''.join(rows)}</table></div>"))
     return index

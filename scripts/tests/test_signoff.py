@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""scripts/signoff.py and its sections, on data made here and on what is kept."""
+
+import pytest
+
+from scripts import signoff as entry
+from scripts.verify import signoff
+
+VERDICTS = [{"name": "a", "change": "`x` -> `y`", "level": "unit", "test": "t"},
+            {"name": "b", "change": "+ -> -", "level": "system", "test": "t"},
+            {"name": "c", "change": "1 -> 2", "level": "survived", "test": "", "reason": "same"}]
+
+
+def lines(section):
+    """(figure, met) of a section's lines."""
+    return [(line.figure, line.met) for line in section.lines]
+
+
+def test_without_data_every_figure_is_missed(tmp_path):
+    sections = [signoff.tests(tmp_path), signoff.functional({}), signoff.code({}),
+                signoff.mutation({}), signoff.proofs({}), signoff.soak({}), signoff.bugs({})]
+    assert not any(line.met for s in sections for line in s.lines)
+    assert lines(sections[0]) == [("not run here", False)]
+    assert [line.figure for line in sections[5].lines] == ["not run", "not run"]
+
+
+def test_mutants_need_their_number_and_their_share(monkeypatch):
+    data = {"modules": {"sofa_x": {"mutants": VERDICTS}}}
+    figure = "2 of 3 in 1 modules, 1 equivalent: 100.0 %"
+    assert lines(signoff.mutation(data)) == [(figure, False)]
+    monkeypatch.setattr(signoff, "MUTANTS", 3)
+    assert lines(signoff.mutation(data)) == [(figure, True)]
+    bad = [*VERDICTS[:2], {**VERDICTS[2], "level": "survived"}]
+    del bad[2]["reason"]
+    found = signoff.mutation({"modules": {"sofa_x": {"mutants": bad}}})
+    assert lines(found) == [("2 of 3 in 1 modules, 0 equivalent: 66.7 %", False)]
+    assert found.rows == [["sofa_x", "c", "1 -> 2", ""]]
+
+
+def test_code_coverage_counts_modules_below_their_goals():
+    whole = {"line": [2, 2, 0], "expr": [0, 0, 0], "toggle": [98, 100, 3]}
+    part = {"line": [199, 200, 0], "expr": [1, 1, 0], "toggle": [1, 1, 0]}
+    found = signoff.code({"code": {"about": "A run.", "modules": [
+        {"file": "rtl/a.v", **whole}, {"file": "rtl/b.v", **part}]}})
+    assert lines(found) == [("99.50 %; 1 of 2 modules below", False),
+                            ("100.00 %; 0 of 2 modules below", True),
+                            ("98.02 %; 0 of 2 modules below", True)]
+
+
+@pytest.mark.parametrize(("items", "wrong", "met"), [(6000, [], True), (6000, [7], False),
+                                                     (4000, [], False)])
+def test_soak_needs_its_items_and_no_mismatch(items, wrong, met):
+    of = {"items": items, "jobs": 1, "cycles": 2, "values": 3, "mismatches": wrong}
+    found = signoff.soak({"tiny": of, "small": {**of, "items": 4000, "mismatches": []}})
+    assert [line.met for line in found.lines] == [met, False]
+
+
+def test_the_last_run_is_read_by_folder(tmp_path):
+    path = tmp_path / "build" / "results" / "test.xml"
+    path.parent.mkdir(parents=True)
+    path.write_text('<testsuites><testsuite><testcase classname="tb.sads.test_sads"/>'
+                    '<testcase classname="tb.sads.test_sads"><skipped/></testcase>'
+                    '<testcase classname="tb.csr.test_csr"><failure/></testcase>'
+                    '</testsuite></testsuites>')
+    found = signoff.tests(tmp_path)
+    assert found.rows == [["tb/csr", "0", "0", "1"], ["tb/sads", "1", "1", "0"]]
+    assert lines(found) == [("1 passed, 1 skipped, 1 failed", False)]
+
+
+def test_page_shows_every_line_and_escapes():
+    section = signoff.Section("x", "Title", "About `code`.",
+                              [signoff.Line("what", "1 < 2", "all", False)], ["a"], [["<b>"]])
+    page = signoff.page([section], "abc+")
+    assert "1 &lt; 2" in page and "<code>code</code>" in page and "&lt;b&gt;" in page
+    assert "missed" in page and "abc+" in page and "Known limitations" in page
+
+
+def test_table_of_the_readme_is_that_of_the_data():
+    text = entry.README.read_text()
+    assert "<!-- table: signoff -->" in text
+    assert entry.document(text, signoff.gather()) == text, "scripts/signoff.py --save"

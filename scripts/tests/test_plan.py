@@ -60,6 +60,12 @@ def test_a_row_is_closed_by_its_bins():
     assert testplan.state_of(dataclasses.replace(ROW, state="V1"), KNOWN, every) == "V1"
 
 
+def test_words_that_markdown_would_read_are_code():
+    row = dataclasses.replace(ROW, feature="CAP_*, and 2^32 - 1; START_CHAIN.")
+    assert "| `CAP_*`, and `2^32` - 1; `START_CHAIN`. |" in testplan.page({"sads": [row]}, KNOWN,
+                                                                         {})
+
+
 GOOD = '[[row]]\nfeature = "a"\nstimulus = "b"\ncheck = "c"\ntests = ["test_x.y"]\nstate = "V2"\n'
 
 

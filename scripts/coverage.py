@@ -52,13 +52,14 @@ def functional(quick: bool, about: str) -> list[str]:
     page = PAGES / "functional.html"
     bins.write_page(merged, page, about)
     missed = [f"{name}, {bin_}: not reached" for name, bin_ in merged.missed()]
-    print("\n".join(missed))
-    print(f"{bins.summary(merged)}; page: {page.relative_to(ROOT)}")
+    print(f"{bins.summary(merged)}; page: {page}")
     if not merged.simulations:
-        return ["no simulation in build/results that passed"]
-    if not quick:
-        bins.keep(testplan.FIGURES, "functional", bins.table(merged, about))
-    return merged.faults + ([] if quick else missed)
+        return [f"no simulation in {RESULTS_DIR} that passed"]
+    if quick:
+        print("\n".join(missed))
+        return merged.faults
+    bins.keep(testplan.FIGURES, "functional", bins.table(merged, about))
+    return merged.faults + missed
 
 
 def code(quick: bool, about: str) -> list[str]:

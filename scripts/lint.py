@@ -277,7 +277,8 @@ def main() -> int:
         print(f"{path.stem:{width}}  {lines:5}  " + "  ".join(f"{c:9}" for c in cells).rstrip())
 
     if not args.modules:
-        headers = [f for p in sorted((ROOT / "rtl").rglob("*.vh")) for f in check_text(p)]
+        headers = [f for p in [*sorted((ROOT / "rtl").rglob("*.vh")), runner.BINS]
+                   for f in check_text(p)]
         note("style", "headers", headers)
         note("reasons", "waivers", check_waivers())
         code, text = command([sys.executable, "-m", "ruff", "check", "--quiet", "."])

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from scripts import coverage as command
 from scripts.verify import bins, testplan
 from tb.common import coverage
 
@@ -57,6 +58,12 @@ def test_a_row_is_closed_by_its_bins():
     assert testplan.state_of(ROW, KNOWN, {"sort.ties": [2, 2]}) == "V2"
     assert testplan.state_of(dataclasses.replace(ROW, points=()), KNOWN, every) == "V2"
     assert testplan.state_of(dataclasses.replace(ROW, state="V1"), KNOWN, every) == "V1"
+
+
+def test_words_that_markdown_would_read_are_code():
+    row = dataclasses.replace(ROW, feature="CAP_*, and 2^32 - 1; START_CHAIN.")
+    assert "| `CAP_*`, and `2^32` - 1; `START_CHAIN`. |" in testplan.page({"sads": [row]}, KNOWN,
+                                                                         {})
 
 
 GOOD = '[[row]]\nfeature = "a"\nstimulus = "b"\ncheck = "c"\ntests = ["test_x.y"]\nstate = "V2"\n'
@@ -121,6 +128,24 @@ def test_simulations_are_merged(tmp_path, monkeypatch):
                                                                          "gone, x"]
     finally:
         coverage.points.cache_clear()
+
+
+def test_what_is_missed_fails(tmp_path, monkeypatch, capsys):
+    """Each bin that is not reached, but with --quick, which leaves the committed figures alone; and
+    results without a simulation."""
+    results, figures = tmp_path / "results", tmp_path / "coverage.json"
+    results.mkdir()
+    for name, value in (("RESULTS_DIR", results), ("PAGES", tmp_path)):
+        monkeypatch.setattr(command, name, value)
+    monkeypatch.setattr(testplan, "FIGURES", figures)
+    assert command.functional(False, "") == [f"no simulation in {results} that passed"]
+    simulation(results, "system_a", {"job.way": {"sort": 2}})
+    assert command.functional(True, "") == [] and not figures.exists()
+    assert "job.way, dense: not reached" in capsys.readouterr().out.splitlines()
+    said = command.functional(False, "a run")
+    assert "job.way, dense: not reached" in said and "job.way, sort: not reached" not in said
+    assert testplan.figures(figures)["job.way"] == [1, 4]
+    assert "system_a" in (tmp_path / "functional.html").read_text()
 
 
 def test_halves_of_the_figures_are_kept(tmp_path):

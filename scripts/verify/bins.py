@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,4 +134,7 @@ def write_page(merged: Merged, path: Path, about: str) -> None:
 def keep(path: Path, half: str, data: dict) -> None:
     """Put a half of the figures, "functional" or "code", into the committed file."""
     whole = json.loads(path.read_text()) if path.is_file() else {}
-    path.write_text(json.dumps({**whole, half: data}, indent=1, sort_keys=True) + "\n")
+    text = json.dumps({**whole, half: data}, indent=1, sort_keys=True)
+    # A list of numbers is one line.
+    text = re.sub(r"\[[\s\d,]+\]", lambda found: " ".join(found[0].split()), text)
+    path.write_text(text.replace("[ ", "[").replace(" ]", "]") + "\n")

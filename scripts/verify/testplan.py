@@ -186,6 +186,9 @@ def page(plan: dict[str, list[Row]], known, reached: dict[str, list[int]]) -> st
 
 def _cell(text: str) -> str:
     """Text of a cell, in which words that Markdown would read are code."""
-    words = (f"`{w}`" if any(c in w for c in "*_^<>[]\\$~|") and "`" not in w else w
-             for w in text.split())
+    words = []
+    for word in text.split():
+        stem = word.rstrip(",;:.")
+        code = set(stem) & set("*_^<>[]\\$~|")
+        words.append(f"`{stem}`{word[len(stem):]}" if code else word)
     return " ".join(words)

@@ -42,6 +42,10 @@ SOURCES = ("memory", "made")
 MODES = ("off", "interleaved", "half-split")
 READS = ("Q", "K8", "K", "V", "W", "R", "X", "D")
 WRITES = ("O", "X")
+BUFFERS = tuple({of: f"{of} or {name}" for name, of in regs.SHARED.items()}.get(b, b)
+                for b in regs.BUFFERS)
+"""Buffers by their numbers; two may have one number."""
+
 OFTEN = 3
 """From how many times on something happened often."""
 
@@ -77,6 +81,13 @@ PYTHON: dict[str, tuple[str, ...]] = {
     "error.stream": (
         *(f"READ_{e} {s}" for e in ("SLVERR", "DECERR", "PROTOCOL") for s in READS),
         *(f"WRITE_{e} {s}" for e in ("SLVERR", "DECERR", "PROTOCOL") for s in WRITES)),
+    "error.buffer": (
+        *(f"{e} {b}" for e in ("BASE_ALIGN", "ADDR_RANGE", "OVERLAP") for b in BUFFERS),
+        # W and VB have no row stride, X and RT no head stride.
+        *(f"{e} {b}" for e in ("STRIDE_ALIGN", "STRIDE_SMALL") for b in BUFFERS
+          if b not in ("W", "VB")),
+        *(f"{e} {b}" for e in ("HEAD_STRIDE_ALIGN", "HEAD_STRIDE_SMALL") for b in BUFFERS
+          if b not in ("X", "RT"))),
     "error.lost": ("nothing", "reads", "writes", "both"),
     # Turns of a block: what its rows may take of the tile, and take; keys of the tile that some row
     # of the part takes; rows that take a key
@@ -104,6 +115,8 @@ PYTHON: dict[str, tuple[str, ...]] = {
     "reference.raised": _RAISED,
     "reference.rise": ("1 to 15", "16 to 62", "63 and more"),
     "out.ends": (*_ENDS, "0"),
+    # A row of a job always takes the largest of its scores, so only the stages alone meet rows and
+    # parts (rass.part) without a key
     "sufa.row": ("no key", "one key", "several keys"),
     "operand.zero": ("code of Q", "row of Q", "K8", "key of K8", "K", "V"),
     # Keys and values from X

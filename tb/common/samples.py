@@ -16,7 +16,7 @@ from models.head import DENSE, SORT, SUM, HeadTable, Job, Selected, Stats, order
 from models.sufa import Trace, weight
 from models.tiling import Block, allowed, exact_rows
 from scripts.configs import CONFIGS
-from tb.common.coverage import MODES, OFTEN, READS, WRITES, hit, hits
+from tb.common.coverage import BUFFERS, MODES, OFTEN, READS, WRITES, hit, hits
 
 
 def _mode(fields: dict[str, int], name: str) -> int:
@@ -113,6 +113,8 @@ def reason(code: int, info: int) -> None:
         # A BID that no client has comes as it is.
         if info < len(of):
             hit("error.stream", f"{name} {of[info]}")
+    elif "buffer" in regs.ERRORS[code][2]:
+        hit("error.buffer", f"{name} {BUFFERS[info]}")
 
 
 def counters(values: dict[str, int]) -> None:

@@ -116,9 +116,12 @@ def test_errors_by_their_stream(counted):
     samples.error(regs.ERR_READ_DECERR, 6, 1)
     samples.error(regs.ERR_WRITE_PROTOCOL, 5, 0)
     samples.error(regs.ERR_KEYS, 0, 0)
+    samples.error(regs.ERR_OVERLAP, 5, 0)
     assert only(counted, "error.stream") == {"READ_DECERR X": 1}
-    assert only(counted, "error.code") == {"READ_DECERR": 1, "WRITE_PROTOCOL": 1, "KEYS": 1}
-    assert only(counted, "error.lost") == {"reads": 1, "nothing": 2}
+    assert only(counted, "error.code") == {"READ_DECERR": 1, "WRITE_PROTOCOL": 1, "KEYS": 1,
+                                             "OVERLAP": 1}
+    assert only(counted, "error.buffer") == {"OVERLAP X8 or HT": 1}
+    assert only(counted, "error.lost") == {"reads": 1, "nothing": 3}
 
 
 def block_of(scores, job, keys):

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What happened inside the design during a simulation: levels of queues, states, waits, hazards.
 //
-// Why: these lie behind no port, and a test bench that looked at them in every cycle would cost most
-// of the speed. A bit for each is set by the clock and written out once, at the end.
-// Bound to the modules by name, so the design knows nothing of it. Only Verilator, which tb/runner.py
-// gives this file, has `bind`; a module that a build lacks is passed over.
+// Why: these lie behind no port, and a test bench that looked at them in every cycle would cost
+// most of the speed. A bit for each is set by the clock and written out once, at the end.
+// Bound to the modules by name, so the design knows nothing of it. Only Verilator, which
+// tb/runner.py gives this file, has `bind`; a module that a build lacks is passed over.
 // At the end of the simulation each instance adds a line to rtl_bins.txt in the working folder:
 //     <hierarchical name> <point> <names of the bits, from bit 0 on, with commas> <bits, MSB first>
 // tb/common/coverage.py reads it; there the points and bins are listed, too.
@@ -44,7 +44,7 @@ module coverage #(
 
 endmodule
 
-// ---- Queues: full; emptied, its last word leaves and none enters ---------------------------------
+// ---- Queues: full; emptied, its last word leaves and none enters --------------------------------
 bind sofa_sync_fifo coverage #(.N(2), .POINT("fifo"), .NAMES("full,empty")) coverage_fifo (
     .clk, .rst, .now({m_valid && m_ready && !(s_valid && s_ready) && level_reg == 1,
                       level_reg == DEPTH[LEVEL_W-1:0]}));
@@ -57,7 +57,8 @@ bind sofa_fetch_stream coverage #(.N(2), .POINT("fifo"), .NAMES("full,empty")) c
     .clk, .rst, .now({pop && !go && room_next == WORDS[PTR_W:0], room_reg == 0}));
 bind sofa_kvgen_land coverage #(.N(2), .POINT("fifo"), .NAMES("full,empty")) coverage_fifo (
     .clk, .rst, .now({some && wr_next == rd_next, !room_now}));
-bind sofa_sufa_keys coverage #(.N(3), .POINT("fifo"), .NAMES("full,empty,beats full")) coverage_fifo (
+bind sofa_sufa_keys coverage #(.N(3), .POINT("fifo"),
+        .NAMES("full,empty,beats full")) coverage_fifo (
     .clk, .rst, .now({!room_reg, read_reg && !accept && level_reg == 1,
                       level_reg == FIFO_32[LEVEL_W-1:0]}));
 
@@ -95,8 +96,10 @@ bind sofa_sads_sort coverage #(.N(1), .POINT("cause"), .NAMES("no room for masks
 bind sofa_kvgen_front coverage #(.N(4), .POINT("cause"),
         .NAMES("no place,fetch busy,no token,being made")) coverage_cause (
     .clk, .rst, .now({
-        looked && look_claimed && !look_written, item && !is_head_reg && !t_ready,
-        item && !is_head_reg && !u_ready, item && !is_head_reg && !l_room}));
+        looked && look_claimed && !look_written,
+        full_reg && at_item_reg && !is_head_reg && !t_ready,
+        full_reg && at_item_reg && !is_head_reg && !u_ready,
+        full_reg && at_item_reg && !is_head_reg && !l_room}));
 bind sofa_sufa_kv coverage #(.N(4), .POINT("cause"),
         .NAMES("unit full,no Q,no share,ends full")) coverage_cause (
     .clk, .rst, .now({
@@ -110,8 +113,9 @@ bind sofa_sufa_issue coverage #(.N(4), .POINT("cause"),
         c_valid_reg && c_first && (f_busy_reg || fin_req), c_valid_reg && c_first && hazard}));
 bind sofa_burst_split coverage #(.N(3), .POINT("cause"),
         .NAMES("held,page ends,page ends behind")) coverage_cause (
-    .clk, .rst, .now({start && !second_reg && beats == to_edge, start && second_reg,
-                      s_valid && hold}));
+    .clk, .rst, .now({
+        start && start_end && 14'(s_addr[11:0]) + 14'(s_beats) * BUS_BYTES[13:0] == 14'd4096,
+        start && !start_end, s_valid && hold}));
 
 // ---- State machines -----------------------------------------------------------------------------
 bind sofa_sads_sum_ctl coverage #(.N(4), .POINT("state"), .NAMES("state_reg")) coverage_state (

@@ -100,6 +100,16 @@ async def silent_channels(dut, kind):
             assert not await acc.read("STATUS") >> regs.STATUS_BUSY_LSB & 1
             acc.memory.restart()
             assert await good(acc, rng)
+    # No data and no answer from a time on at which both are owed.
+    await start(acc, rng)
+    while not (acc.memory.outstanding_reads and acc.memory.outstanding_writes):
+        await ClockCycles(dut.clk, 1)
+    acc.memory.dead = {"r": 0, "b": 0}
+    code, info, lost = await ended(acc)
+    assert (code, lost) in ((regs.ERR_READ_TIMEOUT, READ | WRITE),
+                            (regs.ERR_WRITE_TIMEOUT, READ | WRITE)) and info
+    acc.memory.restart()
+    assert await good(acc, rng)
     assert await acc.read("TIMEOUT") == TIMEOUT
 
 

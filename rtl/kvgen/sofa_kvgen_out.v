@@ -160,7 +160,7 @@ module sofa_kvgen_out #(
         .rst    (rst),
         .start  (start),
         .key    (k_want ? kq_key : vq_key),
-        .base   (busy_v_reg ? vbase_reg : kbase_reg),
+        .base   (k_want ? kbase_reg : vbase_reg),
         .stride (busy_v_reg ? cfg_v_stride : cfg_k_stride),
         .done   (a_done),
         .addr   (a_addr)

@@ -52,15 +52,15 @@ module sofa_fetch_arb (
     genvar i, j;
     generate
         for (i = 0; i < 7; i = i + 1) begin : g_pick
-            wire [6:0] before;
+            wire [6:0] ahead;
             for (j = 0; j < 7; j = j + 1) begin : g_before
                 if (j < i) begin : g_order
-                    assign before[j] = behind_reg[j] || !behind_reg[i];
+                    assign ahead[j] = behind_reg[j] || !behind_reg[i];
                 end else begin : g_order
-                    assign before[j] = behind_reg[j] && !behind_reg[i];
+                    assign ahead[j] = behind_reg[j] && !behind_reg[i];
                 end
             end
-            assign pick[i] = ask[i] && (ask & before) == 7'd0;
+            assign pick[i] = ask[i] && (ask & ahead) == 7'd0;
         end
     endgenerate
 

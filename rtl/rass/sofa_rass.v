@@ -437,7 +437,7 @@ module sofa_rass #(
     wire                   c_ready = p_ready || !p_valid_reg;
     // How far the key lies behind the word's first slot
     wire [16:0]            once  = b_step_reg & {17{b_lane_reg[1] || b_lane_reg[3]}};
-    wire [16:0]            twice = b_step_reg & {17{b_lane_reg[2] || b_lane_reg[3]}};
+    wire [15:0]            twice = b_step_reg[15:0] & {16{b_lane_reg[2] || b_lane_reg[3]}};
 
     assign b_ready = c_ready || !b_valid_reg;
 
@@ -447,7 +447,7 @@ module sofa_rass #(
         end
         if (c_ready && b_valid_reg) begin
             p_kind_reg   <= b_kind_reg;
-            p_key_reg    <= b_base_reg + once + {twice[15:0], 1'b0};
+            p_key_reg    <= b_base_reg + once + {twice, 1'b0};
             p_mask_reg   <= mask;
             p_addr_0_reg <= b_addr_0_reg;
             p_addr_1_reg <= b_addr_1_reg;

@@ -22,7 +22,8 @@ async def every_amount(dut):
         dut.amount.value, dut.in_data.value = amount, pack(row, width)
         await Timer(1, "ns")
         got = unpack(int(dut.out_data.value), out, width)
-        assert list(got) == [row[(b + sign * amount) % lanes] for b in range(out)], f"amount {amount}"
+        want = [row[(b + sign * amount) % lanes] for b in range(out)]
+        assert list(got) == want, f"amount {amount}"
         compared += out
     assert compared == 3 * lanes * out
 

@@ -27,7 +27,7 @@ common/sofa_skid_buffer.v
 fetch/sofa_fetch_kv.v
 fetch/sofa_fetch_stream.v
 fetch/sofa_fetch_arb.v
-fetch/sofa_burst_split.v
+common/sofa_burst_split.v
 common/sofa_owed_count.v
 fetch/sofa_axi_read_track.v
 fetch/sofa_axi_read.v
@@ -40,6 +40,8 @@ dlzs/sofa_dlzs_wcodes.v
 common/sofa_corner_buffer.v
 dlzs/sofa_dlzs_cell.v
 dlzs/sofa_dlzs_array.v
+common/sofa_mult_digits.v
+common/sofa_mult_rows.v
 rope/sofa_rope.v
 dlzs/sofa_dlzs_rope_rows.v
 common/sofa_find_first.v
@@ -65,8 +67,6 @@ kvgen/sofa_kvgen_valid.v
 kvgen/sofa_kvgen_wload.v
 kvgen/sofa_kvgen_address.v
 kvgen/sofa_kvgen_load.v
-common/sofa_mult_digits.v
-common/sofa_mult_rows.v
 kvgen/sofa_kvgen_mac.v
 kvgen/sofa_kvgen_array.v
 kvgen/sofa_kvgen_requant.v

@@ -80,13 +80,12 @@ module sofa_corner_buffer #(
         if (BEAT == 1) begin : g_wr
             assign wr_rotated = wr_data;
         end else begin : g_wr
-            wire [BEAT_W-1:0] amount = -wr_lane[BEAT_W-1:0];
-
             sofa_lane_rotate #(
                 .LANES (BEAT),
-                .WIDTH (WIDTH)
+                .WIDTH (WIDTH),
+                .LEFT  (1)
             ) rotate_inst (
-                .amount   (amount),
+                .amount   (wr_lane[BEAT_W-1:0]),
                 .in_data  (wr_data),
                 .out_data (wr_rotated)
             );

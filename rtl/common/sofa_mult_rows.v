@@ -18,6 +18,8 @@ module sofa_mult_rows #(
     // Bits of a, 4..32; digits of b, 3..17.
     parameter A_W = 16,
     parameter DIGITS = 8,
+    // 1: 2^(2*DIGITS - 3) more, which rounds where the lowest 2*DIGITS - 2 bits are dropped.
+    parameter HALF = 0,
     // Derived: leave at its default.
     parameter R_W = A_W + 2 * DIGITS
 ) (
@@ -30,20 +32,22 @@ module sofa_mult_rows #(
 );
 
     generate
-        if (A_W < 4 || A_W > 32 || DIGITS < 3 || DIGITS > 17) begin : g_illegal
+        if (A_W < 4 || A_W > 32 || DIGITS < 3 || DIGITS > 17 || HALF < 0 || HALF > 1)
+        begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_sofa_mult_rows_needs_A_W_4_32_DIGITS_3_17 stop ();
         end
     endgenerate
 
     localparam [R_W-1:0] BIAS = {{DIGITS{2'b01}}, {A_W{1'b0}}};
+    localparam [R_W-1:0] HALF_ONE = {{(R_W - 1){1'b0}}, 1'b1} << (2 * DIGITS - 3);
 
     wire signed [A_W-1:0]      a_signed = a;
     // The amounts, and those of negative digits twice less.
     wire signed [2*DIGITS+1:0] b = {2'b00, d} - {1'b0, d & m, 1'b0};
     wire signed [R_W-1:0]      product = a_signed * b;
 
-    assign s = product + BIAS;
+    assign s = product + BIAS + (HALF != 0 ? HALF_ONE : {R_W{1'b0}});
     assign c = {R_W{1'b0}};
 
 endmodule

@@ -19,6 +19,8 @@ module sofa_mult_tree #(
     // Bits of a, 4..32; digits of b, 3..17.
     parameter A_W = 16,
     parameter DIGITS = 8,
+    // 1: 2^(2*DIGITS - 3) more, which rounds where the lowest 2*DIGITS - 2 bits are dropped.
+    parameter HALF = 0,
     // Derived: leave at its default.
     parameter R_W = A_W + 2 * DIGITS
 ) (
@@ -31,7 +33,8 @@ module sofa_mult_tree #(
 );
 
     generate
-        if (A_W < 4 || A_W > 32 || DIGITS < 3 || DIGITS > 17) begin : g_illegal
+        if (A_W < 4 || A_W > 32 || DIGITS < 3 || DIGITS > 17 || HALF < 0 || HALF > 1)
+        begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
             illegal_parameter_sofa_mult_tree_needs_A_W_4_32_DIGITS_3_17 stop ();
         end
@@ -74,7 +77,12 @@ module sofa_mult_tree #(
             end else begin : g_value
                 assign value = {!part[i*M_W + A_W], part[i*M_W +: A_W]};
             end
-            if (i == 0) begin : g_place
+            if (i == LAST) begin : g_place
+                // Between this row and the 1 of the one before is a bit for the half.
+                assign rows[AT*R_W +: R_W] =
+                    ({{(R_W - M_W){1'b0}}, value} << (2 * i))
+                    | ({{(R_W - 2){1'b0}}, HALF != 0, minus[i-1]} << (2 * i - 2));
+            end else if (i == 0) begin : g_place
                 assign rows[AT*R_W +: R_W] = {{(R_W - M_W){1'b0}}, value}
                     | ({{(R_W - 1){1'b0}}, carry} << (2 * LAST + LOW));
             end else begin : g_place

@@ -48,7 +48,9 @@ module sofa_owed_count #(
 
     always @(posedge clk) begin
         count_reg <= count_next;
-        some_reg  <= count_next != {WIDTH{1'b0}};
+        // The same as count_next != 0, not behind its adders.
+        some_reg  <= add != {WIDTH{1'b0}}
+            || count_reg > (take ? ONE[WIDTH-1:0] : {WIDTH{1'b0}});
 
         if (rst) begin
             count_reg <= {WIDTH{1'b0}};

@@ -13,6 +13,8 @@ sofa_dlzs_wcodes.v
 ../common/sofa_corner_buffer.v
 sofa_dlzs_cell.v
 sofa_dlzs_array.v
+../common/sofa_mult_digits.v
+../common/sofa_mult_rows.v
 ../rope/sofa_rope.v
 sofa_dlzs_rope_rows.v
 ../common/sofa_find_first.v

@@ -150,10 +150,21 @@ module sofa_dlzs_array #(
             if (TWO_TERM != 0) begin : g_k8x3
                 for (j = 0; j < LANES; j = j + 1) begin : g_col
                     wire [7:0] k8 = g_k8[g].from_k8[j*8 +: 8];
+                    wire [9:0] sum;
                     reg  [9:0] k8x3_reg;
+                    if (g == 0) begin : g_sum
+                        // Not behind a register but a memory: the upper half is added with either
+                        // carry at the same time as the lower one.
+                        wire [4:0] low = {1'b0, k8[3:0]} + {1'b0, k8[2:0], 1'b0};
+                        wire [5:0] high = {{2{k8[7]}}, k8[7:4]} + {k8[7], k8[7:3]};
+                        wire [5:0] high_more = {{2{k8[7]}}, k8[7:4]} + {k8[7], k8[7:3]} + 6'd1;
+                        assign sum = {low[4] ? high_more : high, low[3:0]};
+                    end else begin : g_sum
+                        assign sum = {{2{k8[7]}}, k8} + {k8[7], k8, 1'b0};
+                    end
                     always @(posedge clk) begin
                         if (g_k8[g].take) begin
-                            k8x3_reg <= {{2{k8[7]}}, k8} + {k8[7], k8, 1'b0};
+                            k8x3_reg <= sum;
                         end
                     end
                     assign k8x3[j*10 +: 10] = k8x3_reg;

@@ -66,7 +66,9 @@ module sofa_dlzs_cell #(
     endfunction
 
     wire [9:0] k8x2  = {k8[7], k8, 1'b0};
-    wire [9:0] twice = TWO_TERM != 0 && code[CODE_W-1] ? k8x3 : k8x2;
+    // Both have the same sign.
+    wire [9:0] chosen = {k8x3[9], code[CODE_W-1] ? k8x3[8:0] : k8x2[8:0]};
+    wire [9:0] twice = TWO_TERM != 0 ? chosen : k8x2;
 
     reg [SC_W-1:0] acc_reg;
 

@@ -72,6 +72,8 @@ module sofa_dlzs_wcodes #(
     wire              over = m_valid && m_ready && m_last;
     wire [3:0]        due = over ? HEAD_ALL[3:0] : due_reg;
     wire              head = due != 4'd0;
+    // A chunk's last word is the last of its beat, which makes room with or without this.
+    wire              head_due = due_reg != 4'd0;
 
     always @(posedge clk) begin
         due_reg <= due - {3'd0, s_valid && head};
@@ -113,7 +115,7 @@ module sofa_dlzs_wcodes #(
             wire finish = take && index_reg == LAST_INDEX[1:0];
             wire load = s_valid && s_ready && !head;
 
-            assign s_ready = head || !valid_reg || finish;
+            assign s_ready = head_due || !valid_reg || finish;
             assign m_valid = valid_reg;
 
             if (WORDS == 1) begin : g_word
@@ -161,7 +163,7 @@ module sofa_dlzs_wcodes #(
             wire load = s_valid && s_ready && !head;
 
             assign m_valid = count_reg == FULL[3:0];
-            assign s_ready = head || !m_valid || take;
+            assign s_ready = head_due || !m_valid || take;
             assign word    = word_reg;
 
             always @* begin

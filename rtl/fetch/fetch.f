@@ -12,7 +12,7 @@ sofa_fetch_kv.v
 ../common/sofa_ram_1r1w.v
 sofa_fetch_stream.v
 sofa_fetch_arb.v
-sofa_burst_split.v
+../common/sofa_burst_split.v
 ../common/sofa_owed_count.v
 sofa_axi_read_track.v
 sofa_axi_read.v

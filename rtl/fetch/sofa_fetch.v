@@ -222,9 +222,8 @@ module sofa_fetch #(
 
     localparam LANE_W = $clog2(BUS_BYTES);
     localparam [31:0] ROUND = BUS_BYTES - 1;
-    // What a request remembers: {last of its tile or block, place, row}, {last, buffer, slot} or
-    // the landing place.
-    localparam META_W = 11;
+    // What a request remembers: whether it is the last of its block or tile, or the landing place.
+    localparam META_W = LAND_W;
 
     // Beats of a vector of 16-bit (wide) and of 8-bit (narrow) elements.
     wire [9:0] wide_beats   = ({cfg_d, 1'b0} + ROUND[9:0]) >> LANE_W;
@@ -263,12 +262,8 @@ module sofa_fetch #(
     wire [7:0]          req_valid;
     wire [7:0]          req_ready;
     wire [8*ADDR_W-1:0] req_addr;
-    wire [6:0]          q_row;
-    wire [2:0]          q_place;
     wire                q_last;
     wire                q_none;
-    wire [6:0]          k8_slot;
-    wire [1:0]          k8_buf;
     wire                k8_last;
     wire                k8_none;
     wire                k8_asked;
@@ -285,10 +280,14 @@ module sofa_fetch #(
     wire [7:0]             wr_beat;
     wire                   wr_end;
     wire [8*BUS_BYTES-1:0] wr_data;
-    // The last beat of a block or tile is at its write port.
-    wire [1:0]             done = wr_valid[1:0] & {2{wr_end && wr_meta[10]}};
+    // The last beat of a vector, of a block or tile, is at its write port.
+    wire [1:0]             end_beat = wr_valid[1:0] & {2{wr_end}};
+    wire [1:0]             done = end_beat & {2{wr_meta[0]}};
 
     wire [2:0] commit_place;
+    wire [2:0] q_place;
+    wire [6:0] q_row;
+    wire [6:0] k8_slot;
 
     sofa_fetch_q #(
         .ADDR_W (ADDR_W),
@@ -314,10 +313,11 @@ module sofa_fetch #(
         .req_valid          (req_valid[0]),
         .req_ready          (req_ready[0]),
         .req_addr           (req_addr[0*ADDR_W +: ADDR_W]),
-        .req_row            (q_row),
-        .req_place          (q_place),
         .req_last           (q_last),
+        .wr_end             (end_beat[0]),
         .done               (done[0]),
+        .wr_place           (q_place),
+        .wr_row             (q_row),
         .commit             (q_commit),
         .commit_place       (commit_place),
         .commit_scale_m     (q_commit_scale_m),
@@ -340,10 +340,11 @@ module sofa_fetch #(
         .req_valid (req_valid[1]),
         .req_ready (req_ready[1]),
         .req_addr  (req_addr[1*ADDR_W +: ADDR_W]),
-        .req_slot  (k8_slot),
-        .req_buf   (k8_buf),
         .req_last  (k8_last),
+        .wr_end    (end_beat[1]),
         .done      (done[1]),
+        .wr_buf    (k8_wr_buf),
+        .wr_slot   (k8_slot),
         .commit    (k8_commit),
         .free      (k8_release),
         .none      (k8_none),
@@ -481,7 +482,7 @@ module sofa_fetch #(
         end
     end
 
-    wire [META_W-1:0] kv_meta = {{(META_W - LAND_W){1'b0}}, kv_land};
+    localparam [META_W-2:0] NO_META = 0;
 
     sofa_axi_read #(
         .ADDR_W      (ADDR_W),
@@ -495,8 +496,7 @@ module sofa_fetch #(
         .req_valid     (req_valid),
         .req_ready     (req_ready),
         .req_addr      (req_addr),
-        .req_meta      ({kv_meta, kv_meta, k8_last, 1'b0, k8_buf, k8_slot,
-                         q_last, q_place, q_row}),
+        .req_meta      ({kv_land, kv_land, NO_META, k8_last, NO_META, q_last}),
         .q_later       (q_later_reg),
         .k8_later      (k8_later_reg),
         .wr_valid      (wr_valid),
@@ -530,28 +530,27 @@ module sofa_fetch #(
     // -----------------------------------------------------------------------------------------
     // Write ports
     // -----------------------------------------------------------------------------------------
-    wire unused_bits = &{1'b0, commit_place, wr_meta[9:0]};
+    wire unused_bits = &{1'b0, commit_place, q_place, q_row, k8_slot};
 
     assign q_wr_valid     = wr_valid[0];
-    assign q_wr_place     = wr_meta[7 +: PLACE_W];
-    assign q_wr_row       = wr_meta[ROW_W-1:0];
+    assign q_wr_place     = q_place[PLACE_W-1:0];
+    assign q_wr_row       = q_row[ROW_W-1:0];
     assign q_wr_beat      = wr_beat;
     assign q_wr_data      = wr_data;
     assign q_commit_place = commit_place[PLACE_W-1:0];
 
     assign k8_wr_valid = wr_valid[1];
-    assign k8_wr_buf   = wr_meta[8:7];
-    assign k8_wr_slot  = wr_meta[SLOT_W-1:0];
+    assign k8_wr_slot  = k8_slot[SLOT_W-1:0];
     assign k8_wr_beat  = wr_beat;
     assign k8_wr_data  = wr_data;
 
     assign k_wr_valid = wr_valid[2];
-    assign k_wr_land  = wr_meta[LAND_W-1:0];
+    assign k_wr_land  = wr_meta;
     assign k_wr_beat  = wr_beat;
     assign k_wr_last  = wr_end;
 
     assign v_wr_valid = wr_valid[3];
-    assign v_wr_land  = wr_meta[LAND_W-1:0];
+    assign v_wr_land  = wr_meta;
     assign v_wr_beat  = wr_beat;
     assign v_wr_last  = wr_end;
 

@@ -46,10 +46,23 @@ module sofa_fetch_arb (
     wire k8_gaps = k8_later && !q_later && req[0] && k8_age_reg != AGE;
 
     wire [6:0] ask   = {req[7:4], req[0] && !q_gaps, req[1] && !k8_gaps, kv};
-    wire [6:0] ahead = ask & behind_reg;
-    wire [6:0] from  = (ahead != 7'd0) ? ahead : ask;
-    // The lowest bit.
-    wire [6:0] pick  = from & (~from + 7'd1);
+    // The lowest that asks behind the latest turn, else of all: nobody asks who comes before it.
+    wire [6:0] pick;
+
+    genvar i, j;
+    generate
+        for (i = 0; i < 7; i = i + 1) begin : g_pick
+            wire [6:0] ahead;
+            for (j = 0; j < 7; j = j + 1) begin : g_before
+                if (j < i) begin : g_order
+                    assign ahead[j] = behind_reg[j] || !behind_reg[i];
+                end else begin : g_order
+                    assign ahead[j] = behind_reg[j] && !behind_reg[i];
+                end
+            end
+            assign pick[i] = ask[i] && (ask & ahead) == 7'd0;
+        end
+    endgenerate
 
     assign grant = {pick[6:3], pick[0] && !req[2], pick[0] && req[2], pick[1], pick[2]};
 

@@ -3,7 +3,8 @@
 //
 // Why: the prediction reads every visible key, so this stream has no selection: slot b is at
 // addr + b * inc. The requests of a tile start while the data of the one before still arrives,
-// as far as the ring has room.
+// as far as the ring has room. Slots come back in their order, so the write port's are counted, and
+// stand in registers long before the data.
 // Not done here: anything with the data (sofa_axi_read delivers it to the write port), what a tile
 // is for (its turns go from seq to dlzs).
 // Latency: one cycle from the command to the first request; one from the last beat at the write
@@ -33,12 +34,13 @@ module sofa_fetch_k8 #(
     output wire              req_valid,
     input  wire              req_ready,
     output wire [ADDR_W-1:0] req_addr,
-    output wire [6:0]        req_slot,
-    output wire [1:0]        req_buf,
     output wire              req_last,
 
-    // The last beat of a tile is at the write port
+    // The last beat of a vector, and of a tile, is at the write port; buffer and slot of the beat
+    input  wire              wr_end,
     input  wire              done,
+    output wire [1:0]        wr_buf,
+    output wire [6:0]        wr_slot,
 
     // The oldest tile is complete, and the release of its buffer
     output wire              commit,
@@ -64,8 +66,8 @@ module sofa_fetch_k8 #(
     reg              req_valid_reg, req_valid_next;
     reg [ADDR_W-1:0] addr_reg, addr_next;
     reg [31:0]       inc_reg, inc_next;
-    reg [6:0]        slot_reg, slot_next;
     reg [7:0]        left_reg, left_next;
+    reg [6:0]        slot_reg, slot_next;
     reg [1:0]        buf_reg, buf_next;
     // Tiles complete and not released.
     reg [2:0]        held_reg, held_next;
@@ -75,10 +77,7 @@ module sofa_fetch_k8 #(
     reg              ample_reg;
     reg              commit_reg;
 
-    wire       avail;
-    wire [2:0] index;
-    wire       unused_index_bit = index[2];
-
+    wire avail;
     wire take = tc_valid && tc_ready;
 
     assign tc_ready = !req_valid_reg && avail;
@@ -86,9 +85,9 @@ module sofa_fetch_k8 #(
 
     assign req_valid = req_valid_reg;
     assign req_addr  = addr_reg;
-    assign req_slot  = slot_reg;
-    assign req_buf   = buf_reg;
     assign req_last  = left_reg == 8'd1;
+    assign wr_slot   = slot_reg;
+    assign wr_buf    = buf_reg;
 
     assign commit = commit_reg;
     assign none   = none_reg;
@@ -96,14 +95,12 @@ module sofa_fetch_k8 #(
     assign ample  = ample_reg;
 
     sofa_ring_credit credit_inst (
-        .clk     (clk),
-        .rst     (rst),
-        .last    (LAST[2:0]),
-        .restart (1'b0),
-        .avail   (avail),
-        .index   (index),
-        .take    (take),
-        .free    (free)
+        .clk   (clk),
+        .rst   (rst),
+        .last  (LAST[2:0]),
+        .avail (avail),
+        .take  (take),
+        .free  (free)
     );
 
     always @* begin
@@ -120,14 +117,19 @@ module sofa_fetch_k8 #(
             req_valid_next = 1'b1;
             addr_next      = tc_addr;
             inc_next       = tc_inc;
-            slot_next      = 7'd0;
             left_next      = tc_n;
-            buf_next       = index[1:0];
         end else if (req_valid_reg && req_ready) begin
             req_valid_next = !req_last;
             addr_next      = addr_reg + {{(ADDR_W - 32){1'b0}}, inc_reg};
-            slot_next      = slot_reg + 7'd1;
             left_next      = left_reg - 8'd1;
+        end
+
+        if (wr_end) begin
+            slot_next = slot_reg + 7'd1;
+        end
+        if (done) begin
+            slot_next = 7'd0;
+            buf_next  = buf_reg == LAST[1:0] ? 2'd0 : buf_reg + 2'd1;
         end
 
         if (done && !free) begin
@@ -152,6 +154,8 @@ module sofa_fetch_k8 #(
 
         if (rst) begin
             req_valid_reg <= 1'b0;
+            slot_reg      <= 7'd0;
+            buf_reg       <= 2'd0;
             held_reg      <= 3'd0;
             asked_reg     <= 3'd0;
             none_reg      <= 1'b1;

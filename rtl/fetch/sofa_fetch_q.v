@@ -4,7 +4,8 @@
 // Why: blocks stay in residence, each in a place that is taken before its first request and free
 // when both consumers, prediction and formal compute, have released it. How many places there are
 // depends on the beats of a vector, so on the job. The scales of a block come on their own, since
-// they are in a table that is read beside Q; its commit waits for them.
+// they are in a table that is read beside Q; its commit waits for them. Rows come back in their order,
+// so those of the write port are counted.
 // Not done here: anything with the data (sofa_axi_read delivers it to the write port).
 // Latency: one cycle from the command to the first request; one from the last beat at the write
 // port to commit. Throughput: one row every cycle, one idle cycle between blocks.
@@ -52,12 +53,13 @@ module sofa_fetch_q #(
     output wire              req_valid,
     input  wire              req_ready,
     output wire [ADDR_W-1:0] req_addr,
-    output wire [6:0]        req_row,
-    output wire [2:0]        req_place,
     output wire              req_last,
 
-    // The last beat of a block is at the write port
+    // The last beat of a row, and of a block, is at the write port; place and row of the beat
+    input  wire              wr_end,
     input  wire              done,
+    output wire [2:0]        wr_place,
+    output wire [6:0]        wr_row,
 
     // The oldest block is complete, and its scales
     output wire              commit,
@@ -85,8 +87,8 @@ module sofa_fetch_q #(
     // The row of head 0; head of the row
     reg [ADDR_W-1:0] token_reg, token_next;
     reg [7:0]        head_reg, head_next;
-    reg [6:0]        row_reg, row_next;
     reg [7:0]        left_reg, left_next;
+    reg [6:0]        row_reg, row_next;
     reg [2:0]        place_reg, place_next;
     // Blocks complete and not released by dlzs.
     reg [3:0]        held_reg, held_next;
@@ -97,8 +99,6 @@ module sofa_fetch_q #(
     reg [3:0]        wait_reg, wait_next;
 
     wire               avail_dlzs, avail_sufa;
-    wire [2:0]         index;
-    wire [2:0]         unused_index;
     wire               scale_valid;
     wire [LEVEL_W-1:0] unused_level;
 
@@ -116,34 +116,30 @@ module sofa_fetch_q #(
 
     assign req_valid = req_valid_reg;
     assign req_addr  = addr_reg;
-    assign req_row   = row_reg;
-    assign req_place = place_reg;
     assign req_last  = left_reg == 8'd1;
+    assign wr_row    = row_reg;
+    assign wr_place  = place_reg;
 
     assign commit       = commit_reg;
     assign commit_place = commit_place_reg;
     assign none         = none_reg;
 
     sofa_ring_credit credit_dlzs_inst (
-        .clk     (clk),
-        .rst     (rst),
-        .last    (last_place),
-        .restart (job_done),
-        .avail   (avail_dlzs),
-        .index   (index),
-        .take    (take),
-        .free    (release_dlzs)
+        .clk   (clk),
+        .rst   (rst),
+        .last  (last_place),
+        .avail (avail_dlzs),
+        .take  (take),
+        .free  (release_dlzs)
     );
 
     sofa_ring_credit credit_sufa_inst (
-        .clk     (clk),
-        .rst     (rst),
-        .last    (last_place),
-        .restart (job_done),
-        .avail   (avail_sufa),
-        .index   (unused_index),
-        .take    (take),
-        .free    (release_sufa)
+        .clk   (clk),
+        .rst   (rst),
+        .last  (last_place),
+        .avail (avail_sufa),
+        .take  (take),
+        .free  (release_sufa)
     );
 
     // Scales of the blocks that are not committed.
@@ -180,9 +176,7 @@ module sofa_fetch_q #(
             addr_next      = qc_addr;
             token_next     = qc_addr;
             head_next      = 8'd0;
-            row_next       = 7'd0;
             left_next      = qc_rows;
-            place_next     = index;
         end else if (req_valid_reg && req_ready) begin
             req_valid_next = !req_last;
             addr_next      = addr_reg + {{(ADDR_W - 32){1'b0}}, cfg_hstride};
@@ -192,8 +186,15 @@ module sofa_fetch_q #(
                 token_next = row_after;
                 head_next  = 8'd0;
             end
-            row_next       = row_reg + 7'd1;
             left_next      = left_reg - 8'd1;
+        end
+
+        if (wr_end) begin
+            row_next = row_reg + 7'd1;
+        end
+        if (done) begin
+            row_next   = 7'd0;
+            place_next = place_reg == last_place ? 3'd0 : place_reg + 3'd1;
         end
 
         if (go && !release_dlzs) begin
@@ -203,6 +204,7 @@ module sofa_fetch_q #(
         end
 
         if (job_done) begin
+            place_next        = 3'd0;
             commit_place_next = 3'd0;
         end else if (commit_reg) begin
             commit_place_next = commit_place_reg == last_place ? 3'd0 : commit_place_reg + 3'd1;
@@ -230,6 +232,8 @@ module sofa_fetch_q #(
             commit_reg    <= 1'b0;
             wait_reg      <= 4'd0;
             commit_place_reg <= 3'd0;
+            row_reg       <= 7'd0;
+            place_reg     <= 3'd0;
         end
     end
 

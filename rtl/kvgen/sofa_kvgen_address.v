@@ -3,6 +3,8 @@
 //
 // Why: an address is needed once for many beats, so one adder in turn is enough, and takes a
 // fraction of a multiplier's area and time.
+// The sum takes in the base's bits at its low end as it is shifted, so that no step is for the
+// base, and adds what the cycle before has chosen.
 // Not done here: waiting for whoever uses it; addresses wrap at ADDR_W bits.
 // Latency: start to done ceil(KEY_W/2) + 1 cycles. Throughput: one address in as many.
 
@@ -19,7 +21,7 @@ module sofa_kvgen_address #(
     input  wire              clk,
     input  wire              rst,
 
-    // Begins, also while it works; base and stride stand from then until done
+    // Begins, also while it works, with base; stride stands from the cycle behind it until done
     input  wire              start,
     input  wire [KEY_W-1:0]  key,
     input  wire [ADDR_W-1:0] base,
@@ -38,39 +40,51 @@ module sofa_kvgen_address #(
     endgenerate
 
     localparam STEPS = (KEY_W + 1) / 2;
+    // Bits of the base that enter one by one: two a step, and in the first cycle, which chooses.
+    localparam LOW_W = 2 * STEPS + 2;
 
-    // Bits of the key that are left, the next ones on top.
+    // Bits of the key and of the base that are left, the next ones on top.
     reg [2*STEPS-1:0] key_reg;
-    // Bit n: n steps are left, the base after the last one is step 0. All clear: done.
+    reg [LOW_W-1:0]   low_reg;
+    // Bit n: n cycles are left behind this one.
     reg [STEPS:0]     left_reg;
+    reg               done_reg;
+    // What the next step adds: once, twice the stride, where the key's bits are set.
+    reg [31:0]        one_reg, two_reg;
     reg [ADDR_W-1:0]  sum_reg;
 
     wire [KEY_W:0]    key_wide = {1'b0, key};
-    wire [47:0]       stride_48 = {16'd0, stride};
-    wire              base_step = left_reg[0];
-    wire [ADDR_W-1:0] above = {sum_reg[ADDR_W-3:0], 2'b00};
-    wire [ADDR_W-1:0] two = key_reg[2*STEPS-1] ? {stride_48[ADDR_W-2:0], 1'b0} : {ADDR_W{1'b0}};
-    wire [ADDR_W-1:0] one = key_reg[2*STEPS-2] ? stride_48[ADDR_W-1:0] : {ADDR_W{1'b0}};
+    wire [ADDR_W-1:0] above = {sum_reg[ADDR_W-3:0], low_reg[LOW_W-1:LOW_W-2]};
+    wire [47:0]       one = {16'd0, one_reg};
+    wire [47:0]       two = {15'd0, two_reg, 1'b0};
 
-    assign done = left_reg == {(STEPS + 1){1'b0}};
+    assign done = done_reg;
     assign addr = sum_reg;
 
     always @(posedge clk) begin
         if (start) begin
             key_reg  <= key_wide[2*STEPS-1:0];
+            low_reg  <= base[LOW_W-1:0];
             left_reg <= {1'b1, {STEPS{1'b0}}};
-            sum_reg  <= {ADDR_W{1'b0}};
-        end else if (!done) begin
+            done_reg <= 1'b0;
+            one_reg  <= 32'd0;
+            two_reg  <= 32'd0;
+            sum_reg  <= base >> LOW_W;
+        end else if (!done_reg) begin
             key_reg  <= {key_reg[2*STEPS-3:0], 2'b00};
+            low_reg  <= {low_reg[LOW_W-3:0], 2'b00};
             left_reg <= {1'b0, left_reg[STEPS:1]};
-            sum_reg  <= (base_step ? sum_reg : above) + (base_step ? base : two) + one;
+            done_reg <= left_reg[0];
+            one_reg  <= stride & {32{key_reg[2*STEPS-2]}};
+            two_reg  <= stride & {32{key_reg[2*STEPS-1]}};
+            sum_reg  <= above + two[ADDR_W-1:0] + one[ADDR_W-1:0];
         end
         if (rst) begin
-            left_reg <= {(STEPS + 1){1'b0}};
+            done_reg <= 1'b1;
         end
     end
 
-    wire unused = &{1'b0, key_wide, stride_48};
+    wire unused = &{1'b0, key_wide, one, two};
 
 endmodule
 

@@ -134,6 +134,7 @@ module sofa_kvgen_front #(
     // The item at hand
     // -----------------------------------------------------------------------------------------
     reg               full_reg;
+    // All clear without one.
     reg               is_key_reg, is_end_reg, is_head_reg, is_begin_reg;
     reg [16:0]        key_reg;
     reg [MASK_W-1:0]  mask_reg;
@@ -151,10 +152,10 @@ module sofa_kvgen_front #(
     always @(posedge clk) begin
         full_reg <= (full_reg && !leave) || p_valid;
         if (p_ready) begin
-            is_key_reg   <= p_kind == KIND_KEY;
-            is_end_reg   <= is_end;
-            is_head_reg  <= p_kind[1];
-            is_begin_reg <= p_kind == KIND_BEGIN;
+            is_key_reg   <= p_valid && p_kind == KIND_KEY;
+            is_end_reg   <= p_valid && is_end;
+            is_head_reg  <= p_valid && p_kind[1];
+            is_begin_reg <= p_valid && p_kind == KIND_BEGIN;
             key_reg      <= p_key;
             mask_reg     <= is_end ? {MASK_W{1'b0}} : p_mask;
             place_reg    <= p_place;
@@ -167,7 +168,11 @@ module sofa_kvgen_front #(
             shift_v_reg <= p_shift_v;
         end
         if (rst) begin
-            full_reg <= 1'b0;
+            full_reg     <= 1'b0;
+            is_key_reg   <= 1'b0;
+            is_end_reg   <= 1'b0;
+            is_head_reg  <= 1'b0;
+            is_begin_reg <= 1'b0;
         end
     end
 
@@ -193,10 +198,9 @@ module sofa_kvgen_front #(
 
     wire [47:0] w_hstride = {16'd0, cfg_w_hstride};
     wire [47:0] vb_hstride = {16'd0, cfg_vb_hstride};
-    wire        item = full_reg && at_item_reg;
     wire        room = l_room && u_ready && t_ready;
-    wire        key = item && is_key_reg;
-    wire        block_end = item && is_end_reg && room;
+    wire        key = is_key_reg && at_item_reg;
+    wire        block_end = is_end_reg && at_item_reg && room;
     wire        look_now = key && !asked_reg;
     wire        look_early = p_valid && p_kind == KIND_KEY && at_item_reg && (!full_reg || l_put);
     wire        looked = key && asked_reg && look_done;
@@ -252,8 +256,8 @@ module sofa_kvgen_front #(
                     // The next job begins with its first KV head.
                     w_off_next  = {ADDR_W{1'b0}};
                     vb_off_next = {ADDR_W{1'b0}};
-                    head_over   = full_reg && is_head_reg;
-                end else if (full_reg && is_head_reg) begin
+                    head_over   = is_head_reg;
+                end else if (is_head_reg) begin
                     if (!is_begin_reg) begin
                         state_next = S_QUIET;
                     end else if (cfg_vb_load) begin

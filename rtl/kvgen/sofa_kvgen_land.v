@@ -159,7 +159,7 @@ module sofa_kvgen_land #(
     // -----------------------------------------------------------------------------------------
     reg               w_valid_reg, w_v_reg, w_last_reg;
     reg [LAND_W-1:0]  w_land_reg;
-    reg [BEAT_W-1:0]  w_addr_reg;
+    reg [7:0]         w_beat_reg;
     reg [W*16-1:0]    w_data_reg;
 
     wire              f_valid = k_wr_valid || v_wr_valid;
@@ -167,8 +167,9 @@ module sofa_kvgen_land #(
     wire [LAND_W-1:0] w_land = v_wr_valid ? v_wr_land : k_wr_valid ? k_wr_land : m_land;
     wire [7:0]        w_beat = v_wr_valid ? v_wr_beat : k_wr_valid ? k_wr_beat : m_beat;
     wire              w_last = v_wr_valid ? v_wr_last : k_wr_valid ? k_wr_last : m_last;
+    // Where it goes is worked out behind the register: places come late, from fetch's memory.
     wire [19:0]       w_base = {14'd0, w_land_6} * {8'd0, c2_12};
-    wire [19:0]       w_sum = w_base + {12'd0, w_beat} + (w_v ? {8'd0, c_12} : 20'd0);
+    wire [19:0]       w_sum = w_base + {12'd0, w_beat_reg} + (w_v_reg ? {8'd0, c_12} : 20'd0);
     wire [5:0]        w_land_6;
     wire [11:0]       c_12, c2_12;
 
@@ -176,9 +177,9 @@ module sofa_kvgen_land #(
 
     generate
         if (LAND_W == 6) begin : g_land
-            assign w_land_6 = w_land;
+            assign w_land_6 = w_land_reg;
         end else begin : g_land
-            assign w_land_6 = {{(6 - LAND_W){1'b0}}, w_land};
+            assign w_land_6 = {{(6 - LAND_W){1'b0}}, w_land_reg};
         end
         if (BEAT_W == 12) begin : g_beats
             assign c_12  = c;
@@ -194,7 +195,7 @@ module sofa_kvgen_land #(
         w_v_reg     <= w_v;
         w_last_reg  <= w_last;
         w_land_reg  <= w_land;
-        w_addr_reg  <= w_sum[BEAT_W-1:0];
+        w_beat_reg  <= w_beat;
         w_data_reg  <= f_valid ? kv_wr_data : m_data;
         if (rst) begin
             w_valid_reg <= 1'b0;
@@ -277,7 +278,7 @@ module sofa_kvgen_land #(
     ) beat_ram_inst (
         .clk     (clk),
         .wr_en   (w_valid_reg),
-        .wr_addr (w_addr_reg),
+        .wr_addr (w_sum[BEAT_W-1:0]),
         .wr_data (w_data_reg),
         .rd_en   (send),
         .rd_addr (rd_addr),

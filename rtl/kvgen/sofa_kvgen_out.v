@@ -160,7 +160,7 @@ module sofa_kvgen_out #(
         .rst    (rst),
         .start  (start),
         .key    (k_want ? kq_key : vq_key),
-        .base   (busy_v_reg ? vbase_reg : kbase_reg),
+        .base   (k_want ? kbase_reg : vbase_reg),
         .stride (busy_v_reg ? cfg_v_stride : cfg_k_stride),
         .done   (a_done),
         .addr   (a_addr)
@@ -217,7 +217,8 @@ module sofa_kvgen_out #(
     assign l_land   = place_reg;
     assign l_beat   = beat_reg;
     assign l_last   = last_reg;
-    assign l_data   = data_reg;
+    // Cut behind the register: whose beat it is, is known late.
+    assign l_data   = mean_reg ? cut : data_reg;
     assign done     = land_reg && l_ready && v_reg && last_reg && !mean_reg;
     assign wb_valid = wb_reg;
     assign wb_addr  = addr_reg;
@@ -230,10 +231,10 @@ module sofa_kvgen_out #(
     generate
         for (i = 0; i < W; i = i + 1) begin : g_cut
             if (VM_W == 16) begin : g_all
-                assign cut[i*16 +: 16] = s_data[i*16 +: 16];
+                assign cut[i*16 +: 16] = data_reg[i*16 +: 16];
             end else begin : g_round
                 localparam [16:0] HALF = 1 << (15 - VM_W);
-                wire [16:0] round = {s_data[i*16 + 15], s_data[i*16 +: 16]} + HALF;
+                wire [16:0] round = {data_reg[i*16 + 15], data_reg[i*16 +: 16]} + HALF;
                 // Only the largest numbers leave the range.
                 wire over = round[16:15] == 2'b01;
                 wire unused_rest = &{1'b0, round[15-VM_W:0]};
@@ -283,7 +284,7 @@ module sofa_kvgen_out #(
             v_reg    <= s_v;
             last_reg <= s_last;
             mean_reg <= mean;
-            data_reg <= mean ? cut : s_data;
+            data_reg <= s_data;
             addr_reg <= next_reg;
             beat_reg <= beat_reg + 8'd1;
             if (first) begin

@@ -249,8 +249,9 @@ module sofa_rass #(
     reg                half_reg, half_next;
     reg  [WORD_W-1:0]  word_reg, word_next;
     reg  [3:0]         done_reg, done_next;
-    // Key of the word's first slot, from the second word on
+    // Key of the word's first slot, from the second word on; the word is not the first
     reg  [16:0]        base_reg;
+    reg                later_reg;
 
     wire               final_turn;
     wire [WORD_W-1:0]  last_word;
@@ -267,11 +268,12 @@ module sofa_rass #(
     wire [3:0]         lane    = {left[3] && left[2:0] == 3'd0, left[2] && left[1:0] == 2'd0,
                                   left[1] && !left[0], left[0]};
     wire               more    = (left & ~lane) != 4'd0;
-    wire [16:0]        base    = word_reg == {WORD_W{1'b0}} ? k0 : base_reg;
+    wire [16:0]        base    = later_reg ? base_reg : k0;
 
     // An item is given to the memories' stage
     reg                give;
-    reg  [1:0]         kind;
+    wire [1:0]         kind = state_reg == S_KEYS ? (fresh_reg ? HEAD : KEY)
+                              : state_reg == S_ENDS ? END : TAIL;
     wire               b_ready;
     reg                word_done;
     reg                turn_done;
@@ -285,7 +287,6 @@ module sofa_rass #(
         word_next  = word_reg;
         done_next  = done_reg;
         give       = 1'b0;
-        kind       = KEY;
         word_done  = 1'b0;
         turn_done  = 1'b0;
 
@@ -293,7 +294,6 @@ module sofa_rass #(
             S_KEYS: begin
                 if (full_reg[half_reg] && fresh_reg) begin
                     give       = 1'b1;
-                    kind       = HEAD;
                     fresh_next = !b_ready;
                 end else if (full_reg[half_reg]) begin
                     give      = left != 4'd0;
@@ -313,14 +313,12 @@ module sofa_rass #(
             end
             S_ENDS: begin
                 give = end_valid;
-                kind = END;
                 if (end_valid && end_last && b_ready) begin
                     state_next = end_kvlast ? S_TAIL : S_KEYS;
                 end
             end
             default: begin
                 give = 1'b1;
-                kind = TAIL;
                 if (b_ready) begin
                     fresh_next = 1'b1;
                     state_next = S_KEYS;
@@ -345,7 +343,8 @@ module sofa_rass #(
         done_reg  <= done_next;
         full_reg  <= full_next;
         if (word_done) begin
-            base_reg <= base + {kstep[14:0], 2'b00};
+            base_reg  <= base + {kstep[14:0], 2'b00};
+            later_reg <= !turn_done;
         end
 
         if (rst) begin
@@ -353,6 +352,7 @@ module sofa_rass #(
             fresh_reg <= 1'b1;
             half_reg  <= 1'b0;
             word_reg  <= {WORD_W{1'b0}};
+            later_reg <= 1'b0;
             done_reg  <= 4'd0;
             full_reg  <= 2'b00;
         end
@@ -364,8 +364,8 @@ module sofa_rass #(
     // Slot of the word, none where the item is no key; places of the turn
     reg  [3:0]         b_lane_reg;
     reg  [PLACES-1:0]  b_places_reg;
-    // Key of the word's first slot, or shifts of a KV head; how far the key lies behind it
-    reg  [16:0]        b_base_reg, b_off_reg;
+    // Key of the word's first slot, or shifts of a KV head; step from slot to slot
+    reg  [16:0]        b_base_reg, b_step_reg;
     // Addresses of key 0, or of the block's mean and output
     reg  [47:0]        b_addr_0_reg, b_addr_1_reg;
     reg  [PLACE_W-1:0] b_place_reg;
@@ -375,7 +375,6 @@ module sofa_rass #(
     wire               is_key  = kind == KEY;
     wire               is_end  = kind == END;
     wire               is_head = kind == HEAD;
-    wire               b_take  = give && b_ready;
     // Whether the word has a slot left is not waited for: what is read else is not used.
     wire               rd_en   = b_ready && state_reg == S_KEYS && full_reg[half_reg];
 
@@ -407,16 +406,14 @@ module sofa_rass #(
     endgenerate
 
     always @(posedge clk) begin
+        // Whether there is an item is known late: what is taken without one is not used.
         if (b_ready) begin
-            b_valid_reg <= give;
-        end
-        if (b_take) begin
+            b_valid_reg  <= give;
             b_kind_reg   <= kind;
             b_lane_reg   <= lane & {4{is_key}};
             b_places_reg <= places & {PLACES{is_key}};
             b_base_reg   <= is_head ? {5'd0, shifts} : base & {17{is_key}};
-            b_off_reg    <= (({17{lane[1] || lane[3]}} & kstep)
-                          + ({17{lane[2] || lane[3]}} & {kstep[15:0], 1'b0})) & {17{is_key}};
+            b_step_reg   <= kstep;
             b_addr_0_reg <= ({48{is_key}} & kbase) | ({48{is_end}} & end_maddr);
             b_addr_1_reg <= ({48{is_key}} & vbase) | ({48{is_end}} & end_oaddr);
             b_place_reg  <= {PLACE_W{is_end}} & end_place;
@@ -438,6 +435,9 @@ module sofa_rass #(
     reg  [7:0]             p_rows_reg;
 
     wire                   c_ready = p_ready || !p_valid_reg;
+    // How far the key lies behind the word's first slot
+    wire [16:0]            once  = b_step_reg & {17{b_lane_reg[1] || b_lane_reg[3]}};
+    wire [15:0]            twice = b_step_reg[15:0] & {16{b_lane_reg[2] || b_lane_reg[3]}};
 
     assign b_ready = c_ready || !b_valid_reg;
 
@@ -447,7 +447,7 @@ module sofa_rass #(
         end
         if (c_ready && b_valid_reg) begin
             p_kind_reg   <= b_kind_reg;
-            p_key_reg    <= b_base_reg + b_off_reg;
+            p_key_reg    <= b_base_reg + once + {twice, 1'b0};
             p_mask_reg   <= mask;
             p_addr_0_reg <= b_addr_0_reg;
             p_addr_1_reg <= b_addr_1_reg;

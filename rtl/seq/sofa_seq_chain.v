@@ -68,13 +68,15 @@ module sofa_seq_chain #(
     // words of the beat that are still to be written, next one lowest
     reg [4:0]  left_reg, left_next;
     reg [BUS_BYTES*8-1:0] data_reg, data_next;
+    // left_reg is not 0: the way to the job registers is long
+    reg        wr_valid_reg;
 
     assign done = state_reg == S_DONE;
     assign d_c_valid = state_reg == S_COMMAND;
     assign d_c_addr = addr_reg;
     assign d_c_beats = BEATS[15:0];
     assign d_d_ready = state_reg == S_WORDS && left_reg == 5'd0;
-    assign d_wr_valid = left_reg != 5'd0;
+    assign d_wr_valid = wr_valid_reg;
     assign d_wr_word = word_reg;
     assign d_wr_data = data_reg[31:0];
 
@@ -124,11 +126,13 @@ module sofa_seq_chain #(
         addr_reg <= addr_next;
         word_reg <= word_next;
         left_reg <= left_next;
+        wr_valid_reg <= left_next != 5'd0;
         data_reg <= data_next;
 
         if (rst) begin
             state_reg <= S_IDLE;
             left_reg <= 5'd0;
+            wr_valid_reg <= 1'b0;
         end
     end
 

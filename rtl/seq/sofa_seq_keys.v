@@ -70,7 +70,8 @@ module sofa_seq_keys #(
 
     reg        active_reg, active_next;
     reg [16:0] token_reg, token_next;
-    reg [16:0] chunk_reg, chunk_next;
+    // chunks of the group from this one on
+    reg [16:0] chunks_reg, chunks_next;
     // chunk within its head, elements of H from this part on
     reg [6:0]  sub_reg, sub_next;
     reg [12:0] left_reg, left_next;
@@ -81,7 +82,7 @@ module sofa_seq_keys #(
 
     wire [16:0] tokens = job_keys - token_reg;
     wire        group_last = tokens <= COLS[16:0];
-    wire        chunk_last = chunk_reg + 17'd1 == chunks;
+    wire        chunk_last = chunks_reg == 17'd1;
     wire        sub_last = sub_reg + 7'd1 == head_chunks;
     wire        part_last = left_reg <= BUS_BYTES[12:0];
     wire        rows_less = split ? sub_last : chunk_last;
@@ -122,7 +123,7 @@ module sofa_seq_keys #(
     always @* begin
         active_next = active_reg;
         token_next = token_reg;
-        chunk_next = chunk_reg;
+        chunks_next = chunks_reg;
         sub_next = sub_reg;
         left_next = left_reg;
         x8_group_next = x8_group_reg;
@@ -134,7 +135,7 @@ module sofa_seq_keys #(
         if (!active_reg) begin
             active_next = start;
             token_next = 17'd0;
-            chunk_next = 17'd0;
+            chunks_next = chunks;
             sub_next = 7'd0;
             left_next = job_h;
             x8_group_next = job_x8_base;
@@ -148,14 +149,14 @@ module sofa_seq_keys #(
             if (part_last) begin
                 left_next = job_h;
                 x8_part_next = x8_group_reg;
-                chunk_next = chunk_reg + 17'd1;
+                chunks_next = chunks_reg - 17'd1;
                 sub_next = sub_reg + 7'd1;
                 if (sub_last) begin
                     sub_next = 7'd0;
                     k8_chunk_next = k8_chunk_reg + k8_step;
                 end
                 if (chunk_last) begin
-                    chunk_next = 17'd0;
+                    chunks_next = chunks;
                     token_next = token_reg + COLS[16:0];
                     x8_group_next = x8_group_reg + ({16'd0, job_x8_stride} << COLS_W);
                     x8_part_next = x8_group_next;
@@ -171,7 +172,7 @@ module sofa_seq_keys #(
     always @(posedge clk) begin
         active_reg <= active_next;
         token_reg <= token_next;
-        chunk_reg <= chunk_next;
+        chunks_reg <= chunks_next;
         sub_reg <= sub_next;
         left_reg <= left_next;
         x8_group_reg <= x8_group_next;

@@ -4,7 +4,7 @@
 // with -F, or with -f from here.
 ../common/sofa_ram_1r1w.v
 ../common/sofa_sync_fifo.v
-../fetch/sofa_burst_split.v
+../common/sofa_burst_split.v
 ../common/sofa_owed_count.v
 sofa_axi_write.v
 sofa_store.v

@@ -48,6 +48,7 @@ async def digits_of_numbers(dut):
 async def products(dut):
     width, count = parameters()["A_W"], parameters()["DIGITS"]
     bias = sum(1 << width + 2 * i for i in range(count))
+    bias += parameters()["HALF"] << 2 * count - 3
     pairs = list(itertools.product(operands(width, True), operands(2 * count, True)))
     pairs += [(random.getrandbits(width - 1), -random.getrandbits(2 * count - 1))
               for _ in range(1000)]
@@ -55,7 +56,9 @@ async def products(dut):
         chosen = digits(b, count)
         dut.a.value = a % (1 << width)
         dut.d.value = sum(abs(x) << 2 * i for i, x in enumerate(chosen))
-        dut.m.value = sum(3 << 2 * i for i, x in enumerate(chosen) if x < 0)
+        # A zero has either sign: who inverts all signs has the negative number.
+        dut.m.value = sum(3 << 2 * i for i, x in enumerate(chosen)
+                          if x < 0 or x == 0 and random.getrandbits(1))
         await Timer(1, unit="ns")
         assert int(dut.s.value) + int(dut.c.value) == a * b + bias, (a, b)
 
@@ -84,10 +87,12 @@ def test_digits(sim, seed, width, signed):
 
 
 @pytest.mark.parametrize("module", ["sofa_mult_rows", "sofa_mult_tree"])
-@pytest.mark.parametrize("width, count", [
-    (16, 8), *(pytest.param(*p, marks=SELDOM) for p in ((16, 9), (6, 3), (4, 3), (5, 4), (31, 5)))])
-def test_products(sim, seed, module, width, count):
-    run(module, __name__, {"A_W": width, "DIGITS": count}, sim, testcase="products", seed=seed)
+@pytest.mark.parametrize("width, count, half", [
+    (16, 8, 1), *(pytest.param(*p, marks=SELDOM) for p in (
+        (16, 8, 0), (16, 9, 0), (6, 3, 0), (6, 3, 1), (4, 3, 0), (5, 4, 1), (31, 5, 0)))])
+def test_products(sim, seed, module, width, count, half):
+    run(module, __name__, {"A_W": width, "DIGITS": count, "HALF": half}, sim,
+        testcase="products", seed=seed)
 
 
 @pytest.mark.parametrize("module", ["sofa_add_rows", "sofa_add_tree"])

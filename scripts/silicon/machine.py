@@ -97,8 +97,10 @@ def synthesise(name: str, text: str, key: str, lib: Path) -> float:
 
 def choose(found: list[tuple[float, float]], limit: float) -> int:
     """Which of several netlists is taken, of each its longest path and its area: the smallest of
-    those that keep the limit, or that are as fast as the fastest, give or take 5 %."""
-    limit = 1.05 * max(limit, min(longest for longest, _ in found))
+    those that keep the limit; where none does, of those as fast as the fastest, give or take 5 %.
+    """
+    fastest = min(longest for longest, _ in found)
+    limit = limit if fastest <= limit else 1.05 * fastest
     return min((area, i) for i, (longest, area) in enumerate(found) if longest <= limit)[1]
 
 

@@ -20,7 +20,9 @@ module sofa_seq_keys #(
     // Keys predicted in parallel, power of two 4..64
     parameter COLS = 32,
     // Data bus bytes, power of two 8..64
-    parameter BUS_BYTES = 64
+    parameter BUS_BYTES = 64,
+    // Bits of an address that may be set, 32..48; the check of the job has seen to that
+    parameter ADDR_W = 40
 ) (
     input  wire         clk,
     input  wire         rst,
@@ -60,16 +62,19 @@ module sofa_seq_keys #(
 
     generate
         if (COLS < 4 || COLS > 64 || COLS != (1 << $clog2(COLS)) || BUS_BYTES < 8 || BUS_BYTES > 64
-                || BUS_BYTES != (1 << $clog2(BUS_BYTES))) begin : g_illegal
+                || BUS_BYTES != (1 << $clog2(BUS_BYTES)) || ADDR_W < 32 || ADDR_W > 48)
+        begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_sofa_seq_keys_needs_COLS_and_BUS_BYTES_powers_of_two stop ();
+            illegal_parameter_sofa_seq_keys_needs_COLS_BUS_BYTES_ADDR_W_in_range stop ();
         end
     endgenerate
 
     localparam COLS_W = $clog2(COLS);
+    localparam [47:0] ADDR_MASK = {48{1'b1}} >> (48 - ADDR_W);
 
     reg        active_reg, active_next;
     reg [16:0] token_reg, token_next;
+    // chunks of the group from this one on
     reg [16:0] chunk_reg, chunk_next;
     // chunk within its head, elements of H from this part on
     reg [6:0]  sub_reg, sub_next;
@@ -81,7 +86,7 @@ module sofa_seq_keys #(
 
     wire [16:0] tokens = job_keys - token_reg;
     wire        group_last = tokens <= COLS[16:0];
-    wire        chunk_last = chunk_reg + 17'd1 == chunks;
+    wire        chunk_last = chunk_reg == 17'd1;
     wire        sub_last = sub_reg + 7'd1 == head_chunks;
     wire        part_last = left_reg <= BUS_BYTES[12:0];
     wire        rows_less = split ? sub_last : chunk_last;
@@ -134,7 +139,7 @@ module sofa_seq_keys #(
         if (!active_reg) begin
             active_next = start;
             token_next = 17'd0;
-            chunk_next = 17'd0;
+            chunk_next = chunks;
             sub_next = 7'd0;
             left_next = job_h;
             x8_group_next = job_x8_base;
@@ -148,14 +153,14 @@ module sofa_seq_keys #(
             if (part_last) begin
                 left_next = job_h;
                 x8_part_next = x8_group_reg;
-                chunk_next = chunk_reg + 17'd1;
+                chunk_next = chunk_reg - 17'd1;
                 sub_next = sub_reg + 7'd1;
                 if (sub_last) begin
                     sub_next = 7'd0;
                     k8_chunk_next = k8_chunk_reg + k8_step;
                 end
                 if (chunk_last) begin
-                    chunk_next = 17'd0;
+                    chunk_next = chunks;
                     token_next = token_reg + COLS[16:0];
                     x8_group_next = x8_group_reg + ({16'd0, job_x8_stride} << COLS_W);
                     x8_part_next = x8_group_next;
@@ -174,11 +179,11 @@ module sofa_seq_keys #(
         chunk_reg <= chunk_next;
         sub_reg <= sub_next;
         left_reg <= left_next;
-        x8_group_reg <= x8_group_next;
-        x8_part_reg <= x8_part_next;
-        k8_group_reg <= k8_group_next;
-        k8_chunk_reg <= k8_chunk_next;
-        rt_group_reg <= rt_group_next;
+        x8_group_reg <= x8_group_next & ADDR_MASK;
+        x8_part_reg <= x8_part_next & ADDR_MASK;
+        k8_group_reg <= k8_group_next & ADDR_MASK;
+        k8_chunk_reg <= k8_chunk_next & ADDR_MASK;
+        rt_group_reg <= rt_group_next & ADDR_MASK;
 
         if (rst) begin
             active_reg <= 1'b0;

@@ -225,11 +225,7 @@ module sofa_sads_sum #(
     );
 
     // Turn whose words come; turn whose states are being stored
-    // Copies of the octave for a quarter of the rows each: a tree for all rows would be most of the
-    // path. Enables and signs differ, so that synthesis leaves them apart; only at a swap without
-    // a next turn, when no word follows, they do not agree.
-    reg [4:0]         octave_0_reg, octave_1n_reg, octave_2_reg, octave_3n_reg;
-    wire [4*5-1:0]    octaves = {~octave_3n_reg, octave_2_reg, ~octave_1n_reg, octave_0_reg};
+    reg [4:0]         current_octave_reg;
     reg [RATIO_W-1:0] current_ratio_reg, old_ratio_reg;
     reg [TAU_W-1:0]   current_tau_reg, old_tau_reg;
     reg [7:0]         current_exact_reg, old_exact_reg;
@@ -330,16 +326,13 @@ module sofa_sads_sum #(
         store_addr_reg <= {store_addr_reg[(LATE-1)*(PLACE_W+STEP_W)-1:0], store_addr};
 
         if (next_take) begin
-            octave_0_reg       <= next_octave;
-            octave_1n_reg      <= ~next_octave;
+            current_octave_reg <= next_octave;
             current_ratio_reg  <= next_ratio;
             current_tau_reg    <= next_tau;
             current_exact_reg  <= next_exact;
             current_user_reg   <= next_user;
         end
         if (swap) begin
-            octave_2_reg       <= next_octave;
-            octave_3n_reg      <= ~next_octave;
             old_ratio_reg      <= current_ratio_reg;
             old_tau_reg        <= current_tau_reg;
             old_exact_reg      <= current_exact_reg;
@@ -511,17 +504,13 @@ module sofa_sads_sum #(
             reg every_reg;
             // A row without a key: the lowest peak, and limit
             wire [LEVEL_W-1:0] peak = peak_mem[g*LEVEL_W +: LEVEL_W];
+            wire [LEVEL_W:0]   limit = {peak[LEVEL_W-1], peak}
+                                     - {{LEVEL_W-6{1'b0}}, reach_mem[g*7 +: 7]};
             reg  [LEVEL_W-1:0] peak_reg;
-            // Peak less reach: 7 bits and their borrow from the others, of which both cases are
-            // made beside them. The memories leave little time.
-            wire [LEVEL_W-8:0] high = peak[LEVEL_W-1:7];
-            wire               least = high == LOWEST[LEVEL_W-1:7];
-            wire [7:0]         low = {1'b0, peak[6:0]} - {1'b0, reach_mem[g*7 +: 7]};
-            wire [LEVEL_W-8:0] high_low = low[7] ? high - 1'b1 : high;
 
             assign f_whole[g] = row_div < {1'b0, f_exact_reg};
             assign limit_chain[(ROWS+g)*LEVEL_W +: LEVEL_W] =
-                (every_reg || (low[7] && least)) ? LOWEST : {high_low, low[6:0]};
+                (every_reg || limit[LEVEL_W] != limit[LEVEL_W-1]) ? LOWEST : limit[LEVEL_W-1:0];
             assign peak_chain[(ROWS+g)*LEVEL_W +: LEVEL_W] = peak_reg;
 
             always @(posedge clk) begin
@@ -570,7 +559,7 @@ module sofa_sads_sum #(
             ) row_inst (
                 .clk        (clk),
                 .s0_en      (take),
-                .s0_octave  (octaves[r*4/ROWS*5 +: 5]),
+                .s0_octave  (current_octave_reg),
                 .s0_visible (row_visible),
                 .s0_scores  (s_scores[r*4*SC_W +: 4*SC_W]),
                 .s1_en      (take_reg[0]),

@@ -91,23 +91,14 @@ module sofa_sads_sum_div #(
             wire [SUM_W:0]   twice0 = {rem_reg, 1'b0};
             wire [SUM_W:0]   less0  = twice0 - {1'b0, den_reg};
             wire             bit0   = twice0 >= {1'b0, den_reg};
-            // The second step of both that the first one may leave (0: it takes nothing away)
-            // waits for bits of differences only, not for the choice.
-            wire [SUM_W:0]   twice1_0 = {twice0[SUM_W-1:0], 1'b0};
-            wire [SUM_W:0]   twice1_1 = {less0[SUM_W-1:0], 1'b0};
-            wire [SUM_W:0]   less1_0  = twice1_0 - {1'b0, den_reg};
-            wire [SUM_W:0]   less1_1  = twice1_1 - {1'b0, den_reg};
-            wire             bit1_0   = twice1_0 >= {1'b0, den_reg};
-            wire             bit1_1   = twice1_1 >= {1'b0, den_reg};
-            wire             bit1     = bit0 ? bit1_1 : bit1_0;
-            wire [SUM_W-1:0] rem1 = ({SUM_W{!bit0 && !bit1_0}} & twice1_0[SUM_W-1:0])
-                                  | ({SUM_W{!bit0 && bit1_0}} & less1_0[SUM_W-1:0])
-                                  | ({SUM_W{bit0 && !bit1_1}} & twice1_1[SUM_W-1:0])
-                                  | ({SUM_W{bit0 && bit1_1}} & less1_1[SUM_W-1:0]);
+            wire [SUM_W-1:0] rem0   = bit0 ? less0[SUM_W-1:0] : twice0[SUM_W-1:0];
+            wire [SUM_W:0]   twice1 = {rem0, 1'b0};
+            wire [SUM_W:0]   less1  = twice1 - {1'b0, den_reg};
+            wire             bit1   = twice1 >= {1'b0, den_reg};
+            wire [SUM_W-1:0] rem1   = bit1 ? less1[SUM_W-1:0] : twice1[SUM_W-1:0];
             wire [BITS-1:0]  quo    = {quo_reg, bit0, bit1};
 
-            wire unused_lane = &{1'b0, less0[SUM_W], less1_0[SUM_W], less1_1[SUM_W],
-                                 quo[0]};
+            wire unused_lane = &{1'b0, less0[SUM_W], less1[SUM_W], quo[0]};
 
             assign f_data[i*F_W +: F_W] = f_reg;
 

@@ -49,6 +49,7 @@ dlzs/sofa_dlzs_kwrite.v
 dlzs/sofa_dlzs_khat.v
 dlzs/sofa_dlzs.v
 sads/sofa_sads_sum_ctl.v
+common/sofa_add_rows.v
 sads/sofa_sads_sum_limit.v
 sads/sofa_sads_sum_div.v
 sads/sofa_sads_sum_mask.v
@@ -80,7 +81,6 @@ kvgen/sofa_kvgen.v
 sufa/sofa_sufa_kv.v
 sufa/sofa_sufa_keys.v
 sufa/sofa_sufa_issue.v
-common/sofa_add_rows.v
 sufa/sofa_sufa_dot.v
 sufa/sofa_sufa_exp.v
 sufa/sofa_sufa_lane.v

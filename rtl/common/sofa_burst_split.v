@@ -57,7 +57,7 @@ module sofa_burst_split #(
     localparam LANE_W = $clog2(BUS_BYTES);
     // Bits of a bus word's number within 4 KiB.
     localparam WORD_W = 12 - LANE_W;
-    localparam [9:0] PAGE_WORDS = 1 << WORD_W;
+    localparam [9:0] PAGE_MASK = (1 << WORD_W) - 1;
 
     reg              m_valid_reg, m_valid_next;
     reg [ADDR_W-1:0] m_addr_reg, m_addr_next;
@@ -66,12 +66,13 @@ module sofa_burst_split #(
     // The burst up to the boundary was started, the one behind it is next.
     reg              second_reg, second_next;
 
-    wire [9:0] beats   = {2'b00, s_beats};
-    wire [9:0] to_edge = PAGE_WORDS - {{(10 - WORD_W){1'b0}}, s_addr[11:LANE_W]};
-    wire       crosses = beats > to_edge;
-    wire [9:0] first   = (crosses ? to_edge : beats) - 10'd1;
-    wire [9:0] second  = beats - to_edge - 10'd1;
-    wire [9:0] len     = second_reg ? second : first;
+    // Words within 4 KiB: that of the address, the last one, which may be behind the boundary.
+    wire [9:0] index   = {{(10 - WORD_W){1'b0}}, s_addr[11:LANE_W]};
+    wire [7:0] more    = s_beats - 8'd1;
+    wire [9:0] last    = index + {2'b00, more};
+    wire       crosses = last[WORD_W];
+    wire [9:0] first   = crosses ? ~index & PAGE_MASK : {2'b00, more};
+    wire [9:0] len     = second_reg ? last & PAGE_MASK : first;
 
     wire [ADDR_W-13:0] page_after = s_addr[ADDR_W-1:12] + 1'b1;
 

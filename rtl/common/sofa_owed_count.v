@@ -36,6 +36,9 @@ module sofa_owed_count #(
 
     reg [WIDTH-1:0] count_reg, count_next;
     reg             some_reg;
+    // What is left of the count: beside the sum, not behind it. What is taken is owed, so that the
+    // sum is not 0 where something is added.
+    wire            left = take ? count_reg != ONE[WIDTH-1:0] : some_reg;
 
     assign some = some_reg;
 
@@ -48,9 +51,7 @@ module sofa_owed_count #(
 
     always @(posedge clk) begin
         count_reg <= count_next;
-        // The same as count_next != 0, not behind its adders.
-        some_reg  <= add != {WIDTH{1'b0}}
-            || count_reg > (take ? ONE[WIDTH-1:0] : {WIDTH{1'b0}});
+        some_reg  <= left || |add;
 
         if (rst) begin
             count_reg <= {WIDTH{1'b0}};

@@ -6,6 +6,8 @@
 ../common/sofa_sync_fifo.v
 sofa_sads_sum_ctl.v
 ../common/sofa_ram_1r1w.v
+../common/sofa_mult_digits.v
+../common/sofa_add_rows.v
 sofa_sads_sum_limit.v
 sofa_sads_sum_div.v
 sofa_sads_sum_mask.v

@@ -5,9 +5,10 @@
 // order. Three sorters of 4 and two merges form the feed-forward part, a third merge closes the
 // loop over the running 4 best. All compare every pair at once and put a key where its rank says,
 // which is one comparison deep where a network of exchanges is two or three.
-// A key is {valid, score in offset binary, inverted slot}: one unsigned comparison orders valid
-// before invalid, then higher score first, then lower slot first. No two valid keys are equal, so
-// the result is unique. Until the loop the slot is the lane number of the word; s3 adds s3_base.
+// A key is {valid, score in offset binary, slot}: one unsigned comparison orders valid before
+// invalid, then higher score first. Words come in the order of their slots, so of two lists that
+// meet one has the lower slots, which go first where scores are equal: slots are carried, not
+// compared. Until the loop the slot is the lane number of the word; s3 adds s3_base.
 // Not done here: masking decisions (in_mask), clipping, the enables of the stages, which are
 // shared by all rows and come from sads.v.
 // Latency: 4 cycles from in_scores to best. Throughput: 1 word per cycle.
@@ -48,29 +49,46 @@ module sofa_sads_core #(
     output wire [4*SLOT_W-1:0]  best_slot
 );
 
+    // A key, its part that is compared, four keys.
     localparam KEY_W = 1 + SC_W + SLOT_W;
+    localparam RANK_W = 1 + SC_W;
     localparam KEY4_W = 4 * KEY_W;
-    localparam [SLOT_W-1:0] ONE = 1;
-    localparam [SLOT_W-1:0] TWO = 2;
-    localparam [SLOT_W-1:0] THREE = 3;
     localparam [SLOT_W-1:0] FOUR = 4;
     localparam [31:0] EIGHT_I = 8;
     localparam [SLOT_W-1:0] EIGHT = EIGHT_I[SLOT_W-1:0];
 
-    // Sort any four, best first: the place of a key is the number of better ones.
+    // Lanes first..first+3, best first: the place of a key is the number of better ones. Scores are
+    // compared as they come, and valid decides beside that: whatever a masked lane carries, also an
+    // undefined value, stays out of the result, where its score is 0.
     function automatic [KEY4_W-1:0] sort4;
-        input [KEY4_W-1:0] list;
-        reg [3:0]   better;
-        reg [1:0]   rank;
-        integer     x, y;
+        input [3:0]        valid;
+        input [4*SC_W-1:0] scores;
+        input [SLOT_W-1:0] first;
+        reg [KEY4_W-1:0]   list;
+        reg [4*SC_W-1:0]   offset;
+        reg [3:0]          better;
+        reg [15:0]         wins;
+        reg [1:0]          rank;
+        integer            x, y;
         begin
+            list = {KEY4_W{1'b0}};
+            offset = scores;
+            wins = 16'd0;
+            for (x = 0; x < 4; x = x + 1) begin
+                offset[x*SC_W + SC_W-1] = !scores[x*SC_W + SC_W-1];
+                list[x*KEY_W +: KEY_W] = {valid[x],
+                                          offset[x*SC_W +: SC_W] & {SC_W{valid[x]}},
+                                          first + x[SLOT_W-1:0]};
+                for (y = 0; y < x; y = y + 1) begin
+                    wins[4*x + y] = valid[x]
+                        && (!valid[y] || offset[x*SC_W +: SC_W] > offset[y*SC_W +: SC_W]);
+                end
+            end
             sort4 = {KEY4_W{1'b0}};
             for (x = 0; x < 4; x = x + 1) begin
                 for (y = 0; y < 4; y = y + 1) begin
                     // one comparison of a pair, whichever of the two asks
-                    better[y] = (y < x)
-                        ? !(list[x*KEY_W +: KEY_W] > list[y*KEY_W +: KEY_W])
-                        : (y > x) && list[y*KEY_W +: KEY_W] > list[x*KEY_W +: KEY_W];
+                    better[y] = (y < x) ? !wins[4*x + y] : wins[4*y + x];
                 end
                 rank = {1'b0, better[0]} + {1'b0, better[1]} + {1'b0, better[2]}
                        + {1'b0, better[3]};
@@ -82,13 +100,14 @@ module sofa_sads_core #(
         end
     endfunction
 
-    // Best four of two lists of four, each best first; with only_a the first list. Entry x of one
-    // list is at place k where exactly k - x entries of the other are better, and since lists are
-    // in order two comparisons tell.
+    // Best four of two lists of four, each best first; with only_b the second list. All slots of
+    // the first list are lower, so that equal scores are in its favour. Entry x of one list is at
+    // place k where exactly k - x entries of the other are better, and since lists are in order two
+    // comparisons tell.
     function automatic [KEY4_W-1:0] merge4;
         input [KEY4_W-1:0] a;
         input [KEY4_W-1:0] b;
-        input              only_a;
+        input              only_b;
         reg [15:0]  a_wins;
         reg         from_a, from_b;
         integer     x, y, k;
@@ -96,8 +115,8 @@ module sofa_sads_core #(
             a_wins = 16'd0;
             for (x = 0; x < 4; x = x + 1) begin
                 for (y = 0; y < 4 - x; y = y + 1) begin
-                    a_wins[4*x + y] = only_a
-                        || a[x*KEY_W +: KEY_W] > b[y*KEY_W +: KEY_W];
+                    a_wins[4*x + y] = !only_b
+                        && a[x*KEY_W + SLOT_W +: RANK_W] >= b[y*KEY_W + SLOT_W +: RANK_W];
                 end
             end
             merge4 = {KEY4_W{1'b0}};
@@ -118,31 +137,6 @@ module sofa_sads_core #(
         end
     endfunction
 
-    // Key of a lane. The rest of an invalid key is 0: whatever a masked lane carries, also an
-    // undefined value, stays out of the comparisons.
-    function automatic [KEY_W-1:0] key;
-        input              valid;
-        input [SC_W-1:0]   score;
-        input [SLOT_W-1:0] lane;
-        begin
-            key = valid ? {1'b1, ~score[SC_W-1], score[SC_W-2:0], ~lane}
-                        : {1'b0, {SC_W{1'b0}}, ~lane};
-        end
-    endfunction
-
-    // Lanes first..first+3, best first
-    function automatic [KEY4_W-1:0] sort_lanes;
-        input [3:0]        valid;
-        input [4*SC_W-1:0] scores;
-        input [SLOT_W-1:0] first;
-        begin
-            sort_lanes = sort4({key(valid[3], scores[3*SC_W +: SC_W], first + THREE),
-                                key(valid[2], scores[2*SC_W +: SC_W], first + TWO),
-                                key(valid[1], scores[1*SC_W +: SC_W], first + ONE),
-                                key(valid[0], scores[0*SC_W +: SC_W], first)});
-        end
-    endfunction
-
     // s1: three sorted lists. s2: best of the first two, and the third. s3: best of the word.
     reg [KEY4_W-1:0] s1a_reg, s1b_reg, s1c_reg, s2a_reg, s2c_reg, s3_reg, best_reg;
 
@@ -151,13 +145,13 @@ module sofa_sads_core #(
         for (j = 0; j < 4; j = j + 1) begin : g_entry
             assign best_valid[j] = best_reg[(j+1)*KEY_W-1];
             assign best_score[j*SC_W +: SC_W] = best_reg[j*KEY_W + SLOT_W +: SC_W];
-            assign best_slot[j*SLOT_W +: SLOT_W] = ~best_reg[j*KEY_W +: SLOT_W];
+            assign best_slot[j*SLOT_W +: SLOT_W] = best_reg[j*KEY_W +: SLOT_W];
         end
     endgenerate
 
     assign word_max = s3_reg[SLOT_W +: SC_W];
 
-    // From lanes to slots. With inverted numbers the sum base + lane is a difference.
+    // From lanes to slots.
     function automatic [KEY4_W-1:0] to_slots;
         input [KEY4_W-1:0] list;
         input [SLOT_W-1:0] base;
@@ -165,7 +159,7 @@ module sofa_sads_core #(
         begin
             to_slots = list;
             for (i = 0; i < 4; i = i + 1) begin
-                to_slots[i*KEY_W +: SLOT_W] = list[i*KEY_W +: SLOT_W] - base;
+                to_slots[i*KEY_W +: SLOT_W] = list[i*KEY_W +: SLOT_W] + base;
             end
         end
     endfunction
@@ -174,9 +168,9 @@ module sofa_sads_core #(
     // nothing.
     always @(posedge clk) begin
         if (s1_en) begin
-            s1a_reg <= sort_lanes(in_mask[3:0], in_scores[0*SC_W +: 4*SC_W], {SLOT_W{1'b0}});
-            s1b_reg <= sort_lanes(in_mask[7:4], in_scores[4*SC_W +: 4*SC_W], FOUR);
-            s1c_reg <= sort_lanes(in_mask[11:8], in_scores[8*SC_W +: 4*SC_W], EIGHT);
+            s1a_reg <= sort4(in_mask[3:0], in_scores[0*SC_W +: 4*SC_W], {SLOT_W{1'b0}});
+            s1b_reg <= sort4(in_mask[7:4], in_scores[4*SC_W +: 4*SC_W], FOUR);
+            s1c_reg <= sort4(in_mask[11:8], in_scores[8*SC_W +: 4*SC_W], EIGHT);
         end
         if (s2_en) begin
             s2a_reg <= merge4(s1a_reg, s1b_reg, 1'b0);
@@ -187,7 +181,7 @@ module sofa_sads_core #(
         end
         if (s4_en) begin
             // At the first word of a pass nothing has been seen yet.
-            best_reg <= merge4(s3_reg, best_reg, s4_first);
+            best_reg <= merge4(best_reg, s3_reg, s4_first);
         end
     end
 

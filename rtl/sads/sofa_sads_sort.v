@@ -348,8 +348,8 @@ module sofa_sads_sort #(
         end
     end
 
-    assign rd_en   = en_reg[0];
-    assign rd_addr = rd_start + s0_word_reg;
+    assign rd_en   = issue;
+    assign rd_addr = rd_start + word_reg;
 
     // ---- Masks ---------------------------------------------------------------------------------
     wire [12*ROWS-1:0] allow;
@@ -422,9 +422,9 @@ module sofa_sads_sort #(
                 .max_in    (max_old[r*SC_W +: SC_W] & {SC_W{!start}}),
                 .max_out   (max_new[r*SC_W +: SC_W]),
                 .s0_en     (en_reg[0]),
+                .s0_scores (row_scores),
                 .s0_allow  (row_allow),
                 .s0_word   (s0_word),
-                .s1_scores (row_scores),
                 .s1_en     (en_reg[1]),
                 .s2_en     (en_reg[2]),
                 .s3_en     (en_reg[3]),

@@ -10,8 +10,8 @@
 // The bitmap of the tile before leaves from a second register, four slots a step.
 // Not done here: the memory of the maxima of other blocks, quota, end of the passes
 // (sofa_sads_sort.v).
-// Latency: from a word of scores to the taken slots 5 cycles (core 4, clipping 1). Throughput: a
-// word a cycle within a pass.
+// Latency: from a word of scores to the taken slots 6 cycles (register 1, core 4, clipping 1).
+// Throughput: a word a cycle within a pass.
 // Source: SOFA (MICRO 2024), section on SADS: clipping unit, Max - r.
 
 `resetall
@@ -35,13 +35,13 @@ module sofa_sads_sort_row #(
     input  wire [SC_W-1:0]    max_in,
     output wire [SC_W-1:0]    max_out,
 
-    // Slots of the word that this row may use; number of the word, one-hot
+    // Scores of a word; its slots that this row may use; its number, one-hot
     input  wire               s0_en,
+    input  wire [12*SC_W-1:0] s0_scores,
     input  wire [11:0]        s0_allow,
     input  wire [WORDS-1:0]   s0_word,
 
-    // Scores and stage enables, see sofa_sads_core.v
-    input  wire [12*SC_W-1:0] s1_scores,
+    // Stage enables, see sofa_sads_core.v
     input  wire               s1_en,
     input  wire               s2_en,
     input  wire               s3_en,
@@ -73,6 +73,8 @@ module sofa_sads_sort_row #(
         end
     endgenerate
 
+    // Scores come late, from a memory.
+    reg [12*SC_W-1:0] scores_reg;
     reg [11:0]       mask_reg;
     reg [BC_MAX-1:0] taken_reg;
     reg [BC_MAX-1:0] out_reg;
@@ -104,7 +106,7 @@ module sofa_sads_sort_row #(
         .SLOT_W (SLOT_W)
     ) core_inst (
         .clk        (clk),
-        .in_scores  (s1_scores),
+        .in_scores  (scores_reg),
         .in_mask    (mask_reg),
         .s1_en      (s1_en),
         .s2_en      (s2_en),
@@ -146,7 +148,8 @@ module sofa_sads_sort_row #(
 
     always @(posedge clk) begin
         if (s0_en) begin
-            mask_reg <= s0_allow & ~word_of(taken_reg, s0_word);
+            scores_reg <= s0_scores;
+            mask_reg   <= s0_allow & ~word_of(taken_reg, s0_word);
         end
         if (s4_en && word_max > max_reg) begin
             max_reg <= word_max;

@@ -325,12 +325,14 @@ module sofa_sads_sum #(
         divide_reg    <= {divide_reg[2:0], store && store_final};
         store_addr_reg <= {store_addr_reg[(LATE-1)*(PLACE_W+STEP_W)-1:0], store_addr};
 
-        if (swap) begin
+        if (next_take) begin
             current_octave_reg <= next_octave;
             current_ratio_reg  <= next_ratio;
             current_tau_reg    <= next_tau;
             current_exact_reg  <= next_exact;
             current_user_reg   <= next_user;
+        end
+        if (swap) begin
             old_ratio_reg      <= current_ratio_reg;
             old_tau_reg        <= current_tau_reg;
             old_exact_reg      <= current_exact_reg;
@@ -534,7 +536,7 @@ module sofa_sads_sum #(
         .next_rel    (next_rel),
         .next_kstep  (next_kstep),
         .next_window (next_window),
-        .swap        (swap),
+        .swap        (next_take),
         .step        (take),
         .visible     (visible)
     );

@@ -63,7 +63,7 @@ module sofa_sads_sum_ctl #(
     output wire [PLACE_W-1:0] store_place,
     // The store is that of a block's end: T/P is wanted
     output wire               store_final,
-    // Chains move; copies are exchanged
+    // Chains move; copies are exchanged, with next_take for states of the next tile
     output wire               shift,
     output wire               swap,
 
@@ -152,7 +152,8 @@ module sofa_sads_sum_ctl #(
     wire last_row  = row_reg == LAST_ROW[STEP_W-1:0];
     wire first_row = row_reg == {STEP_W{1'b0}};
     wire paced     = pace_reg == 3'd0 && !owed_reg[1] && !(owed_reg[0] && first_row);
-    wire step      = (begins || state_reg == S_RUN) && (!old_reg || !old_final_reg || paced);
+    wire ripe      = !old_reg || !old_final_reg || paced;
+    wire step      = (begins || state_reg == S_RUN) && ripe;
 
     assign store       = step && old_reg;
     assign load        = step && run_load;
@@ -161,7 +162,8 @@ module sofa_sads_sum_ctl #(
     assign store_final = old_final_reg;
     assign shift       = step && !last_row;
 
-    wire loaded  = state_reg == S_HELD || (load && last_row);
+    // The last step is not the one that begins: what the next tile waits for is not in this path.
+    wire loaded  = state_reg == S_HELD || (state_reg == S_RUN && load_reg && last_row && ripe);
     wire swap_in = loaded && (!current_reg || over);
     // Nothing to load: the tile that is over is stored at once.
     wire swap_out = state_reg == S_WAIT && !old_reg && !may_load && over;

@@ -8,8 +8,8 @@
 // the leading one, and the bits after it (Mitchell). A group of rows shares one lane.
 // Not done here: the peak, rows that keep everything (sofa_sads_sum.v). Without a key (P = 0) reach
 // has no meaning.
-// The product stays a sum and a carry, a row of the ratio's bit after the other, and is added up at
-// its end.
+// The product stays two rows (sofa_add_rows) and is added up at its end. The ratio's digits
+// (sofa_mult_digits), made once for all lanes, choose a row each; two rows a stage.
 // Latency: LATENCY = 5 + ceil(RATIO_W/4) cycles from total to reach, all lanes alike.
 // Throughput: one row a lane and cycle.
 // Widths: total SUM_W, SUM_FRAC fraction bits, where x must fit as well; ratio RATIO_FRAC fraction
@@ -65,9 +65,11 @@ module sofa_sads_sum_limit #(
         end
     endgenerate
 
-    // The product is made in STAGES stages of four bits of the ratio.
+    // The product is made in STAGES stages of four bits of the ratio, two digits. Behind these is a
+    // digit that is 1 where the highest bit is.
     localparam STAGES = (RATIO_W + 3) / 4;
     localparam PAD_W = 4 * STAGES;
+    localparam D_W = PAD_W + 2;
     localparam PROD_W = SUM_W + RATIO_FRAC;
     localparam POS_W = $clog2(SUM_W);
     // Whole octaves of a logarithm, signed, and its fraction
@@ -79,22 +81,37 @@ module sofa_sads_sum_limit #(
     localparam [31:0] TOP = SUM_W - 1;
 
     // ---- Ratio and threshold, beside the stages of the lanes -----------------------------------
-    // Bits of the ratio that are still to come, and -tau + SUM_FRAC
-    wire [PAD_W-1:0] ratio [0:STAGES];
+    // Digits of the ratio, and -tau + SUM_FRAC
+    wire [PAD_W-1:0] pad = {{PAD_W-RATIO_W{1'b0}}, in_ratio};
+    wire [D_W-1:0]   in_d, in_m;
+    wire [D_W-1:0]   digit [0:STAGES-1];
+    wire [D_W-1:0]   minus [0:STAGES-1];
     wire [LOG_W-1:0] depth [0:STAGES+3];
+
+    sofa_mult_digits #(
+        .B_W      (PAD_W),
+        .B_SIGNED (0)
+    ) digits_inst (
+        .b (pad),
+        .d (in_d),
+        .m (in_m)
+    );
 
     genvar s, i, b;
     generate
-        for (s = 0; s <= STAGES; s = s + 1) begin : g_ratio
-            reg [PAD_W-1:0] ratio_reg;
-            assign ratio[s] = ratio_reg;
+        for (s = 0; s < STAGES; s = s + 1) begin : g_ratio
+            reg [D_W-1:0] digit_reg, minus_reg;
+            assign digit[s] = digit_reg;
+            assign minus[s] = minus_reg;
             if (s == 0) begin : g_first
                 always @(posedge clk) begin
-                    ratio_reg <= {{PAD_W-RATIO_W{1'b0}}, in_ratio};
+                    digit_reg <= in_d;
+                    minus_reg <= in_m;
                 end
             end else begin : g_next
                 always @(posedge clk) begin
-                    ratio_reg <= ratio[s-1] >> 4;
+                    digit_reg <= digit[s-1];
+                    minus_reg <= minus[s-1];
                 end
             end
         end
@@ -113,19 +130,20 @@ module sofa_sads_sum_limit #(
         end
     endgenerate
 
-    wire unused_ratio = &{1'b0, ratio[STAGES]};
-
     // ---- Lanes ---------------------------------------------------------------------------------
     generate
         for (i = 0; i < LANES; i = i + 1) begin : g_lane
-            // P without the peak's own weight; sums and carries of partial products. What these
-            // have beyond PROD_W bits is 0 where x fits.
+            // P without the peak's own weight; rows of the product so far. What these have beyond
+            // PROD_W bits is 0 where x fits.
             wire [SUM_W-1:0]  rest [0:STAGES];
             wire [PROD_W-1:0] sum [0:STAGES];
             wire [PROD_W-1:0] carry [0:STAGES];
 
+            // In front of the first stage: the peak's own weight; the row of the digit behind, with
+            // the 1 that makes a negative number of the last row's inverse.
             assign sum[0]   = OWN;
-            assign carry[0] = {PROD_W{1'b0}};
+            assign carry[0] = ({{RATIO_FRAC{1'b0}}, rest[0] & {SUM_W{digit[0][PAD_W]}}} << PAD_W)
+                              | ({{PROD_W-1{1'b0}}, minus[0][PAD_W-2]} << (PAD_W - 2));
 
             for (s = 0; s <= STAGES; s = s + 1) begin : g_stage
                 reg [SUM_W-1:0]  rest_reg;
@@ -136,28 +154,44 @@ module sofa_sads_sum_limit #(
                                      - ONE[SUM_W-SUM_FRAC-1:0], in_total[i*SUM_W +: SUM_FRAC]};
                     end
                 end else begin : g_next
+                    localparam AT = 4 * (s - 1);
                     reg  [PROD_W-1:0] sum_reg, carry_reg;
-                    wire [PROD_W-1:0] row = {{RATIO_FRAC{1'b0}}, rest[s-1]} << (4 * (s - 1));
-                    wire [3:0]        bits = ratio[s-1][3:0];
-                    // Six addends by four adders of three, in three steps
-                    wire [PROD_W-1:0] a0 = row & {PROD_W{bits[0]}};
-                    wire [PROD_W-1:0] a1 = (row << 1) & {PROD_W{bits[1]}};
-                    wire [PROD_W-1:0] a2 = (row << 2) & {PROD_W{bits[2]}};
-                    wire [PROD_W-1:0] a3 = (row << 3) & {PROD_W{bits[3]}};
-                    wire [PROD_W-1:0] s0 = sum[s-1] ^ carry[s-1] ^ a0;
-                    wire [PROD_W-1:0] c0 = ((sum[s-1] & carry[s-1])
-                                            | ((sum[s-1] | carry[s-1]) & a0)) << 1;
-                    wire [PROD_W-1:0] s1 = a1 ^ a2 ^ a3;
-                    wire [PROD_W-1:0] c1 = ((a1 & a2) | ((a1 | a2) & a3)) << 1;
-                    wire [PROD_W-1:0] s2 = s0 ^ c0 ^ s1;
-                    wire [PROD_W-1:0] c2 = ((s0 & c0) | ((s0 | c0) & s1)) << 1;
+                    wire [PROD_W-1:0] sum_next, carry_next;
+                    wire [D_W-1:0]    d = digit[s-1];
+                    wire [D_W-1:0]    m = minus[s-1];
+                    wire [PROD_W-1:0] once  = {{RATIO_FRAC{1'b0}}, rest[s-1]};
+                    wire [PROD_W-1:0] low   = (({PROD_W{d[AT]}} & once)
+                                               | ({PROD_W{d[AT+1]}} & once << 1))
+                                              ^ {PROD_W{m[AT]}};
+                    wire [PROD_W-1:0] high  = (({PROD_W{d[AT+2]}} & once)
+                                               | ({PROD_W{d[AT+3]}} & once << 1))
+                                              ^ {PROD_W{m[AT+2]}};
+                    // Ones of negative rows stand in the empty bits of the next row.
+                    wire [PROD_W-1:0] ones_high = {{PROD_W-1{1'b0}}, m[AT]} << AT;
+                    wire [PROD_W-1:0] ones_low;
+
+                    if (s == 1) begin : g_ones
+                        assign ones_low = {PROD_W{1'b0}};
+                    end else begin : g_ones
+                        assign ones_low = {{PROD_W-1{1'b0}}, m[AT-2]} << (AT - 2);
+                    end
+
+                    sofa_add_rows #(
+                        .IN  (4),
+                        .W   (PROD_W),
+                        .OUT (2)
+                    ) add_inst (
+                        .rows ({sum[s-1], carry[s-1], (low << AT) | ones_low,
+                                (high << (AT + 2)) | ones_high}),
+                        .sums ({carry_next, sum_next})
+                    );
 
                     assign sum[s]   = sum_reg;
                     assign carry[s] = carry_reg;
                     always @(posedge clk) begin
                         rest_reg  <= rest[s-1];
-                        sum_reg   <= s2 ^ c2 ^ c1;
-                        carry_reg <= ((s2 & c2) | ((s2 | c2) & c1)) << 1;
+                        sum_reg   <= sum_next;
+                        carry_reg <= carry_next;
                     end
                 end
             end

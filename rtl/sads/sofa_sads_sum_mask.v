@@ -6,7 +6,7 @@
 // lowest one upwards and below a highest one, so each lane has two positions, which are decoded to
 // thermometers once for all rows.
 // The positions of a tile's first word are made while the tile in front of it is walked: next_* has
-// to be stable for two cycles before that of swap.
+// to be stable for three cycles before that of swap.
 // Latency: none from the registered position to visible. Throughput: one word a cycle.
 // Widths: a position is signed and holds rel, BC_MAX - 1 steps and window; those of
 // slots behind n wrap.
@@ -54,11 +54,10 @@ module sofa_sads_sum_mask #(
     wire [POS_W-1:0] one   = {{POS_W-24{1'b0}}, next_kstep};
     wire [POS_W-1:0] start = {{POS_W-25{next_rel[24]}}, next_rel};
 
-    // Positions of the first word of the next tile, and three steps
+    // Positions of the first word of the next tile
     reg [POS_W-1:0] next1_reg;
     reg [POS_W-1:0] next2_reg;
     reg [POS_W-1:0] next3_reg;
-    reg [POS_W-1:0] three_reg;
     // The same of the ends of the window
     reg [POS_W-1:0] end0_reg;
     reg [POS_W-1:0] end1_reg;
@@ -104,13 +103,12 @@ module sofa_sads_sum_mask #(
 
     always @(posedge clk) begin
         next1_reg <= start + one;
-        next2_reg <= start + {one[POS_W-2:0], 1'b0};
-        three_reg <= one + {one[POS_W-2:0], 1'b0};
-        next3_reg <= start + three_reg;
+        next2_reg <= next1_reg + one;
+        next3_reg <= next1_reg + {one[POS_W-2:0], 1'b0};
         end0_reg  <= start + {{POS_W-24{1'b0}}, next_window};
-        end1_reg  <= end0_reg + one;
-        end2_reg  <= end0_reg + {one[POS_W-2:0], 1'b0};
-        end3_reg  <= end0_reg + three_reg;
+        end1_reg  <= next1_reg + {{POS_W-24{1'b0}}, next_window};
+        end2_reg  <= next2_reg + {{POS_W-24{1'b0}}, next_window};
+        end3_reg  <= next3_reg + {{POS_W-24{1'b0}}, next_window};
 
         if (step) begin
             left_reg <= left_reg - 8'd4;

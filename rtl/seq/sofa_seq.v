@@ -198,8 +198,9 @@ module sofa_seq #(
     reg [3:0]  wait_reg, wait_next;
     // a soft reset has come since the start
     reg        abort_reg, abort_next;
-    // blocks, or chunks of groups, that are not in memory yet; KV heads likewise
-    reg [31:0] left_reg, left_next;
+    // blocks, or chunks of groups, that the stages have and that are not in memory yet, far fewer
+    // than this counts; KV heads that are not in memory yet
+    reg [11:0] left_reg, left_next;
     reg [10:0] heads_reg, heads_next;
     reg        done_reg, done_next;
     reg        job_done_reg, job_done_next;
@@ -269,10 +270,10 @@ module sofa_seq #(
         walk_next = 1'b0;
 
         if (unit_start && !unit_done) begin
-            left_next = left_reg + 32'd1;
+            left_next = left_reg + 12'd1;
         end
         if (!unit_start && unit_done) begin
-            left_next = left_reg - 32'd1;
+            left_next = left_reg - 12'd1;
         end
         if (kv_done) begin
             heads_next = heads_reg - 11'd1;
@@ -280,7 +281,7 @@ module sofa_seq #(
 
         case (state_reg)
             S_IDLE: begin
-                left_next = 32'd0;
+                left_next = 12'd0;
                 lost_next = 2'b00;
                 abort_next = 1'b0;
                 wait_next = 4'd0;
@@ -308,7 +309,7 @@ module sofa_seq #(
                 end
             end
             S_RUN: begin
-                if (!walking && left_reg == 32'd0 && heads_reg == 11'd0) begin
+                if (!walking && left_reg == 12'd0 && heads_reg == 11'd0) begin
                     job_done_next = 1'b1;
                     if (job_next == 48'd0) begin
                         done_next = 1'b1;
@@ -399,7 +400,7 @@ module sofa_seq #(
 
         if (rst) begin
             state_reg <= S_IDLE;
-            left_reg <= 32'd0;
+            left_reg <= 12'd0;
             done_reg <= 1'b0;
             job_done_reg <= 1'b0;
             load_reg <= 1'b0;
@@ -600,7 +601,8 @@ module sofa_seq #(
 
     sofa_seq_keys #(
         .COLS      (COLS),
-        .BUS_BYTES (BUS_BYTES)
+        .BUS_BYTES (BUS_BYTES),
+        .ADDR_W    (ADDR_W)
     ) keys_inst (
         .clk           (clk),
         .rst           (rst || stage_rst),
@@ -631,7 +633,8 @@ module sofa_seq #(
 
     sofa_seq_keys #(
         .COLS      (COLS),
-        .BUS_BYTES (BUS_BYTES)
+        .BUS_BYTES (BUS_BYTES),
+        .ADDR_W    (ADDR_W)
     ) reads_inst (
         .clk           (clk),
         .rst           (rst || stage_rst),
@@ -663,7 +666,8 @@ module sofa_seq #(
     sofa_seq_codes #(
         .ROWS      (ROWS),
         .COLS      (COLS),
-        .BUS_BYTES (BUS_BYTES)
+        .BUS_BYTES (BUS_BYTES),
+        .ADDR_W    (ADDR_W)
     ) codes_inst (
         .clk         (clk),
         .rst         (rst || stage_rst),

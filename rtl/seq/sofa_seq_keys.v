@@ -20,7 +20,9 @@ module sofa_seq_keys #(
     // Keys predicted in parallel, power of two 4..64
     parameter COLS = 32,
     // Data bus bytes, power of two 8..64
-    parameter BUS_BYTES = 64
+    parameter BUS_BYTES = 64,
+    // Bits of an address that may be set, 32..48; the check of the job has seen to that
+    parameter ADDR_W = 40
 ) (
     input  wire         clk,
     input  wire         rst,
@@ -60,13 +62,15 @@ module sofa_seq_keys #(
 
     generate
         if (COLS < 4 || COLS > 64 || COLS != (1 << $clog2(COLS)) || BUS_BYTES < 8 || BUS_BYTES > 64
-                || BUS_BYTES != (1 << $clog2(BUS_BYTES))) begin : g_illegal
+                || BUS_BYTES != (1 << $clog2(BUS_BYTES)) || ADDR_W < 32 || ADDR_W > 48)
+        begin : g_illegal
             // No such module exists: elaboration stops here, and its message gives this name.
-            illegal_parameter_sofa_seq_keys_needs_COLS_and_BUS_BYTES_powers_of_two stop ();
+            illegal_parameter_sofa_seq_keys_needs_COLS_BUS_BYTES_ADDR_W_in_range stop ();
         end
     endgenerate
 
     localparam COLS_W = $clog2(COLS);
+    localparam [47:0] ADDR_MASK = {48{1'b1}} >> (48 - ADDR_W);
 
     reg        active_reg, active_next;
     reg [16:0] token_reg, token_next;
@@ -175,11 +179,11 @@ module sofa_seq_keys #(
         chunks_reg <= chunks_next;
         sub_reg <= sub_next;
         left_reg <= left_next;
-        x8_group_reg <= x8_group_next;
-        x8_part_reg <= x8_part_next;
-        k8_group_reg <= k8_group_next;
-        k8_chunk_reg <= k8_chunk_next;
-        rt_group_reg <= rt_group_next;
+        x8_group_reg <= x8_group_next & ADDR_MASK;
+        x8_part_reg <= x8_part_next & ADDR_MASK;
+        k8_group_reg <= k8_group_next & ADDR_MASK;
+        k8_chunk_reg <= k8_chunk_next & ADDR_MASK;
+        rt_group_reg <= rt_group_next & ADDR_MASK;
 
         if (rst) begin
             active_reg <= 1'b0;

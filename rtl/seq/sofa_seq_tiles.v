@@ -116,6 +116,8 @@ module sofa_seq_tiles #(
     localparam S_SIZE = 3'd7;
 
     reg  [2:0]     state_reg, state_next;
+    // state_reg is not S_IDLE; what asks for it has a long way
+    reg            active_reg;
     reg  [16:0]    len_reg, len_next;
     // First key of the tiles but that of the sinks, and the one behind them; sinks
     reg  [17:0]    start_reg, start_next;
@@ -262,7 +264,7 @@ module sofa_seq_tiles #(
     wire           ge_2 = over_2 >= {1'b0, turn_reg};
     wire [T_W:0]   left_2 = ge_2 ? over_2 - {1'b0, turn_reg} : over_2;
 
-    assign active   = state_reg != S_IDLE;
+    assign active   = active_reg;
     assign tc_valid = state_reg == S_TURN && !sent_reg;
     assign tc_addr  = addr_reg;
     assign tc_inc   = sinks ? job_stride : inc_reg;
@@ -403,6 +405,7 @@ module sofa_seq_tiles #(
 
     always @(posedge clk) begin
         state_reg <= state_next;
+        active_reg <= state_next != S_IDLE;
         len_reg   <= len_next;
         start_reg <= start_next;
         end_reg   <= end_next;
@@ -434,6 +437,7 @@ module sofa_seq_tiles #(
 
         if (rst) begin
             state_reg <= S_IDLE;
+            active_reg <= 1'b0;
         end
     end
 

@@ -108,6 +108,7 @@ module sofa_axi_write #(
 
     localparam SIZE = $clog2(BUS_BYTES);
     localparam LEVEL_W = $clog2(OUTSTANDING + 1);
+    localparam X_LEVEL_W = $clog2(X_OUTSTANDING + 1);
     localparam [31:0] X_LIMIT = X_OUTSTANDING;
     // Bursts that may owe data. Enough to bridge a few cycles without AWREADY.
     localparam OWED = 8;
@@ -170,13 +171,15 @@ module sofa_axi_write #(
     reg       second_reg, second_next;
     // Beats of x until O's turn.
     reg [7:0] turn_reg, turn_next;
+    // There are some.
+    reg       x_turn_reg, x_turn_next;
 
     wire       o_room;
     reg        x_room_reg;
     wire       owe_room;
     wire       o_able = s_valid && o_room;
     wire       x_able = xq_valid && x_room_reg;
-    wire       pick_x = x_able && !second_reg && (!o_able || turn_reg != 8'd0);
+    wire       pick_x = x_able && !second_reg && (!o_able || x_turn_reg);
     wire       split_ready;
     wire       start;
     wire [7:0] start_len;
@@ -214,12 +217,15 @@ module sofa_axi_write #(
     always @* begin
         second_next = second_reg;
         turn_next   = turn_reg;
+        x_turn_next = x_turn_reg;
 
         if (start_o) begin
             second_next = !start_end;
             turn_next   = cfg_beats;
-        end else if (start_x && turn_reg != 8'd0) begin
-            turn_next = turn_reg - 8'd1;
+            x_turn_next = 1'b1;
+        end else if (start_x && x_turn_reg) begin
+            turn_next   = turn_reg - 8'd1;
+            x_turn_next = turn_reg != 8'd1;
         end
     end
 
@@ -403,21 +409,21 @@ module sofa_axi_write #(
     end
 
     sofa_owed_count #(
-        .WIDTH (9)
+        .WIDTH (LEVEL_W)
     ) o_owed_inst (
         .clk  (clk),
         .rst  (rst),
-        .add  ({8'd0, whole && !whole_x}),
+        .add  ({{(LEVEL_W - 1){1'b0}}, whole && !whole_x}),
         .take (answer_o),
         .some (o_owed)
     );
 
     sofa_owed_count #(
-        .WIDTH (9)
+        .WIDTH (X_LEVEL_W)
     ) x_owed_inst (
         .clk  (clk),
         .rst  (rst),
-        .add  ({8'd0, whole && whole_x}),
+        .add  ({{(X_LEVEL_W - 1){1'b0}}, whole && whole_x}),
         .take (answer_x),
         .some (x_owed)
     );
@@ -472,6 +478,7 @@ module sofa_axi_write #(
         x_rd_ptr_reg     <= x_rd_ptr_next;
         second_reg       <= second_next;
         turn_reg         <= turn_next;
+        x_turn_reg       <= x_turn_next;
         x_open_reg       <= x_open_next;
         x_some_reg       <= x_open_next != 9'd0;
         x_room_reg       <= x_open_next != X_LIMIT[8:0];
@@ -502,6 +509,7 @@ module sofa_axi_write #(
             x_rd_ptr_reg   <= {X_PTR_W{1'b0}};
             second_reg     <= 1'b0;
             turn_reg       <= 8'd0;
+            x_turn_reg     <= 1'b0;
             x_open_reg     <= 9'd0;
             x_some_reg     <= 1'b0;
             x_room_reg     <= 1'b1;

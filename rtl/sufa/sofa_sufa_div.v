@@ -39,49 +39,60 @@ module sofa_sufa_div #(
     localparam STAGES = 15;
 
     // -----------------------------------------------------------------------------------------
-    // Normalisation: count leading zeros, then shift, then 2^16 - l16
+    // Normalisation: the group of four bits with the leading one, as l comes late; the place in it
+    // and the shift; then 2^16 - l16
     // -----------------------------------------------------------------------------------------
-    // Bit i of `above` says that l has a one at bit i or higher; `lead` is one-hot.
     wire [31:0] l_ext = {{(32 - L_W){1'b0}}, in_l};
-    wire [32:0] above;
-    wire [31:0] lead = above[31:0] & ~above[32:1];
-    wire [4:0]  lead_pos;
-
-    assign above[32] = 1'b0;
-
-    genvar i, b;
-    generate
-        for (i = 0; i < 32; i = i + 1) begin : g_above
-            assign above[i] = |l_ext[31:i];
-        end
-        for (b = 0; b < 5; b = b + 1) begin : g_pos
-            wire [31:0] mask;
-            for (i = 0; i < 32; i = i + 1) begin : g_bit
-                assign mask[i] = ((i >> b) % 2) == 1;
-            end
-            assign lead_pos[b] = |(lead & mask);
-        end
-    endgenerate
+    // Bit i: group i has a one, and no group above it.
+    wire [7:0]  some, lead;
 
     reg  [STAGES+2:0] valid_reg;
     reg  [L_W-1:0]    l_reg;
-    reg  [4:0]        pos_reg, pos_n_reg, pos_0_reg;
+    reg  [7:0]        lead_reg;
+    reg  [4:0]        pos_n_reg, pos_0_reg;
     reg               zero_reg, zero_n_reg, zero_0_reg;
     reg  [14:0]       den_n_reg, den_0_reg;
     reg  [15:0]       rem_0_reg;
-    wire [31:0]       l_top = {{(32 - L_W){1'b0}}, l_reg} << (~pos_reg);
-    wire              unused_top = &{1'b0, l_top[31], l_top[15:0]};
+    // The group with the leading one, its number, and the 15 bits below it.
+    wire [46:0]       l_long = {{(32 - L_W){1'b0}}, l_reg, 15'd0};
+    wire [18:0]       top;
+    wire [2:0]        group;
+    wire [1:0]        place = top[18] ? 2'd3 : top[17] ? 2'd2 : {1'b0, top[16]};
+    wire [18:0]       l_top = top >> place;
+    wire              unused_top = &{1'b0, l_top[18:15]};
+
+    genvar i, b;
+    generate
+        for (i = 0; i < 8; i = i + 1) begin : g_group
+            assign some[i] = |l_ext[4*i +: 4];
+            if (i == 7) begin : g_lead
+                assign lead[i] = some[i];
+            end else begin : g_lead
+                assign lead[i] = some[i] && !(|some[7:i+1]);
+            end
+        end
+        for (b = 0; b < 19; b = b + 1) begin : g_top
+            wire [7:0] column;
+            for (i = 0; i < 8; i = i + 1) begin : g_bit
+                assign column[i] = lead_reg[i] && l_long[4*i + b];
+            end
+            assign top[b] = |column;
+        end
+    endgenerate
+
+    assign group = {|lead_reg[7:4], |lead_reg[7:6] || |lead_reg[3:2],
+                    lead_reg[7] || lead_reg[5] || lead_reg[3] || lead_reg[1]};
 
     always @(posedge clk) begin
         valid_reg <= {valid_reg[STAGES+1:0], in_valid};
         if (in_valid) begin
             l_reg    <= in_l;
-            pos_reg  <= lead_pos;
-            zero_reg <= !above[0];
+            lead_reg <= lead;
+            zero_reg <= !(|some);
         end
         if (valid_reg[0]) begin
-            den_n_reg  <= l_top[30:16];
-            pos_n_reg  <= pos_reg;
+            den_n_reg  <= l_top[14:0];
+            pos_n_reg  <= {group, place};
             zero_n_reg <= zero_reg;
         end
         if (valid_reg[1]) begin

@@ -34,7 +34,8 @@ module sofa_sufa_exp #(
     input  wire             clk,
     input  wire             rst,
 
-    // At most one of pair, mean, ask; the row, whether it used a key before; its score; its scale
+    // At most one of pair, mean, ask; the row, whether it used a key before; its score. The scale
+    // of a pair comes one cycle before it
     input  wire             in_pair,
     input  wire             in_mean,
     input  wire             in_ask,
@@ -78,8 +79,9 @@ module sofa_sufa_exp #(
     // Gives (MEAN_P * v + 128) >> 8 = 2*v, of which the flush rounds one bit away.
     localparam [15:0] MEAN_P = 16'd512;
 
-    // Registers named _k hold an event k cycles after its input: 1 partial products, 2 product,
-    // 3 z, 4 exponent, 5 rise, 6 m, 7 fraction and shift, 8 table, 9 mantissa, 10 weight, 11 l.
+    // Registers named _k hold an event k cycles after its input: 1 rows of the product, 2 product,
+    // 3 z, 4 exponent, 5 rise, 6 m, 7 table and shift, 8 rows of the mantissa, 9 mantissa,
+    // 10 weight, 11 l.
     localparam STAGES = 11;
     reg  [STAGES:1]       pair_reg, mean_reg, ask_reg, some_reg;
     reg  [STAGES*IDX_W:1] idx_reg;
@@ -89,21 +91,46 @@ module sofa_sufa_exp #(
     wire [IDX_W-1:0]      idx_11 = idx_reg[10*IDX_W+1 +: IDX_W];
 
     // -----------------------------------------------------------------------------------------
-    // Scaling: z = saturate((s * M) >>> shift), s cut into two halves for the multiplication
+    // Scaling: z = saturate((s * M) >>> shift); the product is two rows for a cycle
     // -----------------------------------------------------------------------------------------
-    localparam HI_W = SD_W - 16;
     localparam PROD_W = SD_W + 16;
+    // Digits of M, bits of the rows and their bias (sofa_mult_rows).
+    localparam DIGITS = 9;
+    localparam R_W = SD_W + 2 * DIGITS;
+    localparam [R_W-1:0] BIAS = {{DIGITS{2'b01}}, {SD_W{1'b0}}};
 
-    reg  [31:0]           lo_1_reg;
-    reg  [HI_W+15:0]      hi_1_reg;
-    reg  [PROD_W-1:0]     prod_2_reg;
-    reg  [5:0]            shift_1_reg, shift_2_reg;
+    wire [2*DIGITS-1:0]   scale_d, scale_n;
+    wire [R_W-1:0]        prod_s, prod_c;
+    reg  [PROD_W-1:0]     s_1_reg, c_1_reg, prod_2_reg;
+    wire                  unused_rows = &{1'b0, prod_s[R_W-1:PROD_W], prod_c[R_W-1:PROD_W]};
+    reg  [2*DIGITS-1:0]   scale_d_0_reg, scale_n_0_reg;
+    reg  [5:0]            shift_0_reg, shift_1_reg, shift_2_reg;
     reg  [Z_W-1:0]        z_3_reg, z_4_reg, z_5_reg, z_6_reg;
 
     wire [PROD_W-1:0]     scaled = $signed(prod_2_reg) >>> shift_2_reg;
     wire                  z_fits = &scaled[PROD_W-1:Z_W-1] || !(|scaled[PROD_W-1:Z_W-1]);
     wire [Z_W-1:0]        z_sat = z_fits ? scaled[Z_W-1:0]
                                          : {scaled[PROD_W-1], {(Z_W - 1){!scaled[PROD_W-1]}}};
+
+    sofa_mult_digits #(
+        .B_W      (16),
+        .B_SIGNED (0)
+    ) digits_inst (
+        .b (in_scale_m),
+        .d (scale_d),
+        .m (scale_n)
+    );
+
+    sofa_mult_rows #(
+        .A_W    (SD_W),
+        .DIGITS (DIGITS)
+    ) mult_inst (
+        .a (in_sd),
+        .d (scale_d_0_reg),
+        .m (scale_n_0_reg),
+        .s (prod_s),
+        .c (prod_c)
+    );
 
     // -----------------------------------------------------------------------------------------
     // Reference exponent: read 3, compare 4, written 5
@@ -124,23 +151,45 @@ module sofa_sufa_exp #(
     // -----------------------------------------------------------------------------------------
     // Weight: 2^(z - m) by table, then shifted by the whole part
     // -----------------------------------------------------------------------------------------
-    reg  [9:0]            frac_7_reg;
     reg  [4:0]            sh_7_reg, sh_8_reg, sh_9_reg;
-    reg  [15:0]           base_8_reg;
-    reg  [9:0]            slope_8_reg;
-    reg  [3:0]            low_8_reg;
+    reg  [15:0]           base_7_reg, base_8_reg;
+    reg  [9:0]            slope_7_reg;
+    reg  [3:0]            low_7_reg;
+    reg  [13:0]           more_s_8_reg, more_c_8_reg;
     reg  [15:0]           mant_9_reg;
     reg  [15:0]           p_10_reg, p_11_reg;
 
-    // GUARD - 1 - whole part of z - m; 17 and more give 0. m has no fraction bits.
+    // GUARD - 1 - whole part of z - m; 17 and more give 0.
     wire [17:0]           sh = {m_6_reg[16], m_6_reg} - {{2{z_6_reg[Z_W-1]}}, z_6_reg[Z_W-1:10]};
     wire [4:0]            sh_sat = |sh[17:5] || (sh[4] && |sh[3:0]) ? 5'd17 : sh[4:0];
-    wire [13:0]           interp = slope_8_reg * low_8_reg + 14'd8;
-    wire                  unused_interp = &{1'b0, interp[3:0]};
-    wire [15:0]           mant = base_8_reg + {6'd0, interp[13:4]};
+    // m has no fraction bits: those of z choose the weight before m is known.
+    wire [5:0]            entry = z_6_reg[9:4];
+    wire [13:0]           slope = {4'd0, slope_7_reg};
+    wire [13:0]           more_s, more_c;
+    // base + slope*low/16, rounded.
+    wire [19:0]           mant_s, mant_c;
+    wire [19:0]           mant = mant_s + mant_c;
+    wire                  unused_mant = &{1'b0, mant[3:0]};
     // One bit below the weight for rounding; shift 0 does not round.
     wire [16:0]           cut = {mant_9_reg, 1'b0} >> sh_9_reg;
     wire [15:0]           p = cut[16:1] + {15'd0, cut[0]};
+
+    sofa_add_rows #(
+        .IN  (4),
+        .W   (14)
+    ) more_inst (
+        .rows ({(slope << 3) & {14{low_7_reg[3]}}, (slope << 2) & {14{low_7_reg[2]}},
+                (slope << 1) & {14{low_7_reg[1]}}, slope & {14{low_7_reg[0]}}}),
+        .sums ({more_c, more_s})
+    );
+
+    sofa_add_rows #(
+        .IN  (3),
+        .W   (20)
+    ) mant_inst (
+        .rows ({base_8_reg, 4'd8, 6'd0, more_s_8_reg, 6'd0, more_c_8_reg}),
+        .sums ({mant_c, mant_s})
+    );
 
     // -----------------------------------------------------------------------------------------
     // Sum of weights: read 9, shifted 10, written 11
@@ -157,13 +206,16 @@ module sofa_sufa_exp #(
         some_reg <= {some_reg[STAGES-1:1], in_some};
         idx_reg  <= {idx_reg[(STAGES-1)*IDX_W:1], in_idx};
 
+        scale_d_0_reg <= scale_d;
+        scale_n_0_reg <= scale_n;
+        shift_0_reg   <= in_scale_shift;
         if (in_pair) begin
-            lo_1_reg    <= in_sd[15:0] * in_scale_m;
-            hi_1_reg    <= $signed(in_sd[SD_W-1:16]) * $signed({1'b0, in_scale_m});
-            shift_1_reg <= in_scale_shift;
+            s_1_reg     <= prod_s[PROD_W-1:0];
+            c_1_reg     <= prod_c[PROD_W-1:0];
+            shift_1_reg <= shift_0_reg;
         end
         if (pair_reg[1]) begin
-            prod_2_reg  <= {hi_1_reg, 16'd0} + {{(PROD_W - 32){1'b0}}, lo_1_reg};
+            prod_2_reg  <= s_1_reg + c_1_reg - BIAS[PROD_W-1:0];
             shift_2_reg <= shift_1_reg;
         end
         if (pair_reg[2]) begin
@@ -185,13 +237,15 @@ module sofa_sufa_exp #(
         dm_9_reg    <= dm_8_reg;
         dm_10_reg   <= dm_9_reg;
 
-        frac_7_reg  <= z_6_reg[9:0];
+        base_7_reg  <= BASE[{entry, 4'd0} +: 16];
+        slope_7_reg <= SLOPE[{4'd0, entry} * 10'd10 +: 10];
+        low_7_reg   <= z_6_reg[3:0];
         sh_7_reg    <= sh_sat;
-        base_8_reg  <= BASE[{frac_7_reg[9:4], 4'd0} +: 16];
-        slope_8_reg <= SLOPE[{4'd0, frac_7_reg[9:4]} * 10'd10 +: 10];
-        low_8_reg   <= frac_7_reg[3:0];
+        base_8_reg  <= base_7_reg;
+        more_s_8_reg <= more_s;
+        more_c_8_reg <= more_c;
         sh_8_reg    <= sh_7_reg;
-        mant_9_reg  <= mant;
+        mant_9_reg  <= mant[19:4];
         sh_9_reg    <= sh_8_reg;
         p_10_reg    <= mean_reg[9] ? MEAN_P : p;
         p_11_reg    <= p_10_reg;

@@ -105,6 +105,12 @@ module sofa_sufa_flush #(
     localparam BASE_W = OA_W + IDX_W;
     localparam [F_FRAC:0] ONE = {1'b1, {F_FRAC{1'b0}}};
     localparam [16+F_FRAC:0] HALF = {{17{1'b0}}, 1'b1, {(F_FRAC - 1){1'b0}}};
+    // f as a number with a sign and an even number of bits, its digits, rows of R*f and their bias
+    // (sofa_mult_rows).
+    localparam F_W = F_FRAC + 2 + F_FRAC % 2;
+    localparam DIGITS = F_W / 2;
+    localparam R_W = 17 + F_W;
+    localparam [R_W-1:0] BIAS = {{DIGITS{2'b01}}, {17{1'b0}}};
 
     // -----------------------------------------------------------------------------------------
     // Walk over the rows of the oldest block
@@ -116,8 +122,10 @@ module sofa_sufa_flush #(
     reg  [ROW_W-1:0]           row_reg;
     reg  [COUNT_W-1:0]         busy_reg;
     wire                       row_last = row_reg == block_idx[ROW_W-1:0];
+    // All rows of the block were asked for; it leaves the queue.
+    reg                        block_done_reg;
 
-    assign ask_req = block_valid && busy_reg != PREPS_32[COUNT_W-1:0];
+    assign ask_req = block_valid && !block_done_reg && busy_reg != PREPS_32[COUNT_W-1:0];
     assign ask_idx = {block_idx[IDX_W-1:ROW_W], row_reg};
 
     // A place has one block, so there is room for all ends.
@@ -132,7 +140,7 @@ module sofa_sufa_flush #(
         .s_ready (unused_block_ready),
         .s_data  (end_idx),
         .m_valid (block_valid),
-        .m_ready (ask_go && row_last),
+        .m_ready (block_done_reg),
         .m_data  (block_idx),
         .level   (unused_blocks)
     );
@@ -195,21 +203,24 @@ module sofa_sufa_flush #(
     );
 
     // -----------------------------------------------------------------------------------------
-    // R and f, their product, then R' and the addresses; rows that are ready
+    // R and f, their product as two rows, then R' and the addresses; rows that are ready
     // -----------------------------------------------------------------------------------------
     reg                        got_reg, got_last_reg, got_some_reg;
     reg  [IDX_W-1:0]           got_idx_reg;
     reg  [15:0]                got_r_reg;
     reg  [F_FRAC:0]            got_f_reg;
+    reg  [F_W-1:0]             got_f_d_reg, got_f_n_reg;
     reg  [4:0]                 got_shift_reg;
+    wire [F_W-1:0]             f_d, f_n;
+    wire [R_W-1:0]             r_s, r_c;
     reg                        mul_reg, mul_last_reg, mul_zero_reg;
     reg  [IDX_W-1:0]           mul_idx_reg;
-    reg  [16+F_FRAC:0]         mul_r_reg;
+    reg  [16+F_FRAC:0]         mul_s_reg, mul_c_reg;
     reg  [F_FRAC:0]            mul_rest_reg;
     reg  [4:0]                 mul_shift_reg;
 
     // At most (2^16 - 1) * 2^F_FRAC + half.
-    wire [16+F_FRAC:0]         rounded = mul_r_reg + HALF;
+    wire [16+F_FRAC:0]         rounded = mul_s_reg + mul_c_reg + (HALF - BIAS[16+F_FRAC:0]);
     wire [15:0]                r_f = rounded[F_FRAC +: 16];
     wire [15:0]                rest = {mul_rest_reg, {(15 - F_FRAC){1'b0}}};
     wire [BASE_W-1:0]          c_wide = {{(BASE_W - C_W){1'b0}}, cfg_c};
@@ -218,14 +229,41 @@ module sofa_sufa_flush #(
                                        * c_wide;
     // The places that a job uses fit into the memory.
     wire                       unused_bases = &{1'b0, obase, mbase};
+    wire                       unused_rows = &{1'b0, r_s[R_W-1:17+F_FRAC], r_c[R_W-1:17+F_FRAC]};
     wire                       unused_rounded = &{1'b0, rounded[16+F_FRAC], rounded[F_FRAC-1:0]};
     wire                       unused_ready_ready, unused_ready_valid;
     // Rows ready and not asked for; room at the receiver.
     reg  [COUNT_W-1:0]         ready_reg;
-    reg  [8:0]                 credit_reg, credit_next;
+    reg  [8:0]                 credit_reg;
     reg                        fin_req_reg;
     reg  [COUNT_W-1:0]         ready_next;
-    wire [8:0]                 c_credit = {{(9 - C_W){1'b0}}, cfg_c};
+    // Room without and with beats that are asked for in this cycle, whether it is that of a row:
+    // the choice comes late.
+    wire [9:0]                 c_credit = {{(10 - C_W){1'b0}}, cfg_c};
+    wire [9:0]                 room = {1'b0, credit_reg} + {9'd0, o_credit};
+    wire [9:0]                 room_less = room - c_credit;
+    wire                       fits = room >= c_credit;
+    wire                       fits_less = room >= {c_credit[8:0], 1'b0};
+    wire                       unused_room = &{1'b0, room[9], room_less[9]};
+
+    sofa_mult_digits #(
+        .B_W (F_W)
+    ) digits_inst (
+        .b ({{(F_W - F_FRAC - 1){1'b0}}, q_f}),
+        .d (f_d),
+        .m (f_n)
+    );
+
+    sofa_mult_rows #(
+        .A_W    (17),
+        .DIGITS (DIGITS)
+    ) mult_inst (
+        .a ({1'b0, got_r_reg}),
+        .d (got_f_d_reg),
+        .m (got_f_n_reg),
+        .s (r_s),
+        .c (r_c)
+    );
 
     sofa_sync_fifo #(
         .WIDTH (IDX_W + 2 + 2*OA_W + 5 + 32),
@@ -248,14 +286,7 @@ module sofa_sufa_flush #(
     assign fin_req = fin_req_reg;
 
     always @* begin
-        credit_next = credit_reg;
-        ready_next  = ready_reg;
-        if (fin_go) begin
-            credit_next = credit_next - c_credit;
-        end
-        if (o_credit) begin
-            credit_next = credit_next + 9'd1;
-        end
+        ready_next = ready_reg;
         if (mul_reg && !fin_go) begin
             ready_next = ready_reg + 1'b1;
         end else if (fin_go && !mul_reg) begin
@@ -282,6 +313,8 @@ module sofa_sufa_flush #(
             got_some_reg  <= q_some;
             got_r_reg     <= div_r;
             got_f_reg     <= q_f;
+            got_f_d_reg   <= f_d;
+            got_f_n_reg   <= f_n;
             got_shift_reg <= div_shift;
         end
         mul_reg <= got_reg;
@@ -289,16 +322,19 @@ module sofa_sufa_flush #(
             mul_idx_reg   <= got_idx_reg;
             mul_last_reg  <= got_last_reg;
             mul_zero_reg  <= !got_some_reg;
-            mul_r_reg     <= got_r_reg * got_f_reg;
+            mul_s_reg     <= r_s[16+F_FRAC:0];
+            mul_c_reg     <= r_c[16+F_FRAC:0];
             mul_rest_reg  <= ONE - got_f_reg;
             mul_shift_reg <= got_shift_reg;
         end
-        credit_reg  <= credit_next;
+        block_done_reg <= ask_go && row_last;
+        credit_reg  <= fin_go ? room_less[8:0] : room[8:0];
         ready_reg   <= ready_next;
-        fin_req_reg <= ready_next != {COUNT_W{1'b0}} && credit_next >= c_credit;
+        fin_req_reg <= ready_next != {COUNT_W{1'b0}} && (fin_go ? fits_less : fits);
         if (rst) begin
             row_reg     <= {ROW_W{1'b0}};
             busy_reg    <= {COUNT_W{1'b0}};
+            block_done_reg <= 1'b0;
             asked_reg   <= 1'b0;
             got_reg     <= 1'b0;
             mul_reg     <= 1'b0;

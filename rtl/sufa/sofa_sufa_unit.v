@@ -402,17 +402,10 @@ module sofa_sufa_unit #(
     // -----------------------------------------------------------------------------------------
     // Weights
     // -----------------------------------------------------------------------------------------
-    reg  [15:0]    e_scale_m_reg;
-    reg  [5:0]     e_scale_shift_reg;
     wire [15:0]    p;
     wire [5:0]     dm;
     wire           ask_valid;
     wire [L_W-1:0] ask_l;
-
-    always @(posedge clk) begin
-        e_scale_m_reg     <= scale_m_reg[e_place*16 +: 16];
-        e_scale_shift_reg <= scale_shift_reg[e_place*6 +: 6];
-    end
 
     sofa_sufa_exp #(
         .ALL  (ALL),
@@ -428,8 +421,8 @@ module sofa_sufa_unit #(
         .in_idx         (idx_reg[(EXP_AT-1)*IDX_W +: IDX_W]),
         .in_some        (e_some),
         .in_sd          (s[S_W-1:8]),
-        .in_scale_m     (e_scale_m_reg),
-        .in_scale_shift (e_scale_shift_reg),
+        .in_scale_m     (scale_m_reg[e_place*16 +: 16]),
+        .in_scale_shift (scale_shift_reg[e_place*6 +: 6]),
         .out_p          (p),
         .out_dm         (dm),
         .ask_valid      (ask_valid),

@@ -84,11 +84,14 @@ class Unit:
                 "idx": idx}
 
     async def run(self, events, scale):
-        """One event a cycle, None for an idle one."""
-        self.put("in_scale_m", scale[0])
-        self.put("in_scale_shift", scale[1])
+        """One event a cycle, None for an idle one; in front of a pair its scale."""
         pipe, weights = [None] * (LATENCY + 2), []
-        for event in [*events, *[None] * (LATENCY + 2)]:
+        events = [None, *events, *[None] * (LATENCY + 2)]
+        for event, after in zip(events, [*events[1:], None], strict=True):
+            early = scale if after and after[0] == "pair" else (random.getrandbits(16),
+                                                                random.getrandbits(6))
+            self.put("in_scale_m", early[0])
+            self.put("in_scale_shift", early[1])
             kind, idx, sd = event or (None, random.randrange(self.all), 0)
             for name in ("pair", "mean", "ask"):
                 self.put(f"in_{name}", kind == name)

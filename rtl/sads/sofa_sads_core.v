@@ -8,10 +8,11 @@
 // A key is {valid, score in offset binary, slot}: one unsigned comparison orders valid before
 // invalid, then higher score first. Words come in the order of their slots, so of two lists that
 // meet one has the lower slots, which go first where scores are equal: slots are carried, not
-// compared. Until the loop the slot is the lane number of the word; s3 adds s3_base.
+// compared. Until the loop the slot is the lane number of the list, then of the word; s3 adds
+// s3_base.
 // Not done here: masking decisions (in_mask), clipping, the enables of the stages, which are
 // shared by all rows and come from sads.v.
-// Latency: 4 cycles from in_scores to best. Throughput: 1 word per cycle.
+// Latency: 5 cycles from in_scores to best, 4 from in_mask. Throughput: 1 word per cycle.
 // Source: SOFA (MICRO 2024), section on SADS: 12 new values plus the 4 best so far.
 
 `resetall
@@ -26,12 +27,13 @@ module sofa_sads_core #(
 ) (
     input  wire                 clk,
 
-    // Word of 12 scores, used where in_mask is set (s1_en: the word is there)
-    input  wire [12*SC_W-1:0]   in_scores,
-    input  wire [11:0]          in_mask,
-
     // Stage enables: one word moves from stage to stage
+    // Word of 12 scores
+    input  wire                 s0_en,
+    input  wire [12*SC_W-1:0]   in_scores,
+    // Lanes whose score is used
     input  wire                 s1_en,
+    input  wire [11:0]          in_mask,
     input  wire                 s2_en,
     input  wire                 s3_en,
     // Slot of lane 0 of the word entering s3
@@ -57,31 +59,43 @@ module sofa_sads_core #(
     localparam [31:0] EIGHT_I = 8;
     localparam [SLOT_W-1:0] EIGHT = EIGHT_I[SLOT_W-1:0];
 
-    // Lanes first..first+3, best first: the place of a key is the number of better ones. Scores are
-    // compared as they come, and valid decides beside that: whatever a masked lane carries, also an
-    // undefined value, stays out of the result, where its score is 0.
+    // Bit 4*x + y: the score of lane x is above that of lane y, y < x. Made while the word comes,
+    // from a memory: what is masked is not known yet.
+    function automatic [15:0] compare4;
+        input [4*SC_W-1:0] scores;
+        integer            x, y;
+        begin
+            compare4 = 16'd0;
+            for (x = 0; x < 4; x = x + 1) begin
+                for (y = 0; y < x; y = y + 1) begin
+                    compare4[4*x + y] = {!scores[x*SC_W + SC_W-1], scores[x*SC_W +: SC_W-1]}
+                                        > {!scores[y*SC_W + SC_W-1], scores[y*SC_W +: SC_W-1]};
+                end
+            end
+        end
+    endfunction
+
+    // Four lanes, best first: the place of a key is the number of better ones. Valid decides beside
+    // the comparisons (above): whatever a masked lane carries, also an undefined value, stays out
+    // of the result, where its score is 0.
     function automatic [KEY4_W-1:0] sort4;
         input [3:0]        valid;
         input [4*SC_W-1:0] scores;
-        input [SLOT_W-1:0] first;
+        input [15:0]       above;
         reg [KEY4_W-1:0]   list;
-        reg [4*SC_W-1:0]   offset;
         reg [3:0]          better;
         reg [15:0]         wins;
         reg [1:0]          rank;
         integer            x, y;
         begin
             list = {KEY4_W{1'b0}};
-            offset = scores;
             wins = 16'd0;
             for (x = 0; x < 4; x = x + 1) begin
-                offset[x*SC_W + SC_W-1] = !scores[x*SC_W + SC_W-1];
-                list[x*KEY_W +: KEY_W] = {valid[x],
-                                          offset[x*SC_W +: SC_W] & {SC_W{valid[x]}},
-                                          first + x[SLOT_W-1:0]};
+                list[x*KEY_W +: KEY_W] = {valid[x], {!scores[x*SC_W + SC_W-1],
+                                                     scores[x*SC_W +: SC_W-1]} & {SC_W{valid[x]}},
+                                          x[SLOT_W-1:0]};
                 for (y = 0; y < x; y = y + 1) begin
-                    wins[4*x + y] = valid[x]
-                        && (!valid[y] || offset[x*SC_W +: SC_W] > offset[y*SC_W +: SC_W]);
+                    wins[4*x + y] = valid[x] && (!valid[y] || above[4*x + y]);
                 end
             end
             sort4 = {KEY4_W{1'b0}};
@@ -137,7 +151,10 @@ module sofa_sads_core #(
         end
     endfunction
 
-    // s1: three sorted lists. s2: best of the first two, and the third. s3: best of the word.
+    // s0: scores, comparisons within each four. s1: three sorted lists. s2: best of the first two,
+    // and the third. s3: best of the word.
+    reg [12*SC_W-1:0] s0_scores_reg;
+    reg [3*16-1:0]    s0_above_reg;
     reg [KEY4_W-1:0] s1a_reg, s1b_reg, s1c_reg, s2a_reg, s2c_reg, s3_reg, best_reg;
 
     genvar j;
@@ -151,7 +168,7 @@ module sofa_sads_core #(
 
     assign word_max = s3_reg[SLOT_W +: SC_W];
 
-    // From lanes to slots.
+    // From lanes to slots, or to lanes of the word.
     function automatic [KEY4_W-1:0] to_slots;
         input [KEY4_W-1:0] list;
         input [SLOT_W-1:0] base;
@@ -167,17 +184,23 @@ module sofa_sads_core #(
     // Every comparison stands where its stage is enabled, so that a core at rest costs a simulation
     // nothing.
     always @(posedge clk) begin
+        if (s0_en) begin
+            s0_scores_reg <= in_scores;
+            s0_above_reg  <= {compare4(in_scores[8*SC_W +: 4*SC_W]),
+                              compare4(in_scores[4*SC_W +: 4*SC_W]),
+                              compare4(in_scores[0*SC_W +: 4*SC_W])};
+        end
         if (s1_en) begin
-            s1a_reg <= sort4(in_mask[3:0], in_scores[0*SC_W +: 4*SC_W], {SLOT_W{1'b0}});
-            s1b_reg <= sort4(in_mask[7:4], in_scores[4*SC_W +: 4*SC_W], FOUR);
-            s1c_reg <= sort4(in_mask[11:8], in_scores[8*SC_W +: 4*SC_W], EIGHT);
+            s1a_reg <= sort4(in_mask[3:0], s0_scores_reg[0*SC_W +: 4*SC_W], s0_above_reg[15:0]);
+            s1b_reg <= sort4(in_mask[7:4], s0_scores_reg[4*SC_W +: 4*SC_W], s0_above_reg[31:16]);
+            s1c_reg <= sort4(in_mask[11:8], s0_scores_reg[8*SC_W +: 4*SC_W], s0_above_reg[47:32]);
         end
         if (s2_en) begin
-            s2a_reg <= merge4(s1a_reg, s1b_reg, 1'b0);
+            s2a_reg <= merge4(s1a_reg, to_slots(s1b_reg, FOUR), 1'b0);
             s2c_reg <= s1c_reg;
         end
         if (s3_en) begin
-            s3_reg <= to_slots(merge4(s2a_reg, s2c_reg, 1'b0), s3_base);
+            s3_reg <= to_slots(merge4(s2a_reg, to_slots(s2c_reg, EIGHT), 1'b0), s3_base);
         end
         if (s4_en) begin
             // At the first word of a pass nothing has been seen yet.

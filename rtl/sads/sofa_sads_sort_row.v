@@ -10,7 +10,7 @@
 // The bitmap of the tile before leaves from a second register, four slots a step.
 // Not done here: the memory of the maxima of other blocks, quota, end of the passes
 // (sofa_sads_sort.v).
-// Latency: from a word of scores to the taken slots 6 cycles (register 1, core 4, clipping 1).
+// Latency: from a word of scores to the taken slots 6 cycles (core 5, clipping 1).
 // Throughput: a word a cycle within a pass.
 // Source: SOFA (MICRO 2024), section on SADS: clipping unit, Max - r.
 
@@ -73,8 +73,6 @@ module sofa_sads_sort_row #(
         end
     endgenerate
 
-    // Scores come late, from a memory.
-    reg [12*SC_W-1:0] scores_reg;
     reg [11:0]       mask_reg;
     reg [BC_MAX-1:0] taken_reg;
     reg [BC_MAX-1:0] out_reg;
@@ -106,7 +104,8 @@ module sofa_sads_sort_row #(
         .SLOT_W (SLOT_W)
     ) core_inst (
         .clk        (clk),
-        .in_scores  (scores_reg),
+        .s0_en      (s0_en),
+        .in_scores  (s0_scores),
         .in_mask    (mask_reg),
         .s1_en      (s1_en),
         .s2_en      (s2_en),
@@ -120,22 +119,28 @@ module sofa_sads_sort_row #(
         .best_slot  (best_slot)
     );
 
-    // {the fourth entry is taken, slots of all that are}. In offset binary 0 is the lowest score,
-    // so the threshold saturates there.
+    // {the fourth entry is taken, slots of all that are}. An entry is, where score + radius is not
+    // below the maximum: two rows of the sum less the maximum, and the carry of their addition.
     function automatic [BC_MAX:0] pick;
         input [3:0]          valid;
         input [4*SC_W-1:0]   score;
         input [4*SLOT_W-1:0] slot;
         input [SC_W-1:0]     highest;
         input [SC_W-1:0]     below;
-        reg   [SC_W-1:0]     least;
+        reg   [SC_W:0]       s, r, m, row, carry;
+        reg   [SC_W+2:0]     sum;
         reg                  take;
         integer i;
         begin
-            least = (highest > below) ? highest - below : {SC_W{1'b0}};
-            pick  = {BC_MAX+1{1'b0}};
+            pick = {BC_MAX+1{1'b0}};
+            r = {1'b0, below};
+            m = ~{1'b0, highest};
             for (i = 0; i < 4; i = i + 1) begin
-                take = valid[i] && score[i*SC_W +: SC_W] >= least;
+                s     = {1'b0, score[i*SC_W +: SC_W]};
+                row   = s ^ r ^ m;
+                carry = (s & r) | (m & (s | r));
+                sum   = {1'b0, row, 1'b1} + {carry, 1'b0, 1'b1};
+                take  = valid[i] && sum[SC_W+2];
                 pick = {take, pick[BC_MAX-1:0]
                               | ({{BC_MAX-1{1'b0}}, take} << slot[i*SLOT_W +: SLOT_W])};
             end
@@ -148,8 +153,7 @@ module sofa_sads_sort_row #(
 
     always @(posedge clk) begin
         if (s0_en) begin
-            scores_reg <= s0_scores;
-            mask_reg   <= s0_allow & ~word_of(taken_reg, s0_word);
+            mask_reg <= s0_allow & ~word_of(taken_reg, s0_word);
         end
         if (s4_en && word_max > max_reg) begin
             max_reg <= word_max;

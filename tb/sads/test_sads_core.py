@@ -26,21 +26,22 @@ class TB:
         # Only its largest tile and its score width matter here.
         self.cfg = Config(ROWS=4, COLS=4, D_MAX=1 << self.sc_w - 8 - Config.SC_FRAC,
                           BC_MAX=1 << self.slot_w, BUS_BYTES=8, KEYS_MAX=64)
-        # What is in stages s1..s4, and what left s4: (word, base, first, last, pass) or None.
-        self.stages = [None] * 5
+        # What is in stages s0..s4, and what left s4: (word, base, first, last, pass) or None.
+        self.stages = [None] * 6
         self.compared = self.ties = self.full = 0
         cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
 
     async def step(self, item=None):
         """One cycle; ``item`` (scores [12], mask [12], base, first, expected or None) enters."""
         dut = self.dut
-        self.stages = [item, *self.stages[:4]]
-        s1, s2, s3, s4, done = self.stages
+        self.stages = [item, *self.stages[:5]]
+        s0, s1, s2, s3, s4, done = self.stages
+        dut.s0_en.value = s0 is not None
         dut.s1_en.value, dut.s2_en.value = s1 is not None, s2 is not None
         dut.s3_en.value, dut.s4_en.value = s3 is not None, s4 is not None
         # Random where not enabled: it must not matter.
         scores = np.random.randint(-(1 << self.sc_w - 1), 1 << self.sc_w - 1, 12)
-        dut.in_scores.value = pack(scores if s1 is None else s1[0], self.sc_w)
+        dut.in_scores.value = pack(scores if s0 is None else s0[0], self.sc_w)
         dut.in_mask.value = random.getrandbits(12) if s1 is None else pack(s1[1], 1)
         dut.s3_base.value = random.getrandbits(self.slot_w) if s3 is None else s3[2]
         dut.s4_first.value = random.getrandbits(1) if s4 is None else s4[3]

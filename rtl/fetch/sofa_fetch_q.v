@@ -4,8 +4,8 @@
 // Why: blocks stay in residence, each in a place that is taken before its first request and free
 // when both consumers, prediction and formal compute, have released it. How many places there are
 // depends on the beats of a vector, so on the job. The scales of a block come on their own, since
-// they are in a table that is read beside Q; its commit waits for them. Rows come back in their order,
-// so those of the write port are counted.
+// they are in a table that is read beside Q; its commit waits for them. Rows come back in their
+// order, so those of the write port are counted.
 // Not done here: anything with the data (sofa_axi_read delivers it to the write port).
 // Latency: one cycle from the command to the first request; one from the last beat at the write
 // port to commit. Throughput: one row every cycle, one idle cycle between blocks.

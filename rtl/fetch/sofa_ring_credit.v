@@ -3,8 +3,8 @@
 //
 // Why: a write port has no back-pressure, so a buffer is taken before anything is asked for it.
 // How many buffers the ring has may depend on the job.
-// Not done here: storage; the ring lies in the consumer. Which buffer is next: they are taken, filled
-// and released in turn.
+// Not done here: storage; the ring lies in the consumer. Which buffer is next: they are taken,
+// filled and released in turn.
 // Latency: outputs are registers. Throughput: one buffer taken and one released every cycle.
 
 `resetall

@@ -493,6 +493,8 @@ def expected_commands(job, cfg):
     queries, tiles, turns, codes, scales, entries = [], [], [], [], [], []
     if job["predict"]:
         dim, bus = job["model_dim"], cfg.BUS_BYTES
+        # Without RoPE nothing checks the base of RT: what an address cannot have is left out.
+        address = (1 << cfg.ADDR_W) - 1
         for token in range(0, job["keys"], cfg.COLS):
             n = min(cfg.COLS, job["keys"] - token)
             for index, (head, sub, rows) in enumerate(chunks(job, cfg)):
@@ -503,7 +505,7 @@ def expected_commands(job, cfg):
                         n=n, rows=rows, start=at == 0, final=at + bus >= dim, tile_last=1,
                         rel=min(bus, dim - at), kstep=sub,
                         kbase=base["k8"] + head * hstride["k8"] + token * stride["k8"],
-                        vbase=base["rt"] + token * stride["rt"] & ADDRESS))
+                        vbase=base["rt"] + token * stride["rt"] & address))
                     tiles.append({"addr": base["x8"] + token * stride["x8"] + at,
                                   "inc": stride["x8"], "n": n})
         return queries, tiles, turns, codes, scales, entries

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True)
 class Bug:
     """A change of a source, ``old`` text to ``new``, that breaks a property within ``depth`` steps
-    from reset (0: those of the covers); ``module``: that of the file, "" for the proof's own."""
+    from reset (0: as the proof says); ``module``: that of the file, "" for the proof's own."""
 
     old: str
     new: str
@@ -29,6 +29,7 @@ class Proof:
     mode        prove: always, by induction over ``depth`` steps and from reset; bmc: in all runs of
                 ``depth`` steps from reset (1 is all there is where nothing has a clock)
     cover       steps within which a trace reaches every cover statement
+    bug_depth   steps from reset within which each bug is found; 0: those of the covers
     free        modules below whose outputs may be anything: what holds then holds for all of them
     within      modules below whose own properties are shown as well, and so may be used
     label       tells proofs of a module apart
@@ -41,6 +42,7 @@ class Proof:
     bugs: tuple[Bug, ...]
     depth: int = 4
     cover: int = 12
+    bug_depth: int = 0
     mode: str = "prove"
     free: tuple[str, ...] = ()
     within: tuple[str, ...] = ()
@@ -149,6 +151,12 @@ PROOFS = (
         Bug("{quo[i][13:0], one}", "{quo[i][13:0], !one}", depth=8),
         Bug("<< (~pos_reg);", "<< (~pos_reg & 5'd30);", depth=8),
     ), depth=3, cover=22),
+    Proof("sofa_sufa_exp", {"ALL": 4, "SD_W": 28, "L_W": 20}, (
+        Bug("above = !rise_5_reg[17] && |rise_5_reg[16:1];",
+            "above = !rise_5_reg[17] && |rise_5_reg[16:0];"),
+        Bug("p = cut[16:1] + {15'd0, cut[0]};", "p = cut[16:1];"),
+        Bug("l_rd >> dm_10_reg", "l_rd >> dm_9_reg"),
+    ), depth=17, cover=18, mode="bmc", slow=True),
     # ---- rtl/fetch ----
     Proof("sofa_fetch_arb", {}, (
         Bug("behind_next = ~(pick | (pick - 7'd1));", "behind_next = ~(pick - 7'd1);"),
@@ -204,8 +212,8 @@ PROOFS = (
                                 "sofa_seq_keys", "sofa_seq_codes")),
     Proof("sofa_seq_chain", {"BUS_BYTES": 64}, (
         Bug("data_next = data_reg >> 32;", "data_next = data_reg >> 16;"),
-        Bug("d_wr_valid && word_reg == 6'd63", "d_wr_valid && word_reg == 6'd62", depth=78),
-    ), depth=4, cover=78, slow=True),
+        Bug("left_next = left_reg - 5'd1;", "left_next = left_reg - 5'd2;"),
+    ), depth=4, cover=78, bug_depth=12, slow=True),
     Proof("sofa_seq_chunks", {"ROWS": 4}, (
         Bug("if (left_reg == 11'd1) begin", "if (left_reg == 11'd0) begin"),
         Bug("if (full_more > ROWS[8:0]) begin", "if (full_more > ROWS[8:0] + 9'd4) begin"),

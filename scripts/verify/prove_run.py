@@ -91,7 +91,8 @@ def tasks(proof: Proof) -> dict[str, tuple[str, Bug | None]]:
     found = {"prove": (script(proof, proof.mode, proof.depth), None),
              "cover": (script(proof, "cover", proof.cover), None)}
     for number, bug in enumerate(proof.bugs, 1):
-        found[f"bug{number}"] = (script(proof, "bmc", bug.depth or proof.cover), bug)
+        depth = bug.depth or proof.bug_depth or proof.cover
+        found[f"bug{number}"] = (script(proof, "bmc", depth), bug)
     return found
 
 

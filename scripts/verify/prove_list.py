@@ -172,6 +172,11 @@ PROOFS = (
         Bug("full_reg   <= level_next == LIMIT[PTR_W:0];",
             "full_reg   <= level_reg == LIMIT[PTR_W:0];"),
     ), cover=20),
+    Proof("sofa_fetch_stream", {"ADDR_W": 32, "BUS_BYTES": 8, "DEPTH": 4}, (
+        Bug("room_next = room_reg - 1'b1;", "room_next = room_reg - d_valid_reg;"),
+        Bug("go && cur_left_reg == 16'd1", "go && cur_left_reg <= 16'd2"),
+        Bug("rd_en = some_word_reg && (!d_valid_reg || d_ready);", "rd_en = some_word_reg;"),
+    ), cover=16),
     # ---- Buses ----
     Proof("sofa_csr", {}, (
         Bug("write = aw_full_reg && w_full_reg && !b_valid_reg;",
@@ -210,6 +215,10 @@ PROOFS = (
             "                state_next = S_ERROR;"),
     ), depth=14, cover=44, free=("sofa_seq_chain", "sofa_seq_check", "sofa_seq_walk",
                                 "sofa_seq_keys", "sofa_seq_codes")),
+    Proof("sofa_seq_timeout", {}, (
+        Bug("count_reg >= limit", "count_reg > limit"),
+        Bug("waiting && !move", "waiting"),
+    )),
     Proof("sofa_seq_chain", {"BUS_BYTES": 64}, (
         Bug("data_next = data_reg >> 32;", "data_next = data_reg >> 16;"),
         Bug("left_next = left_reg - 5'd1;", "left_next = left_reg - 5'd2;"),

@@ -115,7 +115,7 @@ def toy(tmp_path, monkeypatch):
     def make(reached=3, old="", new="", bugs=(FINE,)):
         path.write_text(TOY.replace("REACHED", str(reached)).replace(old, new) if old else
                         TOY.replace("REACHED", str(reached)))
-        return Proof("toy", {"LIMIT": 6}, bugs, depth=9, cover=9)
+        return Proof("toy", {"LIMIT": 4}, bugs, depth=9, cover=9)
 
     yield make
     prove_run.key.cache_clear()
@@ -129,7 +129,7 @@ def test_a_proof_with_its_trace_and_its_bug(toy, monkeypatch):
     assert [b["property"] for b in result["bugs"]] == ["2"]
     monkeypatch.setattr(prove_run, "run", None)
     assert prove.prove(proof) == (result, False)
-    assert "| `toy` | LIMIT=6 | induction | 2 | 1 | 1 |" in prove_run.table({"toy": result})
+    assert "| `toy` | LIMIT=4 | induction | 2 | 1 | 1 |" in prove_run.table({"toy": result})
     json.dumps(result)
 
 

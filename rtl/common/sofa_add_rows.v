@@ -41,6 +41,26 @@ module sofa_add_rows #(
 
     assign sums = {{((OUT - 1) * W){1'b0}}, total};
 
+`ifdef FORMAL
+    integer       f_i;
+    reg   [W-1:0] f_in, f_out;
+
+    always @* begin
+        f_in  = {W{1'b0}};
+        f_out = {W{1'b0}};
+        for (f_i = 0; f_i < IN; f_i = f_i + 1) begin
+            f_in = f_in + rows[f_i*W +: W];
+        end
+        for (f_i = 0; f_i < OUT; f_i = f_i + 1) begin
+            f_out = f_out + sums[f_i*W +: W];
+        end
+        // 1. The numbers out have the sum of those in.
+        assert (f_in == f_out);
+
+        cover (f_out == {W{1'b1}} && rows[W-1] && rows[2*W-1]);
+    end
+`endif
+
 endmodule
 
 `resetall

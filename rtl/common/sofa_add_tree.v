@@ -87,6 +87,50 @@ module sofa_add_tree #(
 
     assign sums = g_level[LEVELS-1].out;
 
+`ifdef FORMAL
+    // At these sizes the solver sees the whole sum; at all of them property 1, from which that
+    // follows.
+    localparam F_WHOLE = IN * W <= 36;
+
+    integer       f_i;
+    reg   [W-1:0] f_in, f_out;
+
+    generate
+        for (l = 0; l < LEVELS; l = l + 1) begin : f_level
+            localparam N = rows_after(l);
+            localparam M = rows_after(l + 1);
+            for (g = 0; g < M; g = g + 1) begin : f_row
+                always @* begin
+                    // 1. Two rows out of an adder have the sum of the three rows in; the other
+                    //    rows pass.
+                    if (g >= 2 * (N - M)) begin
+                        assert (g_level[l].out[g*W +: W] == g_level[l].in[(g+N-M)*W +: W]);
+                    end else if (g % 2 == 0) begin
+                        assert (g_level[l].out[g*W +: W] + g_level[l].out[(g+1)*W +: W]
+                                == g_level[l].in[(g/2*3)*W +: W] + g_level[l].in[(g/2*3+1)*W +: W]
+                                   + g_level[l].in[(g/2*3+2)*W +: W]);
+                    end
+                end
+            end
+        end
+    endgenerate
+
+    always @* begin
+        f_in  = {W{1'b0}};
+        f_out = {W{1'b0}};
+        for (f_i = 0; f_i < IN; f_i = f_i + 1) begin
+            f_in = f_in + rows[f_i*W +: W];
+        end
+        for (f_i = 0; f_i < OUT; f_i = f_i + 1) begin
+            f_out = f_out + sums[f_i*W +: W];
+        end
+        // 2. The numbers out have the sum of those in: what sofa_add_rows makes.
+        assert (!F_WHOLE || f_in == f_out);
+
+        cover (f_out == {W{1'b1}} && rows[W-1] && rows[2*W-1]);
+    end
+`endif
+
 endmodule
 
 `resetall

@@ -117,6 +117,71 @@ module sofa_burst_split #(
         end
     end
 
+`ifdef FORMAL
+    reg started = 1'b0;
+    // Bus words of the request that earlier bursts have
+    reg  [9:0] f_done = 10'd0;
+    wire [9:0] f_first_word = {{(10 - WORD_W){1'b0}}, m_addr[11:LANE_W]};
+    wire [9:0] f_s_word = {{(10 - WORD_W){1'b0}}, s_addr[11:LANE_W]};
+
+    initial assume (rst);
+
+    always @* begin
+        // Requests are of 1 to 4096/BUS_BYTES words.
+        assume (s_beats != 8'd0 && s_beats <= PAGE_WORDS && s_addr[LANE_W-1:0] == 0);
+    end
+
+    always @(posedge clk) begin
+        started <= 1'b1;
+        if (rst) begin
+            f_done <= 10'd0;
+        end else if (start) begin
+            f_done <= start_end ? 10'd0 : f_done + {2'd0, start_len} + 10'd1;
+        end
+        // A request stays until it is taken.
+        if (started && $past(s_valid && !s_ready && !rst)) begin
+            assume (s_valid && s_addr == $past(s_addr) && s_beats == $past(s_beats)
+                    && s_tag == $past(s_tag));
+        end
+
+        if (started) begin
+            // 1. An offered burst stays until it is taken.
+            if ($past(m_valid && !m_ready && !rst)) begin
+                assert (m_valid && m_addr == $past(m_addr) && m_len == $past(m_len)
+                        && m_tag == $past(m_tag));
+            end
+            // 2. It begins at a bus word and ends in the 4 KiB in which it begins.
+            if (m_valid) begin
+                assert (m_addr[LANE_W-1:0] == 0 && f_first_word + m_len < PAGE_WORDS);
+            end
+            // 3. A new one is what start said, of the request's tag, and follows the words before.
+            if ($past(start && !rst)) begin
+                assert (m_valid && m_len == $past(start_len) && m_tag == $past(s_tag));
+                assert (m_addr == $past(s_addr) + ($past(f_done) << LANE_W));
+            end else begin
+                assert (!m_valid || $past(m_valid));
+            end
+            // 4. The bursts of a request have all of its words and no more; it is taken with the
+            //    last one.
+            assert (!start || start_end == (f_done + start_len + 10'd1 == s_beats));
+            assert (!start || f_done + start_len < s_beats);
+            assert (start_end || !s_ready);
+            assert ((s_valid && s_ready) == (start && start_end));
+            // 5. None starts on hold.
+            assert (!(hold && start));
+            // 6. A second burst begins where the page does.
+            assert (second_reg == (f_done != 0));
+            assert (f_done == 0
+                    || (s_valid && f_done < s_beats && f_done + f_s_word == PAGE_WORDS));
+
+            cover (start && second_reg && start_len == 8'd2);
+            cover (m_valid && f_first_word + m_len + 1 == PAGE_WORDS && m_len == 8'd4);
+            cover (m_valid && !m_ready && hold && second_reg);
+            cover (start && $past(start));
+        end
+    end
+`endif
+
 endmodule
 
 `resetall

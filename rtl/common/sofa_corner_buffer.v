@@ -178,6 +178,44 @@ module sofa_corner_buffer #(
         end
     endgenerate
 
+`ifdef FORMAL
+    reg started = 1'b0;
+    // An arbitrary element, and what was last written there
+    (* anyconst *) wire [BUF_W-1:0]  f_buf;
+    (* anyconst *) wire [LANE_W-1:0] f_lane;
+    (* anyconst *) wire [ELEM_W-1:0] f_elem;
+    reg             f_known = 1'b0;
+    reg [WIDTH-1:0] f_word;
+    // Where it is in a beat, and in what is read
+    wire [31:0]      f_place = f_elem % BEAT;
+    wire [LANE_W:0]  f_bank = f_lane + f_elem;
+    wire [31:0]      f_slice = ROTATE != 0 ? f_lane : f_bank % LANES;
+
+    always @* begin
+        assume (f_buf < BUFS && f_elem < ELEMS);
+        assume (!wr_valid || wr_buf < BUFS);
+        assume (!rd_en || (rd_buf < BUFS && rd_elem < ELEMS));
+    end
+
+    always @(posedge clk) begin
+        started <= 1'b1;
+        if (wr_valid && wr_buf == f_buf && wr_lane == f_lane && wr_beat == f_elem / BEAT) begin
+            f_known <= 1'b1;
+            f_word  <= wr_data[f_place*WIDTH +: WIDTH];
+        end
+        if (started && $past(rd_en && rd_buf == f_buf && rd_elem == f_elem && f_known)) begin
+            // 1. A read returns of every lane the element that was last written there.
+            assert (rd_data[f_slice*WIDTH +: WIDTH] == $past(f_word));
+            cover (f_lane == LANES - 1 && f_elem == ELEMS - 1 && f_buf == BUFS - 1);
+            cover ($past(wr_valid && wr_buf == f_buf && wr_lane == f_lane));
+        end
+        // 2. Between reads the data stays.
+        if (started && !$past(rd_en)) begin
+            assert (rd_data == $past(rd_data));
+        end
+    end
+`endif
+
 endmodule
 
 `resetall

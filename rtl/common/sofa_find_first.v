@@ -45,6 +45,24 @@ module sofa_find_first #(
 
     wire unused_out = &{1'b0, g_level[INDEX_W-1].out};
 
+`ifdef FORMAL
+    integer i;
+
+    always @* begin
+        // 1. The bit at the index is set, where one is.
+        assert (mask == 0 || mask[index]);
+        // 2. No lower one is.
+        for (i = 0; i < WIDTH; i = i + 1) begin
+            assert (i >= index || !mask[i]);
+        end
+        // 3. Of an empty mask the index is the last one.
+        assert (mask != 0 || index == WIDTH - 1);
+
+        cover (mask[WIDTH-1] && index == WIDTH - 1);
+        cover (mask[0] && mask[WIDTH-1]);
+    end
+`endif
+
 endmodule
 
 `resetall

@@ -91,6 +91,20 @@ module sofa_lane_rotate #(
         end
     endgenerate
 
+`ifdef FORMAL
+    // A lane of the output, and the one of the input it comes from
+    (* anyconst *) wire [AMOUNT_W-1:0] f_lane;
+    wire [AMOUNT_W-1:0] f_from = f_lane + amount;
+
+    always @* begin
+        assume (f_lane < OUT);
+        // 1. Lane b of the output is lane (b + amount) mod LANES of the input.
+        assert (out_data[f_lane*WIDTH +: WIDTH] == in_data[f_from*WIDTH +: WIDTH]);
+
+        cover (f_from < f_lane && out_data[f_lane*WIDTH +: WIDTH] != in_data[0 +: WIDTH]);
+    end
+`endif
+
 endmodule
 
 `resetall

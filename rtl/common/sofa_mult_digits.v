@@ -46,6 +46,29 @@ module sofa_mult_digits #(
     assign d = one | (two << 1);
     assign m = minus | (minus << 1);
 
+`ifdef FORMAL
+    integer    i;
+    reg [39:0] f_sum;
+    wire       f_sign = B_SIGNED != 0 && b[B_W-1];
+
+    always @* begin
+        f_sum = 40'd0;
+        for (i = 0; i < DIGITS; i = i + 1) begin
+            f_sum = m[2*i] ? f_sum - ({38'd0, d[2*i +: 2]} << (2 * i))
+                           : f_sum + ({38'd0, d[2*i +: 2]} << (2 * i));
+            // 1. A digit's amount is at most 2.
+            assert (d[2*i +: 2] != 2'd3);
+            // 2. The two bits of its sign are equal.
+            assert (m[2*i] == m[2*i+1]);
+        end
+        // 3. The digits in base 4 are the number.
+        assert (f_sum == {{(40 - B_W){f_sign}}, b});
+
+        cover (m[2*DIGITS-1 -: 4] != 0 && d[1:0] == 2'd2);
+        cover (b == {1'b1, {(B_W - 1){1'b0}}});
+    end
+`endif
+
 endmodule
 
 `resetall

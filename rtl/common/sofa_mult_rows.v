@@ -50,6 +50,29 @@ module sofa_mult_rows #(
     assign s = product + BIAS + (HALF != 0 ? HALF_ONE : {R_W{1'b0}});
     assign c = {R_W{1'b0}};
 
+`ifdef FORMAL
+    integer       f_i;
+    reg [R_W-1:0] f_sum, f_row;
+
+    always @* begin
+        // Biases, and each digit times a at its place
+        f_sum = {{DIGITS{2'b01}}, {A_W{1'b0}}};
+        for (f_i = 0; f_i < DIGITS; f_i = f_i + 1) begin
+            // Digits are those of sofa_mult_digits.
+            assume (d[2*f_i +: 2] != 2'd3 && m[2*f_i] == m[2*f_i+1]);
+            f_row = {{(R_W - A_W){a[A_W-1]}}, a};
+            f_row = (f_row & {R_W{d[2*f_i]}}) + ((f_row << 1) & {R_W{d[2*f_i+1]}});
+            f_row = f_row << (2 * f_i);
+            f_sum = m[2*f_i] ? f_sum - f_row : f_sum + f_row;
+        end
+        // 1. The two rows are the product and the bias.
+        assert (s + c == f_sum);
+
+        cover (a == {1'b1, {(A_W - 1){1'b0}}} && d[2*DIGITS-1] && m[2*DIGITS-1]);
+        cover (&m && d == {DIGITS{2'b01}} && a != 0);
+    end
+`endif
+
 endmodule
 
 `resetall

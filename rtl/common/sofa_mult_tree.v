@@ -102,6 +102,57 @@ module sofa_mult_tree #(
         .sums ({c, s})
     );
 
+`ifdef FORMAL
+    // Bits of a digit's product with its bias
+    localparam F_W = A_W + 2;
+    // At these widths the solver sees the whole sum; at all of them properties 1 and 2, and those
+    // of sofa_add_tree, from which it follows.
+    localparam F_WHOLE = A_W * DIGITS <= 18;
+
+    integer       f_i;
+    reg [R_W-1:0] f_sum, f_row;
+
+    generate
+        for (i = 0; i < DIGITS; i = i + 1) begin : f_digit
+            localparam AT = i == LAST ? LAST : (i == 0 ? LAST - 1 : i - 1);
+            // The digit times a, with its bias 2^A_W
+            wire [F_W-1:0] f_a = {{2{a[A_W-1]}}, a};
+            wire [F_W-1:0] f_times = (f_a & {F_W{d[2*i]}}) + ((f_a << 1) & {F_W{d[2*i+1]}});
+            wire [F_W-1:0] f_want = (m[2*i] ? -f_times : f_times) + {2'b01, {A_W{1'b0}}};
+            wire [F_W-1:0] f_one = i == LAST ? {{(F_W - 1){1'b0}}, carry} << LOW
+                                             : {{(F_W - 1){1'b0}}, minus[i]};
+            wire [R_W-1:0] f_at = {{(R_W - M_W){1'b0}}, g_row[i].value} << (2 * i);
+
+            always @* begin
+                // 1. A digit's value, and the 1 which stands elsewhere, are its product and bias.
+                assert ({1'b0, g_row[i].value} + f_one == f_want);
+                // 2. A row of the tree is the value at its place and the 1 of another digit.
+                assert (rows[AT*R_W +: R_W]
+                        == f_at + (i == 0 ? {{(R_W - 1){1'b0}}, carry} << (2 * LAST + LOW)
+                                          : {{(R_W - 1){1'b0}}, minus[i > 0 ? i - 1 : 0]}
+                                            << (2 * i - 2)));
+            end
+        end
+    endgenerate
+
+    always @* begin
+        f_sum = {{DIGITS{2'b01}}, {A_W{1'b0}}};
+        for (f_i = 0; f_i < DIGITS; f_i = f_i + 1) begin
+            // Digits are those of sofa_mult_digits.
+            assume (d[2*f_i +: 2] != 2'd3 && m[2*f_i] == m[2*f_i+1]);
+            f_row = {{(R_W - A_W){a[A_W-1]}}, a};
+            f_row = (f_row & {R_W{d[2*f_i]}}) + ((f_row << 1) & {R_W{d[2*f_i+1]}});
+            f_row = f_row << (2 * f_i);
+            f_sum = m[2*f_i] ? f_sum - f_row : f_sum + f_row;
+        end
+        // 3. The two rows are the product and all biases: what sofa_mult_rows makes.
+        assert (!F_WHOLE || s + c == f_sum);
+
+        cover (a == {1'b1, {(A_W - 1){1'b0}}} && d[2*DIGITS-1] && m[2*DIGITS-1]);
+        cover (&m && d == {DIGITS{2'b01}} && a != 0);
+    end
+`endif
+
 endmodule
 
 `resetall

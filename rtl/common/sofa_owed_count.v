@@ -59,6 +59,36 @@ module sofa_owed_count #(
         end
     end
 
+`ifdef FORMAL
+    reg started = 1'b0;
+    // All that was added, less all that was taken, without a limit
+    reg [WIDTH+1:0] f_owed = 0;
+
+    initial assume (rst);
+
+    always @* begin
+        // The user takes only what is owed, and owes no more than fits.
+        assume (!take || some);
+        assume (f_owed + add - take < (1 << WIDTH));
+    end
+
+    always @(posedge clk) begin
+        started <= 1'b1;
+        f_owed  <= rst ? 0 : f_owed + add - take;
+
+        if (started) begin
+            // 1. Nothing that was added or taken is forgotten.
+            assert (count_reg == f_owed);
+            // 2. Something is owed exactly when more was added than taken.
+            assert (some == (f_owed != 0));
+
+            cover (f_owed == 0 && $past(f_owed) == 1 && $past(f_owed, 2) == 2);
+            cover (add == 1 && take && f_owed == 1);
+            cover (f_owed == (1 << WIDTH) - 1);
+        end
+    end
+`endif
+
 endmodule
 
 `resetall

@@ -41,6 +41,23 @@ module sofa_popcount #(
 
     wire unused = &{1'b0, s32[63:39], s32[31:7]};
 
+`ifdef FORMAL
+    integer   i;
+    reg [6:0] f_count;
+
+    always @* begin
+        f_count = 7'd0;
+        for (i = 0; i < WIDTH; i = i + 1) begin
+            f_count = f_count + {6'd0, bits[i]};
+        end
+        // 1. The count is the sum of all bits.
+        assert (count == f_count);
+
+        cover (count == WIDTH);
+        cover (count == 0);
+    end
+`endif
+
 endmodule
 
 `resetall

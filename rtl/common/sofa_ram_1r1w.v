@@ -55,6 +55,39 @@ module sofa_ram_1r1w #(
         end
     end
 
+`ifdef FORMAL
+    reg started = 1'b0;
+    // An arbitrary word, and what was last written there
+    (* anyconst *) wire [ADDR_W-1:0] f_addr;
+    reg             f_known = 1'b0;
+    reg [WIDTH-1:0] f_word;
+
+    always @* begin
+        assume (f_addr < DEPTH && (!wr_en || wr_addr < DEPTH) && (!rd_en || rd_addr < DEPTH));
+    end
+
+    always @(posedge clk) begin
+        started <= 1'b1;
+        if (wr_en && wr_addr == f_addr) begin
+            f_known <= 1'b1;
+            f_word  <= wr_data;
+        end
+        // 1. Every word keeps what was last written to it.
+        assert (!f_known || mem[f_addr] == f_word);
+        if (started && $past(rd_en && rd_addr == f_addr && f_known)) begin
+            // 2. A read returns that a cycle later; of a word that is being written, the old one.
+            assert (rd_data == $past(f_word));
+            cover ($past(wr_en && wr_addr == f_addr) && rd_data != f_word);
+        end
+        // 3. Between reads the data stays.
+        if (started && !$past(rd_en)) begin
+            assert (rd_data == $past(rd_data));
+        end
+
+        cover (started && !$past(rd_en) && f_known && rd_data == f_word && f_word != 0);
+    end
+`endif
+
 endmodule
 
 `resetall

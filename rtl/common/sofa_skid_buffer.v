@@ -82,24 +82,52 @@ module sofa_skid_buffer #(
 
 `ifdef FORMAL
     reg started = 1'b0;
-    reg past_stalled = 1'b0;
-    reg [WIDTH-1:0] past_data;
+    // A word that is accepted at an arbitrary moment, and how many are to leave before it.
+    (* anyseq *) wire f_choose;
+    reg               f_here = 1'b0;
+    reg               f_ahead;
+    reg [WIDTH-1:0]   f_word;
+    wire              pop = m_valid && m_ready;
+    wire [1:0]        level = m_valid_reg + skid_valid_reg;
 
     initial assume (rst);
 
     always @(posedge clk) begin
-        started      <= 1'b1;
-        past_stalled <= m_valid && !m_ready && !rst;
-        past_data    <= m_data;
+        started <= 1'b1;
+        if (f_here) begin
+            f_here  <= !(pop && !f_ahead);
+            f_ahead <= f_ahead && !pop;
+        end else if (push && f_choose) begin
+            f_here  <= 1'b1;
+            f_ahead <= level != pop;
+            f_word  <= s_data;
+        end
+        if (rst) begin
+            f_here <= 1'b0;
+        end
+
         if (started) begin
             // 1. The skid word is used only behind an occupied output.
             assert (!skid_valid_reg || m_valid_reg);
             // 2. Nothing is accepted while the skid word is occupied.
             assert (!(s_ready_reg && skid_valid_reg));
             // 3. An offered word stays until it is taken.
-            if (past_stalled) begin
-                assert (m_valid && m_data == past_data);
+            if ($past(m_valid && !m_ready && !rst)) begin
+                assert (m_valid && m_data == $past(m_data));
             end
+            // 4. Any accepted word is inside until those before it have left, and is the next that
+            //    leaves then: none is lost, doubled, changed or overtaken.
+            if (f_here) begin
+                assert (level > f_ahead);
+                assert ((f_ahead ? skid_data_reg : m_data_reg) == f_word);
+            end
+            // 5. It accepts whenever it is not full, so that a word a cycle passes.
+            assert (s_ready == !skid_valid_reg || $past(rst));
+
+            cover (skid_valid_reg && m_valid && m_ready);
+            cover (f_here && f_ahead);
+            cover (f_here && !f_ahead && pop);
+            cover (push && pop);
         end
     end
 `endif

@@ -130,18 +130,34 @@ module sofa_sync_fifo #(
 
 `ifdef FORMAL
     reg started = 1'b0;
-    reg past_stalled = 1'b0;
-    reg [WIDTH-1:0] past_data;
-    wire [PTR_W:0] distance = (wr_ptr_reg >= rd_ptr_reg)
+    // A word that is accepted at an arbitrary moment, and how many are to leave before it.
+    (* anyseq *) wire  f_choose;
+    reg                f_here = 1'b0;
+    reg [LEVEL_W-1:0]  f_ahead;
+    reg [WIDTH-1:0]    f_word;
+    // Its place in the memory, where it is not the offered one
+    wire [LEVEL_W:0]   f_sum = rd_ptr_reg + f_ahead - 1'b1;
+    wire [LEVEL_W:0]   f_place = f_sum > LAST_INDEX[LEVEL_W:0] ? f_sum - WORDS[LEVEL_W:0] : f_sum;
+    wire [PTR_W:0]     distance = (wr_ptr_reg >= rd_ptr_reg)
         ? wr_ptr_reg - rd_ptr_reg
         : wr_ptr_reg + LAST_INDEX[PTR_W:0] + 1'b1 - rd_ptr_reg;
 
     initial assume (rst);
 
     always @(posedge clk) begin
-        started      <= 1'b1;
-        past_stalled <= m_valid && !m_ready && !clear && !rst;
-        past_data    <= m_data;
+        started <= 1'b1;
+        if (f_here) begin
+            f_here  <= !(pop && f_ahead == 0);
+            f_ahead <= f_ahead - pop;
+        end else if (push && f_choose) begin
+            f_here  <= 1'b1;
+            f_ahead <= level_reg - pop;
+            f_word  <= s_data;
+        end
+        if (rst || clear) begin
+            f_here <= 1'b0;
+        end
+
         if (started) begin
             // 1. The level never exceeds the depth, and the pointers stay inside the memory.
             assert (level_reg <= FULL_LEVEL[LEVEL_W-1:0]);
@@ -152,12 +168,25 @@ module sofa_sync_fifo #(
                     || (distance == 0 && level_reg == FULL_LEVEL[LEVEL_W-1:0]));
             // 3. A word is offered exactly when one is stored, more when there are two.
             assert (m_valid == (level_reg != 0) && more_reg == (level_reg > 1));
-            // 4. A full FIFO accepts nothing.
-            assert (!(s_ready && level_reg == FULL_LEVEL[LEVEL_W-1:0]));
+            // 4. It accepts exactly when it is not full; not in the cycle after a reset.
+            assert (s_ready == (level_reg != FULL_LEVEL[LEVEL_W-1:0] && !$past(rst)));
             // 5. An offered word stays until it is taken.
-            if (past_stalled) begin
-                assert (m_valid && m_data == past_data);
+            if ($past(m_valid && !m_ready && !clear && !rst)) begin
+                assert (m_valid && m_data == $past(m_data));
             end
+            // 6. Any accepted word is inside until those before it have left, and is the next that
+            //    leaves then: none is lost, doubled, changed or overtaken.
+            if (f_here) begin
+                assert (f_ahead < level_reg);
+                assert ((f_ahead == 0 ? m_data_reg : mem[f_place[PTR_W-1:0]]) == f_word);
+            end
+
+            cover (level_reg == FULL_LEVEL[LEVEL_W-1:0]);
+            cover (f_here && f_ahead + 1'b1 == FULL_LEVEL[LEVEL_W-1:0]);
+            cover (f_here && f_ahead == 0 && pop && $past(f_ahead) == 1);
+            cover (push && pop && distance == 0 && level_reg == 1);
+            cover (push && pop && level_reg == DEPTH - 1);
+            cover (clear && level_reg == FULL_LEVEL[LEVEL_W-1:0]);
         end
     end
 `endif

@@ -43,6 +43,15 @@ module sofa_times_digit #(
         endcase
     end
 
+`ifdef FORMAL
+    always @* begin
+        // 1. The product is that of the number and the digit.
+        assert (product == {3'd0, job_number} * digit);
+
+        cover (digit == 3'd7 && product[WIDTH+2]);
+    end
+`endif
+
 endmodule
 
 `resetall

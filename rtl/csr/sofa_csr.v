@@ -472,6 +472,74 @@ module sofa_csr #(
         end
     end
 
+`ifdef FORMAL
+    reg started = 1'b0;
+    wire [2:0] f_aw, f_w, f_ar;
+    // An arbitrary register of the job
+    (* anyconst *) wire [5:0] f_word;
+    wire f_written = w_go && w_job && w_job_offset[11:2] == f_word;
+
+    axil_slave_rules #(
+        .ADDR_W (12),
+        .LIMIT  (4),
+        .DEEP   (2)
+    ) rules_inst (
+        .clk     (clk),
+        .rst     (rst),
+        .awaddr  (s_axil_awaddr),
+        .awvalid (s_axil_awvalid),
+        .awready (s_axil_awready),
+        .wdata   (s_axil_wdata),
+        .wstrb   (s_axil_wstrb),
+        .wvalid  (s_axil_wvalid),
+        .wready  (s_axil_wready),
+        .bresp   (s_axil_bresp),
+        .bvalid  (s_axil_bvalid),
+        .bready  (s_axil_bready),
+        .araddr  (s_axil_araddr),
+        .arvalid (s_axil_arvalid),
+        .arready (s_axil_arready),
+        .rdata   (s_axil_rdata),
+        .rresp   (s_axil_rresp),
+        .rvalid  (s_axil_rvalid),
+        .rready  (s_axil_rready),
+        .f_aw    (f_aw),
+        .f_w     (f_w),
+        .f_ar    (f_ar)
+    );
+
+    always @* begin
+        assume (f_word < `SOFA_JOB_NUM);
+        // Descriptors of a chain come only while jobs run.
+        assume (!d_wr_valid || active_reg);
+    end
+
+    always @(posedge clk) begin
+        started <= 1'b1;
+        if (started) begin
+            // 1. Transfers that are not answered are in the slave's registers.
+            assert (f_aw == aw_full_reg + b_valid_reg && f_w == w_full_reg + b_valid_reg);
+            assert (f_ar == ar_full_reg && (!ar_group_reg || (ar_full_reg && !r_valid_reg)));
+            assert (!r_valid_reg || ar_full_reg);
+            // 2. A register of the job changes by a legal write of the host or of the chain, of
+            //    which there are none and only those while jobs run.
+            if ($past(!f_written && !(d_wr_valid && d_wr_word == f_word) && !rst)) begin
+                assert (job[f_word] == $past(job[f_word]));
+            end
+            assert (!f_written || !active_reg);
+            // 3. Pulses last a cycle, of the two starts and the reset at most one at a time.
+            assert (start + start_chain + soft_reset <= 1);
+            assert (!start || !$past(start));
+            // 4. A job that runs is not started anew.
+            assert (!(start || start_chain) || !$past(active_reg) || $past(rst));
+
+            cover (start_chain);
+            cover ($past(f_written) && job[f_word] == 32'h0000c0de);
+            cover (irq && b_valid_reg && b_resp_reg == SLVERR);
+        end
+    end
+`endif
+
 endmodule
 
 `resetall

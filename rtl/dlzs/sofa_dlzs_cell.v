@@ -80,6 +80,43 @@ module sofa_dlzs_cell #(
         end
     end
 
+`ifdef FORMAL
+    reg started = 1'b0;
+    localparam F_W = 11 + SC_FRAC;
+    // The definition: twice or three times the number, shifted right against the largest exponent
+    wire signed [F_W-1:0] f_k8   = {{(F_W - 8){k8[7]}}, k8};
+    wire                  f_next = TWO_TERM != 0 && code[CODE_W-1];
+    wire signed [F_W-1:0] f_x    = (f_next ? f_k8 + f_k8 + f_k8 : f_k8 + f_k8) <<< SC_FRAC;
+    wire signed [F_W-1:0] f_cut  = f_x >>> (5'd16 - code[3:0]);
+    wire signed [F_W-1:0] f_term = code[3:0] == 4'd0 ? {F_W{1'b0}} : (code[4] ? ~f_cut : f_cut);
+    wire signed [SC_W-1:0] f_wide = f_term;
+
+    always @* begin
+        // The column's triple, and no exponent 15 with a next bit
+        assume (k8x3 == {{2{k8[7]}}, k8} + {{2{k8[7]}}, k8} + {{2{k8[7]}}, k8});
+        assume (!f_next || code[3:0] != 4'd15);
+    end
+
+    always @(posedge clk) begin
+        started <= 1'b1;
+        if (started) begin
+            // 1. The sum takes the term of each enabled cycle, from nothing where it is the first.
+            if ($past(en)) begin
+                assert (acc == ($past(first) ? {SC_W{1'b0}} : $past(acc)) + $past(f_wide));
+            end else begin
+                // 2. Else it stays.
+                assert (acc == $past(acc));
+            end
+        end
+        // 3. A term has 8 + SC_FRAC bits and a sign, so that 2^(SC_W - 9 - SC_FRAC) of them fit.
+        assert (f_term[F_W-1:8+SC_FRAC] == {(F_W - 8 - SC_FRAC){f_term[F_W-1]}});
+
+        cover (started && $past(en && !first && code[4] && code[3:0] == 4'd14) && acc != 0);
+        cover (started && $past(f_next == TWO_TERM && en && f_term < -200));
+        cover (f_term == -1 && code[3:0] == 4'd1);
+    end
+`endif
+
 endmodule
 
 `resetall

@@ -65,6 +65,36 @@ module sofa_dlzs_encode #(
 
     wire unused_low = &{1'b0, a1[12:0]};
 
+`ifdef FORMAL
+    wire [16:0] f_a = q[15] ? 17'd0 - {1'b1, q} : {1'b0, q};
+    wire [3:0]  f_exp = code[3:0];
+    // The number's leading one, and the code's value without a sign, twice, so that 1.5 is whole
+    wire [3:0]  f_floor = f_exp - (snap == SNAP_NEAREST && f_a < (17'd1 << f_exp));
+    wire [17:0] f_next = f_a >> (f_floor - 4'd1);
+
+    always @* begin
+        // 1. Numbers below 2 give the zero code, all others an exponent.
+        assert ((f_a < 17'd2) == (f_exp == 4'd0));
+        assert (f_exp != 4'd0 || code == 0);
+        if (f_exp != 4'd0) begin
+            // 2. The sign is the number's.
+            assert (code[4] == q[15]);
+            // 3. The floor of log2 |q|; by rule nearest one more, from 1.5 * 2^floor on.
+            assert (f_floor != 4'd0 && (17'd1 << f_floor) <= f_a && f_a < (17'd2 << f_floor));
+            assert (snap != SNAP_NEAREST || (f_exp != f_floor) == (2 * f_a >= (18'd3 << f_floor)));
+        end
+        // 4. By rule two-term the code has the bit after the leading one, else never; not with 15.
+        if (TWO_TERM != 0) begin
+            assert (code[CODE_W-1] == (snap == 2'd2 && f_exp != 4'd0 && f_next[0]));
+            assert (!code[CODE_W-1] || f_exp != 4'd15);
+        end
+
+        cover (q == 16'h8000 && snap == SNAP_NEAREST);
+        cover (snap == SNAP_NEAREST && f_exp == 4'd15 && !q[15]);
+        cover (snap == 2'd2 && code[4] && f_next[0]);
+    end
+`endif
+
 endmodule
 
 `resetall

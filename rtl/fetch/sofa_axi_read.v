@@ -333,6 +333,85 @@ module sofa_axi_read #(
         end
     end
 
+`ifdef FORMAL
+    reg started = 1'b0;
+    // An arbitrary client, all of whose requests lie in an arbitrary window; beats it is owed
+    (* anyconst *) wire [2:0]        f_id;
+    (* anyconst *) wire [ADDR_W-1:0] f_first;
+    (* anyconst *) wire [ADDR_W-1:0] f_last;
+    reg  [15:0]       f_owed = 16'd0;
+    wire [ADDR_W-1:0] f_addr = req_addr[f_id*ADDR_W +: ADDR_W];
+    wire [7:0]        f_beats = f_id[2] ? 8'd1 : cfg_beats[f_id[1:0]*8 +: 8];
+    wire              f_due = m_axi_rvalid && m_axi_rid == f_id;
+    integer           f_c;
+
+    axi_address_rules #(
+        .ADDR_W    (ADDR_W),
+        .BUS_BYTES (BUS_BYTES),
+        .IDS       (8)
+    ) rules_inst (
+        .clk     (clk),
+        .rst     (rst),
+        .hold    (halt),
+        .id      (m_axi_arid),
+        .addr    (m_axi_araddr),
+        .len     (m_axi_arlen),
+        .size    (m_axi_arsize),
+        .burst   (m_axi_arburst),
+        .valid   (m_axi_arvalid),
+        .ready   (m_axi_arready),
+        .f_id    (f_id),
+        .f_first (f_first),
+        .f_last  (f_last)
+    );
+
+    always @* begin
+        // Clients ask for whole bus words, all of them in the window.
+        for (f_c = 0; f_c < 8; f_c = f_c + 1) begin
+            assume (req_addr[f_c*ADDR_W +: SIZE] == 0);
+        end
+        assume (f_first <= f_last && f_last < {1'b1, {(ADDR_W - 1){1'b0}}});
+        assume (!req_valid[f_id] || (f_addr >= f_first && f_addr <= f_last
+                && {8'd0, f_beats} * BUS_BYTES - 1 <= f_last - f_addr));
+        for (f_c = 0; f_c < 4; f_c = f_c + 1) begin
+            assume (cfg_beats[f_c*8 +: 8] != 0 && cfg_beats[f_c*8 +: 8] <= 4096 / BUS_BYTES);
+        end
+    end
+
+    always @(posedge clk) begin
+        started <= 1'b1;
+        f_owed  <= rst ? 16'd0 : f_owed + (ar_take && m_axi_arid == f_id ? m_axi_arlen + 16'd1 : 0)
+                                 - (f_due && f_owed != 0);
+        if (started) begin
+            assume (cfg_beats == $past(cfg_beats));
+            // Halt is left by a reset only.
+            assume (halt || !$past(halt) || $past(rst));
+        end
+
+        if (started) begin
+            // 1. A client gets exactly the beats it is owed, and none on halt.
+            assert (owed[f_id] == (f_owed != 0));
+            assert (wr_valid[f_id] == $past(f_due && f_owed != 0 && !halt && !rst));
+            assert ((wr_valid & (wr_valid - 8'd1)) == 8'd0);
+            // 2. It gets them as they came.
+            assert (wr_valid == 0 || wr_data == $past(m_axi_rdata));
+            // 3. A beat that nobody is owed, and a bad answer, are reported.
+            if ($past(!rst && f_due && f_owed == 0)) begin
+                assert (err_valid && err_protocol);
+            end
+            if ($past(!rst && m_axi_rvalid && m_axi_rresp[1])) begin
+                assert (err_valid);
+            end
+            // 4. Idle is when nothing is offered or owed.
+            assert (!idle || (!m_axi_arvalid && f_owed == 0));
+
+            cover (wr_valid[2] && wr_end && wr_beat == 8'd2 && !err_valid && $past(!err_valid));
+            cover (err_valid && err_protocol && f_owed != 0);
+            cover (wr_valid[7] && f_id == 3'd7 && idle);
+        end
+    end
+`endif
+
 endmodule
 
 `resetall

@@ -96,6 +96,48 @@ module sofa_axi_read_track #(
         end
     end
 
+`ifdef FORMAL
+    reg started = 1'b0;
+
+    initial assume (rst);
+
+    always @* begin
+        // The user starts nothing while full, gets what was asked for, and changes the number of
+        // beats only between.
+        assume (!push || !full);
+        assume (!beat_valid || level_reg != 0);
+        assume (beats != 8'd0);
+    end
+
+    always @(posedge clk) begin
+        started <= 1'b1;
+        if (started && $past(level_reg != 0 || push)) begin
+            assume (beats == $past(beats));
+        end
+
+        if (started) begin
+            // 1. No more requests are outstanding than there is room for, and full says so.
+            assert (level_reg <= OUTSTANDING && full == (level_reg == OUTSTANDING));
+            // 2. They lie from the oldest one to the one that is written next.
+            assert (wr_ptr == rd_ptr + level_reg[PTR_W-1:0]);
+            // 3. A beat's number is one of the request, and 0 when nothing is outstanding.
+            assert (beat < beats || level_reg == 0);
+            assert (level_reg != 0 || beat == 8'd0);
+            // 4. Beats count up to the last one, with which the oldest request ends.
+            if ($past(beat_valid && !rst)) begin
+                assert (beat == ($past(last) ? 8'd0 : $past(beat) + 8'd1));
+                assert (rd_ptr == $past(rd_ptr) + $past(last));
+            end else begin
+                assert ($past(rst) || (beat == $past(beat) && rd_ptr == $past(rd_ptr)));
+            end
+
+            cover (full && beats == 8'd2 && beat == 8'd1);
+            cover (push && beat_valid && last && level_reg == 1);
+            cover (rd_ptr == 0 && $past(rd_ptr) != 0 && !$past(rst));
+        end
+    end
+`endif
+
 endmodule
 
 `resetall

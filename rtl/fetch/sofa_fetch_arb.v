@@ -99,6 +99,64 @@ module sofa_fetch_arb (
         end
     end
 
+`ifdef FORMAL
+    reg started = 1'b0;
+    // An arbitrary party, in the order of the turns, and grants of others while it waits
+    (* anyconst *) wire [2:0] f_party;
+    reg  [4:0] f_wait = 5'd0;
+    wire [6:0] f_asks = {req[7:4], req[0], req[1], kv};
+    wire [6:0] f_gets = {grant[7:4], grant[0], grant[1], grant[2] || grant[3]};
+    wire       f_gaps = f_party == 3'd1 || f_party == 3'd2;
+    wire [2:0] f_age  = f_party == 3'd1 ? k8_age_reg : q_age_reg;
+    // Parties which had a turn before the one behind the latest: behind_reg has ones above these
+    wire [2:0] f_turn = 3'd7 - (behind_reg[0] + behind_reg[1] + behind_reg[2] + behind_reg[3]
+                                + behind_reg[4] + behind_reg[5] + behind_reg[6]);
+    // Turns from there to the party's own, 1..7
+    wire [3:0] f_way = f_party >= f_turn ? f_party - f_turn + 4'd1 : f_party + 4'd8 - f_turn;
+
+    initial assume (rst);
+
+    always @* begin
+        assume (f_party < 3'd7);
+    end
+
+    always @(posedge clk) begin
+        started <= 1'b1;
+        if (rst || !f_asks[f_party] || (take && f_gets[f_party])) begin
+            f_wait <= 5'd0;
+        end else if (take && grant != 8'd0) begin
+            f_wait <= f_wait + 5'd1;
+        end
+        // The user takes only what is granted.
+        assume (!take || grant != 8'd0);
+
+        if (started) begin
+            // 1. At most one is granted, and only one that asks.
+            assert ((grant & (grant - 8'd1)) == 8'd0 && (grant & ~req) == 8'd0);
+            // 2. Somebody is granted while anybody asks.
+            assert (grant != 8'd0 || req == 8'd0);
+            // 3. K goes before V.
+            assert (!(grant[3] && req[2]));
+            // 4. Who is to fill gaps gets nothing while the other asks, until it has waited for
+            //    AGE grants.
+            assert (!(grant[0] && q_later && req[1] && q_age_reg != AGE));
+            assert (!(grant[1] && k8_later && !q_later && req[0] && k8_age_reg != AGE));
+            // 5. Nobody starves: a party waits for at most 6 grants of others, Q and K8 for
+            //    AGE + 5.
+            assert (f_wait <= (f_gaps ? 5'd12 : 5'd6));
+            // 6. What that follows from: the turns move on, past each party at most once.
+            assert (((behind_reg << 1) & ~behind_reg & 7'h7f) == 7'd0 && behind_reg != 7'h7f);
+            assert (f_gaps || f_wait + f_way <= 7);
+            assert (!f_gaps || (f_age == AGE ? f_wait + f_way <= 13 : f_wait <= f_age));
+
+            cover (f_wait == 6 && !f_gaps);
+            cover (f_wait == 12 && f_party == 3'd1);
+            cover (f_wait == 12 && f_party == 3'd2);
+            cover (grant[3] && q_later);
+        end
+    end
+`endif
+
 endmodule
 
 `resetall

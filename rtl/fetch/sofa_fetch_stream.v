@@ -187,6 +187,67 @@ module sofa_fetch_stream #(
         end
     end
 
+`ifdef FORMAL
+    reg started = 1'b0;
+    // Words that were asked for and have not come
+    reg [PTR_W:0] f_asked = 0;
+
+    initial assume (rst);
+
+    always @* begin
+        // Only what was asked for comes; commands have words.
+        assume (!wr_valid || f_asked != 0);
+        assume (!c_valid || c_beats != 0);
+    end
+
+    always @(posedge clk) begin
+        started <= 1'b1;
+        f_asked <= rst ? 0 : f_asked + go - wr_valid;
+
+        if (started) begin
+            // 1. Each word has one place from the request until it is taken: room, asked for,
+            //    stored, offered. So nothing comes that has none.
+            assert (room_reg + f_asked + level_reg + d_valid == WORDS);
+            assert (some_room_reg == (room_reg != 0) && some_word_reg == (level_reg != 0));
+            // 2. Words are stored one after the other and read in that order.
+            assert (wr_ptr_reg == rd_ptr_reg + level_reg[PTR_W-1:0]);
+            assert (!$past(wr_valid && !rst) || wr_ptr_reg == $past(wr_ptr_reg) + 1'b1);
+            assert (!$past(rd_en && !rst) || rd_ptr_reg == $past(rd_ptr_reg) + 1'b1);
+            // 3. An offered request, and an offered word, stay until they are taken.
+            if ($past(req_valid && !req_ready && !rst)) begin
+                assert (req_valid && req_addr == $past(req_addr));
+            end
+            if ($past(d_valid && !d_ready && !rst)) begin
+                assert (d_valid && !$past(rd_en));
+            end
+            // 4. A command asks for its words from its address on, one after the other.
+            if ($past(go && cur_left_reg != 1 && !rst)) begin
+                assert (cur_valid_reg && cur_addr_reg == $past(cur_addr_reg) + STEP
+                        && cur_left_reg == $past(cur_left_reg) - 1'b1);
+            end
+            assert (!cur_valid_reg || cur_left_reg != 0);
+            // 5. The next command begins with the last request of the one before, or at once.
+            if ($past(take && free && !wait_valid_reg && !rst)) begin
+                assert (cur_valid_reg && cur_addr_reg == $past(c_addr)
+                        && cur_left_reg == $past(c_beats));
+            end
+            if ($past(wait_valid_reg && !rst)) begin
+                assert ($past(free) ? cur_valid_reg && cur_addr_reg == $past(wait_addr_reg)
+                                      && cur_left_reg == $past(wait_left_reg)
+                                    : wait_valid_reg && wait_addr_reg == $past(wait_addr_reg)
+                                      && wait_left_reg == $past(wait_left_reg));
+            end
+            assert (!wait_valid_reg || (cur_valid_reg && wait_left_reg != 0));
+            // 6. A word a cycle passes: one is offered as soon as one is stored.
+            assert (!$past(some_word_reg && !rst) || d_valid);
+
+            cover (room_reg == 0 && level_reg == WORDS - 1 && d_valid);
+            cover (go && cur_left_reg == 1 && wait_valid_reg);
+            cover (wr_valid && rd_en && pop && go);
+        end
+    end
+`endif
+
 endmodule
 
 `resetall

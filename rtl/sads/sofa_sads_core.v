@@ -208,6 +208,156 @@ module sofa_sads_core #(
         end
     end
 
+`ifdef FORMAL
+    localparam KEY8_W = 8 * KEY_W;
+    reg started = 1'b0;
+    // Stages s1..s4 hold something.
+    reg [4:1] f_there = 4'd0;
+
+    // The reference. A list is the sort of a set of at most eight different keys when its valid
+    // entries come first, each better than the next; each is in the set; and each valid key of the
+    // set is in the list, or four better ones are.
+    function automatic f_sorts;
+        input [KEY4_W-1:0] list;
+        input [KEY8_W-1:0] set;
+        integer x, y;
+        reg     found;
+        begin
+            f_sorts = 1'b1;
+            for (x = 0; x < 3; x = x + 1) begin
+                f_sorts = f_sorts && (!list[(x+2)*KEY_W-1]
+                                      || list[x*KEY_W +: KEY_W] > list[(x+1)*KEY_W +: KEY_W]);
+            end
+            for (x = 0; x < 4; x = x + 1) begin
+                found = !list[(x+1)*KEY_W-1];
+                for (y = 0; y < 8; y = y + 1) begin
+                    found = found || list[x*KEY_W +: KEY_W] == set[y*KEY_W +: KEY_W];
+                end
+                f_sorts = f_sorts && found;
+            end
+            for (y = 0; y < 8; y = y + 1) begin
+                found = !set[(y+1)*KEY_W-1] || list[3*KEY_W +: KEY_W] > set[y*KEY_W +: KEY_W];
+                for (x = 0; x < 4; x = x + 1) begin
+                    found = found || list[x*KEY_W +: KEY_W] == set[y*KEY_W +: KEY_W];
+                end
+                f_sorts = f_sorts && found;
+            end
+        end
+    endfunction
+
+    // No valid slot is in both lists.
+    function automatic f_apart;
+        input [KEY4_W-1:0] a;
+        input [KEY4_W-1:0] b;
+        integer x, y;
+        begin
+            f_apart = 1'b1;
+            for (x = 0; x < 4; x = x + 1) begin
+                for (y = 0; y < 4; y = y + 1) begin
+                    f_apart = f_apart && (!a[(x+1)*KEY_W-1] || !b[(y+1)*KEY_W-1]
+                                          || a[x*KEY_W +: SLOT_W] != b[y*KEY_W +: SLOT_W]);
+                end
+            end
+        end
+    endfunction
+
+    // Lanes of the valid keys of a list are from..to.
+    function automatic f_lanes;
+        input [KEY4_W-1:0] list;
+        input [SLOT_W-1:0] from;
+        input [SLOT_W-1:0] to;
+        integer x;
+        reg [SLOT_W-1:0] lane;
+        begin
+            f_lanes = 1'b1;
+            for (x = 0; x < 4; x = x + 1) begin
+                lane = ~list[x*KEY_W +: SLOT_W];
+                f_lanes = f_lanes && (!list[(x+1)*KEY_W-1] || (lane >= from && lane <= to));
+            end
+        end
+    endfunction
+
+    wire [12*KEY_W-1:0] f_in;
+    generate
+        for (j = 0; j < 12; j = j + 1) begin : f_lane
+            localparam [SLOT_W-1:0] LANE = j;
+            assign f_in[j*KEY_W +: KEY_W] =
+                {in_mask[j], ~in_scores[j*SC_W + SC_W-1], in_scores[j*SC_W +: SC_W-1], ~LANE};
+        end
+    endgenerate
+
+    wire [KEY8_W-1:0] f_word = {to_slots(s2c_reg, s3_base), to_slots(s2a_reg, s3_base)};
+    wire [KEY8_W-1:0] f_loop = {s4_first ? {KEY4_W{1'b0}} : best_reg, s3_reg};
+
+    always @* begin
+        // A stage takes what the one before has; no valid lane has a slot beyond the last one;
+        // words of a pass have different slots.
+        assume (!s2_en || f_there[1]);
+        assume (!s3_en || (f_there[2] && f_lanes(s2a_reg, 0, ~s3_base)
+                           && f_lanes(s2c_reg, 0, ~s3_base)));
+        assume (!s4_en || f_there[3]);
+        assume (!s4_en || s4_first || (f_there[4] && f_apart(s3_reg, best_reg)));
+    end
+
+    always @(posedge clk) begin
+        started <= 1'b1;
+        f_there <= f_there | {s4_en, s3_en, s2_en, s1_en};
+
+        if (started) begin
+            // 1. Each group of four lanes is sorted.
+            if ($past(s1_en)) begin
+                assert (f_sorts(s1a_reg, $past(f_in[0 +: KEY4_W])));
+                assert (f_sorts(s1b_reg, $past(f_in[KEY4_W +: KEY4_W])));
+                assert (f_sorts(s1c_reg, $past(f_in[2*KEY4_W +: KEY4_W])));
+            end
+            // 2. The four best of the first eight lanes; the others go along.
+            if ($past(s2_en)) begin
+                assert (f_sorts(s2a_reg, $past({s1b_reg, s1a_reg})));
+                assert (s2c_reg == $past(s1c_reg));
+            end
+            // 3. The four best of the word, with their slots for lanes.
+            if ($past(s3_en)) begin
+                assert (f_sorts(s3_reg, $past(f_word)));
+            end
+            // 4. The running four best are those of the word and those before; of the first word,
+            //    its own.
+            if ($past(s4_en)) begin
+                assert (f_sorts(best_reg, $past(f_loop)));
+            end
+            // 5. Without its enable a stage keeps what it has.
+            assert ($past(s1_en) || {s1c_reg, s1b_reg, s1a_reg} == $past({s1c_reg, s1b_reg,
+                                                                          s1a_reg}));
+            assert ($past(s2_en) || {s2c_reg, s2a_reg} == $past({s2c_reg, s2a_reg}));
+            assert ($past(s3_en) || s3_reg == $past(s3_reg));
+            assert ($past(s4_en) || best_reg == $past(best_reg));
+        end
+        // 6. What the sorts rely on: lists are in order, and of different lanes.
+        if (f_there[1]) begin
+            assert (f_sorts(s1a_reg, s1a_reg) && f_sorts(s1b_reg, s1b_reg)
+                    && f_sorts(s1c_reg, s1c_reg));
+            assert (f_lanes(s1a_reg, 0, 3) && f_lanes(s1b_reg, 4, 7) && f_lanes(s1c_reg, 8, 11));
+        end
+        if (f_there[2]) begin
+            assert (f_sorts(s2a_reg, s2a_reg) && f_sorts(s2c_reg, s2c_reg));
+            assert (f_lanes(s2a_reg, 0, 7) && f_lanes(s2c_reg, 8, 11));
+        end
+        if (f_there[3]) begin
+            assert (f_sorts(s3_reg, s3_reg));
+        end
+        if (f_there[4]) begin
+            assert (f_sorts(best_reg, best_reg));
+        end
+
+        cover (f_there[4] && best_valid == 4'b0111);
+        cover (f_there[4] && best_valid == 4'hf && best_slot[0 +: SLOT_W] == 11
+               && best_slot[SLOT_W +: SLOT_W] == 5
+               && best_score[0 +: SC_W] == best_score[3*SC_W +: SC_W] + 3);
+        cover (started && $past(s4_en && !s4_first) && best_valid[1]
+               && best_reg[0 +: KEY_W] == $past(best_reg[0 +: KEY_W])
+               && best_reg[KEY_W +: KEY_W] == $past(s3_reg[0 +: KEY_W]));
+    end
+`endif
+
 endmodule
 
 `resetall

@@ -248,6 +248,47 @@ module sofa_sads_sum_limit #(
         end
     endgenerate
 
+`ifdef FORMAL
+    // Everything is a pipeline without a hold, so that runs of LATENCY cycles are all there is.
+    localparam F_LATENCY = 5 + STAGES;
+    localparam F_W = SUM_W + RATIO_W;
+    reg  [5:0]           f_cycle = 6'd0;
+    wire [SUM_W-1:0]     f_total = in_total[SUM_W-1:0];
+    wire [F_W-1:0]       f_rest  = f_total - (ONE << SUM_FRAC);
+    wire [F_W-1:0]       f_x     = ((f_rest * in_ratio) >> RATIO_FRAC) + (ONE << SUM_FRAC);
+    reg  [LOG_W-1:0]     f_log;
+    integer              f_b;
+    // F - tau - log2(x), with LOG_FRAC fraction bits
+    wire signed [LOG_W:0] f_tau   = {{(LOG_W + 1 - TAU_W){in_tau[TAU_W-1]}}, in_tau};
+    wire signed [LOG_W:0] f_depth = $signed(FRAC_32[LOG_W:0]) - f_tau - $signed({1'b0, f_log});
+    wire [6:0]            f_reach = f_depth < 0 ? 7'd0 : f_depth >>> LOG_FRAC;
+
+    always @* begin
+        f_log = {LOG_W{1'b0}};
+        for (f_b = 0; f_b < SUM_W; f_b = f_b + 1) begin
+            if (f_x[f_b]) begin
+                // The number of the leading one, and the bits after it (Mitchell)
+                f_log = (f_b << LOG_FRAC) | (((f_x << LOG_FRAC) >> f_b) & ((1 << LOG_FRAC) - 1));
+            end
+        end
+        // A row has the weight of its peak, and x fits.
+        assume (f_total >= (ONE << SUM_FRAC) && f_x < (ONE << SUM_W));
+    end
+
+    always @(posedge clk) begin
+        f_cycle <= f_cycle + (f_cycle != 6'd63);
+        if (f_cycle >= F_LATENCY) begin
+            // 1. The limit is max(0, floor(F - tau - log2(x))).
+            assert (out_reach[6:0] == $past(f_reach, F_LATENCY));
+
+            cover (out_reach[6:0] > 7'd40);
+            cover (out_reach[6:0] == 7'd0 && $past(f_depth, F_LATENCY) == -1);
+            cover (out_reach[6:0] == 7'd2 && $past(in_ratio, F_LATENCY) > 3
+                   && $past(f_x[SUM_W-1], F_LATENCY));
+        end
+    end
+`endif
+
 endmodule
 
 `resetall

@@ -684,6 +684,71 @@ module sofa_seq #(
         .w_c_beats   (w_c_beats)
     );
 
+`ifdef FORMAL
+    reg started = 1'b0;
+    // Cycles in a state; those in which what a state waits for did not come
+    reg [5:0] f_age = 6'd0;
+    reg [2:0] f_late = 3'd0;
+    wire      f_works = state_reg == S_LOAD || state_reg == S_CHECK || state_reg == S_RUN;
+    wire      f_comes = state_reg == S_LOAD ? loaded : state_reg == S_CHECK ? chk_done
+                      : state_reg == S_RUN ? !walking && left_reg == 0 && heads_reg == 0
+                      : state_reg == S_HALT ? (rd_idle || rd_dead) && (wr_idle || wr_dead) : 1'b1;
+    // One of the masters, and whether it waits for a memory that does nothing: a time-out ends that
+    (* anyconst *) wire f_write;
+    wire      f_dead = f_write ? wr_wait != 0 && !wr_move : rd_wait != 0 && !rd_move;
+
+    initial assume (rst);
+
+    always @* begin
+        // The host gives no limit beyond this, and starts nothing while busy.
+        assume (timeout != 0 && timeout <= 5);
+        assume (!(start || start_chain) || !busy);
+        assume (!(start && start_chain));
+    end
+
+    always @(posedge clk) begin
+        started <= 1'b1;
+        f_age   <= rst || state_next != state_reg ? 6'd0 : f_age + (f_age != 6'd63);
+        f_late  <= rst || f_comes || state_next != state_reg ? 3'd0 : f_late + (f_late != 3'd7);
+        // What a state waits for comes within 5 cycles, or a memory is dead and stays so; masters
+        // that are idle, or given up, stay so.
+        assume (f_late < 3'd5 || f_comes || (f_works && f_dead));
+        if (started) begin
+            assume (timeout == $past(timeout));
+            assume (!$past(f_works && f_dead) || !f_works || f_dead);
+            assume (!$past(state_reg == S_HALT && f_comes) || state_reg != S_HALT || f_comes);
+        end
+
+        if (started) begin
+            // 1. Every state but idle is left within a bounded time.
+            assert (state_reg == S_IDLE || f_age < 6'd30);
+            assert (state_reg != S_CLEAR || (f_age < 6'd8 && wait_reg == f_age));
+            assert (state_reg != S_ERROR || f_age == 6'd0);
+            assert (state_reg != S_HALT || f_age <= 6 + wait_reg);
+            assert (state_reg != S_HALT || wait_reg != 0 || f_late == f_age);
+            assert (!f_works || (wait_reg == 0 && f_late == (f_age > 7 ? 7 : f_age)));
+            // 2. A job walks only after a check without a fault.
+            assert (!walk_reg || ($past(state_reg == S_CHECK && chk_done) && state_reg == S_RUN
+                                  && code_reg == `SOFA_ERR_NONE));
+            // 3. The chain ends once: with done or with an error, and then it is idle.
+            assert (!(done && err_valid));
+            assert (!done || state_reg == S_IDLE);
+            assert (!err_valid || ($past(state_reg) == S_CLEAR || $past(state_reg) == S_CHECK
+                                   || $past(state_reg) == S_IDLE));
+            // 4. A job is done when all of it is in memory.
+            assert (!job_done || $past(state_reg == S_RUN && left_reg == 0 && heads_reg == 0));
+            // 5. Stages are reset for 8 cycles, after the masters were halted.
+            assert (!stage_rst || $past(stage_rst || halt));
+
+            cover (done && job_done);
+            cover (err_valid && code_reg == `SOFA_ERR_READ_TIMEOUT && lost_reg == 2'b01);
+            cover (state_reg == S_RUN && $past(state_reg == S_CHECK)
+                   && $past(state_reg == S_LOAD, 2));
+            cover (err_valid && code_reg == `SOFA_ERR_NEXT && $past(state_reg == S_IDLE));
+        end
+    end
+`endif
+
 endmodule
 
 `resetall

@@ -136,6 +136,78 @@ module sofa_seq_chain #(
         end
     end
 
+`ifdef FORMAL
+    reg started = 1'b0;
+    // Cycles in which memory was asked and did nothing; cycles since the start. An arbitrary word
+    // of the descriptor
+    reg  [1:0]  f_slow = 2'd0;
+    reg  [9:0]  f_spent = 10'd0;
+    (* anyconst *) wire [5:0] f_word;
+    reg  [31:0] f_value;
+    reg  [6:0]  f_beats = 7'd0;
+    wire        f_take = d_d_valid && d_d_ready;
+    wire        f_asks = (d_c_valid && !d_c_ready) || (d_d_ready && !d_d_valid);
+    // Words that are not written yet, beats that have not come
+    wire [6:0]  f_words = 7'd64 - word_reg;
+    wire [6:0]  f_upto = {1'b0, word_reg} + left_reg;
+    wire [6:0]  f_due = BEATS[6:0] - f_beats;
+    // Cycles that it may still take, when each beat takes 4
+    wire [9:0]  f_left = state_reg == S_COMMAND ? 10'd70 + 4 * BEATS[6:0]
+                       : state_reg == S_WORDS ? 10'd2 + f_words + 4 * f_due
+                       : state_reg == S_DONE ? 10'd1 : 10'd0;
+
+    initial assume (rst);
+
+    always @(posedge clk) begin
+        started <= 1'b1;
+        f_slow  <= rst || !f_asks ? 2'd0 : f_slow + 2'd1;
+        f_spent <= rst || state_reg == S_IDLE ? 10'd0 : f_spent + 10'd1;
+        if (rst || state_reg == S_IDLE) begin
+            f_beats <= 7'd0;
+        end else begin
+            f_beats <= f_beats + f_take;
+        end
+        if (f_take && f_beats == f_word / WORDS) begin
+            f_value <= d_d_data[(f_word % WORDS) * 32 +: 32];
+        end
+        // Memory takes and answers within 4 cycles; it gives a beat only when asked.
+        assume (!(f_asks && f_slow == 2'd3));
+        assume (!start || state_reg == S_IDLE);
+
+        if (started) begin
+            // 1. Every state is left: in time.
+            assert (state_reg == S_IDLE || f_spent + f_left - f_slow <= 10'd78 + 4 * BEATS[6:0]);
+            assert ((state_reg == S_IDLE) == (f_left == 0));
+            // 2. Each word of the descriptor is written once, in order, as it came.
+            if (d_wr_valid && d_wr_word == f_word) begin
+                assert (d_wr_data == f_value);
+            end
+            assert (!$past(d_wr_valid && !rst) || state_reg == S_DONE
+                    || word_reg == $past(word_reg) + 6'd1);
+            assert ($past(d_wr_valid || state_reg == S_IDLE) || word_reg == $past(word_reg));
+            // 3. It is done once all are.
+            assert (!done || ($past(d_wr_valid) && $past(d_wr_word) == 6'd63));
+            // 4. A command that is offered stays until it is taken.
+            if ($past(d_c_valid && !d_c_ready && !rst)) begin
+                assert (d_c_valid && d_c_addr == $past(d_c_addr));
+            end
+            // 5. Words of the beats that came are written or about to be.
+            if (state_reg == S_WORDS) begin
+                assert (f_upto == f_beats * WORDS && f_beats <= BEATS);
+                assert (f_beats != BEATS || left_reg != 0);
+                assert (f_word < word_reg || f_word >= f_upto
+                        || data_reg[(f_word - word_reg) * 32 +: 32] == f_value);
+            end else begin
+                assert (left_reg == 0);
+            end
+            assert (state_reg != S_COMMAND || (word_reg == 0 && f_beats == 0));
+
+            cover (done);
+            cover (d_wr_valid && d_wr_word == f_word && f_word == 6'd17 && f_value == 32'h12345678);
+        end
+    end
+`endif
+
 endmodule
 
 `resetall

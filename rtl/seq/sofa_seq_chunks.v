@@ -152,6 +152,53 @@ module sofa_seq_chunks #(
     // a head has up to 64 chunks, the last chunk up to ROWS rows
     wire unused = &{1'b0, above[8:7], last_more[8]};
 
+`ifdef FORMAL
+    reg started = 1'b0;
+    // Cycles since the start, and those that the state may still take
+    reg  [12:0] f_spent = 13'd0;
+    wire [12:0] f_left = state_reg == S_FIT ? ROWS - full_reg + 2 * left_reg + 13'd3
+                       : state_reg == S_COUNT ? 2 * left_reg + 13'd2
+                       : state_reg == S_LAST ? left_reg + 13'd1
+                       : state_reg == S_DONE ? 13'd1 : 13'd0;
+
+    initial assume (rst);
+
+    always @* begin
+        // The job is legal.
+        assume (job_d != 0 && job_d <= 9'd256 && job_kv_heads != 0 && job_kv_heads < 11'd1024);
+        assume (!start || state_reg == S_IDLE);
+    end
+
+    always @(posedge clk) begin
+        started <= 1'b1;
+        f_spent <= rst || state_reg == S_IDLE ? 13'd0 : f_spent + 13'd1;
+        if (started && $past(state_reg != S_IDLE || start) && !$past(rst)) begin
+            assume (job_d == $past(job_d) && job_kv_heads == $past(job_kv_heads));
+        end
+
+        if (started) begin
+            // 1. Every state is left: what remains to be done becomes less with every cycle, and is
+            //    nothing only in idle.
+            if ($past(state_reg != S_IDLE && !rst)) begin
+                assert (f_left < $past(f_left));
+            end
+            assert ((state_reg == S_IDLE) == (f_left == 0));
+            // 2. The result is there after at most a row and two heads a cycle each.
+            if (state_reg != S_IDLE) begin
+                assert (f_spent + f_left <= ROWS + 2 * job_kv_heads + 13'd3);
+            end
+            // 3. Heads are left until the result is there; a chunk has at most ROWS rows.
+            assert (state_reg == S_IDLE || state_reg == S_DONE
+                    || (left_reg != 0 && left_reg <= job_kv_heads));
+            assert (state_reg == S_IDLE
+                    || (full_reg <= ROWS && fit_reg != 0 && fit_reg <= full_reg));
+
+            cover (done && chunks == 3 && fit_reg == 2 && rows_last == rows_full);
+            cover (done && split && head_chunks == 7'd2 && f_spent == 6);
+        end
+    end
+`endif
+
 endmodule
 
 `resetall

@@ -52,6 +52,33 @@ module sofa_seq_timeout (
         end
     end
 
+`ifdef FORMAL
+    reg started = 1'b0;
+    // Cycles in a row in which the master has waited and nothing moved
+    reg [31:0] f_waited = 32'd0;
+
+    initial assume (rst);
+
+    always @(posedge clk) begin
+        started  <= 1'b1;
+        f_waited <= rst || !waiting || move ? 32'd0 : f_waited + (f_waited != 32'hffffffff);
+        if (started) begin
+            assume (limit == $past(limit) && limit != 32'hffffffff);
+        end
+
+        if (started) begin
+            // 1. It expires one cycle after `limit` cycles of waiting in a row, and for no other
+            //    reason; never where the limit is 0.
+            assert (expired == (limit != 0 && f_waited > limit));
+            // 2. What that follows from: the count is that of the cycles, and stops at the limit.
+            assert (count_reg == (f_waited < limit ? f_waited : limit));
+
+            cover (expired && limit == 3);
+            cover (!expired && $past(expired) && waiting);
+        end
+    end
+`endif
+
 endmodule
 
 `resetall

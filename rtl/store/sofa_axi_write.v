@@ -525,6 +525,132 @@ module sofa_axi_write #(
         end
     end
 
+`ifdef FORMAL
+    reg started = 1'b0;
+    // An arbitrary client, 0 O or 1 x, all of whose requests lie in an arbitrary window
+    (* anyconst *) wire [2:0]        f_id;
+    (* anyconst *) wire [ADDR_W-1:0] f_first;
+    (* anyconst *) wire [ADDR_W-1:0] f_last;
+    wire [ADDR_W-1:0] f_addr = f_id == 3'd0 ? s_addr : x_addr;
+    wire [7:0]        f_beats = f_id == 3'd0 ? cfg_beats : 8'd1;
+    wire              f_asks = f_id == 3'd0 ? s_valid : x_valid;
+    // An arbitrary beat of x by its number since reset
+    (* anyconst *) wire [3:0]        f_number;
+    reg  [3:0]             f_x_in = 4'd0, f_x_aw = 4'd0, f_x_w = 4'd0;
+    reg  [ADDR_W-1:0]      f_x_addr;
+    reg  [8*BUS_BYTES-1:0] f_x_data;
+    reg  [BUS_BYTES-1:0]   f_x_strb;
+    integer                f_i;
+
+    axi_address_rules #(
+        .ADDR_W    (ADDR_W),
+        .BUS_BYTES (BUS_BYTES),
+        .IDS       (2)
+    ) rules_inst (
+        .clk     (clk),
+        .rst     (rst),
+        .hold    (halt),
+        .id      (m_axi_awid),
+        .addr    (m_axi_awaddr),
+        .len     (m_axi_awlen),
+        .size    (m_axi_awsize),
+        .burst   (m_axi_awburst),
+        .valid   (m_axi_awvalid),
+        .ready   (m_axi_awready),
+        .f_id    (f_id),
+        .f_first (f_first),
+        .f_last  (f_last)
+    );
+
+    axi_write_data_rules #(
+        .BUS_BYTES (BUS_BYTES)
+    ) data_rules_inst (
+        .clk     (clk),
+        .rst     (rst),
+        .awlen   (m_axi_awlen),
+        .awvalid (m_axi_awvalid),
+        .awready (m_axi_awready),
+        .wdata   (m_axi_wdata),
+        .wstrb   (m_axi_wstrb),
+        .wlast   (m_axi_wlast),
+        .wvalid  (m_axi_wvalid),
+        .wready  (m_axi_wready)
+    );
+
+    always @* begin
+        assume (f_id < 3'd2);
+        // Clients ask for whole bus words, all of them in the window.
+        assume (s_addr[SIZE-1:0] == 0 && x_addr[SIZE-1:0] == 0);
+        assume (f_first <= f_last && f_last < {1'b1, {(ADDR_W - 1){1'b0}}});
+        assume (!f_asks || (f_addr >= f_first && f_addr <= f_last
+                && {8'd0, f_beats} * BUS_BYTES - 1 <= f_last - f_addr));
+        assume (cfg_beats != 0 && cfg_beats <= 4096 / BUS_BYTES);
+    end
+
+    always @(posedge clk) begin
+        started <= 1'b1;
+        if (x_take) begin
+            f_x_in <= f_x_in + 4'd1;
+            if (f_x_in == f_number) begin
+                f_x_addr <= x_addr;
+                f_x_data <= x_data;
+                f_x_strb <= x_strb;
+            end
+        end
+        f_x_aw <= f_x_aw + (aw_take && aw_x);
+        f_x_w  <= f_x_w + (w_take && w_x_reg);
+        if (rst) begin
+            f_x_in <= 4'd0;
+            f_x_aw <= 4'd0;
+            f_x_w  <= 4'd0;
+        end
+        if (started) begin
+            assume (cfg_beats == $past(cfg_beats) && cfg_last_strb == $past(cfg_last_strb));
+            // Halt is left by a reset only; a request, and what memory has read, stays.
+            assume (halt || !$past(halt) || $past(rst));
+            if ($past(s_valid && !s_ready && !rst)) begin
+                assume (s_valid && s_addr == $past(s_addr) && s_last == $past(s_last));
+            end
+            assume ($past(rd_en) || rd_data == $past(rd_data));
+        end
+        assume (f_x_in != 4'd15);
+
+        if (started) begin
+            // 1. Each beat of x has its own address, data and strobes; without strobes on halt.
+            if (m_axi_awvalid && aw_x && f_x_aw == f_number) begin
+                assert (m_axi_awaddr == f_x_addr && m_axi_awlen == 8'd0);
+            end
+            if (m_axi_wvalid && w_x_reg && f_x_w == f_number) begin
+                assert (m_axi_wstrb == f_x_strb || (halt && m_axi_wstrb == 0));
+                for (f_i = 0; f_i < BUS_BYTES; f_i = f_i + 1) begin
+                    assert (m_axi_wdata[8*f_i +: 8]
+                            == (m_axi_wstrb[f_i] ? f_x_data[8*f_i +: 8] : 8'd0));
+                end
+            end
+            assert (f_x_aw <= f_x_in && f_x_w <= f_x_in);
+            // 2. On halt no beat is given new strobes.
+            if ($past(halt && !rst && (!m_axi_wvalid || m_axi_wready)) && m_axi_wvalid) begin
+                assert (m_axi_wstrb == 0);
+            end
+            // 3. A beat is done with its answer, no more often than it was sent; a block likewise.
+            assert (!x_done || $past(answer_x));
+            assert (!blk_done || $past(answer_o && open_last));
+            // 4. An answer that nobody waits for is reported and changes nothing.
+            if ($past(m_axi_bvalid && !answer && !rst)) begin
+                assert (err_valid && err_protocol && !x_done && !blk_done);
+            end
+            // 5. Idle is when all is answered.
+            assert (!idle || (!m_axi_awvalid && !m_axi_wvalid && !o_owed && !x_owed));
+
+            cover (f_number == 4'd1 && f_x_w == 4'd1 && m_axi_wvalid && w_x_reg
+                   && m_axi_wstrb != 0);
+            cover (blk_done && idle);
+            cover (x_done);
+            cover (err_valid && err_protocol && x_owed);
+        end
+    end
+`endif
+
 endmodule
 
 `resetall

@@ -158,6 +158,81 @@ module sofa_sufa_div #(
     assign out_r     = zero[STAGES] ? 16'd0 : {1'b1, quo[STAGES]};
     assign out_shift = pos[STAGES] - 5'd8;
 
+`ifdef FORMAL
+    // What runs beside the stages: l as a whole, then l16, and the quotient so far and its product
+    // with l16, which grow by shifting and adding.
+    reg  [L_W-1:0] f_l_n, f_l_0;
+    wire [31:0]    f_wide_n = {{(32 - L_W){1'b0}}, f_l_n};
+    wire [15:0]    f_low_n = f_wide_n << (5'd15 - pos_n_reg);
+    wire [15:0]    f_high_n = f_wide_n >> (pos_n_reg - 5'd15);
+
+    reg            started = 1'b0;
+
+    initial assume (rst);
+
+    always @(posedge clk) begin
+        started <= 1'b1;
+        if (valid_reg[0]) begin
+            f_l_n <= l_reg;
+        end
+        if (started && valid_reg[0]) begin
+            // 1. The place of the leading one.
+            assert (zero_reg == (l_reg == 0) && (zero_reg || l_reg >> pos_reg == 1));
+        end
+        if (started && valid_reg[1]) begin
+            // 2. l16 is l with its leading one in bit 15; bits below are dropped.
+            assert (zero_n_reg == (f_l_n == 0));
+            assert (zero_n_reg || f_l_n >> pos_n_reg == 1);
+            assert (zero_n_reg
+                    || {1'b1, den_n_reg} == (pos_n_reg < 5'd15 ? f_low_n : f_high_n));
+        end
+
+        cover (out_valid && out_r == 16'hffff && out_shift == 5'd20);
+        cover (out_valid && out_r == 16'h8000);
+        cover (out_valid && out_r == 16'd0);
+        cover (out_valid && out_r == 16'hcafe);
+    end
+
+    generate
+        for (i = 0; i <= STAGES; i = i + 1) begin : f_stage
+            wire [15:0] l16;
+            wire [31:0] prod;
+            wire [14:0] q;
+            if (i == 0) begin : f_from
+                assign l16  = {1'b1, den_0_reg};
+                assign prod = {16'd0, l16};
+                assign q    = 15'd0;
+            end else begin : f_from
+                reg [15:0] l16_reg;
+                reg [31:0] prod_reg;
+                reg [14:0] q_reg;
+                assign l16  = l16_reg;
+                assign prod = prod_reg;
+                assign q    = q_reg;
+                always @(posedge clk) begin
+                    if (valid_reg[i+1]) begin
+                        l16_reg  <= f_stage[i-1].l16;
+                        q_reg    <= (f_stage[i-1].q << 1) + g_stage[i-1].one;
+                        prod_reg <= (f_stage[i-1].prod << 1)
+                                    + (g_stage[i-1].one ? {16'd0, f_stage[i-1].l16} : 32'd0);
+                    end
+                end
+            end
+            always @(posedge clk) begin
+                if (started && valid_reg[i+2]) begin
+                    // 3. Quotient so far and remainder are a division of 2^(16+i) by l16: at the
+                    //    end R = floor(2^31 / l16). The remainder is below l16, but for
+                    //    l16 = 2^15, where it is equal and R = 65535.
+                    assert (quo[i] == q);
+                    assert (prod + rem[i] == 32'd65536 << i);
+                    assert (l16[15] && den[i] == l16[14:0]);
+                    assert (rem[i] < l16 || (rem[i] == 16'h8000 && l16 == 16'h8000));
+                end
+            end
+        end
+    endgenerate
+`endif
+
 endmodule
 
 `resetall

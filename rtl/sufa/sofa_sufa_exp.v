@@ -326,6 +326,107 @@ module sofa_sufa_exp #(
         end
     endgenerate
 
+`ifdef FORMAL
+    reg started = 1'b0;
+    // Cycles from an input to its taps
+    localparam F_LATENCY = 11;
+    // What was given, by its age; an arbitrary row, and the m and l of its last pair at the taps
+    reg  [F_LATENCY:1]        f_pair = 0, f_ask = 0, f_some;
+    reg  [F_LATENCY*IDX_W:1]  f_idx;
+    reg  [F_LATENCY*SD_W:1]   f_sd;
+    reg  [F_LATENCY*4:1]      f_scale;
+    reg  [F_LATENCY*6:1]      f_shift;
+    (* anyconst *) wire [IDX_W-1:0] f_row;
+    reg                       f_known = 1'b0;
+    reg  [16:0]               f_m;
+    reg  [L_W-1:0]            f_l;
+
+    wire [IDX_W-1:0]          f_at = f_idx[(F_LATENCY-1)*IDX_W+1 +: IDX_W];
+    wire signed [SD_W+4:0]    f_s = $signed(f_sd[(F_LATENCY-1)*SD_W+1 +: SD_W]);
+    wire signed [SD_W+4:0]    f_prod = f_s * $signed({1'b0, f_scale[(F_LATENCY-1)*4+1 +: 4]});
+    wire signed [SD_W+4:0]    f_scaled = f_prod >>> f_shift[(F_LATENCY-1)*6+1 +: 6];
+    wire signed [SD_W+4:0]    f_most = {{(SD_W + 6 - Z_W){1'b0}}, {(Z_W - 1){1'b1}}};
+    wire [Z_W-1:0]            f_z = f_scaled > f_most ? f_most[Z_W-1:0]
+                                  : f_scaled < ~f_most ? ~f_most[Z_W-1:0] : f_scaled[Z_W-1:0];
+    wire signed [18:0]        f_e = $signed(tap_z[Z_W-1:10]) + 19'sd1;
+    wire signed [18:0]        f_m_old = $signed(f_m);
+    wire                      f_first = !f_some[F_LATENCY];
+    wire                      f_rises = f_first ? 1'b0 : f_e > f_m_old + 1;
+    wire signed [18:0]        f_rise = f_e - f_m_old;
+    // i = (z - m) whole, GUARD = 1; the table at the fraction
+    wire signed [18:0]        f_sh = $signed(tap_m) - $signed(tap_z[Z_W-1:10]);
+    wire [5:0]                f_seg = tap_z[9:4];
+    wire [15:0]               f_base = BASE >> (f_seg * 16);
+    wire [9:0]                f_slope = SLOPE >> (f_seg * 10);
+    wire [16:0]               f_mant = f_base + ((f_slope * tap_z[3:0] + 14'd8) >> 4);
+    wire [16:0]               f_half = 17'd1 << (f_sh - 1);
+    wire [15:0]               f_p = f_sh == 0 ? f_mant : f_sh >= 17 ? 16'd0
+                                  : (f_mant + f_half) >> f_sh;
+
+    initial assume (rst);
+
+    always @* begin
+        // One event a cycle; a row not within 2 cycles of its last pair. The scale has 2 bits here.
+        assume (in_pair + in_mean + in_ask <= 1);
+        assume (in_scale_m < 4);
+        assume (!(in_pair || in_ask) || in_idx != f_row
+                || !((f_pair[1] && f_idx[1 +: IDX_W] == f_row)
+                     || (f_pair[2] && f_idx[IDX_W+1 +: IDX_W] == f_row)));
+    end
+
+    always @(posedge clk) begin
+        started <= 1'b1;
+        f_pair  <= rst ? 0 : {f_pair[F_LATENCY-1:1], in_pair};
+        f_ask   <= rst ? 0 : {f_ask[F_LATENCY-1:1], in_ask};
+        f_some  <= {f_some[F_LATENCY-1:1], in_some};
+        f_idx   <= {f_idx[(F_LATENCY-1)*IDX_W:1], in_idx};
+        f_sd    <= {f_sd[(F_LATENCY-1)*SD_W:1], in_sd};
+        f_scale <= {f_scale[(F_LATENCY-1)*4:1], in_scale_m[3:0]};
+        f_shift <= {f_shift[(F_LATENCY-1)*6:1], in_scale_shift};
+        if (tap_valid && tap_idx == f_row) begin
+            f_known <= 1'b1;
+            f_m     <= tap_m;
+            f_l     <= tap_l;
+        end
+        if (rst) begin
+            f_known <= 1'b0;
+        end
+
+        if (started) begin
+            // 1. Every pair leaves after its latency, with its row.
+            assert (tap_valid == f_pair[F_LATENCY]);
+            assert (!tap_valid || tap_idx == f_at);
+            if (tap_valid) begin
+                // 2. z is the scaled score, saturated.
+                assert (tap_z == f_z);
+                // 3. The weight is that of z - m: table, rounded where it is shifted.
+                assert (f_sh >= 0 && tap_p == f_p);
+                // 4. It is what left a cycle before.
+                assert (tap_p == $past(out_p) && tap_dm == $past(out_dm));
+            end
+            if (tap_valid && tap_idx == f_row && (f_first || f_known)) begin
+                // 5. The reference rises only where z is beyond its guard; a first key sets it.
+                assert ($signed(tap_m) == (f_first || f_rises ? f_e : f_m_old));
+                assert (tap_dm == (f_rises ? (f_rise > 63 ? 63 : f_rise) : 0));
+                // 6. The sum is shifted by that rise, and takes the weight.
+                assert (tap_l == (f_first ? {L_W{1'b0}} : f_l >> tap_dm) + tap_p);
+            end
+            // 7. A question is answered with the sum of the row's last pair, 0 without one.
+            assert (ask_valid == f_ask[F_LATENCY-1]);
+            if (ask_valid && f_idx[(F_LATENCY-2)*IDX_W+1 +: IDX_W] == f_row
+                    && (f_known || !f_some[F_LATENCY-1])) begin
+                assert (ask_l == (f_some[F_LATENCY-1] ? f_l : {L_W{1'b0}}));
+            end
+
+            cover (tap_valid && tap_idx == f_row && f_known && f_rises && f_rise == 5);
+            cover (tap_valid && tap_idx == f_row && f_known && !f_first && f_sh == 3
+                   && tap_p[0] != f_mant[3]);
+            cover (tap_valid && tap_z == {1'b0, {(Z_W - 1){1'b1}}});
+            cover (ask_valid && ask_l != 0 && f_known);
+        end
+    end
+`endif
+
 endmodule
 
 `resetall

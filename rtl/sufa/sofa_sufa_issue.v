@@ -405,6 +405,99 @@ module sofa_sufa_issue #(
         end
     end
 
+`ifdef FORMAL
+    reg started = 1'b0;
+    // An arbitrary row: cycles since its last pair began and ended, pairs that are still to come of
+    // it, whether it used a key
+    (* anyconst *) wire [IDX_W-1:0] f_row;
+    reg  [2:0] f_begun = 3'd7, f_ended = 3'd7;
+    reg  [2:0] f_wants = 3'd0;
+    integer    f_g;
+    reg        f_some = 1'b0;
+    wire       f_begins = rd_en && rd_first && c_idx_reg == f_row;
+    wire       f_ends = d_pair && d_idx == f_row;
+    wire [31:0] f_group = f_row / GROUP;
+    wire [31:0] f_bit = f_row % GROUP;
+    wire       f_at_a = a_valid_reg && !a_end_reg && a_left_reg[f_group] && a_mask_reg[f_row];
+    wire       f_at_g = g_valid_reg && !g_end_reg && g_num_reg == f_group && g_bits_reg[f_bit];
+    wire       f_at_b = b_valid_reg && !b_end_reg && b_idx_reg == f_row;
+    wire       f_at_c = c_valid_reg && !c_end_reg && c_idx_reg == f_row;
+
+    initial assume (rst);
+
+    always @* begin
+        assume (cfg_c != 0);
+        // A key has rows, an end has none.
+        assume (!k_valid || k_end || k_mask != 0);
+    end
+
+    always @(posedge clk) begin
+        started <= 1'b1;
+        f_begun <= f_begins ? 3'd1 : f_begun + (f_begun != 3'd7);
+        f_ended <= f_ends ? 3'd1 : f_ended + (f_ended != 3'd7);
+        f_wants <= f_wants + (k_valid && k_ready && !k_end && k_mask[f_row]) - f_ends;
+        if (f_ends) begin
+            f_some <= 1'b1;
+        end else if (d_ask && d_idx == f_row) begin
+            f_some <= 1'b0;
+        end
+        if (rst) begin
+            f_begun <= 3'd7;
+            f_ended <= 3'd7;
+            f_wants <= 3'd0;
+            f_some  <= 1'b0;
+        end
+        if (started) begin
+            assume (cfg_c == $past(cfg_c));
+            // A question and a row of the flush wait until they are served.
+            if ($past(ask_req && !ask_go && !rst)) begin
+                assume (ask_req && ask_idx == $past(ask_idx));
+            end
+            if ($past(fin_req && !fin_go && !rst)) begin
+                assume (fin_req);
+            end
+        end
+
+        if (started) begin
+            // 1. Between two pairs of a row lie HAZARD cycles: m, l and o of the first are written.
+            assert (!f_begins || f_begun >= HAZARD);
+            assert (!f_ends || f_ended >= HAZARD);
+            // 2. A row leaves once for each key that wants it.
+            assert (f_wants == f_at_a + f_at_g + f_at_b + f_at_c);
+            // 3. At most one operation leaves in a cycle.
+            assert (d_pair + d_mean + d_fin + d_ask <= 1);
+            // 4. Between a beat of a pair and a row of the flush lie two cycles.
+            assert (!fin_go || !($past(rd_en || d_mean) && !$past(rst)));
+            // 5. What is said of a row that left: it used a key since it was last asked for.
+            if ($past(!rst && (d_pair || d_ask) && d_idx == f_row)) begin
+                assert (d_some == $past(f_some));
+            end
+            if (left_idx_reg == f_row && (used_reg || asked_reg)) begin
+                assert (f_some == used_reg);
+            end else begin
+                assert (f_some == some_reg[f_row]);
+            end
+            // 6. What is held has rows left: a key groups, of each a row, and a group rows.
+            assert (!a_valid_reg || a_end_reg || a_left_reg != 0);
+            for (f_g = 0; f_g < GROUPS; f_g = f_g + 1) begin
+                assert (!a_valid_reg || !a_left_reg[f_g] || a_mask_reg[f_g*GROUP +: GROUP] != 0);
+            end
+            assert (!g_valid_reg || g_bits_reg != 0);
+            assert (!g_valid_reg || !g_end_reg || g_single);
+            // 7. A row of the flush begins when no pair is on its way, and none begins while it is.
+            assert (!c_valid_reg || c_first || went_reg[1]);
+            assert (!f_busy_reg || !c_valid_reg || c_first);
+            assert (!f_busy_reg || f_count_reg < {cfg_c, 1'b0});
+            assert (!f_fin_reg || (f_busy_reg && f_count_reg == c_last));
+
+            cover (f_begins && f_begun == HAZARD && cfg_c == 1);
+            cover (f_wants == 3'd3);
+            cover (fin_go && f_at_c);
+            cover (d_ask && f_some && d_idx == f_row && cfg_c == 1);
+        end
+    end
+`endif
+
 endmodule
 
 `resetall

@@ -40,7 +40,7 @@ INSTEAD = {"sofa_mult_rows": "sofa_mult_tree", "sofa_add_rows": "sofa_add_tree"}
 
 MODULE = re.compile(r"^((?:attribute [^\n]*\n)*)module (\S+)\n(.*?)^end\n", re.M | re.S)
 CELL = re.compile(r"^  cell (\S+) (\S+)$", re.M)
-NUMBERED = re.compile(r"\$(\d+)(?=[\s\[\\$]|$)")
+NUMBERED = re.compile(r"\$(\d+)(?=[\s\[\\$_]|$)")
 PORT_LINE = re.compile(r"^(?:  attribute \\src [^\n]*\n)?"
                        r"  wire [^\n]*\b(?:input|output) \d+ [^\n]*\n", re.M)
 

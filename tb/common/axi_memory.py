@@ -123,18 +123,10 @@ class AxiMemory(BusMonitor):
             raise ValueError(f"memory must be a flat uint8 array of a multiple of {n} bytes")
         self._view = memoryview(self._data)
 
-        self._read_latency = span_of("read_latency", read_latency)
-        self._write_latency = span_of("write_latency", write_latency)
-        chances = {"ar_stall": ar_stall, "aw_stall": aw_stall, "w_stall": w_stall,
-                   "r_gap": r_gap, "b_gap": b_gap}
-        for key, value in chances.items():
-            if not 0 <= value < 1:
-                raise ValueError(f"{key}={value} is not in 0 <= p < 1")
-            setattr(self, key, value)
-        if interleave and not reorder:
-            raise ValueError("interleave needs reorder")
-        self.reorder, self.interleave, self.early_w = reorder, interleave, early_w
-        self.max_reads, self.max_writes = max_reads, max_writes
+        self.behave(read_latency=read_latency, write_latency=write_latency, ar_stall=ar_stall,
+                    aw_stall=aw_stall, w_stall=w_stall, r_gap=r_gap, b_gap=b_gap, reorder=reorder,
+                    interleave=interleave, early_w=early_w, max_reads=max_reads,
+                    max_writes=max_writes)
         self.faults = list(faults)
         for fault in self.faults:
             check_fault(fault)
@@ -145,8 +137,7 @@ class AxiMemory(BusMonitor):
         self.record, self.reads, self.writes = record, [], []
         self.double_reads = []
         self._seen = np.zeros(len(self._data) // n, bool) if detect_double_reads else None
-        # The name keeps this sequence apart from others of the same seed.
-        self._rng = random.Random(f"{name} {seed}")
+        self.reseed(seed)
         self.stats = AxiStatistics()
         self._counter = CycleCounter(clock)
         # Number of the latest rising edge of the clock.
@@ -218,6 +209,32 @@ class AxiMemory(BusMonitor):
         again."""
         self.dead, self.rlast = {}, "right"
         self._quiet()
+
+    def behave(self, *, read_latency=1, write_latency=1, ar_stall=0.0, aw_stall=0.0, w_stall=0.0,
+               r_gap=0.0, b_gap=0.0, reorder=False, interleave=False, early_w=True,
+               max_reads=256, max_writes=256):
+        """Serve from now on as these arguments of the class say. Nothing may be outstanding.
+
+        Raises:
+            ValueError: an argument is out of range.
+        """
+        self._read_latency = span_of("read_latency", read_latency)
+        self._write_latency = span_of("write_latency", write_latency)
+        chances = {"ar_stall": ar_stall, "aw_stall": aw_stall, "w_stall": w_stall,
+                   "r_gap": r_gap, "b_gap": b_gap}
+        for key, value in chances.items():
+            if not 0 <= value < 1:
+                raise ValueError(f"{key}={value} is not in 0 <= p < 1")
+            setattr(self, key, value)
+        if interleave and not reorder:
+            raise ValueError("interleave needs reorder")
+        self.reorder, self.interleave, self.early_w = reorder, interleave, early_w
+        self.max_reads, self.max_writes = max_reads, max_writes
+
+    def reseed(self, seed):
+        """Begin the sequence of a seed."""
+        # The name keeps it apart from others of the same seed.
+        self._rng = random.Random(f"{self.name} {seed}")
 
     def forget_reads(self):
         """Start the search for double reads anew, e.g. at the beginning of a job."""

@@ -124,6 +124,8 @@ class Recipe:
         k, v = (self.tensor(t, self.kv_heads, self.first_key, self.keys, self.d, cfg.D_MAX)
                 for t in "kv")
         spec = JobSpec.planned(name, q, k, v, cfg, **self.settings)
+        n = spec.numbers
+        head.check_arrays(n.q, n.k, n.v, n.k8, n.means, spec.job, cfg)
         return self._wild_job(spec, cfg) if self.wild else spec
 
     def _layer(self, q, cfg, name):
@@ -132,6 +134,9 @@ class Recipe:
                   for t in ("wk", "wv"))
         spec = LayerSpec.planned(name, x, wk, wv, q, cfg, mode=self.mode,
                                  rope_theta=self.theta if self.mode else 0.0, **self.settings)
+        made = np.zeros((self.kv_heads, self.keys, self.d), np.int16)
+        means = np.zeros((self.kv_heads, len(spec.plan.xm), self.d), np.int16)
+        head.check_arrays(spec.plan.q, made, made, made.astype(np.int8), means, spec.job, cfg)
         if self.wild:
             spec = self._wild_layer(spec, cfg)
         if self.left is not None:
@@ -337,21 +342,23 @@ def _legal(cfg: Config, recipe: Recipe) -> Recipe:
 
 
 def random_memory(rng) -> dict:
-    """Arguments of AxiMemory.behave: fast, slow, rough, or with a limit of what is outstanding."""
+    """Arguments of AxiMemory.behave: of any latency, with or without stalls, order, and limits of
+    what is outstanding."""
     latency = int(rng.choice([2, 20, 60, 150]))
     memory = {"read_latency": (1, latency), "write_latency": (1, int(rng.choice([2, 30, 100])))}
     if rng.random() < 0.3:
         memory = {"read_latency": latency, "write_latency": latency}
-    for name in ("ar_stall", "aw_stall", "w_stall", "r_gap", "b_gap"):
-        chance = float(rng.choice([0.0, 0.2, 0.5, 0.85], p=[0.55, 0.25, 0.15, 0.05]))
-        if chance:
-            memory[name] = chance
+    if rng.random() < 0.65:
+        for name in ("ar_stall", "aw_stall", "w_stall", "r_gap", "b_gap"):
+            chance = float(rng.choice([0.0, 0.2, 0.5, 0.85], p=[0.55, 0.25, 0.15, 0.05]))
+            if chance:
+                memory[name] = chance
     if rng.random() < 0.6:
         memory |= {"reorder": True, "interleave": bool(rng.random() < 0.6)}
     if rng.random() < 0.3:
         memory["early_w"] = False
     for name in ("max_reads", "max_writes"):
-        if rng.random() < 0.15:
+        if rng.random() < 0.12:
             memory[name] = int(rng.choice([1, 2, 8]))
     return memory
 

@@ -37,13 +37,14 @@ def features(item: Item) -> list[str]:
     ways = {head.SUM: "sum", head.SORT: "sort", head.DENSE: "dense"}
     found = {"chain"} if len(item.recipes) > 1 else set()
     for recipe in item.recipes:
-        of = recipe.settings
-        found |= {"layer" if recipe.h else "job", ways[of["select"]], f"Q {recipe.q_kind}",
+        of = recipe.settings.get
+        way = of("select", head.SUM)
+        found |= {"layer" if recipe.h else "job", ways[way], f"Q {recipe.q_kind}",
                   f"K {recipe.kind}"}
         found |= {name for name, there in (
-            ("causal", of["causal"]), ("window", of["window"]), ("sinks", of["sinks"]),
-            ("shared blocks", of.get("share")), ("grouped heads", recipe.group > 1),
-            ("mean", of["blend"] and of["select"] == head.SUM), ("wild", recipe.wild),
+            ("causal", of("causal")), ("window", of("window")), ("sinks", of("sinks")),
+            ("shared blocks", of("share")), ("grouped heads", recipe.group > 1),
+            ("mean", of("blend", True) and way == head.SUM), ("wild", recipe.wild),
             ("RoPE", recipe.h and recipe.mode), ("keys of before", recipe.left is not None),
         ) if there}
     found |= {name for name in ("reorder", "interleave") if item.memory.get(name)}

@@ -76,8 +76,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     for name in args.config:
         if name not in CONFIGS:
             parser.error(f"--config {name}: know {', '.join(CONFIGS)}")
-    args.seeds = args.seeds or (QUICK_SEEDS if args.quick else 8000)
-    args.minutes = args.minutes or (QUICK_MINUTES if args.quick else None)
+    if args.seeds is None:
+        args.seeds = QUICK_SEEDS if args.quick else 8000
+    if args.minutes is None and args.quick:
+        args.minutes = QUICK_MINUTES
     for name, least in (("seeds", 1), ("first", 0), ("jobs", 1)):
         if getattr(args, name) < least:
             parser.error(f"--{name} {getattr(args, name)}: give {least} or more")

@@ -114,7 +114,7 @@ def test_results(tmp_path):
     page, saved = tmp_path / "page.md", tmp_path / "soak.json"
     page.write_text("a\n<!-- table: soak -->\nold\n<!-- end of table -->\nb\n")
     soak_results.save({"tiny": made}, saved, page)
-    assert "| tiny | 5 | 9 | 40 | 28 | 1 |\n<!-- end of table -->\nb\n" in page.read_text()
+    assert "| tiny | 5 | 9 | 40 | 28 | 1 | a |\n<!-- end of table -->\nb\n" in page.read_text()
     assert soak_results.read(saved) == {"tiny": made}
 
 

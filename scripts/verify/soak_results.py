@@ -110,11 +110,11 @@ def save(made: dict[str, dict], path: Path = SUMMARY, page: Path = DOCUMENT) -> 
 
 def table(every: dict[str, dict]) -> str:
     """The table of the page, Markdown."""
-    lines = ["| configuration | seeds | jobs | cycles | values compared | wrong |",
-             "|---|---|---|---|---|---|"]
+    lines = ["| configuration | seeds | jobs | cycles | values compared | wrong | sources |",
+             "|---|---|---|---|---|---|---|"]
     for config, of in every.items():
         lines.append(f"| {config} | {of['items']:,} | {of['jobs']:,} | {of['cycles']:,} | "
-                     f"{of['values']:,} | {len(of['mismatches'])} |")
+                     f"{of['values']:,} | {len(of['mismatches'])} | {of['sources']} |")
     return "\n".join(lines) + "\n"
 
 

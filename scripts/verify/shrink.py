@@ -31,6 +31,9 @@ TOGETHER = {"causal": ("causal", "offset", "window", "sinks"), "window": ("windo
             "select": ("select", "quota", "radius_nats")}
 """Setting -> those that go with it."""
 
+NUMBERS = {"band", "bc", "offset", "quota", "sinks", "window"}
+"""Settings that can be less."""
+
 
 def sizes(n: int, step: int) -> list[int]:
     """Smaller sizes of ``n``, the smallest first, each a multiple of ``step``."""
@@ -54,6 +57,9 @@ def recipes(recipe: Recipe) -> Iterator[Recipe]:
                     name: less, first: getattr(recipe, first) + now - less})
     if recipe.h:
         yield replace(recipe, h=0, mode=0, left=None)
+    for name in sorted(NUMBERS & recipe.settings.keys()):
+        for less in sizes(recipe.settings[name] or 0, 1):
+            yield replace(recipe, settings={**recipe.settings, name: less})
     for name in recipe.settings:
         gone = TOGETHER.get(name, (name,))
         yield replace(recipe, settings={k: v for k, v in recipe.settings.items() if k not in gone})

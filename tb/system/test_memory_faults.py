@@ -270,7 +270,8 @@ LATE = TIMEOUT // 2
 SPOILED = {  # channel and how one of its transfers is spoiled -> codes with which the job may end
     ("r", "SLVERR", 0): {regs.ERR_READ_SLVERR}, ("r", "DECERR", 0): {regs.ERR_READ_DECERR},
     ("r", "last", 0): {regs.ERR_READ_PROTOCOL},
-    ("r", "id", None): {regs.ERR_READ_PROTOCOL, regs.ERR_READ_TIMEOUT},
+    # It may be taken for a descriptor or an entry of the table of heads.
+    ("r", "id", None): set(regs.ERRORS) - {0},
     ("b", "SLVERR", 0): {regs.ERR_WRITE_SLVERR}, ("b", "DECERR", 0): {regs.ERR_WRITE_DECERR},
     ("b", "id", None): {regs.ERR_WRITE_PROTOCOL, regs.ERR_WRITE_TIMEOUT},
     **{(channel, "late", LATE): set() for channel in ("ar", "r", "aw", "w", "b")},

@@ -494,8 +494,11 @@ def _safe_name(text: str) -> str:
     return re.sub(r"[^\w.=-]+", "_", text).strip("_")
 
 
-def _results_dir(toplevel: str, sim: str, seed_value: int) -> Path:
-    """Return the folder of this run: named by the pytest test, else by what is run."""
+def _results_dir(toplevel: str, sim: str, seed_value: int, name: str | None) -> Path:
+    """Return the folder of this run: ``name``, else named by the pytest test, else by what is
+    run."""
+    if name:
+        return RESULTS_DIR / _safe_name(name)
     current = os.environ.get("PYTEST_CURRENT_TEST", "").rsplit(" ", 1)[0]
     current = current.replace("tb/", "").replace(".py::", ".")
     base = _safe_name(current or f"{toplevel}-{sim}-s{seed_value}")
@@ -505,7 +508,7 @@ def _results_dir(toplevel: str, sim: str, seed_value: int) -> Path:
 
 
 def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=None, seed=None,
-        waves=None, env=None, sources=None, defines=None, plusargs=(), timeout_s=1800):
+        waves=None, env=None, sources=None, defines=None, plusargs=(), timeout_s=1800, name=None):
     """Build ``toplevel`` when needed, run its cocotb tests and raise unless all of them passed.
 
     Args:
@@ -521,6 +524,8 @@ def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=Non
         defines: Verilog macros.
         plusargs: extra arguments of the simulator.
         timeout_s: wall-clock seconds after which the simulation is stopped and counts as failed.
+        name: folder of this run below build/results; default: of the pytest test, or of what is
+            run.
 
     Returns:
         Path of the folder with results.xml, sim.log and the wave dump of this run.
@@ -532,7 +537,7 @@ def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=Non
 
     drop_inherited()
     # Results of an earlier run must not survive a build which fails.
-    results_dir = _results_dir(toplevel, sim, seed)
+    results_dir = _results_dir(toplevel, sim, seed, name)
     _empty(results_dir)
 
     start = time.monotonic()

@@ -47,6 +47,8 @@ from tb.runner import CLOCK_PERIOD_NS, parameters
 FILLER = 0xA5
 """Byte that output buffers hold before a job, to show what it leaves unwritten."""
 
+LATENCY = {"read_latency": 100, "write_latency": 20}
+"""Cycles of the memory where nothing is said."""
 
 
 class AcceleratorError(Exception):
@@ -111,7 +113,7 @@ class Accelerator:
                  padding=0):
         self.dut, self.cfg, self.padding = dut, cfg, padding
         cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
-        self.memory_options = {"read_latency": 100, "write_latency": 20, **(memory or {})}
+        self.memory_options = {**LATENCY, **(memory or {})}
         self.memory = AxiMemory(dut, "m_axi", dut.clk, dut.rst, size=memory_bytes, seed=seed,
                                 **self.memory_options)
         self.registers = AxiLiteMaster(dut, "s_axil", dut.clk, dut.rst, gap=axil_gap, seed=seed)
@@ -135,6 +137,14 @@ class Accelerator:
             assert value == want, f"the core has {name} = {value}, the configuration {want}"
         await self.write("IRQ_ENABLE", 3)
 
+    def behave(self, memory=None, padding=0, axil_gap=0, seed=0):
+        """Arguments of the class that may change from job to job."""
+        self.memory_options = {**LATENCY, **(memory or {})}
+        self.memory.behave(**self.memory_options)
+        self.memory.reseed(seed)
+        self.registers.reseed(seed)
+        self.padding, self.registers.gap = padding, axil_gap
+
     async def read(self, name):
         """Return the register called ``name``."""
         return await self.registers.read(regs.OFFSETS[name])
@@ -146,9 +156,10 @@ class Accelerator:
     # -----------------------------------------------------------------------------------------
     # Memory
     # -----------------------------------------------------------------------------------------
-    def free_all(self):
-        """Forget every allocation; the content of the memory stays."""
-        self._free = 0
+    def free_all(self, first=0):
+        """Forget every allocation; the content of the memory stays. The next ones begin at byte
+        ``first`` of it."""
+        self._free = first
 
     def allocate(self, count, align=0):
         """Return the address of ``count`` bytes, aligned to the bus width or to ``align``."""
@@ -419,14 +430,18 @@ class Accelerator:
         await self.start(descriptor)
         return await self.finish(descriptor, limit or self.job_limit(numbers, job))
 
-    async def run_chain(self, address, jobs, limit: int | Limit = 1_000_000):
-        """Run the chain of ``jobs`` descriptors at an address; returns the counters of all."""
-        await self.start_chain(address)
+    async def completed(self, jobs, limit: int | Limit = 1_000_000):
+        """Wait for the end of so many jobs that were started; returns the counters of all."""
         await self.wait(limit)
         completed = await self.read("JOBS")
         if completed != jobs:
             raise AssertionError(f"{completed} jobs completed without an error, not {jobs}")
         return await self.counters()
+
+    async def run_chain(self, address, jobs, limit: int | Limit = 1_000_000):
+        """Run the chain of ``jobs`` descriptors at an address; returns the counters of all."""
+        await self.start_chain(address)
+        return await self.completed(jobs, limit)
 
     def job_limit(self, numbers: Numbers, job: Job) -> Limit:
         """Cycles that a job may take."""

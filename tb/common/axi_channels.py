@@ -158,3 +158,15 @@ def check_fault(fault):
     first, last, direction, response = fault
     if first > last or direction not in ("read", "write") or response not in ("SLVERR", "DECERR"):
         raise ValueError(f"fault {fault} is not (first, last, 'read'|'write', 'SLVERR'|'DECERR')")
+
+
+def check_upset(channel, after, kind):
+    """Raise ValueError unless a transfer of ``channel`` can be spoiled so."""
+    kinds = {"r": ("late", "SLVERR", "DECERR", "id", "last"), "b": ("late", "SLVERR", "DECERR",
+                                                                    "id")}
+    if channel not in ("ar", "r", "aw", "w", "b") or after < 0:
+        raise ValueError(f"upset of {channel!r} after {after} is not of ar, r, aw, w or b after 0 "
+                         f"or more")
+    if kind not in kinds.get(channel, ("late",)):
+        raise ValueError(f"upset {kind!r} of {channel!r} is not one of "
+                         f"{', '.join(kinds.get(channel, ('late',)))}")

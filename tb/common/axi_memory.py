@@ -22,6 +22,7 @@ from tb.common.axi_channels import (
     Response,
     check_dead,
     check_fault,
+    check_upset,
     hex_text,
     span_of,
 )
@@ -124,30 +125,22 @@ class AxiMemory(BusMonitor):
             raise ValueError(f"memory must be a flat uint8 array of a multiple of {n} bytes")
         self._view = memoryview(self._data)
 
-        self._read_latency = span_of("read_latency", read_latency)
-        self._write_latency = span_of("write_latency", write_latency)
-        chances = {"ar_stall": ar_stall, "aw_stall": aw_stall, "w_stall": w_stall,
-                   "r_gap": r_gap, "b_gap": b_gap}
-        for key, value in chances.items():
-            if not 0 <= value < 1:
-                raise ValueError(f"{key}={value} is not in 0 <= p < 1")
-            setattr(self, key, value)
-        if interleave and not reorder:
-            raise ValueError("interleave needs reorder")
-        self.reorder, self.interleave, self.early_w = reorder, interleave, early_w
-        self.max_reads, self.max_writes = max_reads, max_writes
+        self.behave(read_latency=read_latency, write_latency=write_latency, ar_stall=ar_stall,
+                    aw_stall=aw_stall, w_stall=w_stall, r_gap=r_gap, b_gap=b_gap, reorder=reorder,
+                    interleave=interleave, early_w=early_w, max_reads=max_reads,
+                    max_writes=max_writes)
         self.faults = list(faults)
         for fault in self.faults:
             check_fault(fault)
         self.dead, self.rlast = dict(dead), rlast
         check_dead(self.dead, rlast)
+        self._upsets, self.spoiled = {}, None
         self.allow_unaligned = allow_unaligned
         self.strict, self.errors = strict, []
         self.record, self.reads, self.writes = record, [], []
         self.double_reads = []
         self._seen = np.zeros(len(self._data) // n, bool) if detect_double_reads else None
-        # The name keeps this sequence apart from others of the same seed.
-        self._rng = random.Random(f"{name} {seed}")
+        self.reseed(seed)
         self.stats = AxiStatistics()
         self._counter = CycleCounter(clock)
         # Number of the latest rising edge of the clock.
@@ -215,20 +208,70 @@ class AxiMemory(BusMonitor):
     def stray_read(self, number, last=True):
         """Send a read beat which nobody asked for, with RID ``number``, 0xE7 bytes and OKAY,
         before everything else on R."""
-        self._stray_reads.append((format(number, f"0{len(self.bus.rid)}b"), "01"[last]))
+        self._stray_reads.append((self._id_text("r", number), "01"[last]))
         self._wake.set()
 
     def stray_write(self, number):
         """Send a write response OKAY which nobody asked for, with BID ``number``, before everything
         else on B."""
-        self._stray_writes.append(format(number, f"0{len(self.bus.bid)}b"))
+        self._stray_writes.append(self._id_text("b", number))
         self._wake.set()
+
+    def upset(self, channel, after, kind, value=0):
+        """Spoil a single transfer of a channel, the one that follows ``after`` others from now on.
+
+        kind: "late", of any channel: it comes ``value`` cycles later, and with it all behind it
+        (where ready is up already, the one after it).
+        Of "r" and "b": "SLVERR", "DECERR"; "id": it carries the ID ``value`` instead of its own. Of
+        "r": "last": RLAST is the other way round. Until then an earlier upset of the channel is
+        forgotten; ``upsets`` has those that have not begun. ``spoiled`` is the ID of the last beat
+        or answer to which that happened. While there is one, the master may drop or change what it
+        offers.
+
+        Raises:
+            ValueError: there is no such upset.
+        """
+        check_upset(channel, after, kind)
+        self._upsets[channel] = [after, kind, value]
+
+    @property
+    def upsets(self):
+        """Channels whose upset has not begun."""
+        return {channel for channel, (left, kind, _) in self._upsets.items()
+                if left or kind != "late"}
 
     def restart(self):
         """Forget every burst, as a reset of the interconnect does, and serve all channels rightly
         again."""
         self.dead, self.rlast = {}, "right"
+        self._upsets.clear()
         self._quiet()
+
+    def behave(self, *, read_latency=1, write_latency=1, ar_stall=0.0, aw_stall=0.0, w_stall=0.0,
+               r_gap=0.0, b_gap=0.0, reorder=False, interleave=False, early_w=True,
+               max_reads=256, max_writes=256):
+        """Serve from now on as these arguments of the class say. Nothing may be outstanding.
+
+        Raises:
+            ValueError: an argument is out of range.
+        """
+        self._read_latency = span_of("read_latency", read_latency)
+        self._write_latency = span_of("write_latency", write_latency)
+        chances = {"ar_stall": ar_stall, "aw_stall": aw_stall, "w_stall": w_stall,
+                   "r_gap": r_gap, "b_gap": b_gap}
+        for key, value in chances.items():
+            if not 0 <= value < 1:
+                raise ValueError(f"{key}={value} is not in 0 <= p < 1")
+            setattr(self, key, value)
+        if interleave and not reorder:
+            raise ValueError("interleave needs reorder")
+        self.reorder, self.interleave, self.early_w = reorder, interleave, early_w
+        self.max_reads, self.max_writes = max_reads, max_writes
+
+    def reseed(self, seed):
+        """Begin the sequence of a seed."""
+        # The name keeps it apart from others of the same seed.
+        self._rng = random.Random(f"{self.name} {seed}")
 
     def forget_reads(self):
         """Start the search for double reads anew, e.g. at the beginning of a job."""
@@ -265,14 +308,35 @@ class AxiMemory(BusMonitor):
         self._beat = self._answer = None
         self._stray_reads, self._stray_writes = deque(), deque()
 
-    def _stopped(self, channel):
-        """Whether ``channel`` has made its last transfer."""
+    def _stopped(self, channel, due):
+        """Whether ``channel`` has made its last transfer, or its next one is late; due: it could be
+        made now."""
+        if self._upsets:
+            left, kind, cycles = self._upsets.get(channel, (1, None, 0))
+            if left == 0 and kind == "late":
+                if cycles:
+                    self._upsets[channel][2] -= due
+                    return True
+                del self._upsets[channel]
         return bool(self.dead) and self.dead.get(channel, 1) <= 0
 
     def _spend(self, channel):
-        """Count a transfer of ``channel`` which ``dead`` may limit."""
+        """Count a transfer of ``channel`` which ``dead`` may limit; returns (kind, value) where it
+        is the one that is spoiled, else (None, 0)."""
         if channel in self.dead:
             self.dead[channel] -= 1
+        if channel in self._upsets:
+            left, kind, value = self._upsets[channel]
+            if left:
+                self._upsets[channel][0] -= 1
+            elif kind != "late":
+                del self._upsets[channel]
+                return kind, value
+        return None, 0
+
+    def _id_text(self, channel, number):
+        """Text of an ID on a channel."""
+        return format(number, f"0{len(getattr(self.bus, f'{channel}id'))}b")
 
     def _fail(self, message):
         message = f"{self.name}, cycle {self.cycle}: {message}"
@@ -547,7 +611,7 @@ class AxiMemory(BusMonitor):
                 self._accept_read()
             else:
                 ar.wait()
-                if self.dead:
+                if self.dead or self._upsets:
                     ar.held = None
         elif ar.held is not None or valid != "0":
             ar.idle(valid)
@@ -584,10 +648,10 @@ class AxiMemory(BusMonitor):
             return valid == "1"
 
         burst = self._read_now
-        if self._stopped("r"):
-            burst = None
-        elif burst is None or self.interleave:
+        if burst is None or self.interleave:
             burst = self._choose(self._read_order, self._read_ids)
+        if self._stopped("r", burst is not None):
+            burst = None
         if burst is None or (self.r_gap and self._rng.random() < self.r_gap):
             out.drive_valid(False)
             return True
@@ -603,6 +667,11 @@ class AxiMemory(BusMonitor):
         if burst.responses is not None:
             response = burst.responses[burst.beats - burst.left - 1]
             burst.response = max(burst.response, response)
+        upset, value = self._spend("r")
+        if upset:
+            self.spoiled = burst.id
+        if upset in RESPONSES:
+            response = RESPONSES[upset]
         if response == OKAY:
             text = format(int.from_bytes(self._view[at : at + n], "little"), self._data_format)
         else:
@@ -610,9 +679,8 @@ class AxiMemory(BusMonitor):
         out.drive("data", text)
         out.drive("resp", RESPONSE_TEXTS[response])
         if burst.id_text is not None:
-            out.drive("id", burst.id_text)
+            out.drive("id", burst.id_text if upset != "id" else self._id_text("r", value))
         self._beat = burst
-        self._spend("r")
         last = not burst.left
         if last:
             self._read_now = None
@@ -621,6 +689,7 @@ class AxiMemory(BusMonitor):
             self._read_now = burst
         if self.rlast != "right":
             last = self.rlast == "always"
+        last ^= upset == "last"
         out.drive("last", "01"[last])
         out.drive_valid(True)
 
@@ -636,7 +705,7 @@ class AxiMemory(BusMonitor):
                 self._accept_write()
             else:
                 aw.wait()
-                if self.dead:
+                if self.dead or self._upsets:
                     aw.held = None
         elif aw.held is not None or valid != "0":
             aw.idle(valid)
@@ -654,7 +723,7 @@ class AxiMemory(BusMonitor):
             else:
                 stats.write_stalls += 1
                 w.wait()
-                if self.dead:
+                if self.dead or self._upsets:
                     w.held = None
         elif w.held is not None or valid != "0":
             w.idle(valid)
@@ -677,28 +746,29 @@ class AxiMemory(BusMonitor):
             out.drive("resp", RESPONSE_TEXTS[OKAY])
             out.drive_valid(True)
         elif self._answer is None:
-            burst = None
-            if not self._stopped("b"):
-                burst = self._choose(self._write_order, self._write_ids)
+            burst = self._choose(self._write_order, self._write_ids)
+            if self._stopped("b", burst is not None):
+                burst = None
             if burst is None or (self.b_gap and self._rng.random() < self.b_gap):
                 out.drive_valid(False)
             else:
                 self._remove(burst, self._write_order, self._write_ids)
                 self._answer = burst
-                self._spend("b")
-                out.drive("resp", RESPONSE_TEXTS[burst.response])
+                upset, value = self._spend("b")
+                if upset:
+                    self.spoiled = burst.id
+                out.drive("resp", RESPONSE_TEXTS[RESPONSES.get(upset, burst.response)])
                 if burst.id_text is not None:
-                    out.drive("id", burst.id_text)
+                    out.drive("id", burst.id_text if upset != "id" else self._id_text("b", value))
                 out.drive_valid(True)
-        self._drive_ready(aw, self.aw_stall,
-                          self._writes_open < self.max_writes and not self._stopped("aw"))
-        self._drive_ready(w, self.w_stall,
-                          (self.early_w or bool(self._to_write)) and not self._stopped("w"))
+        self._drive_ready("aw", aw, self.aw_stall, self._writes_open < self.max_writes)
+        self._drive_ready("w", w, self.w_stall, self.early_w or bool(self._to_write))
         return active or bool(self._writes_open or self._early)
 
     def _ready_for_read(self):
-        self._drive_ready(self._ar, self.ar_stall,
-                          self._reads_open < self.max_reads and not self._stopped("ar"))
+        self._drive_ready("ar", self._ar, self.ar_stall, self._reads_open < self.max_reads)
 
-    def _drive_ready(self, channel, stall, able):
+    def _drive_ready(self, name, channel, stall, able):
+        if self._upsets or self.dead:
+            able = not self._stopped(name, channel.valid() == "1") and able
         channel.drive(able and not (stall and self._rng.random() < stall))

@@ -49,8 +49,7 @@ class AxiLiteMaster(BusDriver):
     def __init__(self, entity, name, clock, reset=None, *, gap=0, timeout=1000, seed=0):
         super().__init__(entity, name, clock)
         self.gap, self.timeout = gap, timeout
-        # The name keeps this sequence apart from others of the same seed.
-        self._rng = random.Random(f"{name} {seed}")
+        self.reseed(seed)
         self._reset = reader(reset) if reset is not None else lambda: "0"
         self._write_lock, self._read_lock = Lock(), Lock()
         self._edge = RisingEdge(clock)
@@ -63,6 +62,11 @@ class AxiLiteMaster(BusDriver):
             if hasattr(self.bus, signal):
                 self._put[signal] = writer(getattr(self.bus, signal))
                 self._drive(signal, 0)
+
+    def reseed(self, seed):
+        """Begin the sequence of gaps of a seed."""
+        # The name keeps it apart from others of the same seed.
+        self._rng = random.Random(f"{self.name} {seed}")
 
     def _drive(self, signal, value):
         self._put[signal](format(value, f"0{len(getattr(self.bus, signal))}b"))

@@ -21,7 +21,7 @@ from models.layer import LayerPlan, chunk_beats, mean_tokens, valid_beats
 SLACK = 3
 """How many times the work and the traffic may take."""
 OPEN = 64
-"""Bursts whose latencies overlap at least."""
+"""Bursts whose latencies overlap at least, where the memory takes as many."""
 TILE, TOKEN, START = 150, 50, 5000
 """Cycles beside work and traffic: for a tile or a block, for a token whose keys are predicted or
 made, for a job."""
@@ -37,6 +37,8 @@ class Speed:
     w_stall: float = 0.0
     r_gap: float = 0.0
     b_gap: float = 0.0
+    max_reads: int = OPEN
+    max_writes: int = OPEN
 
     @classmethod
     def of(cls, options: dict):
@@ -54,7 +56,8 @@ class Speed:
         request = 1 / (1 - (self.aw_stall if write else self.ar_stall))
         beat = 1 / (1 - (self.w_stall if write else self.r_gap))
         answer = 1 / (1 - self.b_gap) if write else 0.0
-        return beats * beat + bursts * (request + answer + self.latency / OPEN)
+        together = min(OPEN, self.max_writes if write else self.max_reads)
+        return beats * beat + bursts * (request + answer + self.latency / together)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,10 @@ class Limit:
 
     cycles: int
     bound: int
+
+    def __add__(self, other: Limit) -> Limit:
+        """That of two jobs, one after the other."""
+        return Limit(self.cycles + other.cycles, self.bound + other.bound)
 
     def __str__(self):
         return f"{self.cycles} cycles, the limit of a job with a bound of {self.bound}"

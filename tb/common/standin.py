@@ -60,8 +60,9 @@ class Machine:
         f = self.fields
         base = f[f"{name}_BASE_LO"] | f[f"{name}_BASE_HI"] << 32
         stride = (f[f"{name}_ROW_STRIDE"], f[f"{name}_HEAD_STRIDE"])
-        assert not (base % self.cfg.BUS_BYTES or any(s % self.cfg.BUS_BYTES for s in stride))
-        return base + at * stride[1] + row * stride[0]
+        address = base + at * stride[1] + row * stride[0]
+        assert not address % self.cfg.BUS_BYTES
+        return address
 
     def _read(self, name, shape, kind):
         heads, rows, d = shape
@@ -113,14 +114,14 @@ class Machine:
                 int.from_bytes(raw[8:12], "little")))
         job = head.Job(
             d=d, bc=f["TILE_KEYS"], table=tuple(table), band=f["BAND"], select=select,
-            quota=f["QUOTA"], fall=f["FALL"], snap=snap,
+            quota=f["QUOTA"] if select == head.SORT else 1, fall=f["FALL"], snap=snap,
             window=f["WINDOW"] >> regs.WINDOW_WINDOW_LSB & 0x1FFFF,
             sinks=f["WINDOW"] >> regs.WINDOW_SINKS_LSB & 0x7F, causal=bool(mode >> 1 & 1),
             offset=f["CAUSAL_OFFSET"], interleaved=not mode >> 2 & 1, blend=bool(mode >> 11 & 1),
             share=bool(mode >> 12 & 1))
         assert not (job.blend and select)
         q = self._read("Q", (heads, rows, d), "<i2")
-        k8 = self._read("K8", (kv_heads, keys, d), "i1")
+        k8 = None if mode & 1 else self._read("K8", (kv_heads, keys, d), "i1")
         shape, blocks = (kv_heads, keys, d), -(-rows // cfg.ROWS)
         if mode >> 5 & 1:
             k, v, means, valid = self._generate(mode, shape, blocks, job,

@@ -404,6 +404,62 @@ async def broken_responses(dut):
 
 
 @cocotb.test()
+async def spoiled_transfers(dut):
+    """One beat or answer with another response, ID or RLAST, all others as they should be; one
+    transfer of each channel late, and all data right."""
+    tb = TB(dut)
+    taps = tb.watch_reads()
+    answers = StreamMonitor(dut, "m_axi_b", dut.clk, dut.rst, fields=("id", "resp"),
+                            bus_separator="")
+    await tb.reset()
+    cases = [("r", "SLVERR", 0, "resp", 2), ("r", "DECERR", 0, "resp", 3), ("r", "last", 0,
+             "last", None), ("r", "id", 3, "id", 3), ("b", "SLVERR", 0, "resp", 2),
+             ("b", "DECERR", 0, "resp", 3), ("b", "id", 3, "id", 3)]
+    for channel, kind, value, field, want in cases:
+        for after in (0, 4):
+            seen, side = (taps, "read") if channel == "r" else (answers, "write")
+            items = []
+            for spoiled in (False, True):
+                seen.items.clear()
+                if spoiled:
+                    tb.mem.upset(channel, after, kind, value)
+                await tb.start(bursts=6, beats=3, expect=False, **{side: 4096})
+                await tb.done()
+                await ClockCycles(dut.clk, 3)
+                items.append([dict(item) for item in seen.items])
+            assert not tb.mem.upsets
+            right, wrong = items
+            assert len(right) == (18 if channel == "r" else 6)
+            wanted = 1 - right[after][field] if want is None else want
+            assert wrong[after][field] == wanted != right[after][field], (channel, kind)
+            if kind in ("SLVERR", "DECERR") and channel == "r":
+                assert wrong[after]["data"] == int.from_bytes(b"\xe7" * tb.n, "little")
+                right[after]["data"] = wrong[after]["data"]
+            right[after][field] = wrong[after][field]
+            assert right == wrong, (channel, kind)
+    for channel in ("ar", "r", "aw", "w", "b"):
+        side, took = "read" if channel in ("ar", "r") else "write", []
+        for late in (0, 200):
+            await ClockCycles(dut.clk, 2)
+            tb.mem.upset(channel, 3, "late", late)
+            begin = tb.mem._counter.now()
+            await tb.start(bursts=6, beats=3, expect=False, **{side: 4096})
+            await tb.done()
+            took.append(tb.mem._counter.now() - begin)
+        assert 180 < took[1] - took[0] < 220 and not tb.mem.upsets, (channel, took)
+    for wrong in (("x", 0, "late"), ("r", -1, "late"), ("b", 0, "last"), ("ar", 0, "SLVERR")):
+        with pytest.raises(ValueError):
+            tb.mem.upset(*wrong)
+    # The same memory in another way: nothing of the old one is left.
+    tb.mem.behave(read_latency=50, max_reads=1)
+    assert tb.mem.w_stall == 0 and tb.mem.max_reads == 1
+    taps.items.clear()
+    await tb.start(bursts=2, beats=3, read=0)
+    await tb.done()
+    assert len(taps.items) == 6
+
+
+@cocotb.test()
 async def double_reads_are_found(dut):
     tb = TB(dut, detect_double_reads=True)
     await tb.reset()

@@ -37,7 +37,7 @@ from models.layer import (
 from models.plan import Numbers, plan
 from models.rass import issue
 from tb.common import samples
-from tb.common.accelerator import FILLER, Accelerator, LayerDone
+from tb.common.accelerator import FILLER, Accelerator, Done, LayerDone
 from tb.common.images import DESCRIPTOR_BYTES, ENTRY_BYTES, blends
 from tb.common.scoreboard import Scoreboard
 from tb.runner import ROOT, parameters, run
@@ -182,8 +182,7 @@ async def run_jobs(dut):
     for spec in specs:
         acc.free_all()
         before = dict(scoreboard.compared)
-        run = run_layer_spec if isinstance(spec, LayerSpec) else run_job_spec
-        done, stats, cpu = await run(acc, spec, scoreboard, taps, options.score)
+        (done,), (stats,), cpu = await run_specs(acc, [spec], scoreboard, taps, options.score)
         compared = {k: n - before.get(k, 0) for k, n in scoreboard.compared.items()}
         if taps and options.score:
             taps.finish()
@@ -199,70 +198,140 @@ async def run_jobs(dut):
     Path(target).write_bytes(pickle.dumps(outcomes))
 
 
-async def run_job_spec(acc, spec: JobSpec, scoreboard, taps, score):
-    """Run and score a job; returns (Done, Stats or None, CPU seconds)."""
-    cfg, numbers, job = acc.cfg, spec.numbers, spec.job
-    descriptor = acc.describe(numbers, job)
-    fields = descriptor.fields
-    want = spec.reference(cfg, trace=taps is not None) if score else None
+class Placed:
+    """A job or layer with its buffers in memory.
+
+    jobs: registers of its jobs, name -> value each; want: the model's result, None without
+    ``score``; limit: cycles that it may take.
+    """
+
+    def __init__(self, acc, spec, score=True, trace=False):
+        self.acc, self.spec = acc, spec
+        self.is_layer = isinstance(spec, LayerSpec)
+        self.want = spec.reference(acc.cfg, trace) if score else None
+        if self.is_layer:
+            there = None
+            if spec.valid is not None:
+                there = (*project_layer(spec.plan), spec.valid)
+            self.buffers = acc.place_layer(spec.plan, there)
+            self.jobs = acc.describe_layer(spec.plan, self.buffers, load=there is not None)
+            self.limit, self.shape = acc.layer_limit(spec.plan), spec.plan.q.shape
+            self.where = self.buffers["o"]
+        else:
+            numbers = spec.numbers
+            self.descriptor = acc.describe(numbers, spec.job)
+            fields = self.descriptor.fields
+            self.jobs = [fields]
+            self.limit, self.shape = acc.job_limit(numbers, spec.job), numbers.q.shape
+            self.where = (fields["O_BASE_LO"] | fields["O_BASE_HI"] << 32,
+                          fields["O_ROW_STRIDE"], fields["O_HEAD_STRIDE"])
+
+    def expectation(self):
+        """What the taps show in its attention."""
+        spec, want, cfg = self.spec, self.want, self.acc.cfg
+        if self.is_layer:
+            return layer_expectation(spec, want, self.jobs[1], cfg)
+        n = spec.numbers
+        return expectation(want.heads, len(n.k), n.k, n.v, n.means, spec.job, cfg, self.jobs[0])
+
+    def counts(self) -> tuple[Stats, dict[str, int]]:
+        """(Stats, counters that the model predicts exactly without those of descriptors)."""
+        spec, want, cfg = self.spec, self.want, self.acc.cfg
+        if self.is_layer:
+            return want.stats, layer_counts(spec, want, cfg)
+        return counts(want.selected, want.updates, len(spec.numbers.k), spec.job, cfg)
+
+    def output(self):
+        """What is in the memory of O, int16 [heads, rows, d]."""
+        return self.acc.gather(*self.where, self.shape)
+
+    def done(self, counters):
+        """All that it has left in memory, a Done or LayerDone with these counters."""
+        if self.is_layer:
+            return self.acc.gather_layer(self.spec.plan, self.buffers, counters)
+        return Done(self.output(), counters)
+
+    def forget(self):
+        """Overwrite the output."""
+        base, _, stride = self.where
+        self.acc.memory.load(base, np.full(stride * self.shape[0], FILLER, np.uint8))
+
+    def check(self, scoreboard, done):
+        """Compare what it has left with the model, and what lies around it with what was there."""
+        compare_output(scoreboard, self.want, done)
+        if not self.is_layer:
+            check_outside(scoreboard, self.acc, "O", self.where, self.shape)
+            return
+        made = self.spec.plan
+        check_memory(scoreboard, done, self.want, self.acc.cfg)
+        shape = (made.kv_heads, made.keys, made.d)
+        for name, of, kind in (("o", made.q.shape, np.int16), ("k", shape, np.int16),
+                               ("v", shape, np.int16), ("k8", shape, np.int8)):
+            check_outside(scoreboard, self.acc, name.upper(), self.buffers[name], of, kind)
+
+    def sample(self):
+        """Answer the points of coverage about what it has left, which was compared."""
+        want = self.want
+        if self.is_layer:
+            samples.layer(want.k8, want.k, want.v, want.valid)
+
+    def sample_taps(self, stats, expect):
+        """Answer the points of coverage about values that were compared with the taps; stats and
+        expect: what ``counts`` and ``expectation`` gave."""
+        spec, want, cfg = self.spec, self.want, self.acc.cfg
+        if self.is_layer:
+            numbers = (spec.plan.q, want.k, want.v, want.k8)
+        else:
+            n = spec.numbers
+            numbers = (n.q, n.k, n.v, n.k8)
+        samples.job(want.heads, *numbers, spec.job, stats, cfg)
+        items = ((i.kv, i.key, i.mask, i.made) for i in expect.items if i.kind == KEY)
+        samples.items(items, cfg.ROWS)
+
+
+async def run_specs(acc, specs, scoreboard, taps, score, registers=True):
+    """Run jobs and layers, one after another as one chain, and score them.
+
+    registers: the first one, where it is a job, comes by the registers; the others, and layers, by
+    descriptors. Returns ([Done or LayerDone of each], [Stats of each, None without ``score``], CPU
+    seconds); the counters of each are those of the whole chain.
+    """
+    placed = [Placed(acc, spec, score, taps is not None) for spec in specs]
     if taps and score:
-        expect = expectation(want.heads, len(numbers.k), numbers.k, numbers.v, numbers.means, job,
-                             cfg, fields)
-        taps.expect(expect)
+        expected_taps = [one.expectation() for one in placed]
+        taps.expect(*expected_taps)
+    registers = registers and not placed[0].is_layer
+    jobs = [fields for one in placed for fields in one.jobs]
+    limit = sum((one.limit for one in placed[1:]), placed[0].limit)
+    following = acc.chain(jobs[registers:]) if jobs[registers:] else 0
     start = time.process_time()
-    await acc.start(descriptor)
-    done = await acc.finish(descriptor, acc.job_limit(numbers, job))
+    if registers:
+        first = placed[0].descriptor
+        first.fields |= {"NEXT_LO": following & 0xFFFFFFFF, "NEXT_HI": following >> 32}
+        await acc.start(first)
+        found = await acc.completed(len(jobs), limit)
+    else:
+        found = await acc.run_chain(following, len(jobs), limit)
     cpu = time.process_time() - start
+    dones = [one.done(found) for one in placed]
     if not score:
-        return done, None, cpu
-    compare_output(scoreboard, want, done)
-    where = (fields["O_BASE_LO"] | fields["O_BASE_HI"] << 32, fields["O_ROW_STRIDE"],
-             fields["O_HEAD_STRIDE"])
-    check_outside(scoreboard, acc, "O", where, numbers.q.shape)
-    stats, expected = counts(want.selected, want.updates, len(numbers.k), job, cfg)
-    compare_counters(scoreboard, expected, done.counters, spec)
+        return dones, [None] * len(specs), cpu
+    # The job of the registers has no descriptor to be read.
+    expected = {"BEATS_D": (len(jobs) - registers) * DESCRIPTOR_BYTES // acc.cfg.BUS_BYTES}
+    every = []
+    for one, done in zip(placed, dones, strict=True):
+        one.check(scoreboard, done)
+        stats, own = one.counts()
+        every.append(stats)
+        for name, n in own.items():
+            expected[name] = expected.get(name, 0) + n
+    compare_counters(scoreboard, expected, found, specs)
+    for one in placed:
+        one.sample()
     if taps:
-        sample(want.heads, numbers.q, numbers.k, numbers.v, numbers.k8, spec, stats, expect, cfg)
-    return done, stats, cpu
-
-
-async def run_layer_spec(acc, spec: LayerSpec, scoreboard, taps, score):
-    """Run and score a layer; returns (LayerDone, Stats or None, CPU
-    seconds)."""
-    cfg, made = acc.cfg, spec.plan
-    there = None
-    if spec.valid is not None:
-        there = (*project_layer(made), spec.valid)
-    placed = acc.place_layer(made, there)
-    jobs = acc.describe_layer(made, placed, load=there is not None)
-    want = spec.reference(cfg, trace=taps is not None) if score else None
-    if taps and score:
-        expect = layer_expectation(spec, want, jobs[1], cfg)
-        taps.expect(expect)
-    chain, limit = acc.chain(jobs), acc.layer_limit(made)
-    start = time.process_time()
-    counters = await acc.run_chain(chain, len(jobs), limit)
-    cpu = time.process_time() - start
-    done = acc.gather_layer(made, placed, counters)
-    if not score:
-        return done, None, cpu
-    compare_output(scoreboard, want, done)
-    check_memory(scoreboard, done, want, cfg)
-    shape = (made.kv_heads, made.keys, made.d)
-    for name, of, kind in (("o", made.q.shape, np.int16), ("k", shape, np.int16),
-                           ("v", shape, np.int16), ("k8", shape, np.int8)):
-        check_outside(scoreboard, acc, name.upper(), placed[name], of, kind)
-    compare_counters(scoreboard, layer_counts(spec, want, cfg), counters, spec)
-    samples.layer(want.k8, want.k, want.v, want.valid)
-    if taps:
-        sample(want.heads, made.q, want.k, want.v, want.k8, spec, want.stats, expect, cfg)
-    return done, want.stats, cpu
-
-
-def sample(heads, q, k, v, k8, spec, stats, expect, cfg: Config):
-    """Answer the points of coverage about a job that was compared with its taps."""
-    samples.job(heads, q, k, v, k8, spec.job, stats, cfg)
-    samples.items(((i.kv, i.key, i.mask, i.made) for i in expect.items if i.kind == KEY), cfg.ROWS)
+        for one, stats, expect in zip(placed, every, expected_taps, strict=True):
+            one.sample_taps(stats, expect)
+    return dones, every, cpu
 
 
 def layer_expectation(spec: LayerSpec, want: LayerResult, fields, cfg: Config):
@@ -347,29 +416,31 @@ def attention_counters(stats: Stats, walk, heads, rows, updates, job: Job,
 
 
 def layer_counts(spec: LayerSpec, want: LayerResult, cfg: Config) -> dict[str, int]:
-    """Counters of the chain of a layer that the model predicts exactly."""
+    """Counters of the chain of a layer that the model predicts exactly, without its
+    descriptors."""
     made, job, stats = spec.plan, spec.job, want.stats
     heads, rows = made.q.shape[:2]
     walk = parts(heads, made.kv_heads, rows, made.keys, job, cfg)
     expected = attention_counters(stats, walk, heads, rows, want.updates, job, cfg)
     # The model has a mean row for each block of a part, the machine for each of its query heads.
     expected["BEATS_X"] += cfg.beats16(made.h) * (mean_count(walk, job) - mean_tokens(walk, job))
-    expected["BEATS_D"] += 2 * DESCRIPTOR_BYTES // cfg.BUS_BYTES
     for name, count in want.predict.bytes.items():
         expected[f"BEATS_{name.upper()}"] += count // cfg.BUS_BYTES
     return expected
 
 
-def compare_counters(scoreboard: Scoreboard, expected, counters, spec):
-    """Compare the counters that the model predicts exactly, and check those of cycles."""
-    scoreboard.compare_fields("counters", expected, counters, where={"job": spec.name})
-    layer, cycles = isinstance(spec, LayerSpec), counters["CYCLES"]
+def compare_counters(scoreboard: Scoreboard, expected, counters, specs):
+    """Compare the counters of a chain of jobs and layers that the model predicts exactly, and check
+    those of cycles."""
+    names = ", ".join(spec.name for spec in specs)
+    scoreboard.compare_fields("counters", expected, counters, where={"job": names})
+    layers, cycles = [s for s in specs if isinstance(s, LayerSpec)], counters["CYCLES"]
     for group in (("DLZS_BUSY", "DLZS_STALL"), ("SADS_BUSY", "SADS_STALL"), ("RASS_STALL",),
                   ("KVGEN_BUSY", "KVGEN_STALL"), ("PREDICT",), ("FETCH_STALL",),
                   ("STORE_STALL",)):
         total = sum(counters[name] for name in group)
         assert total <= cycles, f"{' + '.join(group)} = {total} cycles of {cycles}"
-    assert counters["SADS_BUSY"] or spec.job.dense, counters
-    assert (counters["PREDICT"] > 0) == layer, counters
-    makes = counters["GENERATED"] or layer and blends(spec.job)
+    assert counters["SADS_BUSY"] or all(spec.job.dense for spec in specs), counters
+    assert (counters["PREDICT"] > 0) == bool(layers), counters
+    makes = counters["GENERATED"] or any(blends(spec.job) for spec in layers)
     assert (counters["KVGEN_BUSY"] > 0) == bool(makes), counters

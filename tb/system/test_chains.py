@@ -13,11 +13,10 @@ import pytest
 from models import head, regs, rope
 from models.head import means_of
 from models.layer import run_layer
-from tb.common.accelerator import FILLER
 from tb.common.images import DESCRIPTOR_BYTES
 from tb.common.scoreboard import Scoreboard
 from tb.runner import run
-from tb.system.simulate import JobSpec, LayerSpec, check_memory, counts, layer_counts
+from tb.system.simulate import JobSpec, LayerSpec, Placed, check_memory
 from tb.system.test_errors import expect_error, good_job, setup, small_layer
 
 
@@ -33,35 +32,9 @@ def job_spec(cfg, rng, name, d, heads=2, kv_heads=1, rows=0, keys=0, **settings)
                            *rng.normal(size=(2, kv_heads, keys, d)), cfg, **settings)
 
 
-class Placed:
-    """A JobSpec or LayerSpec with its buffers in memory and its descriptors."""
-
-    def __init__(self, acc, spec):
-        self.acc, self.spec = acc, spec
-        self.want = spec.reference(acc.cfg)
-        if isinstance(spec, LayerSpec):
-            self.placed = acc.place_layer(spec.plan)
-            self.jobs = acc.describe_layer(spec.plan, self.placed)
-            self.counters = layer_counts(spec, self.want, acc.cfg)
-        else:
-            fields = acc.describe(spec.numbers, spec.job).fields
-            self.jobs = [fields]
-            self.where = (fields["O_BASE_LO"], fields["O_ROW_STRIDE"], fields["O_HEAD_STRIDE"])
-            _, self.counters = counts(self.want.selected, self.want.updates, len(spec.numbers.k),
-                                      spec.job, acc.cfg)
-            self.counters["BEATS_D"] += DESCRIPTOR_BYTES // acc.cfg.BUS_BYTES
-
-    def output(self):
-        """What is in the memory of O."""
-        if isinstance(self.spec, LayerSpec):
-            return self.acc.gather(*self.placed["o"], self.spec.plan.q.shape)
-        return self.acc.gather(*self.where, self.spec.numbers.q.shape)
-
-    def forget(self):
-        """Overwrite the output."""
-        base, _, stride = (self.placed["o"] if isinstance(self.spec, LayerSpec) else self.where)
-        size = stride * len(self.want.out)
-        self.acc.memory.load(base, np.full(size, FILLER, np.uint8))
+def beats_of(acc, jobs):
+    """Beats of so many descriptors."""
+    return jobs * DESCRIPTOR_BYTES // acc.cfg.BUS_BYTES
 
 
 @cocotb.test()
@@ -100,10 +73,10 @@ async def jobs_of_all_kinds(dut):
             check(sb, f"output of {one.spec.name}", one.want.out, one.output())
             one.forget()
             if isinstance(one.spec, LayerSpec):
-                done = acc.gather_layer(one.spec.plan, one.placed, counters)
-                check_memory(sb, done, one.want, cfg)
-        expected = {name: sum(one.counters[name] for one in placed if name in one.counters)
-                    for one in placed for name in one.counters}
+                check_memory(sb, one.done(counters), one.want, cfg)
+        every = [one.counts()[1] for one in placed]
+        expected = {name: sum(own.get(name, 0) for own in every) for name in set().union(*every)}
+        expected["BEATS_D"] += beats_of(acc, len(jobs))
         sb.compare_fields("counters", expected, counters)
         assert counters["PREDICT"] and counters["CYCLES"]
     sb.finish("output of dense", "output of window", "output of last", "counters")
@@ -167,11 +140,10 @@ async def starts_and_ends(dut):
             ran = i >= begin
             assert np.array_equal(one.output(), one.want.out) == ran, (begin, i)
             one.forget()
-        counters, ran = await acc.counters(), placed[begin:]
-        assert counters["SELECTED"] == sum(one.counters["SELECTED"] for one in ran) > 0
+        counters, ran = await acc.counters(), [one.counts()[1] for one in placed[begin:]]
+        assert counters["SELECTED"] == sum(own["SELECTED"] for own in ran) > 0
         # The job of the registers has no descriptor to be read.
-        less = (1 - begin) * DESCRIPTOR_BYTES // acc.cfg.BUS_BYTES
-        assert counters["BEATS_D"] == sum(one.counters["BEATS_D"] for one in ran) - less
+        assert counters["BEATS_D"] == sum(own["BEATS_D"] for own in ran) + beats_of(acc, 2)
 
 
 @cocotb.test()
@@ -182,6 +154,7 @@ async def errors_in_a_chain(dut):
     await acc.reset()
     cfg = acc.cfg
     placed = [Placed(acc, job_spec(cfg, rng, str(i), (8, 16)[i % 2])) for i in range(4)]
+    expected = [one.counts()[1] for one in placed]
     good = [one.jobs[0] for one in placed]
     outside = acc.memory.base + len(acc.memory.data)
     third = DESCRIPTOR_BYTES * 2 + regs.OFFSETS["NEXT_LO"] - regs.OFFSETS["MODE"]
@@ -212,7 +185,7 @@ async def errors_in_a_chain(dut):
         counters = await acc.counters()
         if code not in (regs.ERR_READ_DECERR, regs.ERR_WRITE_DECERR):
             for name in ("SELECTED", "UNION", "TILES", "BLOCKS", "BEATS_O", "BEATS_K"):
-                assert counters[name] == sum(one.counters[name] for one in placed[:whole]), name
+                assert counters[name] == sum(own[name] for own in expected[:whole]), name
     assert await good_job(acc, rng)
 
 

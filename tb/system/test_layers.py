@@ -11,33 +11,9 @@ from models import head, kvgen, rope, workloads
 from models.config import Config
 from models.lab.bands import of_layer
 from scripts.configs import CONFIGS
+from tb.system.random_jobs import random_job, random_layer
 from tb.system.simulate import JobSpec, LayerSpec, Options, simulate
-from tb.system.test_system import REAL, ROUGH, random_settings, random_spec
-
-
-def random_layer(cfg: Config, rng, number, size, packed=False):
-    """A random legal layer on random numbers with d up to 64; ``size`` scales rows and keys;
-    packed: one in whose attention job two tokens share a column of KVGEN's array."""
-    d = h = 0
-    while h == 0 or packed and not kvgen.packed(h, d, cfg):
-        d = 8 * int(rng.integers(1, min(cfg.D_MAX, 64) // 8 + 1))
-        most = min(cfg.H_MAX, cfg.WGT_WORDS // -(-2 * d // cfg.ROWS), 16 * size)
-        if most >= 8:
-            h = 8 * int(rng.integers(1, most // 8 + 1))
-    keys = int(rng.integers(1, min(size * cfg.BC_MAX, cfg.KEYS_MAX) + 1))
-    rows = int(rng.integers(1, size * cfg.ROWS + 1))
-    kv_heads = int(rng.integers(1, 4))
-    heads = kv_heads * int(rng.integers(1, 3))
-    mode = int(rng.integers(3))
-    settings = random_settings(cfg, rng, d, rows, keys)
-    spec = LayerSpec.planned(
-        f"random layer {number}", rng.normal(size=(keys, h)),
-        *rng.normal(size=(2, kv_heads, h, d)) * rng.uniform(0.1, 3, size=(kv_heads, 1, 1)),
-        rng.normal(size=(heads, rows, d)) * float(rng.choice([0.3, 2.0])), cfg, mode=mode,
-        rope_theta=float(rng.choice([1e2, 1e5])) if mode else 0.0, **settings)
-    if rng.random() < 0.3:
-        spec.valid = rng.random((kv_heads, keys)) < rng.random()
-    return spec
+from tb.system.test_system import REAL, ROUGH
 
 
 @pytest.mark.configs("tiny", "small")
@@ -49,7 +25,7 @@ def test_random_layers(sim, config, seed):
     few = config.name == "small" and sim == "icarus"
     counts = {"verilator": 20, "icarus": 6}
     count, size = (2, 1) if few else (counts[sim], 3) if config.name == "tiny" else (8, 2)
-    specs = [random_layer(cfg, rng, i, size) for i in range(count)]
+    specs = [random_layer(cfg, rng, size).spec(cfg, f"random layer {i}") for i in range(count)]
     outcomes = simulate(specs, config.name, sim, seed=seed, options=ROUGH)
     assert len(outcomes) == count
     assert all(o.compared[s] for o in outcomes
@@ -172,8 +148,7 @@ def test_other_parameters(sim, seed, changes):
     cfg = Config.from_parameters({**CONFIGS["tiny"], **changes})
     rng = np.random.default_rng(seed)
     packs = kvgen.packed(8, 8, cfg)
-    specs = [random_layer(cfg, rng, i, 3, packed=packs and i % 4 == 1) for i in range(6)]
-    specs += [random_spec(cfg, rng, i, 3) for i in range(10)]
-    if changes.get("SORT") == 0:
-        specs = [s for s in specs if s.job.select != head.SORT]
+    recipes = [random_layer(cfg, rng, packed=packs and i % 4 == 1) for i in range(6)]
+    recipes += [random_job(cfg, rng) for _ in range(10)]
+    specs = [recipe.spec(cfg, str(recipe)) for recipe in recipes]
     assert simulate(specs, "tiny", sim, seed=seed, changes=changes, options=ROUGH)

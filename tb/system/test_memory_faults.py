@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import cocotb
@@ -15,7 +16,8 @@ from tb.common.accelerator import AcceleratorError, AcceleratorTimeout
 from tb.common.axi_memory import AxiMemory
 from tb.common.scoreboard import Scoreboard
 from tb.runner import run
-from tb.system.simulate import check_memory
+from tb.system import random_jobs
+from tb.system.simulate import Placed, check_memory
 from tb.system.test_errors import (
     good_job,
     good_layer,
@@ -272,6 +274,100 @@ async def strays_anywhere(dut):
     assert failed >= 8
 
 
+LATE = TIMEOUT // 2
+"""Cycles that the memory may be late with a transfer, its latency included."""
+
+SPOILED = {  # channel and how one of its transfers is spoiled -> codes with which the job may end
+    ("r", "SLVERR", 0): {regs.ERR_READ_SLVERR}, ("r", "DECERR", 0): {regs.ERR_READ_DECERR},
+    ("r", "last", 0): {regs.ERR_READ_PROTOCOL},
+    # It may be taken for a descriptor or an entry of the table of heads.
+    ("r", "id", None): set(regs.ERRORS) - {0},
+    ("b", "SLVERR", 0): {regs.ERR_WRITE_SLVERR}, ("b", "DECERR", 0): {regs.ERR_WRITE_DECERR},
+    ("b", "id", None): {regs.ERR_WRITE_PROTOCOL, regs.ERR_WRITE_TIMEOUT},
+    **{(channel, "late", LATE): set() for channel in ("ar", "r", "aw", "w", "b")},
+    # Others of its side may come meanwhile, so that the time-out never does.
+    **{(channel, "late", 2 * TIMEOUT): {code, None} for channel, (code, _, _) in SILENT.items()},
+}
+
+
+def victims(cfg, rng):
+    """A job, a layer and a chain of three, each of any kind."""
+    job, layer = random_jobs.random_job, random_jobs.random_layer
+    return [[make(cfg, rng, 1).spec(cfg, f"part {i}") for i, make in enumerate(kinds)]
+            for kinds in ((job,), (layer,), (job, layer, job))]
+
+
+async def start_chain_of(acc, specs):
+    """Start jobs and layers as a chain; returns what they have to leave."""
+    acc.free_all()
+    placed = [Placed(acc, spec) for spec in specs]
+    await acc.start_chain(acc.chain([fields for one in placed for fields in one.jobs]))
+    return placed
+
+
+async def outcome_of(acc, placed, limit=60_000):
+    """The error with which a chain ends, or None after all that it left was compared."""
+    try:
+        await acc.wait(limit)
+    except AcceleratorError as error:
+        return error
+    board = Scoreboard()
+    for one in placed:
+        one.check(board, one.done(None))
+    board.finish("output")
+    return None
+
+
+@cocotb.test()
+async def every_beat(dut):
+    """One transfer of a job, layer or chain is spoiled, on each channel in each way, at positions
+    from the first to the last: the code of that fault, and the next job right. What is late but
+    within the time-out changes nothing; data and answers that are later are swallowed at rest."""
+    acc, rng = await prepare(dut)
+    tries, seen = int(os.environ["POSITIONS"]), dict.fromkeys(SPOILED, 0)
+    for specs in victims(acc.cfg, rng):
+        acc.memory.stats.reset()
+        assert await outcome_of(acc, await start_chain_of(acc, specs)) is None
+        total = transfers(acc.memory.stats)
+        for fault, codes in SPOILED.items():
+            channel, kind, value = fault
+            last = total[channel] - 1
+            for after in sorted({0, last, *(random.randrange(last + 1) for _ in range(tries))}):
+                what = f"{channel} {kind} {value} after {after} of {last}"
+                wrong = random.randrange(8) if kind == "id" else value
+                acc.memory.upset(channel, after, kind, wrong)
+                error = await outcome_of(acc, await start_chain_of(acc, specs))
+                assert not acc.memory.upsets, what
+                # The ID may be the right one.
+                hit = kind != "id" or wrong != acc.memory.spoiled
+                code, lost = (error.code, error.lost) if error else (None, 0)
+                assert code in (codes or {None}) if hit else code is None, f"{what}: {error}"
+                if hit and kind in ("SLVERR", "DECERR", "last"):
+                    assert (error.info, lost) == (acc.memory.spoiled, 0), f"{what}: {error}"
+                elif error and kind == "late":
+                    # Nothing is lost where it comes while the other side is waited for.
+                    assert error.info & SILENT[channel][1], f"{what}: {error}"
+                if lost and kind == "late" and channel in ("r", "b"):
+                    await at_rest(acc)
+                elif lost or not hit:
+                    # What is owed never comes, or was taken back.
+                    acc.memory.restart()
+                assert acc.memory.idle, what
+                seen[fault] += bool(error) == bool(codes)
+                assert await good_job(acc, rng, rows=acc.cfg.ROWS + 1, keys=acc.cfg.BC_MAX), what
+    assert all(seen.values()), seen
+
+
+async def at_rest(acc, limit=5000):
+    """Wait until the memory has sent all that it owes."""
+    for _ in range(limit):
+        if acc.memory.idle:
+            break
+        await RisingEdge(acc.dut.clk)
+    # The last one is on its way.
+    await ClockCycles(acc.dut.clk, 4)
+
+
 @cocotb.test()
 async def attributes(dut):
     """Constant attributes of all transfers, and IDs of one width."""
@@ -290,7 +386,10 @@ async def attributes(dut):
     assert {len(getattr(dut, f"m_axi_{n}")) for n in ("arid", "rid", "awid", "bid")} == {3}
 
 
+@pytest.mark.parametrize("positions", [0, pytest.param(30, marks=pytest.mark.slow)])
 @pytest.mark.configs("tiny")
 @pytest.mark.sims("verilator")
-def test_memory_faults(sim, config, seed):
-    run("sofa", __name__, dict(config), sim, seed=seed)
+def test_memory_faults(sim, config, seed, positions):
+    """positions: random ones of each fault in each chain, beside the first and the last."""
+    run("sofa", __name__, dict(config), sim, seed=seed, env={"POSITIONS": str(positions)},
+        testcase="every_beat" if positions else None)

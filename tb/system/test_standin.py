@@ -10,11 +10,11 @@ import pytest
 
 from models import head, regs, rope
 from models.config import Config
-from tb.common.accelerator import Accelerator, Done
+from tb.common.accelerator import Accelerator
 from tb.common.scoreboard import Scoreboard
 from tb.common.standin import Machine, Memory
 from tb.common.turns import TURN
-from tb.system.simulate import JobSpec, LayerSpec, run_job_spec, run_layer_spec
+from tb.system.simulate import JobSpec, LayerSpec, run_specs
 from tb.system.taps import TapScorer
 from tb.system.test_taps import Emitter
 
@@ -56,11 +56,9 @@ class StandIn(Accelerator):
         self.counters = self.go(self.chain([fields]), [fields])
         self.spoil(descriptor.fields["O_BASE_LO"])
 
-    async def finish(self, descriptor, limit):
-        assert limit.cycles > limit.bound
-        f = descriptor.fields
-        return Done(self.gather(f["O_BASE_LO"], f["O_ROW_STRIDE"], f["O_HEAD_STRIDE"],
-                                (descriptor.heads, descriptor.rows, descriptor.d)), self.counters)
+    async def completed(self, jobs, limit):
+        assert limit.cycles > limit.bound and jobs == 1
+        return self.counters
 
     def describe_layer(self, plan, placed, *, load=False):
         self.fields = super().describe_layer(plan, placed, load=load)
@@ -151,8 +149,7 @@ def layer(there, **settings):
 def run(spec, wrong=None):
     board = Scoreboard()
     taps = TapScorer(None, CFG, board)
-    go = run_layer_spec if isinstance(spec, LayerSpec) else run_job_spec
-    asyncio.run(go(StandIn(spec, taps, wrong), spec, board, taps, True))
+    asyncio.run(run_specs(StandIn(spec, taps, wrong), [spec], board, taps, True))
     taps.finish()
     assert not taps.silent(board.compared)
     assert {"output", "counters", "around O"} <= set(board.compared)

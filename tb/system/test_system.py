@@ -5,7 +5,6 @@ model."""
 from __future__ import annotations
 
 import dataclasses
-import random
 
 import numpy as np
 import pytest
@@ -15,47 +14,10 @@ from models.config import Config
 from models.lab.bands import Machine, bound_of, work_of
 from scripts import bench
 from scripts.configs import CONFIGS
-from tb.common.windows import random_window
+from tb.system.random_jobs import ROUGH_MEMORY, random_job
 from tb.system.simulate import JobSpec, Options, simulate
 
-ROUGH_MEMORY = {"read_latency": (1, 60), "write_latency": (1, 30), "ar_stall": 0.2,
-                "aw_stall": 0.2, "w_stall": 0.2, "r_gap": 0.2, "b_gap": 0.2,
-                "reorder": True, "interleave": True}
-
 ROUGH = Options(memory=ROUGH_MEMORY, padding=1, axil_gap=2)
-
-
-def random_settings(cfg: Config, rng, d, rows, keys):
-    """Random legal settings of models.plan.job_of."""
-    low = max(cfg.COLS, 4).bit_length() - 1
-    bc = 1 << int(rng.integers(low, cfg.SLOT_W + 1))
-    select = int(rng.choice([head.SUM, head.SORT, head.DENSE], p=[0.65, 0.25, 0.1]))
-    causal, offset = bool(rng.integers(2)), int(rng.integers(0, min(cfg.KEYS_MAX, 2 * keys)))
-    draw = random.Random(int(rng.integers(1 << 32)))
-    window, sinks = random_window(draw, rows, keys, offset, bc, cfg) if causal else (0, 0)
-    return dict(
-        causal=causal, offset=offset, window=window, sinks=sinks, bc=bc,
-        band=int(rng.integers(1, cfg.places(d) + 1)), select=select,
-        tau=float(2.0 ** -rng.uniform(1, 12)), fall=float(rng.choice([0, 0.35, 255 / 256])),
-        quota=int(rng.integers(1, bc + 1)),
-        radius_nats=None if rng.random() < 0.4 else float(rng.uniform(0, 10)),
-        snap=int(rng.integers(0, 3 if cfg.TWO_TERM else 2)),
-        interleaved=bool(rng.random() < 0.7), blend=bool(rng.random() < 0.8))
-
-
-def random_spec(cfg: Config, rng, number, size):
-    """A random legal job on random integers; ``size`` scales rows and keys."""
-    d = 8 * int(rng.integers(1, cfg.D_MAX // 8 + 1))
-    rows = int(rng.integers(1, size * cfg.ROWS + 1))
-    keys = int(rng.integers(1, min(size * 2 * cfg.BC_MAX, cfg.KEYS_MAX) + 1))
-    kv_heads = int(rng.integers(1, 3))
-    heads = kv_heads * int(rng.integers(1, 4))
-    spread = float(rng.choice([0.3, 2.0, 12.0]))
-    # Scales of their own for every head.
-    scale = rng.uniform(0.2, 2.0, size=(heads, 1, 1))
-    return JobSpec.planned(
-        f"random {number}", rng.normal(size=(heads, rows, d)) * spread * scale,
-        *rng.normal(size=(2, kv_heads, keys, d)), cfg, **random_settings(cfg, rng, d, rows, keys))
 
 
 @pytest.mark.configs("tiny", "small")
@@ -66,7 +28,7 @@ def test_random_jobs(sim, config, seed):
     few = config.name == "small" and sim == "icarus"
     counts = {"verilator": 40, "icarus": 12}
     count, size = (3, 1) if few else (counts[sim], 3) if config.name == "tiny" else (12, 3)
-    specs = [random_spec(cfg, rng, i, size) for i in range(count)]
+    specs = [random_job(cfg, rng, size).spec(cfg, f"random {i}") for i in range(count)]
     outcomes = simulate(specs, config.name, sim, seed=seed, options=ROUGH)
     assert len(outcomes) == count and all(o.compared["output"] for o in outcomes)
 
@@ -86,20 +48,6 @@ def test_first_steps(sim, config, seed, settings):
     simulate(specs, config.name, sim, seed=seed, options=Options(memory={"read_latency": 4}))
 
 
-def shared_spec(cfg: Config, rng, number):
-    """A random job with few rows whose heads share blocks."""
-    d = 8 * int(rng.integers(1, cfg.D_MAX // 8 + 1))
-    group = int(rng.integers(1, cfg.ROWS + 1))
-    rows, kv_heads = int(rng.integers(1, cfg.ROWS // group + 1)), int(rng.integers(1, 4))
-    keys = int(rng.integers(1, 4 * cfg.BC_MAX + 1))
-    scale = rng.uniform(0.2, 2.0, size=(kv_heads * group, 1, 1))
-    settings = random_settings(cfg, rng, d, rows, keys) | {"band": None}
-    return JobSpec.planned(
-        f"shared {number}: {rows} rows of {kv_heads} x {group} heads",
-        rng.normal(size=(kv_heads * group, rows, d)) * scale,
-        *rng.normal(size=(2, kv_heads, keys, d)), cfg, share=True, **settings)
-
-
 @pytest.mark.configs("tiny", "small")
 @pytest.mark.sims("verilator")
 def test_heads_that_share_blocks(sim, config, seed):
@@ -109,7 +57,7 @@ def test_heads_that_share_blocks(sim, config, seed):
     rng = np.random.default_rng(seed)
     specs = []
     for i in range(24 if config.name == "tiny" else 8):
-        one = shared_spec(cfg, rng, i)
+        one = random_job(cfg, rng, share=True).spec(cfg, f"shared {i}")
         specs += [one, JobSpec(one.numbers, dataclasses.replace(one.job, share=False),
                                one.name + " apart")]
     outcomes = simulate(specs, config.name, sim, seed=seed, options=ROUGH)

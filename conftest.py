@@ -2,7 +2,7 @@
 """pytest options, fixtures and the result table.
 
 Options:   --sim verilator|icarus|both   --config tiny,small|all   --seed K   --seeds N
-           --waves   --slow   --gates
+           --waves   --slow   --gates   --replace FILE   --plusarg TEXT
 Fixtures:  sim (name), config (scripts.configs.Config), seed (int)
 Markers:   configs("tiny", ...)  the configurations a test can run on
            sims("verilator")     the simulators a test can run on
@@ -13,6 +13,7 @@ Markers:   configs("tiny", ...)  the configurations a test can run on
 
 import inspect
 import os
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,10 @@ def pytest_addoption(parser):
     group.addoption("--waves", action="store_true", help="record waves")
     group.addoption("--gates", action="store_true",
                     help="netlists of synthesis in place of the RTL")
+    group.addoption("--replace", action="append", default=[], metavar="FILE",
+                    help="a Verilog file in place of the module of its name")
+    group.addoption("--plusarg", action="append", default=[], metavar="TEXT",
+                    help="an argument of the simulator")
     group.addoption("--slow", action="store_true", help="include tests marked slow")
 
 
@@ -67,6 +72,8 @@ def pytest_configure(config):
     runner.DEFAULTS.seed = config.getoption("seed")
     runner.DEFAULTS.waves = config.getoption("waves")
     runner.DEFAULTS.gates = config.getoption("gates")
+    runner.DEFAULTS.replace = tuple(Path(f).resolve() for f in config.getoption("replace"))
+    runner.DEFAULTS.plusargs = tuple(config.getoption("plusarg"))
     if config.getoption("sim") not in (*runner.SIMULATORS, "both"):
         raise pytest.UsageError(f"--sim is {config.getoption('sim')!r}, legal: "
                                 f"{', '.join(runner.SIMULATORS)} or both")

@@ -57,11 +57,16 @@ SIMULATORS = ("verilator", "icarus")
 @dataclass
 class Defaults:
     """What ``run()`` uses where its caller gives nothing; conftest.py fills it in. ``gates``: the
-    netlist of the top level (scripts/silicon/gates.py) is simulated in place of its RTL."""
+    netlist of the top level (scripts/silicon/gates.py) is simulated in place of its RTL.
+    ``replace``: files that stand for the modules of their names (scripts/mutate.py); warnings about
+    a design with one count for nothing. ``plusargs``: arguments of the
+    simulator in front of the caller's."""
 
     seed: int = 1
     waves: bool = False
     gates: bool = False
+    replace: tuple[Path, ...] = ()
+    plusargs: tuple[str, ...] = ()
 
 
 @dataclass
@@ -337,10 +342,10 @@ def _build_verilator(build_dir, toplevel, params, waves, sources, defines, log):
         cmd += ["--trace-depth", str(wave_depth())] if wave_depth() else []
     cmd += [f"-G{name}={value}" for name, value in params.items()]
     cmd += [f"-D{name}={value}" for name, value in defines.items()]
-    cmd += verilator_args(toplevel) + [str(public)]
+    cmd += verilator_args(toplevel) + ["-Wno-fatal"] * bool(DEFAULTS.replace) + [str(public)]
     cmd += [str(cocotb_config.share_dir / "lib" / "verilator" / "verilator.cpp")]
     cmd += [str(s) for s in sources]
-    _command(cmd, build_dir, log, quiet=True)
+    _command(cmd, build_dir, log, quiet=not DEFAULTS.replace)
 
     make = ["make", "-C", str(build_dir), "-f", "Vtop.mk", f"VM_TRACE={int(waves)}"]
     make += ["OPT_FAST=-O1", "OPT_GLOBAL=-O2"]
@@ -419,6 +424,9 @@ def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, 
 
         # A netlist has its parameters built in.
         sources, params, label = gates.sources(toplevel, params), {}, f"gates_{label}"
+    elif DEFAULTS.replace and not sources:
+        stands = {f.stem: f for f in DEFAULTS.replace}
+        sources = [stands.pop(toplevel, None) or find_module(toplevel), *stands.values()]
     sources = [Path(s).resolve() for s in (sources or [find_module(toplevel)])]
     if sim not in SIMULATORS:
         raise BuildError(f"unknown simulator {sim!r}, know {', '.join(SIMULATORS)}")
@@ -525,7 +533,7 @@ def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=Non
           f"    build {build_dir.relative_to(ROOT)}\n    log {log.relative_to(ROOT)}")
 
     extra = {"TB_PARAMETERS": json.dumps(parameters), **(env or {})}
-    args = list(plusargs)
+    args = [*DEFAULTS.plusargs, *plusargs]
     if sim == "verilator":
         # The caller's come last and count.
         args = ["+verilator+rand+reset+2", f"+verilator+seed+{seed % 0x7FFFFFFF + 1}", *args]

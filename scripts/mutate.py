@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``make mutate``: faults planted in every module of rtl/, and which test finds each.
+
+    .venv/bin/python scripts/mutate.py [--quick] [--jobs 2] [MODULE ...]
+
+Of each module 12 mutants are drawn (scripts/verify/mutants.py). The tests of the smallest bench
+that contains the module look for them first, then those of the whole machine, on Verilator at
+`tiny`; a test counts after it has passed without a fault on the very file that holds the faults.
+Verdicts are kept, with a hash of the Verilog, tests and models that they depend on, in
+build/mutate and in docs/mutation.json: a run that was interrupted goes on, and a change reruns what
+it touches. The bugs of docs/bugs.json are planted again, each before the test that must find it.
+
+    --quick   a sample, without what is kept: ten minutes
+    --unit    stop after the unit tests: what they do not find stays pending
+    --list    print the mutants and run nothing
+    --bugs    only the bugs of docs/bugs.json
+
+A mutant that no test can find, since the module computes the same, stands in
+scripts/verify/equivalent.toml with the reason. Exit code 1: a stage has less than 98 % of the other
+mutants found, a survivor has no sentence there, or a bug comes back unnoticed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from scripts import entry  # noqa: E402 (needs the repository on the search path)
+
+entry.install()
+
+from scripts.verify import mutants, trials, verdicts  # noqa: E402
+from tb import runner  # noqa: E402
+
+QUICK_S = 420
+"""Seconds after which --quick begins no other module."""
+
+QUICK_MUTANTS = 4
+"""Mutants of a module with --quick."""
+
+
+def chosen_of(module: str, seed: int) -> list[mutants.Mutant]:
+    """The mutants of a module that are tried."""
+    return mutants.choose(mutants.find(module), verdicts.A_MODULE, seed)
+
+
+def sample(chosen, store, seed):
+    """Module -> some of its mutants that were found before or were not tried yet, the modules in an
+    order by lot."""
+    lot = random.Random(seed)
+    found = {}
+    for module in lot.sample(sorted(chosen), len(chosen)):
+        these = [m for m in chosen[module] if store.get(m).get("level") != "survived"]
+        found[module] = lot.sample(these, min(QUICK_MUTANTS, len(these)))
+    return found
+
+
+def effort(bench):
+    """Sort key: modules with small benches first, a bench's own module before what is in it."""
+    return (not bench.top, len(trials.sources(bench.top or verdicts.TOP)),
+            bench.module != bench.top, bench.module)
+
+
+def work(bench, chosen, todo, store, levels):
+    """Trials of one module, in a process of a pool: what went wrong."""
+    try:
+        verdicts.hunt(bench, chosen, todo, store, levels)
+        return ""
+    except (trials.TrialError, runner.BuildError) as error:
+        return f"{bench.module}: {error}"
+
+
+def run(tasks, jobs, store, levels, seconds=None):
+    """Do the tasks (bench, chosen, todo) in ``jobs`` processes; ``seconds``: begin no other after
+    so many. Returns what went wrong."""
+    begin, faults, waiting, running = time.monotonic(), [], list(tasks), {}
+    context = multiprocessing.get_context("fork")
+    with context.Pool(jobs, trials.end_with_parent, maxtasksperchild=1) as pool:
+        while waiting or running:
+            if seconds and time.monotonic() - begin > seconds:
+                waiting.clear()
+            while waiting and len(running) < jobs:
+                bench, chosen, todo = waiting.pop(0)
+                running[bench.module] = todo, pool.apply_async(
+                    work, (bench, chosen, todo, store, levels))
+            for module in [m for m, (_, result) in running.items() if result.ready()]:
+                todo, result = running.pop(module)
+                faults += filter(None, [result.get()])
+                store.read()
+                ends = [store.get(m).get("level", "not tried") for m in todo]
+                print(f"{module}: " + ", ".join(f"{ends.count(k)} {k}" for k in
+                                                dict.fromkeys(ends)), flush=True)
+            time.sleep(0.1)
+    return faults
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code: 0, 1 where a fault stays unnoticed, 2 for wrong arguments."""
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("modules", nargs="*", help="of rtl/; default: all of them")
+    parser.add_argument("--quick", action="store_true", help="a sample, ten minutes")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--seed", type=int, default=1, help="of the draw")
+    parser.add_argument("--list", action="store_true", help="print the mutants, run nothing")
+    parser.add_argument("--unit", action="store_true", help="only unit tests, none of the machine")
+    parser.add_argument("--bugs", action="store_true", help="only the bugs of docs/bugs.json")
+    options = parser.parse_args(arguments)
+    if options.jobs < 1:
+        parser.error(f"--jobs is {options.jobs}, legal: 1 or more")
+    known = sorted(p.stem for p in (ROOT / "rtl").rglob("*.v"))
+    for name in options.modules:
+        if name not in known:
+            parser.error(f"no module {name} in rtl/")
+    names = options.modules or known
+    if options.list:
+        for module in names:
+            for mutant in chosen_of(module, options.seed):
+                print(f"{mutant.name} {mutant}")
+        return 0
+
+    # Numerical libraries start threads, which no fork may have.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    log = verdicts.LOG.with_name("quick.jsonl") if options.quick else verdicts.LOG
+    if options.quick:
+        log.unlink(missing_ok=True)
+    store = verdicts.Store(log)
+    tops = trials.tops_of_tests(verdicts.FOLDER / "tests.log")
+    machine = tuple(trials.system_tests(verdicts.FOLDER / "tests.log"))
+    chosen = {module: chosen_of(module, options.seed) for module in names}
+    benches = {m: verdicts.Bench(m, *trials.bench_of(m, tops), machine) for m in names}
+    faults = []
+    if not options.bugs:
+        levels = verdicts.LEVELS[:1] if options.unit else verdicts.LEVELS
+        todo = {m: [x for x in chosen[m] if not store.holds(x, benches[m]) and not
+                    (options.unit and store.pending(x, benches[m]))] for m in names}
+        if options.quick:
+            todo = sample(chosen, store, options.seed)
+        tasks = [(benches[m], chosen[m], todo[m]) for m in
+                 (todo if options.quick else sorted(todo, key=lambda m: effort(benches[m])))
+                 if todo[m]]
+        faults = run(tasks, options.jobs, store, levels, QUICK_S if options.quick else None)
+        if options.quick:
+            chosen = {m: [x for x in these if x.name in store.fresh] for m, these in todo.items()}
+        else:
+            faults += verdicts.stale_reasons(chosen)
+        if not options.quick and not options.modules:
+            verdicts.write(chosen, store, benches, options.seed)
+        rows = verdicts.table(chosen, store)
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            print("  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)))
+        faults += verdicts.complaints(chosen, store)
+    faults += verdicts.bugs_unnoticed(QUICK_S / 4 if options.quick else None)
+    print("\n".join(faults))
+    print(f"mutate: {'FAILED' if faults else 'passed'}")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -93,7 +93,9 @@ def run(tasks, jobs, store, levels, seconds=None):
                     work, (bench, chosen, todo, store, levels))
             for module in [m for m, (_, result) in running.items() if result.ready()]:
                 todo, result = running.pop(module)
-                faults += filter(None, [result.get()])
+                if fault := result.get():
+                    faults.append(fault)
+                    print(fault)
                 store.read()
                 ends = [store.get(m).get("level", "not tried") for m in todo]
                 print(f"{module}: " + ", ".join(f"{ends.count(k)} {k}" for k in

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the verification commands of scripts/ share."""
+"""What `make plan`, `coverage`, `prove`, `mutate`, `soak` and `signoff` are made of."""

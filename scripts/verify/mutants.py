@@ -8,9 +8,9 @@
 
 What runs (expressions and assignments) is mutated in one text for all: ``a + b`` with number 7
 becomes ``((mutant_of_all == 7) ? (a - b) : (a + b))``, so that one build serves every mutant of
-the module. A mutant keeps width and signedness of what it replaces, or has both one bit wider where
-signedness itself is mutated, so that the original reads as before. What is settled when the design
-is elaborated (parameters) has a text and a build of its own.
+the module. There a mutant has the width and the signedness of what it replaces, so that the rest
+of the expression reads as before. What has not, and what is settled when the design is elaborated,
+has a text and a build of its own.
 
 Not mutated: checks of parameters (their tests refuse wrong parameters at elaboration), assertions
 under FORMAL, initial blocks, heads of loops, functions that compute constants, macros.
@@ -47,9 +47,8 @@ KINDS = {
     "signed": "a signed value extended with zeros",
     "width": "the highest bit of an assigned value lost",
     "select": "a part of a vector taken one bit off",
-    "parameter": "a derived constant one more (a build of its own)",
+    "parameter": "a derived constant one more",
 }
-OWN_BUILD = ("parameter",)
 
 SWAPS = {
     Kind.LessThanExpression: ("comparison", "<="),
@@ -88,7 +87,8 @@ class MutantError(ValueError):
 class Mutant:
     """One fault: ``new`` for what stands at ``start`` to ``end`` (characters of the file).
 
-    ``statement``: a statement, else an expression. ``line``: number of the line, from 1.
+    ``statement``: a statement, else an expression; ``alone``: it needs a build of its own.
+    ``line``: number of the line, from 1.
     ``context``: that line without blanks at its ends; ``nth``: how many mutants with the same
     kind, context and texts stand before it. With them a mutant is known again in a module that
     was changed elsewhere.
@@ -101,6 +101,7 @@ class Mutant:
     old: str
     new: str
     statement: bool
+    alone: bool
     line: int
     context: str
     nth: int
@@ -201,12 +202,12 @@ class _Finder:
         span = self._span(node)
         return self.text[span[0]:span[1]] if span else ""
 
-    def _add(self, kind, node, new, statement=False):
+    def _add(self, kind, node, new, statement=False, alone=False):
         span = self._span(node)
         old = self.text[span[0]:span[1]] if span else ""
         # A macro or a comment among the words would be cut.
         if span and old != new and "//" not in old:
-            self.found.append((kind, *span, old, new, statement))
+            self.found.append((kind, *span, old, new, statement, alone))
 
     # ---- Walk ------------------------------------------------------------------------------
     def module_items(self):
@@ -258,7 +259,7 @@ class _Finder:
                 text = self._of(value)
                 # Codes of states and fields are mutated where they are used.
                 if not re.fullmatch(r"\d+'[bdh]\w+|\{.*\}", text, re.S):
-                    self._add("parameter", value, f"({text}) + 1")
+                    self._add("parameter", value, f"({text}) + 1", alone=True)
 
     def _statement(self, node, clocked, reset):
         """``clocked``: in a block with an edge; ``reset``: under if (rst)."""
@@ -312,7 +313,8 @@ class _Finder:
         top = self.tops.get(target)
         text = self._of(value)
         if top and not re.fullmatch(r"\w+_reg|\d+'\w+|\{[^,]*\}", text):
-            self._add("width", value, f"({text}) & ~(1 << ({top}))")
+            # As wide as the target, and signed, which changes neither width nor sign of the value.
+            self._add("width", value, f"({text}) & $signed({{1'b0, {{({top}){{1'b1}}}}}})")
         self._expression(value)
 
     def _port(self, node):
@@ -357,13 +359,16 @@ class _Finder:
                 # One more; one less where the whole is signed.
                 self._add("name", node, f"({name} + 1'sb1)")
             elif name in self.signed and not self_determined:
-                self._add("signed", node, f"$signed({{1'b0, {name}}})")
+                self._add("signed", node, f"$signed({{1'b0, {name}}})", alone=True)
             return
         elif kind == Kind.IdentifierSelectName:
             self._select(node)
             return
         elif kind == Kind.InvocationExpression:
             self._call(node, self_determined)
+            return
+        elif kind == Kind.ScopedName:
+            # What is in a generate block has a constant index.
             return
         elif kind == Kind.MultipleConcatenationExpression:
             self._expression(node.concatenation, self_determined=True)
@@ -415,7 +420,7 @@ class _Finder:
         arguments = _nodes(node.arguments.parameters if node.arguments else [])
         if function == "$signed" and not self_determined and len(arguments) == 1:
             inner = self._of(arguments[0])
-            self._add("signed", node, f"$signed({{1'b0, {inner}}})")
+            self._add("signed", node, f"$signed({{1'b0, {inner}}})", alone=True)
         if function in self.constant_functions or function == "$clog2":
             return
         for argument in arguments:
@@ -429,24 +434,26 @@ def find(module: str, path: Path | None = None) -> list[Mutant]:
     finder = _Finder(module, path)
     lines = finder.text.splitlines()
     found, seen = [], {}
-    for kind, start, end, old, new, statement in sorted(finder.module_items(),
-                                                        key=lambda m: (m[1], -m[2], m[4])):
+    for kind, start, end, old, new, statement, alone in sorted(
+            finder.module_items(), key=lambda m: (m[1], -m[2], m[4])):
         line = finder.text.count("\n", 0, start) + 1
         key = (kind, lines[line - 1].strip(), old, new)
         nth = seen[key] = seen.get(key, -1) + 1
-        found.append(Mutant(module, kind, start, end, old, new, statement, line, key[1], nth))
+        found.append(Mutant(module, kind, start, end, old, new, statement, alone, line,
+                            key[1], nth))
     return found
 
 
 def choose(found: list[Mutant], count: int, seed: int) -> list[Mutant]:
     """``count`` of them, or all: the kinds in turn, each in an order by lot that stays as it is
-    when the module changes elsewhere. Of OWN_BUILD at most one, since each costs a build."""
+    when the module changes elsewhere. Of those alone at most one of a kind."""
     def lot(mutant):
         return hashlib.sha256(f"{seed} {mutant.name}".encode()).digest()
 
     queues = {kind: sorted((m for m in found if m.kind == kind), key=lot) for kind in KINDS}
-    for kind in OWN_BUILD:
-        del queues[kind][1:]
+    for queue in queues.values():
+        for mutant in [m for m in queue if m.alone][1:]:
+            queue.remove(mutant)
     chosen: list[Mutant] = []
     while len(chosen) < count and any(queues.values()):
         for queue in queues.values():
@@ -461,8 +468,8 @@ def single(text: str, mutant: Mutant) -> str:
 
 
 def combined(text: str, chosen: list[Mutant]) -> str:
-    """The module in which +mutant=N switches on number N, from 1, of ``chosen``; 0, or without the
-    argument: none."""
+    """The module in which +mutant=N switches on number N, from 1, of ``chosen``, none of which
+    needs a build of its own; 0, or without the argument: none."""
     numbered = [(m, n) for n, m in enumerate(chosen, 1)]
 
     def render(start, end, inside):

@@ -132,7 +132,7 @@ def _replacement(mutant: mutants.Mutant, text: str) -> Path:
 def hunt(bench: Bench, chosen: list[mutants.Mutant], todo: list[mutants.Mutant], store: Store,
          levels: tuple[str, ...] = LEVELS) -> None:
     """Try the mutants ``todo``, each until a test finds it, and keep the verdicts in ``store``. All
-    ``chosen`` are in one build, but for those of mutants.OWN_BUILD. Without the second of
+    ``chosen`` are in one build, but for those alone. Without the second of
     ``levels`` what the first does not find is "pending". Raises trials.TrialError where a test does
     not pass without a fault."""
     module = bench.module
@@ -146,7 +146,7 @@ def hunt(bench: Bench, chosen: list[mutants.Mutant], todo: list[mutants.Mutant],
     runner.SIM_DIR.mkdir()
     (runner.SIM_DIR / ".runtime").symlink_to(shared)
     text = runner.find_module(module).read_text()
-    together = [m for m in chosen if m.kind not in mutants.OWN_BUILD]
+    together = [m for m in chosen if not m.alone]
     combined = folder / f"{module}.v"
     combined.write_text(mutants.combined(text, together))
     files = {m.name: (combined, together.index(m) + 1) if m in together

@@ -76,6 +76,8 @@ CONSTANT = {Kind.ParameterDeclaration, Kind.VariableDimension, Kind.ParameterVal
             Kind.GenvarDeclaration, Kind.TimingControlStatement}
 SKIPPED = {Kind.InitialBlock, Kind.ModuleHeader, Kind.EventControlWithExpression,
            Kind.ImplicitEventControl, Kind.EventControl}
+# A concatenation whose highest bit is 0
+ZERO = re.compile(r"\{\s*(\{[^{}]*\{1'b0\}\}|\d+'[bd]0+)\s*,")
 CLOCKED = re.compile(r"always\s*@\s*\(\s*posedge")
 
 
@@ -312,7 +314,7 @@ class _Finder:
     def _value(self, target, value):
         top = self.tops.get(target)
         text = self._of(value)
-        if top and not re.fullmatch(r"\w+_reg|\d+'\w+|\{[^,]*\}", text):
+        if top and not re.fullmatch(r"\w+_reg|\d+'\w+|\{[^,]*\}", text) and not ZERO.match(text):
             # As wide as the target, and signed, which changes neither width nor sign of the value.
             self._add("width", value, f"({text}) & $signed({{1'b0, {{({top}){{1'b1}}}}}})")
         self._expression(value)

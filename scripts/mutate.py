@@ -37,7 +37,7 @@ from scripts import entry  # noqa: E402 (needs the repository on the search path
 
 entry.install()
 
-from scripts.verify import mutants, trials, verdicts  # noqa: E402
+from scripts.verify import ledger, mutants, mutation_page, trials, verdicts  # noqa: E402
 from tb import runner  # noqa: E402
 
 QUICK_S = 420
@@ -137,31 +137,29 @@ def main(arguments: list[str] | None = None) -> int:
     store = verdicts.Store(log)
     tops = trials.tops_of_tests(verdicts.FOLDER / "tests.log")
     machine = tuple(trials.system_tests(verdicts.FOLDER / "tests.log"))
-    chosen = {module: chosen_of(module, options.seed) for module in names}
-    benches = {m: verdicts.Bench(m, *trials.bench_of(m, tops), machine) for m in names}
+    benches = {m: verdicts.Bench(m, *trials.bench_of(m, tops), machine) for m in known}
+    chosen = {module: chosen_of(module, options.seed) for module in known}
     faults = []
     if not options.bugs:
         levels = verdicts.LEVELS[:1] if options.unit else verdicts.LEVELS
-        todo = {m: [x for x in chosen[m] if not store.holds(x, benches[m]) and not
-                    (options.unit and store.pending(x, benches[m]))] for m in names}
         if options.quick:
-            todo = sample(chosen, store, options.seed)
-        tasks = [(benches[m], chosen[m], todo[m]) for m in
-                 (todo if options.quick else sorted(todo, key=lambda m: effort(benches[m])))
-                 if todo[m]]
-        faults = run(tasks, options.jobs, store, levels, QUICK_S if options.quick else None)
-        if options.quick:
-            chosen = {m: [x for x in these if x.name in store.fresh] for m, these in todo.items()}
+            todo = sample({m: chosen[m] for m in names}, store, options.seed)
         else:
             faults += verdicts.stale_reasons(chosen)
-        if not options.quick and not options.modules:
-            verdicts.write(chosen, store, benches, options.seed)
-        rows = verdicts.table(chosen, store)
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            print("  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)))
-        faults += verdicts.complaints(chosen, store)
-    faults += verdicts.bugs_unnoticed(QUICK_S / 4 if options.quick else None)
+            todo = {m: [x for x in chosen[m] if not store.holds(x, benches[m]) and not
+                        (options.unit and store.pending(x, benches[m]))]
+                    for m in sorted(names, key=lambda m: effort(benches[m]))}
+        tasks = [(benches[m], chosen[m], these) for m, these in todo.items() if these]
+        faults += run(tasks, options.jobs, store, levels, QUICK_S if options.quick else None)
+        tried = {m: [x for x in these if x.name in store.fresh] for m, these in todo.items()}
+        data = verdicts.gathered(tried if options.quick else chosen, benches, store, options.seed)
+        if not options.quick:
+            verdicts.write(data)
+            mutation_page.write_document()
+        data["modules"] = {m: entry for m, entry in data["modules"].items() if m in names}
+        print(mutation_page.text(mutation_page.stage_table(data)))
+        faults += verdicts.complaints(data)
+    faults += ledger.unnoticed(QUICK_S / 4 if options.quick else None)
     print("\n".join(faults))
     print(f"mutate: {'FAILED' if faults else 'passed'}")
     return 1 if faults else 0

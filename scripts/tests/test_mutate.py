@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from scripts.verify import depends, mutants, trials, verdicts
+from scripts.verify import depends, ledger, mutants, mutation_page, trials, verdicts
 from tb import runner
 
 TOY = """\
@@ -232,33 +232,42 @@ def test_kept_verdicts(store):
         True, False, False, False, True]
     assert [store.pending(m, bench) for m in (one, two, three, four)] == [
         False, True, False, True]
-    verdicts.write(chosen, store, {"sofa_popcount": bench}, 1)
-    data = json.loads(verdicts.DATA.read_text())
+    data = verdicts.gathered(chosen, {"sofa_popcount": bench}, store, 1)
     assert [m["name"] for m in data["modules"]["sofa_popcount"]["mutants"]] == [
-        one.name, five.name]
+        one.name, four.name, five.name]
+    verdicts.write(data, verdicts.DATA)
+    assert json.loads(verdicts.DATA.read_text()) == data
     store.log.unlink()
     again = verdicts.Store(store.log)
     assert again.holds(one, bench) and again.holds(five, bench) and not again.get(two)
+    assert again.pending(four, bench) and not again.holds(four, bench)
 
 
 def test_survivors_need_a_sentence(store):
     chosen = {"sofa_popcount": mutants.choose(mutants.find("sofa_popcount"), 12, 1)}
-    *found, equivalent, survivor = chosen["sofa_popcount"]
+    bench = {"sofa_popcount": Bench("sofa_popcount", "sofa_popcount", ("t",), ("m",))}
+    *found, untried, equivalent, survivor = chosen["sofa_popcount"]
     for mutant in found:
         store.add(verdict(mutant, "unit"))
     for mutant in (equivalent, survivor):
-        store.add(verdict(mutant, "survived"))
+        store.add(verdict(mutant, "survived", test=""))
     entry = '[[mutant]]\nname = "{}"\nmodule = "sofa_popcount"\nverdict = "{}"\nreason = "x"\n'
+
+    def gathered():
+        return verdicts.gathered(chosen, bench, store, 1)
+
     verdicts.REASONS.write_text(entry.format(equivalent.name, "equivalent"))
-    complaints = verdicts.complaints(chosen, store)
+    complaints = verdicts.complaints(gathered())
     assert len(complaints) == 2 and f"survived without a sentence: {survivor.name}" in complaints[0]
-    assert complaints[1] == "common: 90.9 % found, at least 98 % wanted"
+    assert complaints[1] == "common: 90.0 % found, at least 98 % wanted"
+    rows = mutation_page.survivor_table(gathered())[1]
+    assert [row[3:] for row in rows] == [["equivalent", "x"], ["survived", ""]]
     store.add(verdict(survivor, "system"))
-    assert verdicts.complaints(chosen, store) == []
-    assert verdicts.table(chosen, store)[1] == [
-        "common", "1", "12", "10", "1", "0", "1", "0", "0", "100.0 %", "2.0"]
+    assert verdicts.complaints(gathered()) == []
+    row = ["1", "12", "9", "1", "0", "1", "0", "1", "100.0 %", "2.0"]
+    assert mutation_page.stage_table(gathered())[1] == [["common", *row], ["all", *row]]
     store.add(verdict(equivalent, "unit"))
-    assert "is found by t" in verdicts.complaints(chosen, store)[0]
+    assert "is found by t" in verdicts.complaints(gathered())[0]
     verdicts.REASONS.write_text(entry.format("0123456789", "equivalent"))
     assert verdicts.stale_reasons(chosen) == [
         "equivalent.toml: sofa_popcount has no mutant 0123456789"]
@@ -292,8 +301,8 @@ def test_trials(tmp_path, store, monkeypatch):
 
 def test_ledger():
     """Every bug has its test; one that can be planted again has its place in the module once."""
-    assert len(verdicts.bugs()) > 5
-    for bug in verdicts.bugs():
+    assert len(ledger.bugs()) > 5
+    for bug in ledger.bugs():
         assert set(bug) >= {"what", "how", "commit", "module", "test"}
         file, _, name = bug["test"].partition("::")
         assert f"def {name.split('[')[0]}(" in (runner.ROOT / file).read_text()
@@ -302,3 +311,18 @@ def test_ledger():
             assert bug["new"] != bug["old"]
         else:
             assert bug["gone"]
+
+
+def test_the_page_is_up_to_date():
+    page = mutation_page.DOCUMENT.read_text()
+    assert all(f"table: {name} " in page for name in mutation_page.TABLES)
+    assert mutation_page.document(page, json.loads(verdicts.DATA.read_text())) == page
+
+
+def test_every_sentence_is_whole():
+    for entry in verdicts.reasons().values():
+        assert set(entry) == {"name", "module", "change", "verdict", "reason"}
+        assert entry["verdict"] in ("equivalent", "open") and entry["reason"].endswith(".")
+    assert verdicts.stale_reasons({m: mutants.choose(mutants.find(m), verdicts.A_MODULE, 1)
+                                   for m in {e["module"] for e in verdicts.reasons().values()}}
+                                  ) == []

@@ -2,15 +2,14 @@
 """Verdicts on mutants: found by trials, kept, judged.
 
 A verdict is a dict: module, name (of the mutant), level (who found it: "build", "unit", "system";
-"survived"), test (its node ID) and message, cpu_s (processor seconds of its trials), unit and
-system: hashes of what the tests of either level depended on.
+"pending": no unit test; "survived": none at all), test (its node ID) and message, cpu_s (processor
+seconds of its trials), unit and system: hashes of what the tests of either level depended on.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import time
 import tomllib
 from collections import Counter
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ ROOT = runner.ROOT
 FOLDER = runner.BUILD / "mutate"
 LOG = FOLDER / "verdicts.jsonl"
 DATA = ROOT / "docs" / "mutation.json"
-BUGS = ROOT / "docs" / "bugs.json"
 REASONS = Path(__file__).with_name("equivalent.toml")
 
 A_MODULE = 12
@@ -37,9 +35,6 @@ LEAST = 0.98
 """Least share of the mutants of a stage, equivalent ones aside, that tests find."""
 
 TOP = "sofa"
-
-LONGEST_S = 100
-"""Seconds of a simulation without a fault, at most, for the limit of planted bugs."""
 
 
 def stage_of(module: str) -> str:
@@ -132,9 +127,9 @@ def _replacement(mutant: mutants.Mutant, text: str) -> Path:
 def hunt(bench: Bench, chosen: list[mutants.Mutant], todo: list[mutants.Mutant], store: Store,
          levels: tuple[str, ...] = LEVELS) -> None:
     """Try the mutants ``todo``, each until a test finds it, and keep the verdicts in ``store``. All
-    ``chosen`` are in one build, but for those alone. Without the second of
-    ``levels`` what the first does not find is "pending". Raises trials.TrialError where a test does
-    not pass without a fault."""
+    ``chosen`` are in one build, but for those alone. Without the second of ``levels`` what the
+    first does not find is "pending". Raises trials.TrialError where a test does not pass without a
+    fault."""
     module = bench.module
     folder = FOLDER / module
     shutil.rmtree(folder, ignore_errors=True)
@@ -196,14 +191,6 @@ def reasons() -> dict[str, dict]:
     return {entry["name"]: entry for entry in tomllib.loads(REASONS.read_text()).get("mutant", [])}
 
 
-def verdict_of(mutant: mutants.Mutant, store: Store, known: dict[str, dict]) -> str:
-    """"unit", "system", "build", "pending", "survived", "equivalent"; "" for one that was not
-    tried."""
-    level = store.get(mutant).get("level", "")
-    equivalent = known.get(mutant.name, {}).get("verdict") == "equivalent"
-    return "equivalent" if equivalent and level in ("survived", "pending") else level
-
-
 def stale_reasons(chosen: dict[str, list[mutants.Mutant]]) -> list[str]:
     """Sentences of these modules for mutants that there are not."""
     return [f"{REASONS.name}: {entry['module']} has no mutant {name}"
@@ -211,109 +198,75 @@ def stale_reasons(chosen: dict[str, list[mutants.Mutant]]) -> list[str]:
             and name not in {m.name for m in chosen[entry["module"]]}]
 
 
-def complaints(chosen: dict[str, list[mutants.Mutant]], store: Store) -> list[str]:
-    """What is wrong with the verdicts on the mutants of some modules: survivors without a sentence,
-    sentences for what was found, stages below LEAST."""
-    known, found = reasons(), []
-    counts: dict[str, Counter] = {}
-    for module, these in chosen.items():
-        for mutant in these:
-            verdict = verdict_of(mutant, store, known)
-            counts.setdefault(stage_of(module), Counter())[verdict] += 1
-            if verdict in ("survived", "pending") and mutant.name not in known:
-                found.append(f"{verdict} without a sentence: {mutant.name} {mutant}")
-            elif verdict in ("build", "unit", "system") and mutant.name in known:
-                found.append(f"{REASONS.name}: {mutant.name} is found by "
-                             f"{store.get(mutant)['test']}")
-    for stage, count in counts.items():
-        if (share := score(count)) < LEAST:
-            found.append(f"{stage}: {100 * share:.1f} % found, at least {100 * LEAST:.0f} % wanted")
-    return found
+def ends(modules: list[dict]) -> Counter:
+    """How many mutants of some modules of gathered() ended how: found by "unit", "system" or at
+    "build", "equivalent", "survived", "pending", or "" (not tried); and "cpu_s" of all of them."""
+    count: Counter = Counter()
+    for entry in modules:
+        for mutant in entry["mutants"]:
+            alive = mutant["level"] in ("survived", "pending")
+            count["equivalent" if alive and mutant.get("verdict") == "equivalent"
+                  else mutant["level"]] += 1
+            count["cpu_s"] += mutant["cpu_s"]
+        count[""] += entry["drawn"] - len(entry["mutants"])
+    return count
 
 
 def score(count: Counter) -> float:
     """Share of mutants found, of those tried that are not equivalent; 1 without any."""
-    caught = count["build"] + count["unit"] + count["system"]
-    tried = caught + count["survived"] + count["pending"]
-    return caught / tried if tried else 1.0
+    found = count["build"] + count["unit"] + count["system"]
+    tried = found + count["survived"] + count["pending"]
+    return found / tried if tried else 1.0
 
 
-def table(chosen: dict[str, list[mutants.Mutant]], store: Store) -> list[list[str]]:
-    """Rows of what was found, a stage each and the sum."""
-    known = reasons()
-    counts: dict[str, Counter] = {}
-    for module, these in chosen.items():
-        for mutant in these:
-            for row in (stage_of(module), "all"):
-                count = counts.setdefault(row, Counter())
-                count[verdict_of(mutant, store, known)] += 1
-                count["modules"] += mutant is these[0]
-                count["cpu"] += store.get(mutant).get("cpu_s", 0)
-    rows = [["stage", "modules", "mutants", "found by unit tests", "by system tests", "at build",
-             "equivalent", "survive", "not tried", "score", "CPU s a mutant"]]
-    for stage, count in sorted(counts.items(), key=lambda x: (x[0] == "all", x[0])):
-        survive = count["survived"] + count["pending"]
-        found = count["unit"] + count["system"] + count["build"]
-        tried = found + count["equivalent"] + survive
-        rows.append([stage, *(str(n) for n in (
-            count["modules"], tried + count[""], count["unit"], count["system"], count["build"],
-            count["equivalent"], survive, count[""])), f"{100 * score(count):.1f} %",
-            f"{count['cpu'] / tried:.1f}" if tried else "-"])
-    return rows
+def complaints(data: dict) -> list[str]:
+    """What is wrong with what gathered() gives: survivors without a sentence, sentences for what
+    was found, stages below LEAST."""
+    found, stages = [], {}
+    for module, entry in data["modules"].items():
+        stages.setdefault(entry["stage"], []).append(entry)
+        for mutant in entry["mutants"]:
+            alive = mutant["level"] in ("survived", "pending")
+            if alive and "reason" not in mutant:
+                found.append(f"{mutant['level']} without a sentence: {mutant['name']} {module}: "
+                             f"{mutant['kind']}: {mutant['change']}")
+            elif not alive and "reason" in mutant:
+                found.append(f"{REASONS.name}: {mutant['name']} is found by {mutant['test']}")
+    for stage, entries in sorted(stages.items()):
+        share = score(ends(entries))
+        if share < LEAST:
+            found.append(f"{stage}: {100 * share:.1f} % found, at least {100 * LEAST:.0f} % wanted")
+    return found
 
 
-def write(chosen: dict[str, list[mutants.Mutant]], store: Store, benches: dict[str, Bench],
-          seed: int) -> None:
-    """Write docs/mutation.json: the verdicts that hold, by module."""
+def gathered(chosen: dict[str, list[mutants.Mutant]], benches: dict[str, Bench], store: Store,
+             seed: int) -> dict:
+    """Verdicts on the mutants of some modules, as docs/mutation.json has them: those that hold, and
+    those of unit tests that hold where the machine's have not run."""
     known, modules = reasons(), {}
     for module, these in sorted(chosen.items()):
-        bench = benches[module]
-        entries = []
+        bench, entries = benches[module], []
         for mutant in these:
-            if not store.holds(mutant, bench):
-                continue
             verdict = store.get(mutant)
-            entries.append({"name": mutant.name, "kind": mutant.kind,
-                            "change": str(mutant).partition(f"{mutant.kind}: ")[2][:160],
-                            "level": verdict["level"], "test": verdict["test"],
-                            "cpu_s": verdict["cpu_s"]}
-                           | ({"reason": known[mutant.name]["reason"]} if mutant.name in known
-                              else {}))
+            if store.holds(mutant, bench) or (verdict and verdict["level"] == "pending"
+                                              and store.pending(mutant, bench)):
+                reason = known.get(mutant.name, {})
+                entries.append({
+                    "name": mutant.name, "kind": mutant.kind,
+                    "change": str(mutant).partition(f"{mutant.kind}: ")[2][:160],
+                    "level": verdict["level"], "test": verdict["test"], "cpu_s": verdict["cpu_s"],
+                    **{k: reason[k] for k in ("verdict", "reason") if reason}})
         modules[module] = {"stage": stage_of(module), "bench": bench.top or TOP,
-                           "unit": bench.unit, "system": bench.system, "mutants": entries}
-    head = json.dumps({"seed": seed, "table": table(chosen, store)}, indent=1)[:-2]
-    lines = [f' {json.dumps(m)}: {{"stage": {json.dumps(e["stage"])}, "bench": '
-             f'{json.dumps(e["bench"])}, "unit": "{e["unit"]}", "system": "{e["system"]}",'
-             '\n  "mutants": [' + ",".join("\n   " + json.dumps(x) for x in e["mutants"]) + "]}"
-             for m, e in modules.items()]
-    DATA.write_text(head + ',\n "modules": {\n' + ",\n".join(lines) + "}}\n")
+                           "unit": bench.unit, "system": bench.system, "drawn": len(these),
+                           "mutants": entries}
+    return {"seed": seed, "modules": modules}
 
 
-def bugs() -> list[dict]:
-    """The ledger: what was wrong, how it was found, module, test (node ID), and, where the text is
-    still there, old and new: the lines as they are and with the bug."""
-    return json.loads(BUGS.read_text())["bugs"]
-
-
-def bugs_unnoticed(seconds: float | None = None) -> list[str]:
-    """Plant each bug of the ledger again and run its test; those that it does not find.
-    ``seconds``: begin no other after so many."""
-    begin, found = time.monotonic(), []
-    runner.SIM_DIR = runner.BUILD / "sim"
-    for number, bug in enumerate(bugs()):
-        if "old" not in bug or (seconds and time.monotonic() - begin > seconds):
-            continue
-        module = bug["module"]
-        text = runner.find_module(module).read_text()
-        if text.count(bug["old"]) != 1:
-            found.append(f"{BUGS.name}: {module} has {text.count(bug['old'])} times: {bug['old']}")
-            continue
-        path = FOLDER / f"bug{number}" / f"{module}.v"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.replace(bug["old"], bug["new"]))
-        outcome = trials.trial(bug["test"], path.with_name("trial"), path, 0, LONGEST_S)
-        print(f"bug in {module}: {'found' if outcome.failed else 'NOT FOUND'} by {bug['test']}, "
-              f"{outcome.cpu_s:.0f} s", flush=True)
-        if not outcome.failed:
-            found.append(f"{module}: {bug['test']} does not find: {bug['what']}")
-    return found
+def write(data: dict, path: Path = DATA) -> None:
+    """Write what gathered() gives, a mutant a line."""
+    lines = []
+    for module, entry in data["modules"].items():
+        head = json.dumps({k: v for k, v in entry.items() if k != "mutants"})[:-1]
+        lines.append(f' "{module}": {head}, "mutants": ['
+                     + ",".join("\n  " + json.dumps(m) for m in entry["mutants"]) + "]}")
+    path.write_text(f'{{"seed": {data["seed"]}, "modules": {{\n' + ",\n".join(lines) + "}}\n")

@@ -2,8 +2,8 @@
 """Every bug of the RTL that was mended, planted again before the test that must find it.
 
 A bug of docs/bugs.json is a dict: what was wrong, how it was found, the commit that mended it,
-module, test (its node ID), and ``old`` and ``new``, text of the module as it is and with the bug; or
-``gone``: why it cannot be planted.
+module, test (its node ID), and ``old`` and ``new``, text of the module as it is and with the bug;
+or ``gone``: why it cannot be planted.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ the module. There a mutant has the width and the signedness of what it replaces,
 of the expression reads as before. What has not, and what is settled when the design is elaborated,
 has a text and a build of its own.
 
-Not mutated: checks of parameters (their tests refuse wrong parameters at elaboration), assertions
+Not mutated: values of nets without use (unused*), checks of parameters (their tests refuse wrong parameters at elaboration), assertions
 under FORMAL, initial blocks, heads of loops, functions that compute constants, macros.
 """
 
@@ -312,6 +312,8 @@ class _Finder:
         self._value(self._of(node.left), node.right)
 
     def _value(self, target, value):
+        if target.startswith("unused"):
+            return
         top = self.tops.get(target)
         text = self._of(value)
         if top and not re.fullmatch(r"\w+_reg|\d+'\w+|\{[^,]*\}", text) and not ZERO.match(text):

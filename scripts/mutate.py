@@ -4,11 +4,12 @@
     .venv/bin/python scripts/mutate.py [--quick] [--jobs 2] [MODULE ...]
 
 Of each module 12 mutants are drawn (scripts/verify/mutants.py). The tests of the smallest bench
-that contains the module look for them first, then those of the whole machine, on Verilator at
-`tiny`; a test counts after it has passed without a fault on the very file that holds the faults.
-Verdicts are kept, with a hash of the Verilog, tests and models that they depend on, in
-build/mutate and in docs/mutation.json: a run that was interrupted goes on, and a change reruns what
-it touches. The bugs of docs/bugs.json are planted again, each before the test that must find it.
+that contains the module look for them first, then those of the whole machine for what these left
+and what is not known to be equivalent, on Verilator at `tiny`; a test counts after it has passed
+without a fault on the very file that holds the faults. Verdicts are kept, with a hash of the
+Verilog, tests and models that they depend on, in build/mutate and in docs/mutation.json: a run that
+was interrupted goes on, and a change reruns what it touches. The bugs of docs/bugs.json are planted
+again, each before the test that must find it.
 
     --quick   a sample, without what is kept: ten minutes
     --unit    stop after the unit tests: what they do not find stays pending
@@ -53,12 +54,12 @@ def chosen_of(module: str, seed: int) -> list[mutants.Mutant]:
 
 
 def sample(chosen, store, seed):
-    """Module -> some of its mutants that were found before or were not tried yet, the modules in an
-    order by lot."""
+    """Module -> some of its mutants that unit tests found before or that were not tried yet, the
+    modules in an order by lot."""
     lot = random.Random(seed)
     found = {}
     for module in lot.sample(sorted(chosen), len(chosen)):
-        these = [m for m in chosen[module] if store.get(m).get("level") != "survived"]
+        these = [m for m in chosen[module] if store.get(m).get("level", "unit") == "unit"]
         found[module] = lot.sample(these, min(QUICK_MUTANTS, len(these)))
     return found
 
@@ -69,39 +70,46 @@ def effort(bench):
             bench.module != bench.top, bench.module)
 
 
-def work(bench, chosen, todo, store, levels):
+def work(bench, chosen, todo, store):
     """Trials of one module, in a process of a pool: what went wrong."""
     try:
-        verdicts.hunt(bench, chosen, todo, store, levels)
+        verdicts.hunt(bench, chosen, todo, store)
         return ""
     except (trials.TrialError, runner.BuildError) as error:
         return f"{bench.module}: {error}"
 
 
-def run(tasks, jobs, store, levels, seconds=None):
-    """Do the tasks (bench, chosen, todo) in ``jobs`` processes; ``seconds``: begin no other after
-    so many. Returns what went wrong."""
+def run(tasks, jobs, store, pool, seconds=None):
+    """Do the tasks (bench, chosen, todo) in ``jobs`` processes of the pool; ``seconds``: begin no
+    other after so many. Returns what went wrong."""
     begin, faults, waiting, running = time.monotonic(), [], list(tasks), {}
-    context = multiprocessing.get_context("fork")
-    with context.Pool(jobs, trials.end_with_parent, maxtasksperchild=1) as pool:
-        while waiting or running:
-            if seconds and time.monotonic() - begin > seconds:
-                waiting.clear()
-            while waiting and len(running) < jobs:
-                bench, chosen, todo = waiting.pop(0)
-                running[bench.module] = todo, pool.apply_async(
-                    work, (bench, chosen, todo, store, levels))
-            for module in [m for m, (_, result) in running.items() if result.ready()]:
-                todo, result = running.pop(module)
-                if fault := result.get():
-                    faults.append(fault)
-                    print(fault)
-                store.read()
-                ends = [store.get(m).get("level", "not tried") for m in todo]
-                print(f"{module}: " + ", ".join(f"{ends.count(k)} {k}" for k in
-                                                dict.fromkeys(ends)), flush=True)
-            time.sleep(0.1)
+    while waiting or running:
+        if seconds and time.monotonic() - begin > seconds:
+            waiting.clear()
+        while waiting and len(running) < jobs:
+            task = waiting.pop(0)
+            running[task[0].module] = task[2], pool.apply_async(work, (*task, store))
+        for module in [m for m, (_, result) in running.items() if result.ready()]:
+            todo, result = running.pop(module)
+            if fault := result.get():
+                faults.append(fault)
+                print(fault)
+            store.read()
+            ends = [store.get(m).get("level", "not tried") for m in todo]
+            print(f"{module}: " + ", ".join(f"{ends.count(k)} {k}" for k in
+                                            dict.fromkeys(ends)), flush=True)
+        time.sleep(0.1)
     return faults
+
+
+def run_in_machine(todo, benches, store, pool):
+    """Try what unit tests left in the whole machine. Returns what went wrong."""
+    try:
+        if todo:
+            verdicts.hunt_in_machine(todo, benches, store, pool)
+        return []
+    except (trials.TrialError, runner.BuildError) as error:
+        return [str(error)]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -141,16 +149,23 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = {module: chosen_of(module, options.seed) for module in known}
     faults = []
     if not options.bugs:
-        levels = verdicts.LEVELS[:1] if options.unit else verdicts.LEVELS
         if options.quick:
             todo = sample({m: chosen[m] for m in names}, store, options.seed)
         else:
             faults += verdicts.stale_reasons(chosen)
-            todo = {m: [x for x in chosen[m] if not store.holds(x, benches[m]) and not
-                        (options.unit and store.pending(x, benches[m]))]
+            todo = {m: [x for x in chosen[m] if not store.holds(x, benches[m])
+                        and not store.pending(x, benches[m])]
                     for m in sorted(names, key=lambda m: effort(benches[m]))}
         tasks = [(benches[m], chosen[m], these) for m, these in todo.items() if these]
-        faults += run(tasks, options.jobs, store, levels, QUICK_S if options.quick else None)
+        context = multiprocessing.get_context("fork")
+        with context.Pool(options.jobs, trials.end_with_parent, maxtasksperchild=1) as pool:
+            faults += run(tasks, options.jobs, store, pool, QUICK_S if options.quick else None)
+            if not options.unit and not options.quick:
+                known_same = verdicts.equivalent()
+                faults += run_in_machine(
+                    [x for m in names for x in chosen[m] if x.name not in known_same
+                     and not store.holds(x, benches[m]) and store.pending(x, benches[m])],
+                    benches, store, pool)
         tried = {m: [x for x in these if x.name in store.fresh] for m, these in todo.items()}
         data = verdicts.gathered(tried if options.quick else chosen, benches, store, options.seed)
         if not options.quick:

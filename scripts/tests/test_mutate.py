@@ -294,9 +294,42 @@ def test_trials(tmp_path, store, monkeypatch):
     chosen = [by_kind["arithmetic"], same]
     bench = verdicts.Bench("sofa_popcount", "sofa_popcount",
                            ("tb/common/test_popcount.py::test_popcount[verilator-s1-63]",), ())
-    verdicts.hunt(bench, chosen, chosen, store, ("unit",))
+    verdicts.hunt(bench, chosen, chosen, store)
     assert [store.get(m)["level"] for m in chosen] == ["unit", "pending"]
     assert "SimulationError" in store.get(chosen[0])["message"]
+
+
+def test_machine(store, monkeypatch):
+    """Trials of two modules in one build of the machine, without their simulations: each mutant has
+    a number of its own, what a test has passed is not run again, what no test finds survives."""
+    modules = ("sofa_popcount", "sofa_find_first")
+    chosen = [m for name in modules for m in mutants.find(name) if not m.alone][::9]
+    benches = {name: Bench(name, name, ("t",), ("a", "b")) for name in modules}
+    one, two, *others = chosen
+    for mutant in chosen:
+        store.add(verdict(mutant, "pending") | {"past": ["a"] if mutant is two else []})
+    seen = []
+
+    def trial(test, log, files, number=0, sim_s=0.0):
+        texts = [f.read_text() for f in files]
+        assert [f"module {name}" in text for name, text in zip(modules, texts, strict=True)] == [
+            True, True]
+        assert number == 0 or sum(f"mutant_of_all == {number})" in t for t in texts) == 1
+        seen.append((test, number))
+        return trials.Outcome(test == "a" and number == 1, "", 1, 1.0, 2.0)
+
+    monkeypatch.setattr(trials, "trial", trial)
+    monkeypatch.setattr(verdicts, "FOLDER", runner.BUILD / "mutate" / "test")
+    monkeypatch.setattr(runner, "SIM_DIR", runner.SIM_DIR)
+
+    class Pool:
+        imap = map
+
+    verdicts.hunt_in_machine(chosen, benches, store, Pool)
+    assert [store.get(m)["level"] for m in chosen] == ["system"] + ["survived"] * (len(chosen) - 1)
+    assert len(others) > 2 and store.get(others[0])["cpu_s"] == 6.0
+    assert seen == [("a", 0), ("a", 1), *(("a", n + 3) for n in range(len(others))),
+                    ("b", 0), *(("b", n + 2) for n in range(len(chosen) - 1))]
 
 
 def test_ledger():

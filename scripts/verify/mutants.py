@@ -12,8 +12,9 @@ the module. There a mutant has the width and the signedness of what it replaces,
 of the expression reads as before. What has not, and what is settled when the design is elaborated,
 has a text and a build of its own.
 
-Not mutated: values of nets without use (unused*), checks of parameters (their tests refuse wrong parameters at elaboration), assertions
-under FORMAL, initial blocks, heads of loops, functions that compute constants, macros.
+Not mutated: values of nets without use (unused*), checks of parameters (their tests refuse wrong
+parameters at elaboration), assertions under FORMAL, initial blocks, heads of loops, functions that
+compute constants, macros.
 """
 
 from __future__ import annotations
@@ -471,10 +472,10 @@ def single(text: str, mutant: Mutant) -> str:
     return text[:mutant.start] + mutant.new + text[mutant.end:]
 
 
-def combined(text: str, chosen: list[Mutant]) -> str:
-    """The module in which +mutant=N switches on number N, from 1, of ``chosen``, none of which
-    needs a build of its own; 0, or without the argument: none."""
-    numbered = [(m, n) for n, m in enumerate(chosen, 1)]
+def combined(text: str, chosen: list[Mutant], first: int = 1) -> str:
+    """The module in which +mutant=N switches on number N, from ``first`` on, of ``chosen``, none of
+    which needs a build of its own; another number, or no argument: none."""
+    numbered = [(m, n) for n, m in enumerate(chosen, first)]
 
     def render(start, end, inside):
         """text[start:end] with the mutants ``inside`` it, outermost first."""

@@ -159,10 +159,10 @@ def bench_of(module: str, tops: dict[str, str]) -> tuple[str, list[str]]:
     return top, [test for test, its in tops.items() if its == top]
 
 
-def trial(test: str, log: Path, replace: Path, number: int = 0, sim_s: float = 0) -> Outcome:
-    """Run one test with the file ``replace`` for the module of its name and +mutant=``number``.
-    ``sim_s``: what its simulations take without a fault, the base of the limit; 0: no limit.
-    Raises TrialError where pytest could not run it."""
+def trial(test: str, log: Path, files: list[Path], number: int = 0, sim_s: float = 0) -> Outcome:
+    """Run one test with ``files`` for the modules of their names and +mutant=``number``. ``log``:
+    of this trial alone. ``sim_s``: what its simulations take without a fault, the base of the
+    limit; 0: no limit. Raises TrialError where pytest could not run it."""
     notes = log.with_suffix(".json")
     notes.unlink(missing_ok=True)
     begin = time.monotonic()
@@ -178,8 +178,8 @@ def trial(test: str, log: Path, replace: Path, number: int = 0, sim_s: float = 0
             runner.RESULTS_DIR = log.with_suffix(".results")
             seen = _Notes()
             with _quiet(log):
-                code = int(pytest.main([*ARGUMENTS, "--replace", str(replace), "--plusarg",
-                                        f"+mutant={number}", test], [seen]))
+                code = int(pytest.main([*ARGUMENTS, *(f"--replace={f}" for f in files),
+                                        f"--plusarg=+mutant={number}", test], [seen]))
             notes.write_text(json.dumps([seen.simulations, seen.message]))
         finally:
             os._exit(code)

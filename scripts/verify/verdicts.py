@@ -3,7 +3,8 @@
 
 A verdict is a dict: module, name (of the mutant), level (who found it: "build", "unit", "system";
 "pending": no unit test; "survived": none at all), test (its node ID) and message, cpu_s (processor
-seconds of its trials), unit and system: hashes of what the tests of either level depended on.
+seconds of its trials), unit and system: hashes of what the tests of either level depended on, past:
+tests of the machine that a pending one has passed.
 """
 
 from __future__ import annotations
@@ -28,9 +29,6 @@ REASONS = Path(__file__).with_name("equivalent.toml")
 A_MODULE = 12
 """Mutants of a module."""
 
-LEVELS = ("unit", "system")
-"""Who looks for a mutant, one after the other."""
-
 LEAST = 0.98
 """Least share of the mutants of a stage, equivalent ones aside, that tests find."""
 
@@ -52,10 +50,6 @@ class Bench:
     top: str
     tests: tuple[str, ...]
     machine: tuple[str, ...]
-
-    def of(self, level: str) -> tuple[str, ...]:
-        """The tests of a level."""
-        return self.tests if level == "unit" else self.machine
 
     @cached_property
     def unit(self) -> str:
@@ -113,82 +107,149 @@ class Store:
     def pending(self, mutant: mutants.Mutant, bench: Bench) -> bool:
         """Whether the unit tests, as they are, have not found the mutant."""
         verdict = self.get(mutant)
-        return bench.unit == verdict.get("unit") and verdict["level"] not in ("build", "unit")
+        return not bench.top or (bench.unit == verdict.get("unit")
+                                 and verdict["level"] not in ("build", "unit"))
+
+    def passed(self, mutant: mutants.Mutant, bench: Bench, test: str) -> bool:
+        """Whether the test of the machine, as it is, has not found the mutant."""
+        verdict = self.get(mutant)
+        return bench.system == verdict.get("system") and test in verdict.get("past", [])
 
 
-def _replacement(mutant: mutants.Mutant, text: str) -> Path:
-    """A file with this mutant alone."""
-    path = FOLDER / mutant.module / mutant.name / f"{mutant.module}.v"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(mutants.single(text, mutant))
-    return path
-
-
-def hunt(bench: Bench, chosen: list[mutants.Mutant], todo: list[mutants.Mutant], store: Store,
-         levels: tuple[str, ...] = LEVELS) -> None:
-    """Try the mutants ``todo``, each until a test finds it, and keep the verdicts in ``store``. All
-    ``chosen`` are in one build, but for those alone. Without the second of ``levels`` what the
-    first does not find is "pending". Raises trials.TrialError where a test does not pass without a
-    fault."""
-    module = bench.module
-    folder = FOLDER / module
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    # Builds go when the module is done, but for the objects which all of them share.
+def _simulate_in(folder: Path) -> None:
+    """Keep builds in ``folder`` from here on, but for the objects which all of them share."""
     shared = runner.BUILD / "sim" / ".runtime"
     shared.mkdir(parents=True, exist_ok=True)
     runner.SIM_DIR = folder / "sim"
-    runner.SIM_DIR.mkdir()
-    (runner.SIM_DIR / ".runtime").symlink_to(shared)
+    runner.SIM_DIR.mkdir(parents=True, exist_ok=True)
+    link = runner.SIM_DIR / ".runtime"
+    if not link.exists():
+        link.symlink_to(shared)
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def _control(test: str, log: Path, files: list[Path]) -> trials.Outcome:
+    """The trial without a fault."""
+    control = trials.trial(test, log, files)
+    if control.failed:
+        raise trials.TrialError(f"{test} fails without a fault: {control.message}")
+    return control
+
+
+def _verdict(mutant: mutants.Mutant, bench: Bench, level: str, outcome: trials.Outcome | None,
+             test: str, cpu_s: float, **more) -> dict:
+    """A verdict; of a mutant that was found with the outcome."""
+    if outcome and outcome.message.startswith("tb.runner.BuildError"):
+        level = "build"
+    return {"module": mutant.module, "name": mutant.name, "level": level, "test": test,
+            "message": outcome.message if outcome else "", "cpu_s": round(cpu_s, 1),
+            "unit": bench.unit, "system": bench.system, **more}
+
+
+def hunt(bench: Bench, chosen: list[mutants.Mutant], todo: list[mutants.Mutant],
+         store: Store) -> None:
+    """Try the mutants ``todo`` of a module, each until a unit test finds it, and keep the verdicts
+    in ``store``; what none finds is pending. All ``chosen`` are in one build, but for those alone.
+    Raises trials.TrialError where a test does not pass without a fault."""
+    module, alive = bench.module, list(todo)
+    folder = FOLDER / module
+    shutil.rmtree(folder, ignore_errors=True)
+    _simulate_in(folder)
     text = runner.find_module(module).read_text()
     together = [m for m in chosen if not m.alone]
-    combined = folder / f"{module}.v"
-    combined.write_text(mutants.combined(text, together))
-    files = {m.name: (combined, together.index(m) + 1) if m in together
-             else (_replacement(m, text), 0) for m in todo}
-    alive = {m.name: m for m in todo}
+    combined = _write(folder / f"{module}.v", mutants.combined(text, together))
     spent = dict.fromkeys(alive, 0.0)
-
-    def keep(name, level, test="", message=""):
-        store.add({"module": module, "name": name, "level": level, "test": test,
-                   "message": message, "cpu_s": round(spent[name], 1), "unit": bench.unit,
-                   "system": bench.system})
-
     likely = Counter(store.get(m).get("test") for m in todo)
-    for level in levels:
-        tried = not bench.top and level == "unit"
-        waiting = list(alive)
-        if level == "unit":
-            waiting = [n for n in alive if not store.pending(alive[n], bench)]
-        for test in sorted(bench.of(level), key=lambda t: -likely[t]):
-            waiting = [n for n in waiting if n in alive]
-            if not waiting:
-                tried = True
-                break
-            control = trials.trial(test, folder / "control", combined)
-            if control.failed:
-                raise trials.TrialError(f"{test} fails without a fault: {control.message}")
-            if not control.simulations:
-                continue
-            tried = True
-            for name in waiting:
-                file, number = files[name]
-                outcome = trials.trial(test, folder / "trial", file, number, control.sim_s)
-                spent[name] += outcome.cpu_s
-                if outcome.failed:
-                    refused = outcome.message.startswith("tb.runner.BuildError")
-                    keep(alive.pop(name).name, "build" if refused else level, test,
-                         outcome.message)
-        if not tried:
-            raise trials.TrialError(f"no test simulates {module}")
-        for name in list(alive):
-            keep(name, "pending" if level == "unit" else "survived")
+    simulated = not bench.tests
+    for test in sorted(bench.tests, key=lambda t: -likely[t]):
+        if not alive:
+            break
+        control = _control(test, folder / "control", [combined])
+        if not control.simulations:
+            continue
+        simulated = True
+        for mutant in list(alive):
+            file, number = combined, 0
+            if mutant.alone:
+                file = _write(folder / mutant.name / f"{module}.v", mutants.single(text, mutant))
+            else:
+                number = together.index(mutant) + 1
+            outcome = trials.trial(test, folder / "trial", [file], number, control.sim_s)
+            spent[mutant] += outcome.cpu_s
+            if outcome.failed:
+                alive.remove(mutant)
+                store.add(_verdict(mutant, bench, "unit", outcome, test, spent[mutant]))
+    if not simulated:
+        raise trials.TrialError(f"no test simulates {module}")
+    for mutant in alive:
+        store.add(_verdict(mutant, bench, "pending", None, "", spent[mutant], past=[]))
+    shutil.rmtree(folder)
+
+
+def _machine_trial(task: tuple) -> trials.Outcome:
+    """trials.trial() in a process of a pool."""
+    _simulate_in(FOLDER / "machine")
+    return trials.trial(*task)
+
+
+def hunt_in_machine(todo: list[mutants.Mutant], benches: dict[str, Bench], store: Store,
+                    pool) -> None:
+    """Try what unit tests left, all in one build of the machine but for those alone, each until a
+    test finds it. ``pool``: of processes. Raises trials.TrialError where a test does not pass
+    without a fault."""
+    folder = FOLDER / "machine"
+    _simulate_in(folder)
+    alive, together = list(todo), [m for m in todo if not m.alone]
+    numbers = {mutant: n for n, mutant in enumerate(together, 1)}
+    common, files = [], {}
+    for module in dict.fromkeys(m.module for m in todo):
+        text = runner.find_module(module).read_text()
+        these = [m for m in together if m.module == module]
+        if these:
+            common.append(_write(folder / f"{module}.v",
+                                 mutants.combined(text, these, numbers[these[0]])))
+        for mutant in (m for m in todo if m.module == module):
+            files[mutant] = common if not mutant.alone else [
+                _write(folder / mutant.name / f"{module}.v", mutants.single(text, mutant))]
+    for test in benches[todo[0].module].machine:
+        waiting = [m for m in alive if not store.passed(m, benches[m.module], test)]
+        if not waiting:
+            continue
+        control = _control(test, folder / "control", common)
+        if not control.simulations:
+            continue
+        tasks = [(test, folder / f"trial-{m.name}", files[m], numbers.get(m, 0), control.sim_s)
+                 for m in waiting]
+        for mutant, outcome in zip(waiting, pool.imap(_machine_trial, tasks), strict=True):
+            bench, before = benches[mutant.module], store.get(mutant)
+            cpu_s = before.get("cpu_s", 0) + outcome.cpu_s
+            past = [*before.get("past", []), test]
+            if outcome.failed:
+                alive.remove(mutant)
+                verdict = _verdict(mutant, bench, "system", outcome, test, cpu_s)
+            else:
+                verdict = _verdict(mutant, bench, "pending", None, "", cpu_s, past=past)
+            store.add(verdict)
+            print(f"{verdict['level']}: {mutant}, {test}", flush=True)
+    for mutant in alive:
+        store.add(_verdict(mutant, benches[mutant.module], "survived", None, "",
+                           store.get(mutant).get("cpu_s", 0)))
     shutil.rmtree(folder)
 
 
 def reasons() -> dict[str, dict]:
     """Name of a mutant -> module, change, verdict ("equivalent" or "open") and reason."""
     return {entry["name"]: entry for entry in tomllib.loads(REASONS.read_text()).get("mutant", [])}
+
+
+def equivalent() -> set[str]:
+    """Names of the mutants that are known to compute the same."""
+    return {name for name, entry in reasons().items() if entry["verdict"] == "equivalent"}
 
 
 def stale_reasons(chosen: dict[str, list[mutants.Mutant]]) -> list[str]:

@@ -72,14 +72,19 @@ class _Notes:
 
 class _Probe:
     """A pytest plugin under which a test ends where it would build: ``tops`` tells the top level
-    of each test."""
+    of each test, ``slow`` those that `make test` leaves out."""
 
     def __init__(self):
         self.tops: dict[str, str] = {}
+        self.slow: set[str] = set()
         self.test = ""
 
     def pytest_runtest_setup(self, item):
         self.test = item.nodeid
+        if item.get_closest_marker("slow") or any(
+                sim == "verilator" and (not names or CONFIG in names)
+                for sim, *names in (m.args for m in item.iter_markers("slow_on"))):
+            self.slow.add(item.nodeid)
 
     def build(self, toplevel, params=None, sim="verilator", **_):
         self.tops.setdefault(self.test, toplevel)
@@ -115,17 +120,17 @@ def end_with_parent() -> None:
 
 
 def tops_of_tests(log: Path) -> dict[str, str]:
-    """Node ID -> top level of every test on Verilator that builds one, tb/system aside. The modules
-    of tests and models stay in this process for trial()."""
+    """Node ID -> top level of every test on Verilator that builds one, tb/system aside, slow ones
+    last. The modules of tests and models stay in this process for trial()."""
     probe = _Probe()
     kept, runner.build = runner.build, probe.build
     try:
         with _quiet(log):
-            pytest.main([*(a for a in ARGUMENTS if a != "-x"), "tb", f"--ignore={SYSTEM}",
+            pytest.main([*(a for a in ARGUMENTS if a != "-x"), "--slow", "tb", f"--ignore={SYSTEM}",
                          "-k", "not illegal and not without_taps and not waves"], [probe])
     finally:
         runner.build = kept
-    return probe.tops
+    return dict(sorted(probe.tops.items(), key=lambda t: t[0] in probe.slow))
 
 
 def system_tests(log: Path) -> list[str]:
@@ -178,7 +183,7 @@ def trial(test: str, log: Path, files: list[Path], number: int = 0, sim_s: float
             runner.RESULTS_DIR = log.with_suffix(".results")
             seen = _Notes()
             with _quiet(log):
-                code = int(pytest.main([*ARGUMENTS, *(f"--replace={f}" for f in files),
+                code = int(pytest.main([*ARGUMENTS, "--slow", *(f"--replace={f}" for f in files),
                                         f"--plusarg=+mutant={number}", test], [seen]))
             notes.write_text(json.dumps([seen.simulations, seen.message]))
         finally:

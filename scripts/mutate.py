@@ -153,8 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
             todo = sample({m: chosen[m] for m in names}, store, options.seed)
         else:
             faults += verdicts.stale_reasons(chosen)
-            todo = {m: [x for x in chosen[m] if not store.holds(x, benches[m])
-                        and not store.pending(x, benches[m])]
+            todo = {m: [x for x in chosen[m] if benches[m].top and not store.holds(x, benches[m])]
                     for m in sorted(names, key=lambda m: effort(benches[m]))}
         tasks = [(benches[m], chosen[m], these) for m, these in todo.items() if these]
         context = multiprocessing.get_context("fork")
@@ -164,8 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
                 known_same = verdicts.equivalent()
                 faults += run_in_machine(
                     [x for m in names for x in chosen[m] if x.name not in known_same
-                     and not store.holds(x, benches[m]) and store.pending(x, benches[m])],
-                    benches, store, pool)
+                     and not store.settled(x, benches[m])], benches, store, pool)
         tried = {m: [x for x in these if x.name in store.fresh] for m, these in todo.items()}
         data = verdicts.gathered(tried if options.quick else chosen, benches, store, options.seed)
         if not options.quick:

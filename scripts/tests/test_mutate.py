@@ -209,13 +209,18 @@ def store(tmp_path, monkeypatch):
     return verdicts.Store(tmp_path / "verdicts.jsonl")
 
 
-def verdict(mutant, level, unit="u", system="s", test="t"):
-    return {"module": mutant.module, "name": mutant.name, "level": level, "test": test,
-            "message": "", "cpu_s": 2.0, "unit": unit, "system": system}
-
-
 class Bench(verdicts.Bench):
+    """Keys without files."""
+
     unit, system = "u", "s"
+
+    def key(self, level, test):
+        return f"{level} {test}"
+
+
+def verdict(mutant, level, test="t"):
+    return {"module": mutant.module, "name": mutant.name, "level": level, "test": test,
+            "message": "", "cpu_s": 2.0, "key": f"{level} {test}"}
 
 
 def test_kept_verdicts(store):
@@ -223,15 +228,14 @@ def test_kept_verdicts(store):
     chosen = {"sofa_popcount": mutants.choose(mutants.find("sofa_popcount"), 12, 1)}
     one, two, three, four, five, *_ = chosen["sofa_popcount"]
     bench = Bench("sofa_popcount", "sofa_popcount", ("t",), ("m",))
-    store.add(verdict(one, "unit", system="other"))
-    store.add(verdict(two, "system", system="other"))
-    store.add(verdict(three, "unit", unit="other"))
-    store.add(verdict(four, "pending"))
-    store.add(verdict(five, "survived"))
-    assert [store.holds(m, bench) for m in (one, two, three, four, five)] == [
-        True, False, False, False, True]
-    assert [store.pending(m, bench) for m in (one, two, three, four)] == [
-        False, True, False, True]
+    store.add(verdict(one, "unit"))
+    store.add(verdict(two, "system", test="gone"))
+    store.add(verdict(three, "unit") | {"key": "another"})
+    store.add(verdict(four, "pending", test=""))
+    store.add(verdict(five, "survived", test=""))
+    known = (one, two, three, four, five)
+    assert [store.holds(m, bench) for m in known] == [True, False, False, True, True]
+    assert [store.settled(m, bench) for m in known] == [True, False, False, False, True]
     data = verdicts.gathered(chosen, {"sofa_popcount": bench}, store, 1)
     assert [m["name"] for m in data["modules"]["sofa_popcount"]["mutants"]] == [
         one.name, four.name, five.name]
@@ -239,8 +243,19 @@ def test_kept_verdicts(store):
     assert json.loads(verdicts.DATA.read_text()) == data
     store.log.unlink()
     again = verdicts.Store(store.log)
-    assert again.holds(one, bench) and again.holds(five, bench) and not again.get(two)
-    assert again.pending(four, bench) and not again.holds(four, bench)
+    assert [again.holds(m, bench) for m in known] == [True, False, False, True, True]
+
+
+def test_keys():
+    """A verdict of a test depends on that one alone; one of no test on all of them."""
+    tests = ("tb/common/test_popcount.py::a", "tb/common/test_ram_1r1w.py::b")
+    bench = verdicts.Bench("sofa_popcount", "sofa_popcount", tests, ("tb/csr/test_csr.py::c",))
+    other = verdicts.Bench("sofa_popcount", "sofa_popcount", tests[:1], bench.machine)
+    assert bench.key("unit", tests[0]) == other.key("unit", tests[0])
+    assert len({bench.key("unit", t) for t in tests}) == 2
+    for level in ("pending", "survived"):
+        assert bench.key(level, "") != other.key(level, "")
+    assert bench.key("system", bench.machine[0]) == depends.key("sofa", bench.machine)
 
 
 def test_survivors_need_a_sentence(store):
@@ -262,7 +277,7 @@ def test_survivors_need_a_sentence(store):
     assert complaints[1] == "common: 90.0 % found, at least 98 % wanted"
     rows = mutation_page.survivor_table(gathered())[1]
     assert [row[3:] for row in rows] == [["equivalent", "x"], ["survived", ""]]
-    store.add(verdict(survivor, "system"))
+    store.add(verdict(survivor, "system", test="m"))
     assert verdicts.complaints(gathered()) == []
     row = ["1", "12", "9", "1", "0", "1", "0", "1", "100.0 %", "2.0"]
     assert mutation_page.stage_table(gathered())[1] == [["common", *row], ["all", *row]]
@@ -307,7 +322,8 @@ def test_machine(store, monkeypatch):
     benches = {name: Bench(name, name, ("t",), ("a", "b")) for name in modules}
     one, two, *others = chosen
     for mutant in chosen:
-        store.add(verdict(mutant, "pending") | {"past": ["a"] if mutant is two else []})
+        past = {"past": ["a"] if mutant is two else [], "machine": "s"}
+        store.add(verdict(mutant, "pending", test="") | past)
     seen = []
 
     def trial(test, log, files, number=0, sim_s=0.0):

@@ -3,8 +3,8 @@
 
 A verdict is a dict: module, name (of the mutant), level (who found it: "build", "unit", "system";
 "pending": no unit test; "survived": none at all), test (its node ID) and message, cpu_s (processor
-seconds of its trials), unit and system: hashes of what the tests of either level depended on, past:
-tests of the machine that a pending one has passed.
+seconds of its trials), key: hash of what the test, or all that did not find it, depended on. A
+pending one has past: tests of the machine that have not found it, machine: the hash of theirs.
 """
 
 from __future__ import annotations
@@ -61,6 +61,12 @@ class Bench:
         """Hash of what ``machine`` depends on."""
         return depends.key(TOP, self.machine)
 
+    def key(self, level: str, test: str) -> str:
+        """Hash of what a verdict depends on."""
+        if level in ("build", "unit", "system"):
+            return depends.key(self.top if test in self.tests else TOP, (test,))
+        return self.unit if level == "pending" else depends.sha(self.unit, self.system)
+
 
 class Store:
     """Verdicts of earlier runs, the latest of each mutant; those of this one go to ``log``."""
@@ -70,9 +76,7 @@ class Store:
         if DATA.is_file():
             for module, entry in json.loads(DATA.read_text())["modules"].items():
                 for verdict in entry["mutants"]:
-                    self.kept[module, verdict["name"]] = {
-                        "module": module, "unit": entry["unit"], "system": entry["system"],
-                        **verdict}
+                    self.kept[module, verdict["name"]] = {"module": module, **verdict}
         for path in {LOG, log}:
             self.read(path)
 
@@ -100,20 +104,18 @@ class Store:
     def holds(self, mutant: mutants.Mutant, bench: Bench) -> bool:
         """Whether there is a verdict, and all that it depends on is as it was."""
         verdict = self.get(mutant)
-        return bool(verdict) and bench.unit == verdict["unit"] and (
-            verdict["level"] in ("build", "unit")
-            or verdict["level"] != "pending" and bench.system == verdict["system"])
+        known = verdict.get("test") in (*bench.tests, *bench.machine, "")
+        return bool(verdict) and known and verdict["key"] == bench.key(verdict["level"],
+                                                                       verdict["test"])
 
-    def pending(self, mutant: mutants.Mutant, bench: Bench) -> bool:
-        """Whether the unit tests, as they are, have not found the mutant."""
-        verdict = self.get(mutant)
-        return not bench.top or (bench.unit == verdict.get("unit")
-                                 and verdict["level"] not in ("build", "unit"))
+    def settled(self, mutant: mutants.Mutant, bench: Bench) -> bool:
+        """Whether a verdict holds and no test remains."""
+        return self.holds(mutant, bench) and self.get(mutant)["level"] != "pending"
 
     def passed(self, mutant: mutants.Mutant, bench: Bench, test: str) -> bool:
         """Whether the test of the machine, as it is, has not found the mutant."""
         verdict = self.get(mutant)
-        return bench.system == verdict.get("system") and test in verdict.get("past", [])
+        return bench.system == verdict.get("machine") and test in verdict.get("past", [])
 
 
 def _simulate_in(folder: Path) -> None:
@@ -148,7 +150,7 @@ def _verdict(mutant: mutants.Mutant, bench: Bench, level: str, outcome: trials.O
         level = "build"
     return {"module": mutant.module, "name": mutant.name, "level": level, "test": test,
             "message": outcome.message if outcome else "", "cpu_s": round(cpu_s, 1),
-            "unit": bench.unit, "system": bench.system, **more}
+            "key": bench.key(level, test), **more}
 
 
 def hunt(bench: Bench, chosen: list[mutants.Mutant], todo: list[mutants.Mutant],
@@ -187,7 +189,7 @@ def hunt(bench: Bench, chosen: list[mutants.Mutant], todo: list[mutants.Mutant],
     if not simulated:
         raise trials.TrialError(f"no test simulates {module}")
     for mutant in alive:
-        store.add(_verdict(mutant, bench, "pending", None, "", spent[mutant], past=[]))
+        store.add(_verdict(mutant, bench, "pending", None, "", spent[mutant]))
     shutil.rmtree(folder)
 
 
@@ -228,12 +230,13 @@ def hunt_in_machine(todo: list[mutants.Mutant], benches: dict[str, Bench], store
         for mutant, outcome in zip(waiting, pool.imap(_machine_trial, tasks), strict=True):
             bench, before = benches[mutant.module], store.get(mutant)
             cpu_s = before.get("cpu_s", 0) + outcome.cpu_s
-            past = [*before.get("past", []), test]
+            past = [*(t for t in bench.machine if store.passed(mutant, bench, t)), test]
             if outcome.failed:
                 alive.remove(mutant)
                 verdict = _verdict(mutant, bench, "system", outcome, test, cpu_s)
             else:
-                verdict = _verdict(mutant, bench, "pending", None, "", cpu_s, past=past)
+                verdict = _verdict(mutant, bench, "pending", None, "", cpu_s, past=past,
+                                   machine=bench.system)
             store.add(verdict)
             print(f"{verdict['level']}: {mutant}, {test}", flush=True)
     for mutant in alive:
@@ -302,24 +305,21 @@ def complaints(data: dict) -> list[str]:
 
 def gathered(chosen: dict[str, list[mutants.Mutant]], benches: dict[str, Bench], store: Store,
              seed: int) -> dict:
-    """Verdicts on the mutants of some modules, as docs/mutation.json has them: those that hold, and
-    those of unit tests that hold where the machine's have not run."""
+    """Verdicts that hold on the mutants of some modules, as docs/mutation.json has them."""
     known, modules = reasons(), {}
     for module, these in sorted(chosen.items()):
         bench, entries = benches[module], []
         for mutant in these:
             verdict = store.get(mutant)
-            if store.holds(mutant, bench) or (verdict and verdict["level"] == "pending"
-                                              and store.pending(mutant, bench)):
+            if store.holds(mutant, bench):
                 reason = known.get(mutant.name, {})
                 entries.append({
                     "name": mutant.name, "kind": mutant.kind,
                     "change": str(mutant).partition(f"{mutant.kind}: ")[2][:160],
-                    "level": verdict["level"], "test": verdict["test"], "cpu_s": verdict["cpu_s"],
+                    **{k: verdict[k] for k in ("level", "test", "cpu_s", "key")},
                     **{k: reason[k] for k in ("verdict", "reason") if reason}})
         modules[module] = {"stage": stage_of(module), "bench": bench.top or TOP,
-                           "unit": bench.unit, "system": bench.system, "drawn": len(these),
-                           "mutants": entries}
+                           "drawn": len(these), "mutants": entries}
     return {"seed": seed, "modules": modules}
 
 

@@ -30,6 +30,9 @@ SLOWER = 5
 SPARE_S seconds; what uses more hangs."""
 
 SPARE_S = 10
+COMPILER_S = 150
+"""Processor seconds of a compiler, for trials that build."""
+
 BUILD_S = 900
 """Most wall-clock seconds of a test with its build."""
 
@@ -167,7 +170,7 @@ def bench_of(module: str, tops: dict[str, str]) -> tuple[str, list[str]]:
 def trial(test: str, log: Path, files: list[Path], number: int = 0, sim_s: float = 0) -> Outcome:
     """Run one test with ``files`` for the modules of their names and +mutant=``number``. ``log``:
     of this trial alone. ``sim_s``: what its simulations take without a fault, the base of the
-    limit; 0: no limit. Raises TrialError where pytest could not run it."""
+    limit; 0: no limit. With a number the build has to be there. Raises TrialError where pytest could not run it."""
     notes = log.with_suffix(".json")
     notes.unlink(missing_ok=True)
     begin = time.monotonic()
@@ -177,7 +180,7 @@ def trial(test: str, log: Path, files: list[Path], number: int = 0, sim_s: float
         try:
             end_with_parent()
             if sim_s:
-                limit = int(SLOWER * sim_s + SPARE_S)
+                limit = int(SLOWER * sim_s + SPARE_S) + (0 if number else COMPILER_S)
                 resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
             # One process' results do not meet another's.
             runner.RESULTS_DIR = log.with_suffix(".results")

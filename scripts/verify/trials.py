@@ -170,7 +170,8 @@ def bench_of(module: str, tops: dict[str, str]) -> tuple[str, list[str]]:
 def trial(test: str, log: Path, files: list[Path], number: int = 0, sim_s: float = 0) -> Outcome:
     """Run one test with ``files`` for the modules of their names and +mutant=``number``. ``log``:
     of this trial alone. ``sim_s``: what its simulations take without a fault, the base of the
-    limit; 0: no limit. With a number the build has to be there. Raises TrialError where pytest could not run it."""
+    limit; 0: no limit. With a number the build has to be there. Raises TrialError where pytest
+    could not run it."""
     notes = log.with_suffix(".json")
     notes.unlink(missing_ok=True)
     begin = time.monotonic()

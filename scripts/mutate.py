@@ -59,57 +59,43 @@ def sample(chosen, store, seed):
     lot = random.Random(seed)
     found = {}
     for module in lot.sample(sorted(chosen), len(chosen)):
-        these = [m for m in chosen[module] if store.get(m).get("level", "unit") == "unit"]
+        these = [m for m in chosen[module] if module != verdicts.TOP
+                 and store.get(m).get("level", "unit") == "unit"]
         found[module] = lot.sample(these, min(QUICK_MUTANTS, len(these)))
     return found
 
 
-def effort(bench):
-    """Sort key: modules with small benches first, a bench's own module before what is in it."""
-    return (not bench.top, len(trials.sources(bench.top or verdicts.TOP)),
-            bench.module != bench.top, bench.module)
-
-
-def work(bench, chosen, todo, store):
-    """Trials of one module, in a process of a pool: what went wrong."""
+def work(level, todo, benches, store, imap=map):
+    """Look for mutants; what went wrong."""
     try:
-        verdicts.hunt(bench, chosen, todo, store)
+        verdicts.hunt(level, todo, benches, store, imap)
         return ""
     except (trials.TrialError, runner.BuildError) as error:
-        return f"{bench.module}: {error}"
+        return str(error)
 
 
-def run(tasks, jobs, store, pool, seconds=None):
-    """Do the tasks (bench, chosen, todo) in ``jobs`` processes of the pool; ``seconds``: begin no
+def run(tasks, benches, jobs, store, pool, seconds=None):
+    """Do the tasks (top level -> mutants) in ``jobs`` processes of the pool; ``seconds``: begin no
     other after so many. Returns what went wrong."""
-    begin, faults, waiting, running = time.monotonic(), [], list(tasks), {}
+    begin, faults, waiting, running = time.monotonic(), [], dict(tasks), {}
     while waiting or running:
         if seconds and time.monotonic() - begin > seconds:
             waiting.clear()
         while waiting and len(running) < jobs:
-            task = waiting.pop(0)
-            running[task[0].module] = task[2], pool.apply_async(work, (*task, store))
-        for module in [m for m, (_, result) in running.items() if result.ready()]:
-            todo, result = running.pop(module)
+            top, todo = next(iter(waiting.items()))
+            del waiting[top]
+            running[top] = todo, pool.apply_async(work, ("unit", todo, benches, store))
+        for top in [t for t, (_, result) in running.items() if result.ready()]:
+            todo, result = running.pop(top)
             if fault := result.get():
                 faults.append(fault)
                 print(fault)
             store.read()
             ends = [store.get(m).get("level", "not tried") for m in todo]
-            print(f"{module}: " + ", ".join(f"{ends.count(k)} {k}" for k in
-                                            dict.fromkeys(ends)), flush=True)
+            print(f"{top}: " + ", ".join(f"{ends.count(k)} {k}" for k in dict.fromkeys(ends)),
+                  flush=True)
         time.sleep(0.1)
     return faults
-
-
-def run_in_machine(todo, benches, store, pool):
-    """Try what unit tests left in the whole machine. Returns what went wrong."""
-    try:
-        if todo:
-            verdicts.hunt_in_machine(todo, benches, store, pool)
-        return []
-    except (trials.TrialError, runner.BuildError) as error:
-        return [str(error)]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -154,16 +140,21 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             faults += verdicts.stale_reasons(chosen)
             todo = {m: [x for x in chosen[m] if benches[m].top and not store.holds(x, benches[m])]
-                    for m in sorted(names, key=lambda m: effort(benches[m]))}
-        tasks = [(benches[m], chosen[m], these) for m, these in todo.items() if these]
+                    for m in names}
+        tasks = {}
+        for module, these in todo.items():
+            tasks.setdefault(benches[module].top, []).extend(these)
+        tasks = {top: these for top, these in tasks.items() if these}
+        if not options.quick:
+            tasks = dict(sorted(tasks.items(), key=lambda t: len(trials.sources(t[0]))))
         context = multiprocessing.get_context("fork")
         with context.Pool(options.jobs, trials.end_with_parent, maxtasksperchild=1) as pool:
-            faults += run(tasks, options.jobs, store, pool, QUICK_S if options.quick else None)
-            if not options.unit and not options.quick:
-                known_same = verdicts.equivalent()
-                faults += run_in_machine(
-                    [x for m in names for x in chosen[m] if x.name not in known_same
-                     and not store.settled(x, benches[m])], benches, store, pool)
+            faults += run(tasks, benches, options.jobs, store, pool,
+                          QUICK_S if options.quick else None)
+            left = [x for m in names for x in chosen[m] if not store.settled(x, benches[m])
+                    and x.name not in verdicts.equivalent()]
+            if left and not options.unit and not options.quick:
+                faults += filter(None, [work("system", left, benches, store, pool.imap)])
         tried = {m: [x for x in these if x.name in store.fresh] for m, these in todo.items()}
         data = verdicts.gathered(tried if options.quick else chosen, benches, store, options.seed)
         if not options.quick:

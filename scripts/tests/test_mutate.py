@@ -309,7 +309,7 @@ def test_trials(tmp_path, store, monkeypatch):
     chosen = [by_kind["arithmetic"], same]
     bench = verdicts.Bench("sofa_popcount", "sofa_popcount",
                            ("tb/common/test_popcount.py::test_popcount[verilator-s1-63]",), ())
-    verdicts.hunt(bench, chosen, chosen, store)
+    verdicts.hunt("unit", chosen, {"sofa_popcount": bench}, store)
     assert [store.get(m)["level"] for m in chosen] == ["unit", "pending"]
     assert "SimulationError" in store.get(chosen[0])["message"]
 
@@ -338,10 +338,7 @@ def test_machine(store, monkeypatch):
     monkeypatch.setattr(verdicts, "FOLDER", runner.BUILD / "mutate" / "test")
     monkeypatch.setattr(runner, "SIM_DIR", runner.SIM_DIR)
 
-    class Pool:
-        imap = map
-
-    verdicts.hunt_in_machine(chosen, benches, store, Pool)
+    verdicts.hunt("system", chosen, benches, store)
     assert [store.get(m)["level"] for m in chosen] == ["system"] + ["survived"] * (len(chosen) - 1)
     assert len(others) > 2 and store.get(others[0])["cpu_s"] == 6.0
     assert seen == [("a", 0), ("a", 1), *(("a", n + 3) for n in range(len(others))),

@@ -135,14 +135,6 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def _control(test: str, log: Path, files: list[Path]) -> trials.Outcome:
-    """The trial without a fault."""
-    control = trials.trial(test, log, files)
-    if control.failed:
-        raise trials.TrialError(f"{test} fails without a fault: {control.message}")
-    return control
-
-
 def _verdict(mutant: mutants.Mutant, bench: Bench, level: str, outcome: trials.Outcome | None,
              test: str, cpu_s: float, **more) -> dict:
     """A verdict; of a mutant that was found with the outcome."""
@@ -153,58 +145,23 @@ def _verdict(mutant: mutants.Mutant, bench: Bench, level: str, outcome: trials.O
             "key": bench.key(level, test), **more}
 
 
-def hunt(bench: Bench, chosen: list[mutants.Mutant], todo: list[mutants.Mutant],
-         store: Store) -> None:
-    """Try the mutants ``todo`` of a module, each until a unit test finds it, and keep the verdicts
-    in ``store``; what none finds is pending. All ``chosen`` are in one build, but for those alone.
-    Raises trials.TrialError where a test does not pass without a fault."""
-    module, alive = bench.module, list(todo)
-    folder = FOLDER / module
-    shutil.rmtree(folder, ignore_errors=True)
+def _trial(task: tuple) -> trials.Outcome:
+    """trials.trial() in a process of a pool; the folder of its builds first."""
+    folder, *arguments = task
     _simulate_in(folder)
-    text = runner.find_module(module).read_text()
-    together = [m for m in chosen if not m.alone]
-    combined = _write(folder / f"{module}.v", mutants.combined(text, together))
-    spent = dict.fromkeys(alive, 0.0)
-    likely = Counter(store.get(m).get("test") for m in todo)
-    simulated = not bench.tests
-    for test in sorted(bench.tests, key=lambda t: -likely[t]):
-        if not alive:
-            break
-        control = _control(test, folder / "control", [combined])
-        if not control.simulations:
-            continue
-        simulated = True
-        for mutant in list(alive):
-            file, number = combined, 0
-            if mutant.alone:
-                file = _write(folder / mutant.name / f"{module}.v", mutants.single(text, mutant))
-            else:
-                number = together.index(mutant) + 1
-            outcome = trials.trial(test, folder / "trial", [file], number, control.sim_s)
-            spent[mutant] += outcome.cpu_s
-            if outcome.failed:
-                alive.remove(mutant)
-                store.add(_verdict(mutant, bench, "unit", outcome, test, spent[mutant]))
-    if not simulated:
-        raise trials.TrialError(f"no test simulates {module}")
-    for mutant in alive:
-        store.add(_verdict(mutant, bench, "pending", None, "", spent[mutant]))
-    shutil.rmtree(folder)
+    return trials.trial(*arguments)
 
 
-def _machine_trial(task: tuple) -> trials.Outcome:
-    """trials.trial() in a process of a pool."""
-    _simulate_in(FOLDER / "machine")
-    return trials.trial(*task)
-
-
-def hunt_in_machine(todo: list[mutants.Mutant], benches: dict[str, Bench], store: Store,
-                    pool) -> None:
-    """Try what unit tests left, all in one build of the machine but for those alone, each until a
-    test finds it. ``pool``: of processes. Raises trials.TrialError where a test does not pass
-    without a fault."""
-    folder = FOLDER / "machine"
+def hunt(level: str, todo: list[mutants.Mutant], benches: dict[str, Bench], store: Store,
+         imap=map) -> None:
+    """Try mutants, at level "unit" of modules with one top level, each until a test finds it, and
+    keep the verdicts in ``store``; what no test finds is pending behind unit tests, survives behind
+    those of the machine. All are in one build, but for those alone. ``imap``: as map(), perhaps of
+    a pool of processes. Raises trials.TrialError where a test does not pass without a fault."""
+    bench = benches[todo[0].module]
+    tests = bench.tests if level == "unit" else bench.machine
+    folder = FOLDER / (bench.top if level == "unit" else "machine")
+    shutil.rmtree(folder, ignore_errors=True)
     _simulate_in(folder)
     alive, together = list(todo), [m for m in todo if not m.alone]
     numbers = {mutant: n for n, mutant in enumerate(together, 1)}
@@ -212,36 +169,41 @@ def hunt_in_machine(todo: list[mutants.Mutant], benches: dict[str, Bench], store
     for module in dict.fromkeys(m.module for m in todo):
         text = runner.find_module(module).read_text()
         these = [m for m in together if m.module == module]
-        if these:
-            common.append(_write(folder / f"{module}.v",
-                                 mutants.combined(text, these, numbers[these[0]])))
+        common.append(_write(folder / f"{module}.v", mutants.combined(
+            text, these, numbers[these[0]] if these else 0)))
         for mutant in (m for m in todo if m.module == module):
             files[mutant] = common if not mutant.alone else [
                 _write(folder / mutant.name / f"{module}.v", mutants.single(text, mutant))]
-    for test in benches[todo[0].module].machine:
+    spent = {m: store.get(m).get("cpu_s", 0) if level == "system" else 0 for m in todo}
+    likely = Counter(store.get(m).get("test") for m in todo)
+    simulated = not tests
+    for test in sorted(tests, key=lambda t: -likely[t]):
         waiting = [m for m in alive if not store.passed(m, benches[m.module], test)]
         if not waiting:
             continue
-        control = _control(test, folder / "control", common)
+        control = trials.trial(test, folder / "control", common)
+        if control.failed:
+            raise trials.TrialError(f"{test} fails without a fault: {control.message}")
         if not control.simulations:
             continue
-        tasks = [(test, folder / f"trial-{m.name}", files[m], numbers.get(m, 0), control.sim_s)
-                 for m in waiting]
-        for mutant, outcome in zip(waiting, pool.imap(_machine_trial, tasks), strict=True):
-            bench, before = benches[mutant.module], store.get(mutant)
-            cpu_s = before.get("cpu_s", 0) + outcome.cpu_s
-            past = [*(t for t in bench.machine if store.passed(mutant, bench, t)), test]
+        simulated = True
+        tasks = [(folder, test, folder / f"trial-{m.name}", files[m], numbers.get(m, 0),
+                  control.sim_s) for m in waiting]
+        for mutant, outcome in zip(waiting, imap(_trial, tasks), strict=True):
+            bench = benches[mutant.module]
+            spent[mutant] += outcome.cpu_s
             if outcome.failed:
                 alive.remove(mutant)
-                verdict = _verdict(mutant, bench, "system", outcome, test, cpu_s)
-            else:
-                verdict = _verdict(mutant, bench, "pending", None, "", cpu_s, past=past,
-                                   machine=bench.system)
-            store.add(verdict)
-            print(f"{verdict['level']}: {mutant}, {test}", flush=True)
+                store.add(_verdict(mutant, bench, level, outcome, test, spent[mutant]))
+            elif level == "system":
+                past = [*(t for t in bench.machine if store.passed(mutant, bench, t)), test]
+                store.add(_verdict(mutant, bench, "pending", None, "", spent[mutant], past=past,
+                                   machine=bench.system))
+    if not simulated:
+        raise trials.TrialError(f"no test of {bench.top or TOP} simulates it")
     for mutant in alive:
-        store.add(_verdict(mutant, benches[mutant.module], "survived", None, "",
-                           store.get(mutant).get("cpu_s", 0)))
+        end = "pending" if level == "unit" else "survived"
+        store.add(_verdict(mutant, benches[mutant.module], end, None, "", spent[mutant]))
     shutil.rmtree(folder)
 
 

@@ -399,7 +399,7 @@ def _build_icarus(build_dir, toplevel, params, waves, sources, defines, log):
             "  end\nendmodule\n"
         )
         cmd += ["-s", "wave_dump", str(dump)]
-    _command(cmd, build_dir, log, quiet=True)
+    _command(cmd, build_dir, log, quiet=not DEFAULTS.replace)
     return _dep_files(deps.read_text())
 
 

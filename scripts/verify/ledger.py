@@ -41,7 +41,7 @@ def unnoticed(seconds: float | None = None) -> list[str]:
         path = FOLDER / f"bug{number}" / f"{module}.v"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.replace(bug["old"], bug["new"]))
-        outcome = trials.trial(test, path.with_name("trial"), [path], 0, LONGEST_S)
+        outcome = trials.trial(test, path.with_name("trial"), [path], 0, LONGEST_S, "both")
         if outcome.message.startswith("tb.runner.BuildError"):
             end = "is not built"
         else:

@@ -167,7 +167,8 @@ def bench_of(module: str, tops: dict[str, str]) -> tuple[str, list[str]]:
     return top, [test for test, its in tops.items() if its == top]
 
 
-def trial(test: str, log: Path, files: list[Path], number: int = 0, sim_s: float = 0) -> Outcome:
+def trial(test: str, log: Path, files: list[Path], number: int = 0, sim_s: float = 0,
+          sim: str = "verilator") -> Outcome:
     """Run one test with ``files`` for the modules of their names and +mutant=``number``. ``log``:
     of this trial alone. ``sim_s``: what its simulations take without a fault, the base of the
     limit; 0: no limit. With a number the build has to be there. Raises TrialError where pytest
@@ -187,7 +188,8 @@ def trial(test: str, log: Path, files: list[Path], number: int = 0, sim_s: float
             runner.RESULTS_DIR = log.with_suffix(".results")
             seen = _Notes()
             with _quiet(log):
-                code = int(pytest.main([*ARGUMENTS, "--slow", *(f"--replace={f}" for f in files),
+                replace = [f"--replace={f}" for f in files]
+                code = int(pytest.main([*ARGUMENTS, "--slow", "--sim", sim, *replace,
                                         f"--plusarg=+mutant={number}", test], [seen]))
             notes.write_text(json.dumps([seen.simulations, seen.message]))
         finally:

@@ -119,8 +119,8 @@ async def flush(dut):
         await tb.step(random.getrandbits(tb.width) if offer else None, take, clear=True)
         assert not tb.stored
         flushed += 1
-        for _ in range(tb.depth + 3):
-            await tb.step(random.getrandbits(tb.width), True)
+        for _ in range(2 * tb.depth + 3):
+            await tb.step(random.getrandbits(tb.width), random.random() < 0.5)
         while tb.stored:
             await tb.step(None, True)
     assert flushed == 4 * (tb.depth + 1)

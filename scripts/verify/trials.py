@@ -29,7 +29,7 @@ SLOWER = 5
 """A simulation with a fault may use so many times the processor time of the one without, and
 SPARE_S seconds; what uses more hangs."""
 
-SPARE_S = 10
+SPARE_S = 4
 COMPILER_S = 150
 """Processor seconds of a compiler, for trials that build."""
 

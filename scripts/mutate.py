@@ -24,11 +24,9 @@ mutants found, a survivor has no sentence there, or a bug comes back unnoticed.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import random
 import sys
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,36 +63,28 @@ def sample(chosen, store, seed):
     return found
 
 
-def work(level, todo, benches, store, imap=map):
+def work(level, todo, benches, store, jobs=1):
     """Look for mutants; what went wrong."""
     try:
-        verdicts.hunt(level, todo, benches, store, imap)
+        verdicts.hunt(level, todo, benches, store, jobs)
         return ""
     except (trials.TrialError, runner.BuildError) as error:
         return str(error)
 
 
-def run(tasks, benches, jobs, store, pool, seconds=None):
-    """Do the tasks (top level -> mutants) in ``jobs`` processes of the pool; ``seconds``: begin no
-    other after so many. Returns what went wrong."""
-    begin, faults, waiting, running = time.monotonic(), [], dict(tasks), {}
-    while waiting or running:
-        if seconds and time.monotonic() - begin > seconds:
-            waiting.clear()
-        while waiting and len(running) < jobs:
-            top, todo = next(iter(waiting.items()))
-            del waiting[top]
-            running[top] = todo, pool.apply_async(work, ("unit", todo, benches, store))
-        for top in [t for t, (_, result) in running.items() if result.ready()]:
-            todo, result = running.pop(top)
-            if fault := result.get():
-                faults.append(fault)
-                print(fault)
-            store.read()
-            ends = [store.get(m).get("level", "not tried") for m in todo]
-            print(f"{top}: " + ", ".join(f"{ends.count(k)} {k}" for k in dict.fromkeys(ends)),
-                  flush=True)
-        time.sleep(0.1)
+def run(tasks, benches, jobs, store, seconds=None):
+    """Do the tasks (top level -> mutants), ``jobs`` at a time; ``seconds``: begin no other after so
+    many. Returns what went wrong."""
+    faults = []
+    every = [("unit", todo, benches, store) for todo in tasks.values()]
+    for (_, todo, *_), fault in trials.completed(work, every, jobs, seconds):
+        if fault:
+            faults.append(fault)
+            print(fault)
+        store.read()
+        ends = [store.get(m).get("level", "not tried") for m in todo]
+        print(f"{benches[todo[0].module].top}: " + ", ".join(
+            f"{ends.count(k)} {k}" for k in dict.fromkeys(ends)), flush=True)
     return faults
 
 
@@ -147,14 +137,11 @@ def main(arguments: list[str] | None = None) -> int:
         tasks = {top: these for top, these in tasks.items() if these}
         if not options.quick:
             tasks = dict(sorted(tasks.items(), key=lambda t: len(trials.sources(t[0]))))
-        context = multiprocessing.get_context("fork")
-        with context.Pool(options.jobs, trials.end_with_parent, maxtasksperchild=1) as pool:
-            faults += run(tasks, benches, options.jobs, store, pool,
-                          QUICK_S if options.quick else None)
-            left = [x for m in names for x in chosen[m] if not store.settled(x, benches[m])
-                    and x.name not in verdicts.equivalent()]
-            if left and not options.unit and not options.quick:
-                faults += filter(None, [work("system", left, benches, store, pool.imap)])
+        faults += run(tasks, benches, options.jobs, store, QUICK_S if options.quick else None)
+        left = [x for m in names for x in chosen[m] if not store.settled(x, benches[m])
+                and x.name not in verdicts.equivalent()]
+        if left and not options.unit and not options.quick:
+            faults += filter(None, [work("system", left, benches, store, options.jobs)])
         tried = {m: [x for x in these if x.name in store.fresh] for m, these in todo.items()}
         data = verdicts.gathered(tried if options.quick else chosen, benches, store, options.seed)
         if not options.quick:

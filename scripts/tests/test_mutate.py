@@ -2,6 +2,7 @@
 """Mutants of a toy module, alone and in one build; what verdicts depend on; the two lists."""
 
 import json
+import os
 import subprocess
 from collections import Counter
 
@@ -288,6 +289,14 @@ def test_survivors_need_a_sentence(store):
         "equivalent.toml: sofa_popcount has no mutant 0123456789"]
 
 
+def test_processes():
+    """All results, with their tasks; a process that ends early is told."""
+    got = dict(trials.completed(pow, [(2, n) for n in range(7)], 3))
+    assert got == {(2, n): 2**n for n in range(7)}
+    with pytest.raises(trials.TrialError, match="ended early"):
+        list(trials.completed(os._exit, [(3,)], 1))
+
+
 def test_bench_of_a_module():
     tops = {"a": "sofa_sads_sum", "b": "sofa_sads", "c": "sofa_sads_core", "d": "sofa_sads"}
     assert trials.bench_of("sofa_sads_core", tops) == ("sofa_sads_core", ["c"])
@@ -326,6 +335,9 @@ def test_machine(store, monkeypatch):
         store.add(verdict(mutant, "pending", test="") | past)
     seen = []
 
+    def at_once(function, tasks, jobs):
+        return [(task, function(*task)) for task in tasks]
+
     def trial(test, log, files, number=0, sim_s=0.0):
         texts = [f.read_text() for f in files]
         assert [f"module {name}" in text for name, text in zip(modules, texts, strict=True)] == [
@@ -335,6 +347,7 @@ def test_machine(store, monkeypatch):
         return trials.Outcome(test == "a" and number == 1, "", 1, 1.0, 2.0)
 
     monkeypatch.setattr(trials, "trial", trial)
+    monkeypatch.setattr(trials, "completed", at_once)
     monkeypatch.setattr(verdicts, "FOLDER", runner.BUILD / "mutate" / "test")
     monkeypatch.setattr(runner, "SIM_DIR", runner.SIM_DIR)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import multiprocessing
+import multiprocessing.connection
 import os
 import resource
 import signal
@@ -120,6 +122,38 @@ def end_with_parent() -> None:
     signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
     # PR_SET_PDEATHSIG
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def _send(pipe, function, task) -> None:
+    """The process of a task."""
+    end_with_parent()
+    pipe.send(function(*task))
+
+
+def completed(function, tasks, jobs: int, seconds: float | None = None):
+    """Yield (task, function(*task)) as they end, ``jobs`` at a time, each in a process of its
+    own. ``seconds``: begin no other after so many. Raises TrialError where a process
+    ended early."""
+    begin, waiting, running = time.monotonic(), list(tasks), {}
+    context = multiprocessing.get_context("fork")
+    while waiting or running:
+        if seconds and time.monotonic() - begin > seconds:
+            waiting.clear()
+        while waiting and len(running) < jobs:
+            task = waiting.pop(0)
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=_send, args=(theirs, function, task))
+            process.start()
+            theirs.close()
+            running[ours] = task, process
+        for ours in multiprocessing.connection.wait(list(running)):
+            task, process = running.pop(ours)
+            try:
+                result = ours.recv()
+            except EOFError:
+                raise TrialError("a process of trials ended early") from None
+            process.join()
+            yield task, result
 
 
 def tops_of_tests(log: Path) -> dict[str, str]:

@@ -145,19 +145,12 @@ def _verdict(mutant: mutants.Mutant, bench: Bench, level: str, outcome: trials.O
             "key": bench.key(level, test), **more}
 
 
-def _trial(task: tuple) -> trials.Outcome:
-    """trials.trial() in a process of a pool; the folder of its builds first."""
-    folder, *arguments = task
-    _simulate_in(folder)
-    return trials.trial(*arguments)
-
-
 def hunt(level: str, todo: list[mutants.Mutant], benches: dict[str, Bench], store: Store,
-         imap=map) -> None:
+         jobs: int = 1) -> None:
     """Try mutants, at level "unit" of modules with one top level, each until a test finds it, and
     keep the verdicts in ``store``; what no test finds is pending behind unit tests, survives behind
-    those of the machine. All are in one build, but for those alone. ``imap``: as map(), perhaps of
-    a pool of processes. Raises trials.TrialError where a test does not pass without a fault."""
+    those of the machine. All are in one build, but for those alone. ``jobs``: trials at a
+    time. Raises trials.TrialError where a test does not pass without a fault."""
     bench = benches[todo[0].module]
     tests = bench.tests if level == "unit" else bench.machine
     folder = FOLDER / (bench.top if level == "unit" else "machine")
@@ -187,9 +180,10 @@ def hunt(level: str, todo: list[mutants.Mutant], benches: dict[str, Bench], stor
         if not control.simulations:
             continue
         simulated = True
-        tasks = [(folder, test, folder / f"trial-{m.name}", files[m], numbers.get(m, 0),
-                  control.sim_s) for m in waiting]
-        for mutant, outcome in zip(waiting, imap(_trial, tasks), strict=True):
+        tasks = {(test, folder / f"trial-{m.name}", tuple(files[m]), numbers.get(m, 0),
+                  control.sim_s): m for m in waiting}
+        for task, outcome in trials.completed(trials.trial, tasks, jobs):
+            mutant = tasks[task]
             bench = benches[mutant.module]
             spent[mutant] += outcome.cpu_s
             if outcome.failed:

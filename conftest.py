@@ -2,7 +2,7 @@
 """pytest options, fixtures and the result table.
 
 Options:   --sim verilator|icarus|both   --config tiny,small|all   --seed K   --seeds N
-           --waves   --slow   --gates   --coverage
+           --waves   --slow   --gates   --coverage   --replace FILE   --plusarg TEXT
 Fixtures:  sim (name), config (scripts.configs.Config), seed (int)
 Markers:   configs("tiny", ...)  the configurations a test can run on
            sims("verilator")     the simulators a test can run on
@@ -13,6 +13,7 @@ Markers:   configs("tiny", ...)  the configurations a test can run on
 
 import inspect
 import os
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +57,10 @@ def pytest_addoption(parser):
                     help="netlists of synthesis in place of the RTL")
     group.addoption("--coverage", action="store_true",
                     help="runs with Verilator leave coverage.dat in their folders")
+    group.addoption("--replace", action="append", default=[], metavar="FILE",
+                    help="a Verilog file in place of the module of its name")
+    group.addoption("--plusarg", action="append", default=[], metavar="TEXT",
+                    help="an argument of the simulator")
     group.addoption("--slow", action="store_true", help="include tests marked slow")
 
 
@@ -70,6 +75,8 @@ def pytest_configure(config):
     runner.DEFAULTS.waves = config.getoption("waves")
     runner.DEFAULTS.gates = config.getoption("gates")
     runner.DEFAULTS.coverage = config.getoption("coverage")
+    runner.DEFAULTS.replace = tuple(Path(f).resolve() for f in config.getoption("replace"))
+    runner.DEFAULTS.plusargs = tuple(config.getoption("plusarg"))
     if config.getoption("sim") not in (*runner.SIMULATORS, "both"):
         raise pytest.UsageError(f"--sim is {config.getoption('sim')!r}, legal: "
                                 f"{', '.join(runner.SIMULATORS)} or both")

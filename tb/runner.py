@@ -62,12 +62,17 @@ COUNTED_ROWS = 16
 class Defaults:
     """What ``run()`` uses where its caller gives nothing; conftest.py fills it in. ``gates``: the
     netlist of the top level (scripts/silicon/gates.py) is simulated in place of its RTL.
-    ``coverage``: a run with Verilator leaves coverage.dat (scripts/verify/code_coverage.py)."""
+    ``coverage``: a run with Verilator leaves coverage.dat (scripts/verify/code_coverage.py).
+    ``replace``: files that stand for the modules of their names (scripts/mutate.py); warnings about
+    a design with one count for nothing. ``plusargs``: arguments of the simulator in front of the
+    caller's."""
 
     seed: int = 1
     waves: bool = False
     gates: bool = False
     coverage: bool = False
+    replace: tuple[Path, ...] = ()
+    plusargs: tuple[str, ...] = ()
 
 
 @dataclass
@@ -347,10 +352,10 @@ def _build_verilator(build_dir, toplevel, params, waves, sources, defines, log, 
         cmd += ["--trace-depth", str(wave_depth())] if wave_depth() else []
     cmd += [f"-G{name}={value}" for name, value in params.items()]
     cmd += [f"-D{name}={value}" for name, value in defines.items()]
-    cmd += verilator_args(toplevel) + [str(public)]
+    cmd += verilator_args(toplevel) + ["-Wno-fatal"] * bool(DEFAULTS.replace) + [str(public)]
     cmd += [str(cocotb_config.share_dir / "lib" / "verilator" / "verilator.cpp")]
     cmd += [str(s) for s in sources] + bins * ["+1800-2017ext+sv", str(BINS)]
-    _command(cmd, build_dir, log, quiet=True)
+    _command(cmd, build_dir, log, quiet=not DEFAULTS.replace)
 
     make = ["make", "-C", str(build_dir), "-f", "Vtop.mk", f"VM_TRACE={int(waves)}"]
     make += ["OPT_FAST=-O1", "OPT_GLOBAL=-O2"]
@@ -404,7 +409,7 @@ def _build_icarus(build_dir, toplevel, params, waves, sources, defines, log, bin
             "  end\nendmodule\n"
         )
         cmd += ["-s", "wave_dump", str(dump)]
-    _command(cmd, build_dir, log, quiet=True)
+    _command(cmd, build_dir, log, quiet=not DEFAULTS.replace)
     return _dep_files(deps.read_text())
 
 
@@ -437,6 +442,9 @@ def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, 
 
         # A netlist has its parameters built in.
         sources, params, label = gates.sources(toplevel, params), {}, f"gates_{label}"
+    elif DEFAULTS.replace and not sources:
+        stands = {f.stem: f for f in DEFAULTS.replace}
+        sources = [stands.pop(toplevel, None) or find_module(toplevel), *stands.values()]
     sources = [Path(s).resolve() for s in (sources or [find_module(toplevel)])]
     if sim not in SIMULATORS:
         raise BuildError(f"unknown simulator {sim!r}, know {', '.join(SIMULATORS)}")
@@ -549,7 +557,7 @@ def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=Non
           f"    build {build_dir.relative_to(ROOT)}\n    log {log.relative_to(ROOT)}")
 
     extra = {"TB_PARAMETERS": json.dumps(parameters), **(env or {})}
-    args = list(plusargs)
+    args = [*DEFAULTS.plusargs, *plusargs]
     if sim == "verilator":
         # The caller's come last and count.
         args = ["+verilator+rand+reset+2", f"+verilator+seed+{seed % 0x7FFFFFFF + 1}", *args]

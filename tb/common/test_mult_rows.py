@@ -66,9 +66,16 @@ async def products(dut):
 @cocotb.test()
 async def sums(dut):
     count, width, out = (parameters()[k] for k in ("IN", "W", "OUT"))
-    top = ((1 << width) - 1) // count
-    for turn in range(300):
+    full = (1 << width) - 1
+    top = full // count
+    for turn in range(300 + count):
         rows = [top if turn == 0 else random.randint(0, top) for _ in range(count)]
+        if turn >= 300:
+            # All that the sum may be, in one number or in all of them.
+            rows = [full if i == turn - 300 else 0 for i in range(count)]
+        elif turn % 2:
+            cuts = sorted(random.randint(0, full) for _ in range(count))
+            rows = [b - a for a, b in itertools.pairwise([0, *cuts])]
         dut.rows.value = sum(x << i * width for i, x in enumerate(rows))
         await Timer(1, unit="ns")
         got = int(dut.sums.value)

@@ -9,7 +9,7 @@ from tb.runner import BuildError, build, run
 @pytest.mark.parametrize("width", [1, 77])
 def test_skid_buffer(sim, seed, width):
     run("sofa_skid_buffer", "tb.common.test_sync_fifo", {"WIDTH": width}, sim, seed=seed,
-        testcase=["idle_and_backpressure", "full_rate"])
+        testcase=["idle_and_backpressure", "full_rate", "reset_from_every_level"])
 
 
 def test_illegal_parameters_are_refused(sim):

@@ -33,16 +33,17 @@ class TB:
         self.offered = None
         cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
 
-    async def reset(self):
+    async def reset(self, cycles=3):
         dut = self.dut
         dut.s_valid.value = dut.m_ready.value = dut.s_data.value = 0
         if self.is_fifo:
             dut.clear.value = 0
         dut.rst.value = 1
-        for _ in range(3):
+        for _ in range(cycles):
             await FallingEdge(dut.clk)
         assert int(dut.m_valid.value) == 0 and int(dut.s_ready.value) == 0
         dut.rst.value = 0
+        self.stored.clear()
         await FallingEdge(dut.clk)
 
     async def step(self, word=None, ready=False, clear=False):
@@ -118,11 +119,28 @@ async def flush(dut):
         await tb.step(random.getrandbits(tb.width) if offer else None, take, clear=True)
         assert not tb.stored
         flushed += 1
-        for _ in range(tb.depth + 3):
-            await tb.step(random.getrandbits(tb.width), True)
+        for _ in range(2 * tb.depth + 3):
+            await tb.step(random.getrandbits(tb.width), random.random() < 0.5)
         while tb.stored:
             await tb.step(None, True)
     assert flushed == 4 * (tb.depth + 1)
+
+
+@cocotb.test()
+async def reset_from_every_level(dut):
+    """A reset of one cycle empties it."""
+    tb = TB(dut)
+    await tb.reset()
+    for level in (*range(tb.depth + 1), tb.depth):
+        while len(tb.stored) < level:
+            await tb.step(random.getrandbits(tb.width))
+        await tb.step()
+        await tb.reset(1)
+        for _ in range(tb.depth + 3):
+            await tb.step(random.getrandbits(tb.width), random.random() < 0.5)
+        while tb.stored:
+            await tb.step(None, True)
+    assert tb.full_seen > 1
 
 
 @pytest.mark.parametrize("width,depth", [(1, 2), (32, 5), (130, 16)])

@@ -436,6 +436,36 @@ async def reads_and_writes_together(dut):
     assert tb.checked > 20
 
 
+@cocotb.test()
+@cocotb.parametrize(halves=[("ar",), ("aw",), ("w",), ("ar", "aw", "w")])
+async def reset_forgets_what_is_under_way(dut, halves):
+    """A reset of one cycle, so many cycles after halves of accesses came: no answer follows, no
+    pulse, and nothing of them meets the next access."""
+    tb = await prepare(dut)
+    outputs = [getattr(dut, name) for name in (
+        "s_axil_rvalid", "s_axil_bvalid", "start", "start_chain", "soft_reset", "irq")]
+    for cycles in range(1, 8):
+        dut.s_axil_araddr.value = dut.s_axil_awaddr.value = regs.OFFSETS["CTRL"]
+        dut.s_axil_wdata.value, dut.s_axil_wstrb.value = START, 0xF
+        dut.s_axil_rready.value = dut.s_axil_bready.value = 0
+        for half in halves:
+            getattr(dut, f"s_axil_{half}valid").value = 1
+        await ClockCycles(dut.clk, cycles)
+        dut.rst.value = 1
+        for half in halves:
+            getattr(dut, f"s_axil_{half}valid").value = 0
+        await RisingEdge(dut.clk)
+        dut.rst.value = 0
+        for _ in range(6):
+            await RisingEdge(dut.clk)
+            assert [int(o.value) for o in outputs] == [0] * len(outputs), f"after {cycles}"
+            tb.checked += 1
+        await tb.write("KEYS", cycles)
+        await tb.expect("KEYS", cycles)
+        await tb.status(0, 0, 0)
+    assert tb.checked == 7 * 8
+
+
 def build_parameters(config):
     """Verilog parameters of csr for a named configuration."""
     cfg = Config.from_name(config.name)

@@ -97,5 +97,20 @@ async def random_requests(dut):
     assert served > 2500 and min(longest.values()) >= 5 and longest[Q] > 6 and longest[K8] > 6
 
 
+@cocotb.test()
+async def same_turns_after_every_reset(dut):
+    """Whatever was granted before, turns and ages begin anew."""
+    tb, first = TB(dut), {}
+    for number in range(60):
+        await tb.reset()
+        flags = number & 1, number >> 1 & 1
+        got = [await tb.step(ALL & ~V, 1, *flags) for _ in range(20)]
+        assert first.setdefault(flags, got) == got, number
+        later = random.getrandbits(1)
+        for _ in range(random.randrange(26)):
+            await tb.step(random.choice((ALL, Q | K8 | D)), 1, later, 1 - later)
+    assert len({tuple(got) for got in first.values()}) == 3
+
+
 def test_sofa_fetch_arb(sim, seed):
     run("sofa_fetch_arb", __name__, {}, sim, seed=seed)

@@ -207,12 +207,14 @@ async def bitmap(dut):
                 dut.mark_key.value, dut.mark_valid.value = key, 1
                 dut.look_key.value, dut.look_valid.value = key, int(random.random() < 0.5)
                 written.add(key)
-                cycles = 0
+                done, cycles = int(dut.look_done.value), 0
                 while int(dut.mark_ready.value) == 0:
                     await edge
                     cycles += 1
                 assert cycles == 1 and int(dut.look_ready.value) == 0
                 await edge
+                # An answer stays until the next look-up is taken.
+                assert int(dut.look_done.value) == done
                 dut.mark_valid.value = dut.look_valid.value = 0
             key = random.choice([random.randrange(keys), keys - 1,
                                  random.choice(sorted(claimed - written) or [0])])

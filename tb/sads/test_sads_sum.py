@@ -348,7 +348,11 @@ async def blocks_of_heads(dut, idle, backpressure):
 # Fields at the ends of their ranges
 # ---------------------------------------------------------------------------------------------
 def hostile_tile(cfg):
-    """Any visibility, also what no sequencer makes."""
+    """Any visibility, also what no sequencer makes; of ten tiles one with the largest position."""
+    if random.random() < 0.1:
+        end = (1 << 24) - 1
+        return Tile(n=cfg.BC_MAX, rows=cfg.ROWS, first=False, last=False, causal=False, k0=0,
+                    rel=end, kstep=end, window=end)
     n = random.choice([1, 4, cfg.BC_MAX, random.randint(1, cfg.BC_MAX)])
     return Tile(n=n, rows=random.choice([0, 1, cfg.ROWS, random.randint(0, cfg.ROWS)]),
                 first=False, last=False, causal=random.random() < 0.6, k0=0,

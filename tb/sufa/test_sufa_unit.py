@@ -331,9 +331,10 @@ def test_unit(sim, config, seed):
 
 
 @pytest.mark.parametrize("extra", [{"F_FRAC": 12, "FIFO": 5},
-                                   {"F_FRAC": 4, "FIFO": 12, "KEYS_MAX": 64}])
+                                   {"F_FRAC": 4, "FIFO": 12, "KEYS_MAX": 64, "Q_WORDS": 300}])
 def test_other_widths(sim, seed, extra):
-    """Beats that d does not fill, other fractions of f, an odd number of places of Q, two of O."""
+    """Beats that d does not fill, other fractions of f, an odd number of places of Q, two of O, a
+    memory of Q larger than its places."""
     p = {"W": 16, "ROWS_U": 4, "PLACES_Q": 3, "PLACES_O": 2, "D_MAX": 64, "Q_WORDS": 40,
          "O_WORDS": 32, "KEYS_MAX": 65536, "KV_WORDS": 32, "CREDITS": 5, **extra}
     run("sofa_sufa_unit", __name__, p, sim, seed=seed,

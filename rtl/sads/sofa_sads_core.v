@@ -246,7 +246,8 @@ module sofa_sads_core #(
             for (x = 0; x < 4; x = x + 1) begin
                 found = list[x*KEY_W + SLOT_W +: RANK_W] == 0;
                 for (y = 0; y < 8; y = y + 1) begin
-                    found = found || list[x*KEY_W +: KEY_W] == set[y*KEY_W +: KEY_W];
+                    found = found || (list[(x+1)*KEY_W-1]
+                                      && list[x*KEY_W +: KEY_W] == set[y*KEY_W +: KEY_W]);
                 end
                 f_sorts = f_sorts && found;
             end

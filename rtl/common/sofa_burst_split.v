@@ -118,6 +118,7 @@ module sofa_burst_split #(
     end
 
 `ifdef FORMAL
+    localparam [9:0] PAGE_WORDS = 1 << WORD_W;
     reg started = 1'b0;
     // Bus words of the request that earlier bursts have
     reg  [9:0] f_done = 10'd0;

@@ -94,11 +94,12 @@ module sofa_lane_rotate #(
 `ifdef FORMAL
     // A lane of the output, and the one of the input it comes from
     (* anyconst *) wire [AMOUNT_W-1:0] f_lane;
-    wire [AMOUNT_W-1:0] f_from = f_lane + amount;
+    wire [AMOUNT_W-1:0] f_from = LEFT != 0 ? f_lane - amount : f_lane + amount;
 
     always @* begin
         assume (f_lane < OUT);
-        // 1. Lane b of the output is lane (b + amount) mod LANES of the input.
+        // 1. Lane b of the output is lane (b + amount) mod LANES of the input; to the left, lane
+        //    (b - amount) mod LANES.
         assert (out_data[f_lane*WIDTH +: WIDTH] == in_data[f_from*WIDTH +: WIDTH]);
 
         cover (f_from < f_lane && out_data[f_lane*WIDTH +: WIDTH] != in_data[0 +: WIDTH]);

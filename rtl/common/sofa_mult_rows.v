@@ -55,8 +55,9 @@ module sofa_mult_rows #(
     reg [R_W-1:0] f_sum, f_row;
 
     always @* begin
-        // Biases, and each digit times a at its place
+        // Biases, the half, and each digit times a at its place
         f_sum = {{DIGITS{2'b01}}, {A_W{1'b0}}};
+        f_sum = f_sum + (HALF << (2 * DIGITS - 3));
         for (f_i = 0; f_i < DIGITS; f_i = f_i + 1) begin
             // Digits are those of sofa_mult_digits.
             assume (d[2*f_i +: 2] != 2'd3 && m[2*f_i] == m[2*f_i+1]);
@@ -65,7 +66,7 @@ module sofa_mult_rows #(
             f_row = f_row << (2 * f_i);
             f_sum = m[2*f_i] ? f_sum - f_row : f_sum + f_row;
         end
-        // 1. The two rows are the product and the bias.
+        // 1. The two rows are the product, the bias and the half.
         assert (s + c == f_sum);
 
         cover (a == {1'b1, {(A_W - 1){1'b0}}} && d[2*DIGITS-1] && m[2*DIGITS-1]);

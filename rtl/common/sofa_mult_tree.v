@@ -126,9 +126,11 @@ module sofa_mult_tree #(
             always @* begin
                 // 1. A digit's value, and the 1 which stands elsewhere, are its product and bias.
                 assert ({1'b0, g_row[i].value} + f_one == f_want);
-                // 2. A row of the tree is the value at its place and the 1 of another digit.
+                // 2. A row of the tree is the value at its place and the 1 of another digit, the
+                //    last one with the half.
                 assert (rows[AT*R_W +: R_W]
-                        == f_at + (i == 0 ? {{(R_W - 1){1'b0}}, carry} << (2 * LAST + LOW)
+                        == f_at + (i == LAST ? HALF << (2 * DIGITS - 3) : {R_W{1'b0}})
+                                + (i == 0 ? {{(R_W - 1){1'b0}}, carry} << (2 * LAST + LOW)
                                           : {{(R_W - 1){1'b0}}, minus[i > 0 ? i - 1 : 0]}
                                             << (2 * i - 2)));
             end
@@ -137,6 +139,7 @@ module sofa_mult_tree #(
 
     always @* begin
         f_sum = {{DIGITS{2'b01}}, {A_W{1'b0}}};
+        f_sum = f_sum + (HALF << (2 * DIGITS - 3));
         for (f_i = 0; f_i < DIGITS; f_i = f_i + 1) begin
             // Digits are those of sofa_mult_digits.
             assume (d[2*f_i +: 2] != 2'd3 && m[2*f_i] == m[2*f_i+1]);
@@ -145,7 +148,7 @@ module sofa_mult_tree #(
             f_row = f_row << (2 * f_i);
             f_sum = m[2*f_i] ? f_sum - f_row : f_sum + f_row;
         end
-        // 3. The two rows are the product and all biases: what sofa_mult_rows makes.
+        // 3. The two rows are the product, all biases and the half: what sofa_mult_rows makes.
         assert (!F_WHOLE || s + c == f_sum);
 
         cover (a == {1'b1, {(A_W - 1){1'b0}}} && d[2*DIGITS-1] && m[2*DIGITS-1]);

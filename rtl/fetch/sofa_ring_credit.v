@@ -58,51 +58,34 @@ module sofa_ring_credit (
 
 `ifdef FORMAL
     reg started = 1'b0;
-    // Number of the buffer that is in use the longest
-    reg [2:0] f_oldest;
-    // The ring has another length and was not started anew yet.
-    reg       f_changed = 1'b0;
-    wire [4:0] f_sum = f_oldest + used_reg;
 
     initial assume (rst);
 
     always @* begin
         // The user takes what is free, and frees what was taken.
-        assume (!take || (avail && !f_changed && !restart));
+        assume (!take || avail);
         assume (!free || used_reg != 4'd0);
-        assume (!restart || used_reg == 4'd0);
     end
 
     always @(posedge clk) begin
-        started   <= 1'b1;
-        f_changed <= 1'b0;
-        if (restart || rst) begin
-            f_oldest <= 3'd0;
-        end else if (free) begin
-            f_oldest <= f_oldest == last ? 3'd0 : f_oldest + 3'd1;
-        end
+        started <= 1'b1;
+        // The ring changes only while all are free.
         if (started && last != $past(last)) begin
-            assume ($past(used_reg == 4'd0 && !take) && restart);
-        end
-        if ($past(rst)) begin
-            assume (restart);
+            assume (used_reg == 4'd0 && ($past(used_reg) == 4'd0 || $past(rst)));
         end
 
         if (started) begin
             // 1. No more buffers are in use than the ring has.
             assert (used_reg <= last + 4'd1);
-            // 2. One is offered exactly when one is free, a cycle after the ring has changed.
-            assert (avail == (used_reg <= last) || last != $past(last) || $past(rst));
-            // 3. Those in use follow each other from the oldest one on, so that the one that is
-            //    offered is none of them.
-            if (!restart) begin
-                assert (index == (f_sum > last ? f_sum - last - 5'd1 : f_sum));
-                assert (f_oldest <= last);
-            end
+            // 2. One is offered exactly when one is free.
+            assert (avail == (used_reg <= last));
+            // 3. Each one taken is in use until one is freed.
+            assert (used_reg == ($past(rst) ? 4'd0
+                                            : $past(used_reg) + $past(take) - $past(free)));
 
             cover (used_reg == 4'd8);
-            cover (used_reg == 4'd3 && !avail && last == 3'd2 && f_oldest == 3'd1);
-            cover (take && free && index == last);
+            cover (used_reg == 4'd2 && last == 3'd2 && $past(free && !avail));
+            cover (used_reg == 4'd2 && last == 3'd1 && $past(last, 4) == 3'd0);
         end
     end
 `endif

@@ -211,27 +211,43 @@ module sofa_sads_core #(
 `ifdef FORMAL
     localparam KEY8_W = 8 * KEY_W;
     reg started = 1'b0;
-    // Stages s1..s4 hold something.
-    reg [4:1] f_there = 4'd0;
+    // Stages s0..s4 hold something.
+    reg [4:0] f_there = 5'd0;
+
+    // Keys that order by all of their bits: the lower of two slots is the better one.
+    function automatic [KEY8_W-1:0] f_ordered;
+        input [KEY8_W-1:0] keys;
+        integer x;
+        begin
+            f_ordered = keys;
+            for (x = 0; x < 8; x = x + 1) begin
+                f_ordered[x*KEY_W +: SLOT_W] = ~keys[x*KEY_W +: SLOT_W];
+            end
+        end
+    endfunction
 
     // The reference. A list is the sort of a set of at most eight different keys when its valid
     // entries come first, each better than the next; each is in the set; and each valid key of the
-    // set is in the list, or four better ones are.
+    // set is in the list, or four better ones are. What is not valid has the score 0.
     function automatic f_sorts;
-        input [KEY4_W-1:0] list;
-        input [KEY8_W-1:0] set;
+        input [KEY4_W-1:0] keys;
+        input [KEY8_W-1:0] key_set;
         integer x, y;
         reg     found;
+        reg [KEY8_W-1:0] list, set;
         begin
+            list = f_ordered({{KEY4_W{1'b0}}, keys});
+            set  = f_ordered(key_set);
             f_sorts = 1'b1;
             for (x = 0; x < 3; x = x + 1) begin
                 f_sorts = f_sorts && (!list[(x+2)*KEY_W-1]
                                       || list[x*KEY_W +: KEY_W] > list[(x+1)*KEY_W +: KEY_W]);
             end
             for (x = 0; x < 4; x = x + 1) begin
-                found = !list[(x+1)*KEY_W-1];
+                found = list[x*KEY_W + SLOT_W +: RANK_W] == 0;
                 for (y = 0; y < 8; y = y + 1) begin
-                    found = found || list[x*KEY_W +: KEY_W] == set[y*KEY_W +: KEY_W];
+                    found = found || (list[(x+1)*KEY_W-1]
+                                      && list[x*KEY_W +: KEY_W] == set[y*KEY_W +: KEY_W]);
                 end
                 f_sorts = f_sorts && found;
             end
@@ -245,17 +261,17 @@ module sofa_sads_core #(
         end
     endfunction
 
-    // No valid slot is in both lists.
-    function automatic f_apart;
+    // All valid slots of the first list are below those of the second.
+    function automatic f_below;
         input [KEY4_W-1:0] a;
         input [KEY4_W-1:0] b;
         integer x, y;
         begin
-            f_apart = 1'b1;
+            f_below = 1'b1;
             for (x = 0; x < 4; x = x + 1) begin
                 for (y = 0; y < 4; y = y + 1) begin
-                    f_apart = f_apart && (!a[(x+1)*KEY_W-1] || !b[(y+1)*KEY_W-1]
-                                          || a[x*KEY_W +: SLOT_W] != b[y*KEY_W +: SLOT_W]);
+                    f_below = f_below && (!a[(x+1)*KEY_W-1] || !b[(y+1)*KEY_W-1]
+                                          || a[x*KEY_W +: SLOT_W] < b[y*KEY_W +: SLOT_W]);
                 end
             end
         end
@@ -271,40 +287,51 @@ module sofa_sads_core #(
         begin
             f_lanes = 1'b1;
             for (x = 0; x < 4; x = x + 1) begin
-                lane = ~list[x*KEY_W +: SLOT_W];
+                lane = list[x*KEY_W +: SLOT_W];
                 f_lanes = f_lanes && (!list[(x+1)*KEY_W-1] || (lane >= from && lane <= to));
             end
         end
     endfunction
 
+    // Keys of the word in s0, with their slots within their four; comparisons as they must be
     wire [12*KEY_W-1:0] f_in;
+    wire [3*16-1:0]     f_above;
+    genvar f_y;
     generate
         for (j = 0; j < 12; j = j + 1) begin : f_lane
-            localparam [SLOT_W-1:0] LANE = j;
-            assign f_in[j*KEY_W +: KEY_W] =
-                {in_mask[j], ~in_scores[j*SC_W + SC_W-1], in_scores[j*SC_W +: SC_W-1], ~LANE};
+            localparam [SLOT_W-1:0] LANE = j % 4;
+            wire signed [SC_W-1:0] score = s0_scores_reg[j*SC_W +: SC_W];
+            assign f_in[j*KEY_W +: KEY_W] = {in_mask[j], ~score[SC_W-1], score[SC_W-2:0], LANE};
+            for (f_y = 0; f_y < 4; f_y = f_y + 1) begin : f_other
+                wire signed [SC_W-1:0] other = s0_scores_reg[(j/4*4 + f_y)*SC_W +: SC_W];
+                assign f_above[4*j + f_y] = f_y < j % 4 && score > other;
+            end
         end
     endgenerate
 
-    wire [KEY8_W-1:0] f_word = {to_slots(s2c_reg, s3_base), to_slots(s2a_reg, s3_base)};
+    wire [KEY4_W-1:0] f_s1b = to_slots(s1b_reg, FOUR);
+    wire [KEY4_W-1:0] f_s2c = to_slots(s2c_reg, EIGHT);
+    wire [KEY8_W-1:0] f_word = {to_slots(f_s2c, s3_base), to_slots(s2a_reg, s3_base)};
     wire [KEY8_W-1:0] f_loop = {s4_first ? {KEY4_W{1'b0}} : best_reg, s3_reg};
 
     always @* begin
         // A stage takes what the one before has; no valid lane has a slot beyond the last one;
-        // words of a pass have different slots.
+        // words of a pass come in the order of their slots.
+        assume (!s1_en || f_there[0]);
         assume (!s2_en || f_there[1]);
         assume (!s3_en || (f_there[2] && f_lanes(s2a_reg, 0, ~s3_base)
-                           && f_lanes(s2c_reg, 0, ~s3_base)));
+                           && f_lanes(f_s2c, 0, ~s3_base)));
         assume (!s4_en || f_there[3]);
-        assume (!s4_en || s4_first || (f_there[4] && f_apart(s3_reg, best_reg)));
+        assume (!s4_en || s4_first || (f_there[4] && f_below(best_reg, s3_reg)));
     end
 
     always @(posedge clk) begin
         started <= 1'b1;
-        f_there <= f_there | {s4_en, s3_en, s2_en, s1_en};
+        f_there <= f_there | {s4_en, s3_en, s2_en, s1_en, s0_en};
 
         if (started) begin
-            // 1. Each group of four lanes is sorted.
+            // 1. Each group of four lanes is sorted, of the scores that were taken.
+            assert (s0_scores_reg == $past(s0_en ? in_scores : s0_scores_reg));
             if ($past(s1_en)) begin
                 assert (f_sorts(s1a_reg, $past(f_in[0 +: KEY4_W])));
                 assert (f_sorts(s1b_reg, $past(f_in[KEY4_W +: KEY4_W])));
@@ -312,7 +339,7 @@ module sofa_sads_core #(
             end
             // 2. The four best of the first eight lanes; the others go along.
             if ($past(s2_en)) begin
-                assert (f_sorts(s2a_reg, $past({s1b_reg, s1a_reg})));
+                assert (f_sorts(s2a_reg, $past({f_s1b, s1a_reg})));
                 assert (s2c_reg == $past(s1c_reg));
             end
             // 3. The four best of the word, with their slots for lanes.
@@ -331,15 +358,19 @@ module sofa_sads_core #(
             assert ($past(s3_en) || s3_reg == $past(s3_reg));
             assert ($past(s4_en) || best_reg == $past(best_reg));
         end
-        // 6. What the sorts rely on: lists are in order, and of different lanes.
+        // 6. What the sorts rely on: comparisons are right, lists are in order, and of different
+        //    lanes.
+        if (f_there[0]) begin
+            assert (s0_above_reg == f_above);
+        end
         if (f_there[1]) begin
             assert (f_sorts(s1a_reg, s1a_reg) && f_sorts(s1b_reg, s1b_reg)
                     && f_sorts(s1c_reg, s1c_reg));
-            assert (f_lanes(s1a_reg, 0, 3) && f_lanes(s1b_reg, 4, 7) && f_lanes(s1c_reg, 8, 11));
+            assert (f_lanes(s1a_reg, 0, 3) && f_lanes(s1b_reg, 0, 3) && f_lanes(s1c_reg, 0, 3));
         end
         if (f_there[2]) begin
             assert (f_sorts(s2a_reg, s2a_reg) && f_sorts(s2c_reg, s2c_reg));
-            assert (f_lanes(s2a_reg, 0, 7) && f_lanes(s2c_reg, 8, 11));
+            assert (f_lanes(s2a_reg, 0, 7) && f_lanes(s2c_reg, 0, 3));
         end
         if (f_there[3]) begin
             assert (f_sorts(s3_reg, s3_reg));

@@ -192,6 +192,7 @@ module sofa_seq_chain #(
                 assert (d_c_valid && d_c_addr == $past(d_c_addr));
             end
             // 5. Words of the beats that came are written or about to be.
+            assert (d_wr_valid == (left_reg != 0));
             if (state_reg == S_WORDS) begin
                 assert (f_upto == f_beats * WORDS && f_beats <= BEATS);
                 assert (f_beats != BEATS || left_reg != 0);

@@ -162,6 +162,8 @@ module sofa_sufa_div #(
     // What runs beside the stages: l as a whole, then l16, and the quotient so far and its product
     // with l16, which grow by shifting and adding.
     reg  [L_W-1:0] f_l_n, f_l_0;
+    // l from the group of the leading one on
+    wire [L_W-1:0] f_group = l_reg >> {group, 2'b00};
     wire [31:0]    f_wide_n = {{(32 - L_W){1'b0}}, f_l_n};
     wire [15:0]    f_low_n = f_wide_n << (5'd15 - pos_n_reg);
     wire [15:0]    f_high_n = f_wide_n >> (pos_n_reg - 5'd15);
@@ -176,8 +178,10 @@ module sofa_sufa_div #(
             f_l_n <= l_reg;
         end
         if (started && valid_reg[0]) begin
-            // 1. The place of the leading one.
-            assert (zero_reg == (l_reg == 0) && (zero_reg || l_reg >> pos_reg == 1));
+            // 1. The group of four bits with the leading one.
+            assert (zero_reg == (l_reg == 0));
+            assert (lead_reg == (zero_reg ? 8'd0 : 8'd1 << group));
+            assert (zero_reg || (f_group != 0 && f_group < 16));
         end
         if (started && valid_reg[1]) begin
             // 2. l16 is l with its leading one in bit 15; bits below are dropped.

@@ -334,8 +334,9 @@ module sofa_sufa_exp #(
     reg  [F_LATENCY:1]        f_pair = 0, f_ask = 0, f_some;
     reg  [F_LATENCY*IDX_W:1]  f_idx;
     reg  [F_LATENCY*SD_W:1]   f_sd;
-    reg  [F_LATENCY*4:1]      f_scale;
-    reg  [F_LATENCY*6:1]      f_shift;
+    // Of the cycle before, from which a pair has its scale
+    reg  [(F_LATENCY+1)*4:1]  f_scale;
+    reg  [(F_LATENCY+1)*6:1]  f_shift;
     (* anyconst *) wire [IDX_W-1:0] f_row;
     reg                       f_known = 1'b0;
     reg  [16:0]               f_m;
@@ -343,8 +344,8 @@ module sofa_sufa_exp #(
 
     wire [IDX_W-1:0]          f_at = f_idx[(F_LATENCY-1)*IDX_W+1 +: IDX_W];
     wire signed [SD_W+4:0]    f_s = $signed(f_sd[(F_LATENCY-1)*SD_W+1 +: SD_W]);
-    wire signed [SD_W+4:0]    f_prod = f_s * $signed({1'b0, f_scale[(F_LATENCY-1)*4+1 +: 4]});
-    wire signed [SD_W+4:0]    f_scaled = f_prod >>> f_shift[(F_LATENCY-1)*6+1 +: 6];
+    wire signed [SD_W+4:0]    f_prod = f_s * $signed({1'b0, f_scale[F_LATENCY*4+1 +: 4]});
+    wire signed [SD_W+4:0]    f_scaled = f_prod >>> f_shift[F_LATENCY*6+1 +: 6];
     wire signed [SD_W+4:0]    f_most = {{(SD_W + 6 - Z_W){1'b0}}, {(Z_W - 1){1'b1}}};
     wire [Z_W-1:0]            f_z = f_scaled > f_most ? f_most[Z_W-1:0]
                                   : f_scaled < ~f_most ? ~f_most[Z_W-1:0] : f_scaled[Z_W-1:0];
@@ -381,8 +382,8 @@ module sofa_sufa_exp #(
         f_some  <= {f_some[F_LATENCY-1:1], in_some};
         f_idx   <= {f_idx[(F_LATENCY-1)*IDX_W:1], in_idx};
         f_sd    <= {f_sd[(F_LATENCY-1)*SD_W:1], in_sd};
-        f_scale <= {f_scale[(F_LATENCY-1)*4:1], in_scale_m[3:0]};
-        f_shift <= {f_shift[(F_LATENCY-1)*6:1], in_scale_shift};
+        f_scale <= {f_scale[F_LATENCY*4:1], in_scale_m[3:0]};
+        f_shift <= {f_shift[F_LATENCY*6:1], in_scale_shift};
         if (tap_valid && tap_idx == f_row) begin
             f_known <= 1'b1;
             f_m     <= tap_m;

@@ -73,8 +73,7 @@ PROOFS = (
     Proof("sofa_owed_count", {"WIDTH": 9}, (
         Bug("count_next = count_reg + add - ONE[WIDTH-1:0];",
             "count_next = count_reg - ONE[WIDTH-1:0];"),
-        Bug("some_reg  <= count_next != {WIDTH{1'b0}};",
-            "some_reg  <= count_reg != {WIDTH{1'b0}};"),
+        Bug("some_reg  <= left || |add;", "some_reg  <= left;"),
     )),
     *(Proof("sofa_popcount", {"WIDTH": width}, (
         Bug("64'h0f0f0f0f0f0f0f0f) + ((s4 >> 4)", "64'h0f0f0f0f0f0f0f0f) + ((s4 >> 3)"),
@@ -83,11 +82,12 @@ PROOFS = (
     *(Proof("sofa_find_first", {"WIDTH": width}, (
         Bug("upper ? in[2*HALF-1:HALF] : in[HALF-1:0]", "upper ? in[HALF-1:0] : in[2*HALF-1:HALF]"),
     ), depth=1, cover=1, mode="bmc", label=f"{width}") for width in (8, 256)),
-    *(Proof("sofa_lane_rotate", {"LANES": lanes, "OUT": out, "WIDTH": width}, (
-        Bug("{from[STEP_W-1:0], from[ROW_W-1:STEP_W]} : from",
-            "{from[ROW_W-STEP_W-1:0], from[ROW_W-1:ROW_W-STEP_W]} : from"),
-    ), depth=1, cover=1, mode="bmc", label=f"{lanes}x{out}")
-      for lanes, out, width in ((4, 4, 3), (16, 4, 8), (32, 32, 8))),
+    *(Proof("sofa_lane_rotate", {"LANES": lanes, "OUT": out, "WIDTH": width, "LEFT": left}, (
+        Bug("{from[BY-1:0], from[ROW_W-1:BY]}",
+            "{from[ROW_W-BY-1:0], from[ROW_W-1:ROW_W-BY]}"),
+    ), depth=1, cover=1, mode="bmc", label=f"{lanes}x{out}{'l' if left else ''}")
+      for lanes, out, width, left in ((4, 4, 3, 0), (16, 4, 8, 0), (32, 32, 8, 0), (8, 8, 8, 1),
+                                      (16, 4, 8, 1))),
     Proof("sofa_times_digit", {"WIDTH": 32}, (
         Bug("3'd5:    product = once + (once << 2);", "3'd5:    product = once + (once << 1);"),
     ), depth=1, cover=1, mode="bmc"),
@@ -96,14 +96,18 @@ PROOFS = (
             "wire [D_W-1:0] minus = x2 & EVEN & ~x1;"),
     ), depth=1, cover=1, mode="bmc", label=f"{width}{'s' if signed else 'u'}")
       for width, signed in ((16, 1), (16, 0), (32, 1))),
-    *(Proof("sofa_mult_rows", {"A_W": a, "DIGITS": digits}, (
+    *(Proof("sofa_mult_rows", {"A_W": a, "DIGITS": digits, "HALF": half}, (
         Bug("{1'b0, d & m, 1'b0};", "{1'b0, d & m, 1'b1};"),
-    ), depth=1, cover=1, mode="bmc", label=f"{a}x{digits}") for a, digits in ((4, 3), (6, 3))),
-    *(Proof("sofa_mult_tree", {"A_W": a, "DIGITS": digits}, (
+        Bug("HALF != 0 ? HALF_ONE", "HALF == 0 ? HALF_ONE"),
+    ), depth=1, cover=1, mode="bmc", label=f"{a}x{digits}{'h' if half else ''}")
+      for a, digits, half in ((4, 3, 0), (6, 3, 0), (6, 3, 1))),
+    *(Proof("sofa_mult_tree", {"A_W": a, "DIGITS": digits, "HALF": half}, (
         Bug("{1'b0, part[LAST*M_W +: LOW]} + {{LOW{1'b0}}, minus[LAST]}",
             "{1'b0, part[LAST*M_W +: LOW]}"),
+        Bug("HALF != 0, minus[i-1]", "HALF == 0, minus[i-1]"),
     ), depth=1, cover=1, mode="bmc", within=("sofa_add_tree",),
-       label=f"{a}x{digits}") for a, digits in ((4, 3), (6, 3), (16, 8), (16, 9))),
+       label=f"{a}x{digits}{'h' if half else ''}")
+      for a, digits, half in ((4, 3, 0), (6, 3, 0), (6, 3, 1), (16, 8, 0), (16, 9, 0), (16, 9, 1))),
     *(Proof("sofa_add_rows", {"IN": n, "W": w, "OUT": out}, (
         Bug("total = total + rows[i*W +: W];", "total = total + rows[i*W +: W-1];"),
     ), depth=1, cover=1, mode="bmc", label=f"{n}x{w}") for n, w, out in ((4, 8, 2), (9, 34, 2))),
@@ -121,7 +125,7 @@ PROOFS = (
     ), depth=9, cover=9, mode="bmc", label=f"{beat}{bufs}{rotate}")
       for beat, bufs, rotate in ((1, 1, 1), (2, 2, 1), (4, 3, 0))),
     *(Proof("sofa_burst_split", {"ADDR_W": 16, "BUS_BYTES": bus}, (
-        Bug("crosses = beats > to_edge;", "crosses = beats >= to_edge;"),
+        Bug("last    = index + {2'b00, more};", "last    = index + {2'b00, s_beats};"),
         Bug("second_next  = !start_end;", "second_next  = crosses;"),
         Bug("m_valid_next = m_valid_reg && !m_ready;", "m_valid_next = 1'b0;"),
     ), label=f"{bus}") for bus in (8, 64)),
@@ -135,8 +139,8 @@ PROOFS = (
         Bug("& {SC_W{|by[3:0]}}", "& {SC_W{|by[4:0]}}"),
     ), depth=3, cover=6, label=f"{two}{frac}") for two, frac in ((0, 2), (1, 3), (1, 8))),
     *(Proof("sofa_sads_core", {"SC_W": score, "SLOT_W": slot}, (
-        Bug("? !(list[x*KEY_W +: KEY_W] > list[y*KEY_W +: KEY_W])",
-            "? list[x*KEY_W +: KEY_W] < list[y*KEY_W +: KEY_W] && list[x*KEY_W]"),
+        Bug("> {!scores[y*SC_W + SC_W-1]", ">= {!scores[y*SC_W + SC_W-1]"),
+        Bug("(!valid[y] || above[4*x + y])", "above[4*x + y]"),
         Bug("from_b = from_b && a_wins[4*(y - 1) + x];", "from_b = from_b && a_wins[4*(y - 1)];"),
     ), depth=3, cover=9, label=f"{score}", slow=score > 4)
       for score, slot in ((3, 5), (17, 6))),
@@ -149,7 +153,7 @@ PROOFS = (
     Proof("sofa_sufa_div", {"L_W": 28}, (
         Bug("{rem[i][14:0], 1'b0}", "{rem[i][14:0], 1'b1}", depth=8),
         Bug("{quo[i][13:0], one}", "{quo[i][13:0], !one}", depth=8),
-        Bug("<< (~pos_reg);", "<< (~pos_reg & 5'd30);", depth=8),
+        Bug("l_top = top >> place;", "l_top = top >> (place & 2'd2);", depth=8),
     ), depth=3, cover=22),
     Proof("sofa_sufa_exp", {"ALL": 4, "SD_W": 28, "L_W": 20}, (
         Bug("above = !rise_5_reg[17] && |rise_5_reg[16:1];",
@@ -164,8 +168,8 @@ PROOFS = (
             depth=20),
     ), cover=18),
     Proof("sofa_ring_credit", {}, (
-        Bug("used_next <= {1'b0, last};", "used_next <= {1'b0, last} + 4'd1;"),
-        Bug("(index_reg == last) ? 3'd0", "(index_reg == last && !free) ? 3'd0"),
+        Bug("avail_next = used_reg < {1'b0, last};", "avail_next = used_reg <= {1'b0, last};"),
+        Bug("avail_next = 1'b1;", "avail_next = used_reg <= {1'b0, last};"),
     )),
     Proof("sofa_axi_read_track", {"OUTSTANDING": 8}, (
         Bug("assign last   = beat_reg == beats - 8'd1;", "assign last   = beat_reg == beats;"),

@@ -419,7 +419,8 @@ def _counted(sim: str, params: dict[str, int]) -> bool:
     return DEFAULTS.coverage and sim == "verilator" and params.get("ROWS", 0) <= COUNTED_ROWS
 
 
-def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, defines=None):
+def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, defines=None,
+          bins=False):
     """Build ``toplevel``, or find it built, and return its build folder.
 
     Args:
@@ -429,13 +430,14 @@ def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, 
         waves: build with wave dumping.
         sources: Verilog files named explicitly, instead of looking the top level up by name.
         defines: Verilog macros (name -> value).
+        bins: with the points of functional coverage that lie in the design.
     """
     __tracebackhide__ = True
     drop_inherited()
     params = {k: int(v) for k, v in (params or {}).items()}
     defines = dict(defines or {})
     # A netlist has not the names that are looked at.
-    bins = not sources and not DEFAULTS.gates
+    bins = bins and not sources and not DEFAULTS.gates
     label = "_".join(f"{k}{v}" for k, v in params.items())[:60] or "default"
     if DEFAULTS.gates and not sources:
         from scripts.silicon import gates
@@ -549,7 +551,8 @@ def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=Non
     _empty(results_dir)
 
     start = time.monotonic()
-    build_dir = build(toplevel, parameters, sim, waves=waves, sources=sources, defines=defines)
+    build_dir = build(toplevel, parameters, sim, waves=waves, sources=sources, defines=defines,
+                      bins=True)
     build_s = time.monotonic() - start
 
     results, log = results_dir / "results.xml", results_dir / "sim.log"

@@ -272,8 +272,9 @@ module sofa_rass #(
 
     // An item is given to the memories' stage
     reg                give;
-    wire [1:0]         kind = state_reg == S_KEYS ? (fresh_reg ? HEAD : KEY)
-                              : state_reg == S_ENDS ? END : TAIL;
+    wire               at_keys = state_reg == S_KEYS;
+    wire               at_ends = state_reg == S_ENDS;
+    wire [1:0]         kind = at_keys ? (fresh_reg ? HEAD : KEY) : at_ends ? END : TAIL;
     wire               b_ready;
     reg                word_done;
     reg                turn_done;

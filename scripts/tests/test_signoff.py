@@ -6,10 +6,6 @@ import pytest
 from scripts import signoff as entry
 from scripts.verify import signoff
 
-VERDICTS = [{"name": "a", "change": "`x` -> `y`", "level": "unit", "test": "t"},
-            {"name": "b", "change": "+ -> -", "level": "system", "test": "t"},
-            {"name": "c", "change": "1 -> 2", "level": "survived", "test": "", "reason": "same"}]
-
 
 def lines(section):
     """(figure, met) of a section's lines."""
@@ -24,17 +20,20 @@ def test_without_data_every_figure_is_missed(tmp_path):
     assert [line.figure for line in sections[5].lines] == ["not run", "not run"]
 
 
-def test_mutants_need_their_number_and_their_share(monkeypatch):
-    data = {"modules": {"sofa_x": {"mutants": VERDICTS}}}
-    figure = "2 of 3 in 1 modules, 1 equivalent: 100.0 %"
-    assert lines(signoff.mutation(data)) == [(figure, False)]
-    monkeypatch.setattr(signoff, "MUTANTS", 3)
-    assert lines(signoff.mutation(data)) == [(figure, True)]
-    bad = [*VERDICTS[:2], {**VERDICTS[2], "level": "survived"}]
-    del bad[2]["reason"]
-    found = signoff.mutation({"modules": {"sofa_x": {"mutants": bad}}})
-    assert lines(found) == [("2 of 3 in 1 modules, 0 equivalent: 66.7 %", False)]
-    assert found.rows == [["sofa_x", "c", "1 -> 2", ""]]
+@pytest.mark.parametrize(("unit", "system", "survived", "drawn", "figure", "met"), [
+    (900, 80, 20, 1012, "980 of 1,000, 98.0 %; 12 equivalent, 0 not tried", True),
+    (900, 79, 21, 1012, "979 of 1,000, 97.9 %; 12 equivalent, 0 not tried", False),
+    (899, 100, 0, 1018, "999 of 999, 100.0 %; 12 equivalent, 7 not tried", False)])
+def test_mutants_need_their_number_and_their_share(unit, system, survived, drawn, figure, met):
+    def mutants(level, count, **more):
+        return [{"name": "a", "change": "x", "level": level, "cpu_s": 1.0, **more}] * count
+
+    entry = {"drawn": drawn, "mutants": [
+        *mutants("unit", unit), *mutants("system", system), *mutants("survived", survived),
+        *mutants("pending", 12, verdict="equivalent", reason="same")]}
+    found = signoff.mutation({"modules": {"sofa_x": entry}})
+    assert lines(found) == [(figure, met)]
+    assert found.rows[-1] == ["sofa_x", "x", "equivalent", "same"]
 
 
 def test_code_coverage_counts_modules_below_their_goals():

@@ -111,7 +111,7 @@ plan: env ## the test plan against the tests and coverage points that there are;
 
 coverage: env ## lines, branches, expressions, toggles and functional bins that the tests reach: QUICK=1
 	@$(check_jobs)
-	@$(PY) scripts/coverage.py --jobs "$$JOBS" $(QUICKLY)
+	@$(PY) scripts/cover.py --jobs "$$JOBS" $(QUICKLY)
 
 prove: ## properties of the blocks proved, each with a trace that reaches it and a bug it finds: QUICK=1
 	@$(check_jobs)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,10 @@ def test_documents_tell_commands_that_work():
                          if (ROOT / f"scripts/requirements-{e}.txt").is_file()}
                 assert extras.split()[0] in known, where
     assert seen > 60
+
+
+def test_no_script_stands_in_the_way_of_a_package():
+    """Python looks for packages beside a script first; numba, for one, asks for coverage."""
+    names = {path.stem for path in (ROOT / "scripts").glob("*.py")} - {"__init__"}
+    wanted = {"coverage", *sys.stdlib_module_names, *packages_distributions()}
+    assert not names & wanted

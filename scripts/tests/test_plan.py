@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from scripts import coverage as command
+from scripts import cover as command
 from scripts.verify import bins, testplan
 from tb.common import coverage
 
@@ -33,7 +33,7 @@ def test_figures_are_of_the_points_that_there_are():
     """docs/coverage.json knows each point, with as many bins as it has."""
     known, reached = coverage.points(), testplan.figures()
     assert {n: b for n, (_, b) in reached.items()} == {n: len(b) for n, b in known.items()}, \
-        "run scripts/coverage.py --functional"
+        "run scripts/cover.py --functional"
 
 
 @pytest.mark.parametrize("plan, said", [

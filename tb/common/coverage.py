@@ -11,7 +11,7 @@ simulation that passed gave it. Two sources:
 
 In a simulation the first hit opens the database of cocotb-coverage, and its end leaves bins.json
 in the working folder, that of the results: point -> bin -> hits. Outside one nothing is counted.
-scripts/coverage.py merges all folders. ``EXCLUDED`` has the bins that cannot be reached, each with
+scripts/cover.py merges all folders. ``EXCLUDED`` has the bins that cannot be reached, each with
 its reason; a run that reaches one is an error.
 """
 

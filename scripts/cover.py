@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``make coverage``: what the tests reach of the design and of the points of functional coverage.
 
-    .venv/bin/python scripts/coverage.py [--quick] [--merge] [--functional] [--jobs N]
+    .venv/bin/python scripts/cover.py [--quick] [--merge] [--functional] [--jobs N]
 
 Runs the hardware tests of `make test`, merges what each simulation left in build/results, and
 writes build/coverage/*.html and docs/coverage.json.

@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scripts.verify import html_page
 from tb.common import coverage
 from tb.runner import read_results
 
@@ -101,14 +102,6 @@ def summary(merged: Merged) -> str:
             f"simulations")
 
 
-_STYLE = """
-body { font: 14px sans-serif; margin: 1em auto; max-width: 75em; padding: 0 1em; }
-table { border-collapse: collapse; } td, th { padding: .1em .6em; text-align: left; }
-td.n { text-align: right; } tr:nth-child(even) { background: #f4f4f4; }
-.bad { background: #f6c1b8; } h2 { font-size: 1em; margin: 1.2em 0 .2em; }
-"""
-
-
 def write_page(merged: Merged, path: Path, about: str) -> None:
     """A page of all points and bins, each bin with its hits and a simulation that reached it."""
     parts = [f"<p>{html.escape(about)} {html.escape(summary(merged))}.</p>"]
@@ -118,17 +111,14 @@ def write_page(merged: Merged, path: Path, about: str) -> None:
             for (name, bin_), why in coverage.EXCLUDED.items()) + "</ul>")
     for name, bins in merged.points.items():
         rows = "".join(
-            f"<tr{'' if b.by else ' class=bad'}><td>{html.escape(bin_)}</td>"
+            f"<tr{'' if b.by else ' class=not'}><td>{html.escape(bin_)}</td>"
             f"<td class=n>{b.hits:,}</td><td class=n>{len(b.by)}</td><td>{b.layer}</td>"
             f"<td>{html.escape(b.by[0] if b.by else '')}</td></tr>" for bin_, b in bins.items())
         parts.append(f"<h2 id=\"{html.escape(name)}\">{html.escape(name)}</h2><table><tr><th>bin"
                      f"</th><th>hits</th><th>simulations</th><th>layer</th><th>first of them</th>"
                      f"</tr>{rows}</table>")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                    "<meta name=\"viewport\" content=\"width=device-width\">"
-                    f"<title>Functional coverage</title><style>{_STYLE}</style></head>\n"
-                    f"<body><h1>Functional coverage</h1>\n{''.join(parts)}\n</body></html>\n")
+    path.write_text(html_page.page("Functional coverage", "".join(parts)))
 
 
 def keep(path: Path, half: str, data: dict) -> None:

@@ -24,6 +24,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scripts.verify.html_page import page
+
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("line", "expr", "toggle")
 GOALS = {"line": 100.0, "expr": 98.0, "toggle": 98.0}
@@ -170,31 +172,12 @@ def table(found: list[Module]) -> list[dict]:
 # ---------------------------------------------------------------------------------------------
 # Pages
 # ---------------------------------------------------------------------------------------------
-_STYLE = """
-body { font: 14px sans-serif; margin: 1em auto; max-width: 75em; padding: 0 1em; }
-table { border-collapse: collapse; } td, th { padding: .1em .6em; text-align: right; }
-td:first-child, th:first-child, td.code { text-align: left; }
-tr:nth-child(even) { background: #f4f4f4; }
-.bad { background: #f6c1b8; } .good { background: #cfe8cf; } .out { background: #e4e4e4; }
-td.code { font-family: monospace; white-space: pre; } td.n { color: #666; }
-ul.missed { margin: .1em 0 .4em 2em; padding: 0; white-space: normal; color: #8a1f11; }
-.wide { overflow-x: auto; }
-"""
-
-
-def _page(title: str, body: str) -> str:
-    return ("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-            "<meta name=\"viewport\" content=\"width=device-width\">"
-            f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>\n"
-            f"<body><h1>{html.escape(title)}</h1>\n{body}\n</body></html>\n")
-
-
 def _cells(module: Module) -> str:
     cells = ""
     for kind in KINDS:
         reached, points, out = module.figures(kind)
         percent = module.percent(kind)
-        colour = "good" if percent >= GOALS[kind] else "bad"
+        colour = "met" if percent >= GOALS[kind] else "not"
         cells += (f"<td class={colour}>{percent:.1f}</td><td>{reached:,} of {points:,}</td>"
                   f"<td>{out or ''}</td>")
     return cells
@@ -209,7 +192,7 @@ def _source(module: Module, root: Path) -> str:
         points = by_line.get(number, [])
         missed = sorted(p for p, n in points if not n)
         left = [p for p in missed if (number, p.kind) not in module.excluded]
-        colour = "" if not points else "bad" if left else "out" if missed else "good"
+        colour = "" if not points else "not" if left else "out" if missed else "met"
         listed = "".join(f"<li>{p.kind}: {html.escape(p.what)}</li>" for p in left[:20])
         if len(left) > 20:
             listed += f"<li>and {len(left) - 20} more</li>"
@@ -217,7 +200,7 @@ def _source(module: Module, root: Path) -> str:
         most = max((n for _, n in points), default="")
         rows.append(f"<tr id=l{number}><td class=n>{number}</td><td class=n>{most}</td>"
                     f"<td class=\"code {colour}\">{html.escape(text)}{below}</td></tr>")
-    return f"<div class=wide><table>{''.join(rows)}</table></div>"
+    return f"<div class=scroll><table>{''.join(rows)}</table></div>"
 
 
 def write_pages(found: list[Module], folder: Path, about: str, root: Path = ROOT) -> Path:
@@ -230,15 +213,15 @@ def write_pages(found: list[Module], folder: Path, about: str, root: Path = ROOT
         rows.append(f"<tr><td><a href={name}.html>{module.file}</a></td>{_cells(module)}</tr>")
         reasons = "".join(f"<li>line {line}, {kind}: {html.escape(reason)}</li>"
                           for (line, kind), reason in sorted(module.excluded.items()))
-        (folder / f"{name}.html").write_text(_page(
+        (folder / f"{name}.html").write_text(page(
             module.file, f"<p><a href=index.html>all modules</a></p><table><tr><th></th>{head}</tr>"
             f"<tr><td></td>{_cells(module)}</tr></table>"
             + (f"<h2>Excluded</h2><ul>{reasons}</ul>" if reasons else "")
             + _source(module, root)))
     goals = ", ".join(f"{kind} {GOALS[kind]:.0f} %" for kind in KINDS)
     index = folder / "index.html"
-    index.write_text(_page("Code coverage", f"<p>{html.escape(about)} Goals: {goals}. "
+    index.write_text(page("Code coverage", f"<p>{html.escape(about)} Goals: {goals}. "
                            "<a href=functional.html>Functional coverage</a>.</p>"
-                           f"<div class=wide><table><tr><th>module</th>{head}</tr>"
+                           f"<div class=scroll><table><tr><th>module</th>{head}</tr>"
                            f"{''.join(rows)}</table></div>"))
     return index

@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 
 from markdown_it import MarkdownIt
 
-from scripts.verify import code_coverage, verdicts
+from scripts.verify import code_coverage, html_page, verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
 MUTANTS = 1000
@@ -214,16 +214,6 @@ def table(sections: Iterable[Section]) -> str:
 # ---------------------------------------------------------------------------------------------
 # Page
 # ---------------------------------------------------------------------------------------------
-_STYLE = """
-body { font: 15px/1.4 sans-serif; margin: 1em auto; max-width: 70em; padding: 0 1em; }
-table { border-collapse: collapse; } td, th { padding: .15em .6em; text-align: left;
-vertical-align: top; } tr:nth-child(even) { background: #f4f4f4; }
-.scroll { overflow-x: auto; } .met { background: #cfe8cf; } .not { background: #f6c1b8; }
-nav a { margin-right: 1em; display: inline-block; }
-summary { cursor: pointer; }
-"""
-
-
 def _cell(text: str) -> str:
     """HTML of a cell, in which backquotes mean code."""
     parts = html.escape(text).split("`")
@@ -265,7 +255,4 @@ def page(sections: list[Section], revision: str, root: Path = ROOT) -> str:
             body = f"<details><summary>{len(s.rows)} lines</summary>{body}</details>"
         parts.append(f"<h2 id={s.name}>{s.title}</h2><p>{_cell(s.about)}</p>{body}")
     parts.append(f"<h2 id=limits>Known limitations</h2>{_limits(root)}")
-    return ("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-            "<meta name=\"viewport\" content=\"width=device-width\">"
-            f"<title>Sign-off of the verification</title><style>{_STYLE}</style></head>\n"
-            f"<body><h1>Sign-off of the verification</h1>\n{''.join(parts)}\n</body></html>\n")
+    return html_page.page("Sign-off of the verification", "\n".join(parts))

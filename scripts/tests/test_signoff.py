@@ -50,8 +50,16 @@ def test_code_coverage_counts_modules_below_their_goals():
                                                      (4000, [], False)])
 def test_soak_needs_its_items_and_no_mismatch(items, wrong, met):
     of = {"items": items, "jobs": 1, "cycles": 2, "values": 3, "mismatches": wrong}
-    found = signoff.soak({"tiny": of, "small": {**of, "items": 4000, "mismatches": []}})
+    found = signoff.soak({"tiny": {**of, "sources": "a"},
+                          "small": {**of, "sources": "a", "items": 4000, "mismatches": []}}, "a")
     assert [line.met for line in found.lines] == [met, False]
+    assert "Of other sources" not in found.about
+
+
+def test_results_of_other_sources_are_named():
+    of = {"items": 1, "jobs": 1, "cycles": 2, "values": 3, "mismatches": []}
+    found = signoff.soak({"tiny": {**of, "sources": "a"}, "small": {**of, "sources": "b"}}, "a")
+    assert found.about.endswith("Of other sources than those here: small.")
 
 
 def test_the_last_run_is_read_by_folder(tmp_path):

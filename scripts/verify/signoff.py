@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 
 from markdown_it import MarkdownIt
 
-from scripts.verify import code_coverage, html_page, verdicts
+from scripts.verify import code_coverage, html_page, soak_results, verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
 MUTANTS = 1000
@@ -166,8 +166,8 @@ def proofs(data: dict) -> Section:
                    ["proof", "mode", "properties", "covers", "bugs", "s"], rows)
 
 
-def soak(data: dict) -> Section:
-    """Random jobs, layers and chains."""
+def soak(data: dict, sources: str = "") -> Section:
+    """Random jobs, layers and chains; sources: hash of those that are here."""
     rows = [[config, f"{of['items']:,}", f"{of['jobs']:,}", f"{of['cycles']:,}",
              f"{of['values']:,}", str(len(of["mismatches"]))] for config, of in data.items()]
     lines = []
@@ -177,8 +177,11 @@ def soak(data: dict) -> Section:
         wrong = sum(len(d["mismatches"]) for d in of)
         lines.append(Line(f"random items on {goal}", f"{items:,}, {wrong} wrong" if of
                           else "not run", f"{least:,}, none wrong", items >= least and not wrong))
+    old = [config for config, of in data.items() if of.get("sources") != sources]
     return Section("soak", "Soak", "An item is a job, a layer or a chain of jobs from one seed; "
-                   "every value is compared.", lines,
+                   "every value is compared."
+                   + (f" Of other sources than those here: {', '.join(old)}." if old else ""),
+                   lines,
                    ["configuration", "items", "jobs", "cycles", "values compared", "wrong"], rows)
 
 
@@ -186,7 +189,7 @@ def bugs(data: dict) -> Section:
     """The ledger."""
     found = data.get("bugs", [])
     planted = sum("old" in bug for bug in found)
-    rows = [[bug.get("module", ""), bug["what"], bug.get("found", ""), bug.get("test", "")]
+    rows = [[bug.get("module", ""), bug["what"], bug["how"], bug.get("test", "")]
             for bug in found]
     return Section("bugs", "Ledger of bugs", "What was wrong in the machine, how it was found, and "
                    "the test that finds it.",
@@ -200,7 +203,8 @@ def gather(root: Path = ROOT) -> list[Section]:
     coverage = _load(root, "coverage")
     return [tests(root), plan(root, coverage.get("functional", {}).get("points", {})),
             functional(coverage), code(coverage), mutation(_load(root, "mutation")),
-            proofs(_load(root, "proofs")), soak(_load(root, "soak")), bugs(_load(root, "bugs"))]
+            proofs(_load(root, "proofs")),
+            soak(_load(root, "soak"), soak_results.sources(root)), bugs(_load(root, "bugs"))]
 
 
 def table(sections: Iterable[Section]) -> str:

@@ -35,15 +35,20 @@ from tb.runner import BUILD, RESULTS_DIR  # noqa: E402
 PAGES = BUILD / "coverage"
 SLICES = {True: ["--sim", "verilator", "--config", "tiny"], False: ["--config", "all"]}
 """Whether --quick -> options of pytest."""
+SLOW = ["tb/system/test_system.py::test_lean_jobs"]
+"""Slow tests without which a bin is not reached."""
 
 
 def run_tests(quick: bool, jobs: int, code: bool) -> int:
     """Run the hardware tests anew, code: with counters in the builds; returns the exit code of
     pytest."""
     shutil.rmtree(RESULTS_DIR, ignore_errors=True)
-    return subprocess.run([sys.executable, "-m", "pytest", "tb", "-q", "-n", str(jobs),
-                           "--maxschedchunk", "1", *SLICES[quick],
-                           *(["--coverage"] if code else [])], cwd=ROOT).returncode
+    command = [sys.executable, "-m", "pytest", "-q", "-n", str(jobs), "--maxschedchunk", "1",
+               *SLICES[quick], *(["--coverage"] if code else [])]
+    codes = [subprocess.run([*command, "tb"], cwd=ROOT).returncode]
+    if not quick:
+        codes.append(subprocess.run([*command, "--slow", *SLOW], cwd=ROOT).returncode)
+    return max(codes)
 
 
 def functional(quick: bool, about: str) -> list[str]:

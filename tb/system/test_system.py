@@ -182,6 +182,7 @@ def test_paper_jobs(sim, config, seed, way):
     assert done.counters["CYCLES"] <= 1.5 * bound, f"bound {bound}"
 
 
+@pytest.mark.slow
 @pytest.mark.configs("lean")
 @pytest.mark.sims("verilator")
 def test_lean_jobs(sim, config, seed):

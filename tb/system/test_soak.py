@@ -11,7 +11,7 @@ from tb.system.soak import check
 
 
 @pytest.mark.configs("tiny", "small")
-@pytest.mark.slow_on("icarus", "small")
+@pytest.mark.slow_on("icarus")
 def test_seeds(sim, config, seed):
     """Random jobs, layers and chains, one after another on a memory that changes from one to the
     next; seeds that `make soak` does not have."""

@@ -14,7 +14,6 @@ something wrong with it.
 from __future__ import annotations
 
 import argparse
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,17 +25,18 @@ from scripts import browser, entry  # noqa: E402 (needs the repository on the se
 
 entry.install()
 
+from models.lab.record import MARK  # noqa: E402
 from scripts.verify import signoff  # noqa: E402
 
 PAGE = ROOT / "build" / "signoff" / "index.html"
 README = ROOT / "README.md"
-MARK = re.compile(r"(<!-- table: signoff -->\n)(.*?)(<!-- end of table -->)", re.S)
 WIDTHS = (390, 1280)
 
 
 def document(text: str, sections: list[signoff.Section]) -> str:
     """A document with the table between its marks made anew."""
-    return MARK.sub(lambda m: m[1] + signoff.table(sections) + m[3], text)
+    return MARK.sub(lambda m: m[1] + signoff.table(sections) + m[4] if m[2] == "signoff" else m[0],
+                    text)
 
 
 def revision() -> str:

@@ -420,7 +420,7 @@ def _counted(sim: str, params: dict[str, int]) -> bool:
 
 
 def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, defines=None,
-          bins=False):
+          bins=True):
     """Build ``toplevel``, or find it built, and return its build folder.
 
     Args:
@@ -551,8 +551,7 @@ def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=Non
     _empty(results_dir)
 
     start = time.monotonic()
-    build_dir = build(toplevel, parameters, sim, waves=waves, sources=sources, defines=defines,
-                      bins=True)
+    build_dir = build(toplevel, parameters, sim, waves=waves, sources=sources, defines=defines)
     build_s = time.monotonic() - start
 
     results, log = results_dir / "results.xml", results_dir / "sim.log"

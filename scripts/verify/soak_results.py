@@ -12,6 +12,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from models.lab.record import MARK
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "build" / "soak"
 SUMMARY = ROOT / "docs" / "soak.json"
@@ -21,7 +23,6 @@ BENCH = ("random_jobs", "simulate", "soak", "taps")
 """Files of tb/system that the results depend on."""
 
 _NOTHING = re.compile(r"//[^\n]*|/\*.*?\*/|`ifdef FORMAL\b.*?`endif\b[^\n]*", re.S)
-_MARK = re.compile(r"(<!-- table: soak -->\n).*?(<!-- end of table -->)", re.S)
 
 
 def verilog(text: str) -> str:
@@ -120,4 +121,4 @@ def table(every: dict[str, dict]) -> str:
 
 def document(page: str, every: dict[str, dict]) -> str:
     """A page with the table made of the summaries."""
-    return _MARK.sub(lambda m: m[1] + table(every) + m[2], page)
+    return MARK.sub(lambda m: m[1] + table(every) + m[4] if m[2] == "soak" else m[0], page)

@@ -10,6 +10,7 @@ import hashlib
 import re
 from pathlib import Path
 
+from models.lab.store import absolute
 from scripts.filelists import headers, sources
 from tb.runner import ROOT
 
@@ -45,7 +46,8 @@ def _module(path: Path) -> tuple[str, tuple[Path, ...]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            absolute(node, path.relative_to(ROOT).parent.parts)
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(

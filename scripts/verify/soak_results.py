@@ -19,8 +19,9 @@ RESULTS = ROOT / "build" / "soak"
 SUMMARY = ROOT / "docs" / "soak.json"
 DOCUMENT = ROOT / "docs" / "verification.md"
 
+FOLDERS = ("models", "models/driver", "models/spec", "tb/common", "tb/driver")
 BENCH = ("random_jobs", "simulate", "soak", "taps")
-"""Files of tb/system that the results depend on."""
+"""Folders, and files of tb/system, that the results depend on."""
 
 _NOTHING = re.compile(r"//[^\n]*|/\*.*?\*/|`ifdef FORMAL\b.*?`endif\b[^\n]*", re.S)
 
@@ -31,12 +32,11 @@ def verilog(text: str) -> str:
 
 
 def sources(root: Path = ROOT) -> str:
-    """Hash of all that a result depends on: RTL, models, test bench, configurations."""
+    """Hash of all that a result depends on: RTL, models, driver, test bench."""
     digest = hashlib.sha256()
     rtl = sorted([*(root / "rtl").rglob("*.v"), *(root / "rtl").rglob("*.vh")])
-    python = [*(root / "models").glob("*.py"), *(root / "tb" / "common").glob("*.py"),
-              *(root / "tb" / "system" / f"{name}.py" for name in BENCH),
-              root / "scripts" / "configs.py"]
+    python = [*(p for folder in FOLDERS for p in (root / folder).glob("*.py")),
+              *(root / "tb" / "system" / f"{name}.py" for name in BENCH)]
     for path in [*rtl, *sorted(p for p in python if not p.name.startswith("test_"))]:
         text = path.read_text()
         digest.update(f"{path.relative_to(root)}\0".encode())

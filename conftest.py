@@ -3,7 +3,7 @@
 
 Options:   --sim verilator|icarus|both   --config tiny,small|all   --seed K   --seeds N
            --waves   --slow   --gates   --coverage   --replace FILE   --plusarg TEXT
-Fixtures:  sim (name), config (scripts.configs.Config), seed (int)
+Fixtures:  sim (name), config (models.spec.configs.Config), seed (int)
 Markers:   configs("tiny", ...)  the configurations a test can run on
            sims("verilator")     the simulators a test can run on
            slow                  left out unless --slow is given
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from models.spec.configs import CONFIGS
 from scripts import entry
-from scripts.configs import CONFIGS
 from tb import runner
 
 # What is interrupted while the processes of a run end, pytest does not catch.
@@ -48,7 +48,7 @@ def pytest_addoption(parser):
     group = parser.getgroup("hardware")
     group.addoption("--sim", default="both", help="verilator, icarus or both")
     group.addoption("--config", dest="hw_config", default="tiny",
-                    help="comma-separated configurations of scripts/configs.py, or all")
+                    help="comma-separated configurations of models/spec/configs.py, or all")
     group.addoption("--seed", type=_number("--seed", 0), default=1, help="first (or only) seed")
     group.addoption("--seeds", type=_number("--seeds", 1), default=1,
                     help="number of consecutive seeds")

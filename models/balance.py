@@ -20,7 +20,7 @@ import math
 
 import numpy as np
 
-from models.config import ConfigError
+from .config import ConfigError
 
 REACH = 2.0**10
 """A scale is at most so many times, and at least that part of, the median of its head."""

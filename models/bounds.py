@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models import dlzs, kvgen
-from models.config import Config
-from models.layer import LayerNumbers, chunk_beats, weight_words
+from . import dlzs, kvgen
+from .config import Config
+from .layer import LayerNumbers, chunk_beats, weight_words
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ import time
 
 import numpy as np
 
-from models import workloads
-from models.balance import checked, turned_k, turned_q
-from models.config import Config, ConfigError, check
-from models.dlzs import FLOOR, TWO_TERM
-from models.head import Job, rounded_mean
-from models.plan import Numbers, job_of, octaves_of, plan
-from models.quantise import Peaks, quantise
-from models.tiling import EXACT, mean_span
+from . import workloads
+from .balance import checked, turned_k, turned_q
+from .config import Config, ConfigError, check
+from .dlzs import FLOOR, TWO_TERM
+from .head import Job, rounded_mean
+from .plan import Numbers, job_of, octaves_of, plan
+from .quantise import Peaks, quantise
+from .tiling import EXACT, mean_span
 
 
 class KVCache:

@@ -12,6 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from .spec.configs import CONFIGS
+
 ADDRESS_W = 48
 """Width of addresses in stage ports and in the tile descriptor, bits."""
 
@@ -126,7 +128,7 @@ class Sizes:
 
     @classmethod
     def from_name(cls, name: str, **changes: int) -> Self:
-        """One of the supported sets of scripts/configs.py: tiny, small, paper; with some
+        """One of the supported sets of models/spec/configs.py (tiny, small, paper), with some
         parameters changed before those that follow from others are made."""
         sets = cls.parameter_sets()
         if name not in sets:
@@ -136,8 +138,6 @@ class Sizes:
     @staticmethod
     def parameter_sets() -> dict[str, dict[str, int]]:
         """Name -> Verilog parameters of the supported sets."""
-        from scripts.configs import CONFIGS
-
         return CONFIGS
 
     @staticmethod

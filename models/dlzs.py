@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from models import rope
-from models.config import Config, check
+from . import rope
+from .config import Config, check
 
 FLOOR, NEAREST, TWO_TERM = 0, 1, 2
 SNAPS = {FLOOR: "floor", NEAREST: "nearest", TWO_TERM: "two-term"}

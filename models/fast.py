@@ -16,11 +16,11 @@ import importlib.util
 
 import numpy as np
 
-from models import dlzs, sads, sufa
-from models.config import Config, check
-from models.exp2 import mantissa
-from models.head import SUM, Job, JobResult, check_arrays
-from models.tiling import Tile, exact_rows, oldest, prefixes
+from . import dlzs, sads, sufa
+from .config import Config, check
+from .exp2 import mantissa
+from .head import SUM, Job, JobResult, check_arrays
+from .tiling import Tile, exact_rows, oldest, prefixes
 
 
 @functools.cache
@@ -36,7 +36,7 @@ def kernels():
             "the compiled path needs numba: scripts/setup.sh lab (models.head gives the same "
             "integers with numpy alone)"
         )
-    from models import fast_kernels
+    from . import fast_kernels
 
     return fast_kernels
 

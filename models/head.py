@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models import dlzs, sads, sufa
-from models.config import Config, ConfigError, check
-from models.tiling import (
+from . import dlzs, sads, sufa
+from .config import Config, ConfigError, check
+from .tiling import (
     Band,
     Block,
     allowed,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from models import rope
-from models.config import Config, check
+from . import rope
+from .config import Config, check
 
 
 def sums(x: np.ndarray, w: np.ndarray) -> np.ndarray:

@@ -23,11 +23,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import dlzs, head, kvgen, rass, rope, sufa
-from models.config import Config, ConfigError, check
-from models.head import KeySource, Part, Stats, means_of, parts, turns
-from models.plan import group_peaks, job_of, octaves_of
-from models.quantise import check_finite, quantise
+from . import dlzs, head, kvgen, rass, rope, sufa
+from .config import Config, ConfigError, check
+from .head import KeySource, Part, Stats, means_of, parts, turns
+from .plan import group_peaks, job_of, octaves_of
+from .quantise import check_finite, quantise
 
 SMOOTHING = 0.5
 """Default exponent of smooth()."""

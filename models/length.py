@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 
-from models.config import ConfigError
-from models.dlzs import FLOOR, TWO_TERM
+from .config import ConfigError
+from .dlzs import FLOOR, TWO_TERM
 
 TAU_LINE = {FLOOR: (-9.19, -0.45), TWO_TERM: (-8.69, -0.45)}
 """Snap rule -> (log2 of the threshold at 1024 keys, its slope over log2 of the keys)."""

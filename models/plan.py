@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.balance import balance_of, balanced
-from models.config import Config, ConfigError, check
-from models.dlzs import FLOOR, TWO_TERM
-from models.head import LEAST_TAU, MOST_FALL, SORT, SUM, HeadTable, Job, means_of
-from models.length import tau_of
-from models.quantise import (
+from .balance import balance_of, balanced
+from .config import Config, ConfigError, check
+from .dlzs import FLOOR, TWO_TERM
+from .head import LEAST_TAU, MOST_FALL, SORT, SUM, HeadTable, Job, means_of
+from .length import tau_of
+from .quantise import (
     Peaks,
     check_finite,
     check_heads,
@@ -29,8 +29,8 @@ from models.quantise import (
     radius_to_int,
     score_unit,
 )
-from models.sufa import log2_score
-from models.tiling import sees
+from .sufa import log2_score
+from .tiling import sees
 
 TOLERANCE = 0.125
 """Largest error of a difference of two scores that matter, binary orders: 9 % of a weight."""

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.config import Config, ConfigError
-from models.dlzs import FLOOR, NEAREST, TWO_TERM
+from .config import Config, ConfigError
+from .dlzs import FLOOR, NEAREST, TWO_TERM
 
 SHRINK = {
     FLOOR: 0.5 / math.log(2),

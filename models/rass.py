@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import head
-from models.head import KeySource, Part, turns
+from . import head
+from .head import KeySource, Part, turns
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.config import Config, check
+from .config import Config, check
 
 NO_MAX = -(1 << 62)
 """Running maximum of a row that has not seen a key yet in its block."""

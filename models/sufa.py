@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.config import Config, ConfigError, check
-from models.exp2 import mantissa
-from models.sads import NO_PEAK
+from .config import Config, ConfigError, check
+from .exp2 import mantissa
+from .sads import NO_PEAK
 
 
 @dataclass

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.config import Config, check
+from .config import Config, check
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models import oracle
+from . import oracle
 
 DATA_DIR = Path(__file__).resolve().parent / "data"
 

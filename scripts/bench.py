@@ -38,7 +38,7 @@ from models.config import Config, ConfigError  # noqa: E402
 from models.fast import available  # noqa: E402
 from models.lab.bands import MODES, Captured, Machine, bound_of, of_layer  # noqa: E402
 from models.layer import traffic  # noqa: E402
-from scripts.configs import CONFIGS  # noqa: E402
+from models.spec.configs import CONFIGS  # noqa: E402
 
 WAYS = dict(zip(("sum", "sort", "dense"), MODES.values(), strict=True))
 """Ways to select: name -> settings of models.plan.plan."""

@@ -44,8 +44,8 @@ from models import oracle, workloads  # noqa: E402
 from models.config import Config, ConfigError  # noqa: E402
 from models.dlzs import SNAPS  # noqa: E402
 from models.head import DENSE  # noqa: E402
+from models.spec.configs import CONFIGS  # noqa: E402
 from scripts import demo_layers  # noqa: E402
-from scripts.configs import CONFIGS  # noqa: E402
 
 HEADER = ("heads", "H", "rows x keys", "d", "exact", "keep", "recall", "mass", "error", "dense",
           "cycles", "bound", "speed-up", "KiB", "dense")

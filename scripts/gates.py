@@ -47,7 +47,7 @@ FAULT = "scripts/tests/test_gates.py::test_a_planted_fault"
 def main(arguments: list[str] | None = None) -> int:
     """Exit code of pytest, 2 without the cell library."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", default="tiny", help="of scripts/configs.py")
+    parser.add_argument("--config", default="tiny", help="of models/spec/configs.py")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("-k", default="", help="only tests that pytest -k finds")
     options = parser.parse_args(arguments)

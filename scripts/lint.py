@@ -12,7 +12,7 @@ Columns of the table:
     yosys      elaboration for synthesis: hierarchy, processes, drivers, combinational loops
     formal     the same with the assertions under `ifdef FORMAL
 Modules are checked with their default parameters. The top level is also checked by Verilator at
-every configuration of scripts/configs.py, at tiny with its taps as well. Documents:
+every configuration of models/spec/configs.py, at tiny with its taps as well. Documents:
 scripts/pages.py. A warning is an error; the exit code is the verdict.
 """
 
@@ -34,8 +34,8 @@ from scripts import entry  # noqa: E402 (needs the repository on the search path
 
 entry.install()
 
+from models.spec.configs import CONFIGS  # noqa: E402
 from scripts import pages  # noqa: E402
-from scripts.configs import CONFIGS  # noqa: E402
 from tb import runner  # noqa: E402
 
 MAX_COLUMNS = 100

@@ -3,7 +3,7 @@
 
     .venv/bin/python scripts/memories.py [--config tiny] [--save | --check]
 
-prints the table of a configuration of scripts/configs.py. --save writes that of ``paper`` into
+prints the table of a configuration of models/spec/configs.py. --save writes that of ``paper`` into
 docs/integration.md, --check ends with exit code 1 where the page has another one.
 """
 
@@ -25,7 +25,7 @@ from scripts import entry  # noqa: E402 (needs the repository on the search path
 
 entry.install()
 
-from scripts.configs import CONFIGS  # noqa: E402
+from models.spec.configs import CONFIGS  # noqa: E402
 from tb import runner  # noqa: E402
 
 ROOT = runner.ROOT

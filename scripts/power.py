@@ -27,8 +27,8 @@ entry.install()
 
 from models import workloads  # noqa: E402
 from models.config import Config  # noqa: E402
+from models.spec.configs import CONFIGS  # noqa: E402
 from scripts.bench import WAYS  # noqa: E402
-from scripts.configs import CONFIGS  # noqa: E402
 from scripts.silicon import activity, energy, machine, power_report, toggle  # noqa: E402
 from scripts.silicon.jobs import JobError  # noqa: E402
 from scripts.silicon.netlist import NetlistError  # noqa: E402

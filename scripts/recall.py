@@ -379,7 +379,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--layers", help="comma-separated layer names (default: all committed)")
     parser.add_argument("--keep", default="5,10,20", help="keep ratios in percent")
     parser.add_argument("--tables", default="recall,keys,frac,formats", help="which tables to make")
-    parser.add_argument("--config", default="paper", help="configuration of scripts/configs.py")
+    parser.add_argument("--config", default="paper", help="configuration of models/spec/configs.py")
     parser.add_argument("--quota", type=int, default=16, help="keys per row and tile (formats)")
     parser.add_argument("--radius", type=float, default=6.0, help="radius in nats (formats)")
     parser.add_argument("--out", type=Path, default=ROOT / "build", help="folder for the results")

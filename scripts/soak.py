@@ -38,7 +38,7 @@ entry.install()
 
 from models.config import Config  # noqa: E402
 from models.lab import pool  # noqa: E402
-from scripts.configs import CONFIGS  # noqa: E402
+from models.spec.configs import CONFIGS  # noqa: E402
 from scripts.verify import shrink, soak_results  # noqa: E402
 from scripts.verify.soak_work import Batch, run_batch  # noqa: E402
 from tb.runner import SIMULATORS, BuildError, SimulationError, build  # noqa: E402

@@ -24,7 +24,7 @@ from scripts import entry  # noqa: E402 (needs the repository on the search path
 
 entry.install()
 
-from scripts.configs import CONFIGS  # noqa: E402
+from models.spec.configs import CONFIGS  # noqa: E402
 from scripts.silicon import picture, report  # noqa: E402
 from scripts.silicon.jobs import JobError  # noqa: E402
 from scripts.silicon.machine import BUILD, machine  # noqa: E402

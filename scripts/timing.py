@@ -21,7 +21,7 @@ from scripts import entry  # noqa: E402 (needs the repository on the search path
 
 entry.install()
 
-from scripts.configs import CONFIGS  # noqa: E402
+from models.spec.configs import CONFIGS  # noqa: E402
 from tb import runner  # noqa: E402
 from tb.system import page_job  # noqa: E402
 

@@ -8,13 +8,13 @@ not part of it. Source: docs/architecture.md section 10.8 for the stages before 
 
 from __future__ import annotations
 
-from models.bounds import Bound, generation_bound, prediction_bound, weight_bound
-from models.first.config import Config
-from models.first.head import Job
-from models.first.layer import LayerPlan, LayerResult
-from models.head import Stats
-from models.layer import valid_beats
-from models.tiling import Tile, block_tiles, blocks
+from ..bounds import Bound, generation_bound, prediction_bound, weight_bound
+from ..head import Stats
+from ..layer import valid_beats
+from ..tiling import Tile, block_tiles, blocks
+from .config import Config
+from .head import Job
+from .layer import LayerPlan, LayerResult
 
 
 def tile_bound(n: int, read: int, nsteps: int, job: Job, cfg: Config) -> Bound:

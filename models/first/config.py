@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from models.config import Sizes, check
+from ..config import Sizes, check
 
 
 @dataclass(frozen=True)

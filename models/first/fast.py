@@ -21,16 +21,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import dlzs, sads, workloads
-from models.config import ConfigError, clog2
-from models.fast import formal_settings, kernels, linear_keys, tile_arrays
-from models.first import head, layer, plan, sufa
-from models.first.config import Config
-from models.first.head import Job
-from models.head import KeySource, Stats, check_shapes
-from models.layer import count_generation, predict_layer, project_layer
-from models.sufa import State
-from models.tiling import Tile, block_tiles, blocks, prefixes
+from .. import dlzs, sads, workloads
+from ..config import ConfigError, clog2
+from ..fast import formal_settings, kernels, linear_keys, tile_arrays
+from ..head import KeySource, Stats, check_shapes
+from ..layer import count_generation, predict_layer, project_layer
+from ..sufa import State
+from ..tiling import Tile, block_tiles, blocks, prefixes
+from . import head, layer, plan, sufa
+from .config import Config
+from .head import Job
 
 
 @dataclass

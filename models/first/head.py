@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models import dlzs
-from models.config import ConfigError, check
-from models.first import rass, sads, sufa
-from models.first.config import Config
-from models.head import KeySource, Stats, check_shapes
-from models.sads import Selection, select_tile
-from models.sufa import start
-from models.tiling import Tile, block_tiles, blocks
+from .. import dlzs
+from ..config import ConfigError, check
+from ..head import KeySource, Stats, check_shapes
+from ..sads import Selection, select_tile
+from ..sufa import start
+from ..tiling import Tile, block_tiles, blocks
+from . import rass, sads, sufa
+from .config import Config
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import dlzs, kvgen, rope
-from models.first.config import Config
-from models.first.head import Job, head_of_blocks
-from models.head import KeySource, Stats
-from models.layer import (
+from .. import dlzs, kvgen, rope
+from ..head import KeySource, Stats
+from ..layer import (
     SMOOTHING,
     LayerNumbers,
     LayerOutcome,
@@ -35,8 +33,10 @@ from models.layer import (
     project_layer,
     smooth,
 )
-from models.plan import check_scores, default_quota
-from models.quantise import log2_multiplier, quantise, radius_to_int
+from ..plan import check_scores, default_quota
+from ..quantise import log2_multiplier, quantise, radius_to_int
+from .config import Config
+from .head import Job, head_of_blocks
 
 
 @dataclass(frozen=True)

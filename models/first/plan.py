@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from models.dlzs import FLOOR
-from models.first.config import Config
-from models.first.head import Job
-from models.plan import check_scores, default_quota
-from models.quantise import Peaks, Quantised, quantise_attention, quantise_heads
+from ..dlzs import FLOOR
+from ..plan import check_scores, default_quota
+from ..quantise import Peaks, Quantised, quantise_attention, quantise_heads
+from .config import Config
+from .head import Job
 
 
 def plan(q, k, v, cfg: Config, *, causal=False, offset=None, bc=None, quota=None,

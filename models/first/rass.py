@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.config import clog2
-from models.first.config import Config
-from models.sads import Selection
+from ..config import clog2
+from ..sads import Selection
+from .config import Config
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.sads import Selection
+from ..sads import Selection
 
 
 def dense_tile(allowed: np.ndarray) -> Selection:

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.config import check
-from models.first.config import Config
-from models.sads import Selection
-from models.sufa import (
+from ..config import check
+from ..sads import Selection
+from ..sufa import (
     State,
     Steps,
     _check_ranges,
@@ -24,6 +23,7 @@ from models.sufa import (
     sat16,
     weight,
 )
+from .config import Config
 
 
 @dataclass

@@ -42,16 +42,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models import dlzs, fast, kvgen, layer, plan, rass, workloads
-from models.bounds import weight_bound
-from models.config import Config, ConfigError, check
-from models.head import DENSE, SORT, SUM, HeadTable, Job, KeySource, Part, parts, turns
-from models.lab.cycles import Memory, prediction_cycles
-from models.lab.method import Call
-from models.lab.pipeline import FRONT
-from models.lab.sofa import Sofa
-from models.layer import valid_beats, with_bias
-from models.plan import default_quota
+from .. import dlzs, fast, kvgen, layer, plan, rass, workloads
+from ..bounds import weight_bound
+from ..config import Config, ConfigError, check
+from ..head import DENSE, SORT, SUM, HeadTable, Job, KeySource, Part, parts, turns
+from ..layer import valid_beats, with_bias
+from ..plan import default_quota
+from .cycles import Memory, prediction_cycles
+from .method import Call
+from .pipeline import FRONT
+from .sofa import Sofa
 
 FLUSH = 2.5
 """Unit cycles for a beat of output: o and l are read, o is scaled, the mean is blended in."""
@@ -342,7 +342,7 @@ def cycles(
     source: layer.LayerPlan | None = None,
 ) -> Cycles:
     """Cycles of the job; with the plan of a layer from X of the chain of both jobs."""
-    from models.lab import band_kernel as kernel
+    from . import band_kernel as kernel
 
     machine, memory = machine or Machine(), memory or Memory()
     band = int(np.diff(work.band_block).max())

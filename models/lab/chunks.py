@@ -22,17 +22,17 @@ from pathlib import Path
 
 import numpy as np
 
-from models import fast, head
-from models.cache import KVCache
-from models.config import Config, ConfigError, check
-from models.lab.curves import percent, standard_error
-from models.lab.dense import Calibration
-from models.lab.grid import stretch_of
-from models.lab.method import Attended, Call, Method
-from models.lab.sofa import Sofa
-from models.lab.subjects import SE_TOKENS, Case, Language, blocks
-from models.nets.sources import CACHE, NetError
-from models.quantise import Peaks
+from .. import fast, head
+from ..cache import KVCache
+from ..config import Config, ConfigError, check
+from ..nets.sources import CACHE, NetError
+from ..quantise import Peaks
+from .curves import percent, standard_error
+from .dense import Calibration
+from .grid import stretch_of
+from .method import Attended, Call, Method
+from .sofa import Sofa
+from .subjects import SE_TOKENS, Case, Language, blocks
 
 
 def pieces(rows: int, sizes: tuple[int, ...]) -> Iterator[slice]:

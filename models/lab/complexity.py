@@ -35,15 +35,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import dlzs, oracle
-from models.config import clog2
-from models.first import head, plan
-from models.first.config import Config
-from models.lab import counts
-from models.lab.counts import Counts
-from models.lab.machine import CORE, CORE_COMPARISONS
-from models.lab.method import Call
-from models.sads import reach
+from .. import dlzs, oracle
+from ..config import clog2
+from ..first import head, plan
+from ..first.config import Config
+from ..sads import reach
+from . import counts
+from .counts import Counts
+from .machine import CORE, CORE_COMPARISONS
+from .method import Call
 
 PUBLISHED = {"DLZS": 0.18, "SADS": 0.25, "SU-FA": 0.28}
 """Saved against the baseline, each step with those before it (SOFA, MICRO 2024)."""
@@ -329,7 +329,7 @@ def predictor_recall(call: Call, keep: float = 0.1, cfg: Config | None = None) -
 
 def report() -> str:
     """The tables of docs/costs.md, made from the committed cases."""
-    from models import workloads
+    from .. import workloads
 
     cases = [(name, workloads.load_case(name), h) for name, h in (
         ("smollm2_novel_s1024_l05", 0), ("smollm2_code_s0512_l23", 0),

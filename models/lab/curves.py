@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.lab.counts import STAGES, Counts
+from .counts import STAGES, Counts
 
 LOSSES = (0.5, 1.0, 2.0)
 """Perplexity increases, in percent, at which keep ratios are compared."""

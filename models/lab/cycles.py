@@ -16,17 +16,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import dlzs
-from models.bounds import Bound, prediction_bound, weight_bound
-from models.config import check
-from models.first.bounds import job_bound
-from models.first.config import Config
-from models.first.head import Job
-from models.first.layer import LayerPlan
-from models.head import Stats
-from models.lab.pipeline import FRONT, Pipeline
-from models.layer import chunk_beats, valid_beats
-from models.tiling import block_tiles, blocks
+from .. import dlzs
+from ..bounds import Bound, prediction_bound, weight_bound
+from ..config import check
+from ..first.bounds import job_bound
+from ..first.config import Config
+from ..first.head import Job
+from ..first.layer import LayerPlan
+from ..head import Stats
+from ..layer import chunk_beats, valid_beats
+from ..tiling import block_tiles, blocks
+from .pipeline import FRONT, Pipeline
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.balance import balance_of, balanced
-from models.config import ConfigError
-from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, count_formal, softmax_over
-from models.quantise import Peaks, check_finite
+from ..balance import balance_of, balanced
+from ..config import ConfigError
+from ..quantise import Peaks, check_finite
+from .counts import Counts
+from .method import Attended, Call, Method, count_formal, softmax_over
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,12 @@ from pathlib import Path
 
 import numpy as np
 
-from models.lab import rowtypes
-from models.lab.counts import Counts
-from models.lab.method import Call, Method
-from models.lab.store import FORMAT, Store, code_digest, describe, digest
-from models.lab.subjects import SUBJECTS, Case, Subject
-from models.nets.common import dense
+from ..nets.common import dense
+from . import rowtypes
+from .counts import Counts
+from .method import Call, Method
+from .store import FORMAT, Store, code_digest, describe, digest
+from .subjects import SUBJECTS, Case, Subject
 
 SAMPLE_ROWS = 16
 MIN_VISIBLE = 32

@@ -34,18 +34,18 @@ from pathlib import Path
 
 import numpy as np
 
-from models.first.head import Job
-from models.lab import bands
-from models.lab.cycles import layer_cycles, work_of
-from models.lab.evaluate import Bench, Meter
-from models.lab.first import FirstSofa
-from models.lab.machine import Machine
-from models.lab.method import Attended, Call, Method
-from models.lab.sofa import Sofa
-from models.lab.store import ROOT, Store, StoreError, code_digest, describe, digest
-from models.lab.subjects import Case
-from models.nets.sources import CACHE
-from models.plan import default_quota
+from ..first.head import Job
+from ..nets.sources import CACHE
+from ..plan import default_quota
+from . import bands
+from .cycles import layer_cycles, work_of
+from .evaluate import Bench, Meter
+from .first import FirstSofa
+from .machine import Machine
+from .method import Attended, Call, Method
+from .sofa import Sofa
+from .store import ROOT, Store, StoreError, code_digest, describe, digest
+from .subjects import Case
 
 TILES = (32, 64)
 """Keys in a tile; the least and the largest that the configuration `paper` can do."""

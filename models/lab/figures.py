@@ -23,7 +23,7 @@ from matplotlib import pyplot  # noqa: E402 (the backend comes first)
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.ticker import NullLocator  # noqa: E402
 
-from models.lab.curves import LOSSES, Point, percent  # noqa: E402
+from .curves import LOSSES, Point, percent  # noqa: E402
 
 FIGURE_INCHES = 5.2
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#7F7F7F")

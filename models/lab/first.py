@@ -15,12 +15,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models import dlzs, layer, rope
-from models.fast import available
-from models.first import fast, head, plan
-from models.first.config import Config
-from models.lab.counts import Counts
-from models.lab.machine import (
+from .. import dlzs, layer, rope
+from ..fast import available
+from ..first import fast, head, plan
+from ..first.config import Config
+from ..quantise import Quantised
+from ..tiling import block_tiles, blocks
+from .counts import Counts
+from .machine import (
     SNAPS,
     Machine,
     check_sort,
@@ -29,9 +31,7 @@ from models.lab.machine import (
     count_scores,
     layer_inputs,
 )
-from models.lab.method import Attended, Call, Method
-from models.quantise import Quantised
-from models.tiling import block_tiles, blocks
+from .method import Attended, Call, Method
 
 
 @dataclass(frozen=True)

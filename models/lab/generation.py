@@ -8,10 +8,10 @@ with O on the write bus, which queue instead.
 
 from __future__ import annotations
 
-from models import kvgen
-from models.bounds import weight_bound
-from models.first.layer import LayerPlan
-from models.layer import valid_beats
+from .. import kvgen
+from ..bounds import weight_bound
+from ..first.layer import LayerPlan
+from ..layer import valid_beats
 
 NEVER = float("inf")
 

@@ -17,22 +17,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 
-from models.config import Config
-from models.lab.dense import Dense
-from models.lab.evaluate import RowTask
-from models.lab.first import FirstSofa
-from models.lab.machine import SNAPS
-from models.lab.method import Method
-from models.lab.rules import PREDICTORS, Rule
-from models.lab.sofa import Sofa
-from models.lab.subjects import FRAMES, Case
-from models.lab.tables import Series
-from models.lab.twopass import TwoPass
-from models.length import tau_of
-from models.nets.sources import TEXTS
-from models.nets.whisper import SECONDS
-from models.peers import PEERS
-from models.peers.twilight import EXACT, Twilight
+from ..config import Config
+from ..length import tau_of
+from ..nets.sources import TEXTS
+from ..nets.whisper import SECONDS
+from ..peers import PEERS
+from ..peers.twilight import EXACT, Twilight
+from .dense import Dense
+from .evaluate import RowTask
+from .first import FirstSofa
+from .machine import SNAPS
+from .method import Method
+from .rules import PREDICTORS, Rule
+from .sofa import Sofa
+from .subjects import FRAMES, Case
+from .tables import Series
+from .twopass import TwoPass
 
 METHODS: dict[str, type[Method]] = {
     "sofa": Sofa, "sofa-first": FirstSofa, "sofa-two-pass": TwoPass, "rule": Rule, "dense": Dense,

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
-from models.lab.curves import Point, percent
-from models.lab.grid import FLOOR, LM, OURS
-from models.lab.record import RESULTS, load
-from models.lab.store import StoreError
-from models.lab.tables import Gathered, Table, markdown, signed
+from .curves import Point, percent
+from .grid import FLOOR, LM, OURS
+from .record import RESULTS, load
+from .store import StoreError
+from .tables import Gathered, Table, markdown, signed
 
 LIMIT = 1.0
 """Perplexity increase, percent."""

@@ -10,12 +10,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from models import dlzs, layer
-from models.config import Config, ConfigError, check
-from models.lab.counts import Counts
-from models.lab.method import Call, Method
-from models.quantise import Peaks, check_finite
-from models.tiling import Tile
+from .. import dlzs, layer
+from ..config import Config, ConfigError, check
+from ..quantise import Peaks, check_finite
+from ..tiling import Tile
+from .counts import Counts
+from .method import Call, Method
 
 SNAPS = {name: value for value, name in dlzs.SNAPS.items()}
 """Name of a rule that codes Q -> register value."""
@@ -56,7 +56,7 @@ class Machine(Method):
     """A machine. A setting that may differ by layer is one value, or a tuple with one for every
     layer.
 
-    config        a name of scripts/configs.py; widths: fields of it to change, a mapping, for
+    config        a name of models/spec/configs.py; widths: fields of it to change, a mapping, for
                   instance {"SC_FRAC": 5}; kept as sorted (name, value) pairs
     snap          how Q is coded: "floor", "nearest" or "two-term" (sets TWO_TERM)
     phases        1: keys of the prediction are K rounded to 8 bits; 2: they are predicted from

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from models.lab.method import Call
-from models.tiling import sees
+from ..tiling import sees
+from .method import Call
 
 LEGAL = ("none, causal, a sliding window with or without first keys beside it, padding on either "
          "side, a visible prefix of any length, packed sequences; the same for all heads")

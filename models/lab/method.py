@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.lab.counts import Counts
-from models.tiling import sees
+from ..tiling import sees
+from .counts import Counts
 
 BLOCK = 128
 """Query rows that a machine works on at a time, for DRAM counts: K and V that a block needs are

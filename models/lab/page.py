@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from html import escape
 
-from models.lab.tables import Table
+from .tables import Table
 
 CSS = """
 :root { color-scheme: light dark; --back: #ffffff; --text: #1b1f24; --soft: #57606a;

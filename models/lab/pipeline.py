@@ -14,11 +14,11 @@ outstanding requests, turns of O and made vectors on the write bus (they queue i
 
 from __future__ import annotations
 
-from models.config import clog2
-from models.first.config import Config
-from models.first.head import Job
-from models.first.layer import LayerPlan
-from models.lab.generation import NEVER, Generation
+from ..config import clog2
+from ..first.config import Config
+from ..first.head import Job
+from ..first.layer import LayerPlan
+from .generation import NEVER, Generation
 
 FRONT = 8
 """Cycles from the grant of a read to its commit besides the memory's latency: 3 to AR, the edges

@@ -19,11 +19,11 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from models.lab import published
-from models.lab.curves import LOSSES, Point
-from models.lab.grid import DENSE, FIRST, FLOOR, FROM_X, LM, OURS
-from models.lab.store import ROOT, StoreError, write_whole
-from models.lab.tables import (
+from . import published
+from .curves import LOSSES, Point
+from .grid import DENSE, FIRST, FLOOR, FROM_X, LM, OURS
+from .store import ROOT, StoreError, write_whole
+from .tables import (
     SYSTEMS,
     Gathered,
     Table,

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from models.lab import figures, rowtypes
-from models.lab.curves import LOSSES, Point, percent
-from models.lab.evaluate import MIN_VISIBLE, SAMPLE_ROWS
-from models.lab.grid import DENSE, FIRST, FLOOR, FROM_X, OURS
-from models.lab.page import Page, Plot
-from models.lab.store import StoreError, write_whole
-from models.lab.subjects import SE_TOKENS, SUBJECTS
-from models.lab.tables import (
+from . import figures, rowtypes
+from .curves import LOSSES, Point, percent
+from .evaluate import MIN_VISIBLE, SAMPLE_ROWS
+from .grid import DENSE, FIRST, FLOOR, FROM_X, OURS
+from .page import Page, Plot
+from .store import StoreError, write_whole
+from .subjects import SE_TOKENS, SUBJECTS
+from .tables import (
     Gathered,
     Table,
     Where,

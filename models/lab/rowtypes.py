@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from models.lab.method import Call
+from .method import Call
 
 SEGMENTS, SHARE = 4, 0.25
 DOMINANT, EVEN = 64, 0.9

@@ -27,9 +27,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import dlzs
-from models.lab.counts import Counts
-from models.lab.method import (
+from .. import dlzs
+from ..quantise import SHRINK, quantise
+from ..tiling import exact_rows, mean_span
+from .counts import Counts
+from .method import (
     BLOCK,
     Attended,
     Call,
@@ -39,8 +41,6 @@ from models.lab.method import (
     top_k,
     union_bytes,
 )
-from models.quantise import SHRINK, quantise
-from models.tiling import exact_rows, mean_span
 
 SNAPS = {"floor": dlzs.FLOOR, "nearest": dlzs.NEAREST, "two-term": dlzs.TWO_TERM}
 PREDICTORS = ("exact", "int8", *SNAPS, "k-floor", "both", "msb4")

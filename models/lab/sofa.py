@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import fast, head, layer, plan
-from models.balance import additions
-from models.config import Config, ConfigError, check
-from models.lab.counts import Counts
-from models.lab.machine import (
+from .. import fast, head, layer, plan
+from ..balance import additions
+from ..config import Config, ConfigError, check
+from .counts import Counts
+from .machine import (
     SNAPS,
     Machine,
     check_flag,
@@ -31,7 +31,7 @@ from models.lab.machine import (
     each,
     layer_inputs,
 )
-from models.lab.method import Attended, Call, Method
+from .method import Attended, Call, Method
 
 
 @dataclass(frozen=True)

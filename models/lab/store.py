@@ -71,6 +71,13 @@ def module_file(name: str) -> Path | None:
     return None
 
 
+def absolute(node: ast.ImportFrom, package: tuple[str, ...]) -> None:
+    """Make an import in a module of this package absolute: what it is hashed and looked up as."""
+    if node.level:
+        above = package[: len(package) - node.level + 1]
+        node.module, node.level = ".".join([*above, *filter(None, [node.module])]), 0
+
+
 @functools.cache
 def parsed(path: Path) -> tuple[str, tuple[str, ...]]:
     """(the program without comments and docstrings as text, modules that it may import)."""
@@ -79,7 +86,8 @@ def parsed(path: Path) -> tuple[str, tuple[str, ...]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             wanted += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        elif isinstance(node, ast.ImportFrom):
+            absolute(node, path.relative_to(ROOT).parent.parts)
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 wanted.append(inner if module_file(inner) else node.module)

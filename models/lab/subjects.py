@@ -21,12 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
-from models.nets import lightglue, whisper
-from models.nets.common import Hook, LanguageModel, fidelity
-from models.nets.gemma3 import Gemma3
-from models.nets.minilm import MiniLM
-from models.nets.smollm2 import SmolLM2
-from models.nets.sources import PACKAGES, PHOTOS, VOICE_RATE, NetError, read_text, read_voice
+from ..nets import lightglue, sources, whisper
+from ..nets.common import Hook, LanguageModel, fidelity
+from ..nets.gemma3 import Gemma3
+from ..nets.minilm import MiniLM
+from ..nets.smollm2 import SmolLM2
+from ..nets.sources import PACKAGES, PHOTOS, VOICE_RATE, NetError, read_text, read_voice
 
 SE_TOKENS = 64
 PARAGRAPHS = 12
@@ -121,7 +121,7 @@ class Language(Subject):
 
     name = "smollm2"
     unit = "nat"
-    modules = ("models.nets.smollm2", "models.nets.sources")
+    modules = (SmolLM2.__module__, sources.__name__)
     kind: type[LanguageModel] = SmolLM2
 
     def __init__(self, cache: Path):
@@ -151,7 +151,7 @@ class Gemma(Language):
     """Gemma 3, likewise. The mark that begins a text is one of the S tokens."""
 
     name = "gemma3"
-    modules = ("models.nets.gemma3", "models.nets.sources")
+    modules = (Gemma3.__module__, sources.__name__)
     kind = Gemma3
 
 
@@ -160,7 +160,7 @@ class Embedding(Subject):
 
     name = "minilm"
     unit = "1 - cosine"
-    modules = ("models.nets.minilm", "models.nets.sources")
+    modules = (MiniLM.__module__, sources.__name__)
 
     def __init__(self, cache: Path):
         super().__init__(cache)
@@ -203,7 +203,7 @@ class Audio(Subject):
 
     name = "whisper"
     unit = "relative L2 error"
-    modules = ("models.nets.whisper", "models.nets.sources")
+    modules = (whisper.__name__, sources.__name__)
 
     def __init__(self, cache: Path):
         super().__init__(cache)
@@ -242,7 +242,7 @@ class Vision(Subject):
 
     name = "lightglue"
     unit = "share of matches that differ"
-    modules = ("models.nets.lightglue", "models.nets.sources")
+    modules = (lightglue.__name__, sources.__name__)
 
     def __init__(self, cache: Path):
         super().__init__(cache)

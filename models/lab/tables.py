@@ -10,12 +10,12 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from models.lab import published
-from models.lab.counts import STAGES
-from models.lab.curves import LOSSES, Point, Reach, front, keep_at, percent, pool
-from models.lab.evaluate import Bench, RowTask, Task
-from models.lab.method import Method
-from models.lab.subjects import Case
+from . import published
+from .counts import STAGES
+from .curves import LOSSES, Point, Reach, front, keep_at, percent, pool
+from .evaluate import Bench, RowTask, Task
+from .method import Method
+from .subjects import Case
 
 Table = tuple[list[str], list[list[str]]]
 

@@ -22,16 +22,16 @@ from pathlib import Path
 
 import numpy as np
 
-from models import fast, plan, workloads
-from models.config import Config
-from models.dlzs import TWO_TERM
-from models.head import Job, JobResult, parts
-from models.lab.bands import Machine, bound_of, cycles, work_of
-from models.lab.counts import price
-from models.lab.grid import stretch_of
-from models.nets.common import dense
-from models.nets.smollm2 import SmolLM2
-from models.nets.sources import CACHE, NetError, read_text
+from .. import fast, plan, workloads
+from ..config import Config
+from ..dlzs import TWO_TERM
+from ..head import Job, JobResult, parts
+from ..nets.common import dense
+from ..nets.smollm2 import SmolLM2
+from ..nets.sources import CACHE, NetError, read_text
+from .bands import Machine, bound_of, cycles, work_of
+from .counts import price
+from .grid import stretch_of
 
 TAU, COARSE = 2.0**-6.5, 2.0**-10
 """Thresholds of the tail."""

@@ -26,11 +26,11 @@ from threading import Lock
 
 import numpy as np
 
-from models.config import check
-from models.lab.counts import Counts
-from models.lab.masks import LEGAL, MASKED, MaskError, Seen
-from models.lab.method import Call, Method
-from models.lab.sofa import Sofa
+from ..config import check
+from .counts import Counts
+from .masks import LEGAL, MASKED, MaskError, Seen
+from .method import Call, Method
+from .sofa import Sofa
 
 INSTALL = "scripts/setup.sh lab torch"
 
@@ -43,7 +43,7 @@ except ImportError as error:
 
 from torch.nn.attention.bias import CausalBias, CausalVariant  # noqa: E402
 
-from models.lab.stacks import Places, Run  # noqa: E402
+from .stacks import Places, Run  # noqa: E402
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 NAMES = ", ".join(str(t).removeprefix("torch.") for t in DTYPES)

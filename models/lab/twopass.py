@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import dlzs, head, plan, sads
-from models.config import Config, ConfigError
-from models.lab.counts import Counts
-from models.lab.machine import SNAPS
-from models.lab.method import Attended, Call, softmax_over
-from models.lab.rules import blended, keeps_everything
-from models.lab.sofa import Sofa
-from models.tiling import allowed
+from .. import dlzs, head, plan, sads
+from ..config import Config, ConfigError
+from ..tiling import allowed
+from .counts import Counts
+from .machine import SNAPS
+from .method import Attended, Call, softmax_over
+from .rules import blended, keeps_everything
+from .sofa import Sofa
 
 
 def select(

@@ -17,11 +17,11 @@
 Only numpy is needed to import the package; a model that needs more says so when it is made.
 """
 
-from models.nets.gemma3 import Gemma3
-from models.nets.lightglue import LightGlue
-from models.nets.minilm import MiniLM
-from models.nets.smollm2 import SmolLM2
-from models.nets.whisper import Whisper
+from .gemma3 import Gemma3
+from .lightglue import LightGlue
+from .minilm import MiniLM
+from .smollm2 import SmolLM2
+from .whisper import Whisper
 
 NETS = {"smollm2": SmolLM2, "gemma3": Gemma3, "minilm": MiniLM, "whisper": Whisper,
         "lightglue": LightGlue}

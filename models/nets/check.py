@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.nets import NETS, lightglue, whisper
-from models.nets.sources import CACHE, PACKAGES, PHOTOS, NetError, read_text, read_voice
+from . import NETS, lightglue, whisper
+from .sources import CACHE, PACKAGES, PHOTOS, NetError, read_text, read_voice
 
 LOSS_LENGTH = 512
 LOSS_WINDOWS = 4

@@ -16,7 +16,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from models.nets.sources import NetError
+from .sources import NetError
 
 _TYPES = {
     "FloatStorage": np.dtype("<f4"),

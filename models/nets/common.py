@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from models.lab.method import Call
-from models.nets.sources import NetError
+from ..lab.method import Call
+from .sources import NetError
 
 Hook = Callable[[Call], np.ndarray]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from models import workloads
-from models.lab.method import Call
-from models.nets.common import (
+from .. import workloads
+from ..lab.method import Call
+from .common import (
     Hook,
     LanguageModel,
     apply,
@@ -24,8 +24,8 @@ from models.nets.common import (
     rms_norm,
     split_heads,
 )
-from models.nets.ggufs import read_gguf
-from models.nets.sources import CACHE, NetError, fetch
+from .ggufs import read_gguf
+from .sources import CACHE, NetError, fetch
 
 PATTERN = 6
 """Every so many layers one sees all tokens before; the others see a window. Not in the file."""

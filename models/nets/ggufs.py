@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.nets.common import need
+from .common import need
 
 Part = tuple[Path, str]
 """An archive and the name of its member."""

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from models.lab.method import Call
-from models.nets import checkpoint
-from models.nets.common import Hook, apply, gelu, layer_norm, need, split_heads
-from models.nets.disk import Disk, Features
-from models.nets.sources import CACHE, fetch, read_photo
+from ..lab.method import Call
+from . import checkpoint
+from .common import Hook, apply, gelu, layer_norm, need, split_heads
+from .disk import Disk, Features
+from .sources import CACHE, fetch, read_photo
 
 STREAMS = 4
 """Attentions of a layer, in order: within image 0, within image 1, of 0 over 1, of 1 over 0."""

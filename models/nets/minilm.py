@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.lab.method import Call, Projection
-from models.nets.common import (
+from ..lab.method import Call, Projection
+from .common import (
     Hook,
     apply,
     check_length,
@@ -21,7 +21,7 @@ from models.nets.common import (
     need,
     split_heads,
 )
-from models.nets.sources import CACHE, fetch
+from .sources import CACHE, fetch
 
 PARTS = (("q", "query"), ("k", "key"), ("v", "value"))
 

@@ -27,19 +27,19 @@ from pathlib import Path
 
 import numpy as np
 
-from models.config import ConfigError
-from models.integer import int_gelu, int_normalise, multiplier, norm_unit, requantise, top
-from models.lab.machine import SNAPS
-from models.lab.method import Call
-from models.lab.sofa import Sofa
-from models.lab.subjects import PARAGRAPHS, Case, Embedding
-from models.nets.common import check_length, split_heads
-from models.nets.minilm import PARTS, MiniLM
-from models.nets.sources import CACHE, TEXTS, NetError
-from models.oracle import dense_attention
-from models.peers.ibert import IBert, int_softmax
-from models.plan import octave_of
-from models.quantise import Peaks
+from ..config import ConfigError
+from ..integer import int_gelu, int_normalise, multiplier, norm_unit, requantise, top
+from ..lab.machine import SNAPS
+from ..lab.method import Call
+from ..lab.sofa import Sofa
+from ..lab.subjects import PARAGRAPHS, Case, Embedding
+from ..oracle import dense_attention
+from ..peers.ibert import IBert, int_softmax
+from ..plan import octave_of
+from ..quantise import Peaks
+from .common import check_length, split_heads
+from .minilm import PARTS, MiniLM
+from .sources import CACHE, TEXTS, NetError
 
 STREAM = 16
 """Bits of the residual stream and of what GELU and LayerNorm read and write."""

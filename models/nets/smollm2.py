@@ -10,9 +10,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from models import rope, workloads
-from models.lab.method import Call, Projection
-from models.nets.common import (
+from .. import rope, workloads
+from ..lab.method import Call, Projection
+from .common import (
     Hook,
     LanguageModel,
     apply,
@@ -23,8 +23,8 @@ from models.nets.common import (
     rms_norm,
     split_heads,
 )
-from models.nets.ggufs import read_gguf
-from models.nets.sources import CACHE, fetch
+from .ggufs import read_gguf
+from .sources import CACHE, fetch
 
 ROPE_MODES = MappingProxyType({"interleaved": rope.INTERLEAVED, "half": rope.HALF})
 """Pairs of workloads.rope -> mode of models.rope."""

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from models.lab.method import Call, Projection
-from models.nets import checkpoint
-from models.nets.common import (
+from ..lab.method import Call, Projection
+from . import checkpoint
+from .common import (
     Hook,
     apply,
     gelu,
@@ -23,7 +23,7 @@ from models.nets.common import (
     log_softmax_at,
     split_heads,
 )
-from models.nets.sources import CACHE, VOICE_RATE, fetch
+from .sources import CACHE, VOICE_RATE, fetch
 
 WINDOW, HOP, MELS, SECONDS = 400, 160, 80, 30
 """Samples of a Fourier window and between windows, mel bands, seconds of an input."""

@@ -20,21 +20,21 @@ pade        PADE, HPCA 2026                              K by bit-planes, bounds
 What a docstring calls an assumption is not stated in the publication, or was not checked in it.
 """
 
-from models.lab.method import Method
-from models.peers.a3 import A3
-from models.peers.dota import Dota
-from models.peers.dtatrans import DTATrans
-from models.peers.elsa import Elsa
-from models.peers.energon import Energon
-from models.peers.fact import Fact
-from models.peers.flash import FlashAttention2
-from models.peers.ibert import IBert
-from models.peers.isscc22 import Isscc22
-from models.peers.pade import Pade
-from models.peers.sanger import Sanger
-from models.peers.spatten import SpAtten
-from models.peers.twilight import Twilight
-from models.peers.xattention import XAttention
+from ..lab.method import Method
+from .a3 import A3
+from .dota import Dota
+from .dtatrans import DTATrans
+from .elsa import Elsa
+from .energon import Energon
+from .fact import Fact
+from .flash import FlashAttention2
+from .ibert import IBert
+from .isscc22 import Isscc22
+from .pade import Pade
+from .sanger import Sanger
+from .spatten import SpAtten
+from .twilight import Twilight
+from .xattention import XAttention
 
 PEERS: dict[str, type[Method]] = {
     A3.name: A3,

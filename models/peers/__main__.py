@@ -24,10 +24,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from models import oracle, rope, workloads
-from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, Projection, count_formal
-from models.peers import PEERS
+from .. import oracle, rope, workloads
+from ..lab.counts import Counts
+from ..lab.method import Attended, Call, Method, Projection, count_formal
+from . import PEERS
 
 LAYERS = {"smollm2": 30, "minilm": 6}
 """Layers of the models of the cases."""

@@ -43,10 +43,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, count_pairs, softmax_over
-from models.peers.arith import at_least_best, element_bytes, narrowed, transposed
-from models.peers.parts import symmetric
+from ..lab.counts import Counts
+from ..lab.method import Attended, Call, Method, count_pairs, softmax_over
+from .arith import at_least_best, element_bytes, narrowed, transposed
+from .parts import symmetric
 
 BLOCK_ROWS = 256
 """Rows that the model searches together; the arrays of a block fit the caches."""

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.lab.counts import Counts
-from models.lab.method import BLOCK, Call
-from models.peers.parts import symmetric
+from ..lab.counts import Counts
+from ..lab.method import BLOCK, Call
+from .parts import symmetric
 
 
 def narrowed(call: Call, bits: int) -> Call:

@@ -43,11 +43,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from models import rope
-from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, attended, count_formal, top_k
-from models.peers.arith import count_products, sum_bits, transposed
-from models.peers.parts import symmetric
+from .. import rope
+from ..lab.counts import Counts
+from ..lab.method import Attended, Call, Method, attended, count_formal, top_k
+from .arith import count_products, sum_bits, transposed
+from .parts import symmetric
 
 RIDGE = 1e-2
 """Regularisation of the fit, in units of the mean energy of a column of X P."""

@@ -37,9 +37,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.lab.counts import Counts
-from models.lab.method import BLOCK, Attended, Call, Method, top_k, union_bytes
-from models.peers.parts import (
+from ..lab.counts import Counts
+from ..lab.method import BLOCK, Attended, Call, Method, top_k, union_bytes
+from .parts import (
     SELECT_COMPARISONS,
     check_range,
     check_shape,

@@ -39,9 +39,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, attended, count_pairs
-from models.peers.arith import at_least_best, count_products, element_bytes, narrowed, transposed
+from ..lab.counts import Counts
+from ..lab.method import Attended, Call, Method, attended, count_pairs
+from .arith import at_least_best, count_products, element_bytes, narrowed, transposed
 
 
 def factors(d: int) -> list[int]:

@@ -32,10 +32,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, attended, count_formal, union_bytes
-from models.peers.arith import block_keys, sum_bits, transposed
-from models.peers.parts import symmetric
+from ..lab.counts import Counts
+from ..lab.method import Attended, Call, Method, attended, count_formal, union_bytes
+from .arith import block_keys, sum_bits, transposed
+from .parts import symmetric
 
 
 def keep_above(scores: np.ndarray, entered: np.ndarray, alpha: float) -> np.ndarray:

@@ -33,10 +33,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import rope, workloads
-from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, Projection, softmax_over, top_k, union_bytes
-from models.peers.parts import SELECT_COMPARISONS, check_range, symmetric
+from .. import rope, workloads
+from ..lab.counts import Counts
+from ..lab.method import Attended, Call, Method, Projection, softmax_over, top_k, union_bytes
+from .parts import SELECT_COMPARISONS, check_range, symmetric
 
 BITS = 8
 """Bits of the integers whose leading ones are taken."""

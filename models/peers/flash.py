@@ -24,9 +24,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.config import check
-from models.lab.counts import Counts
-from models.lab.method import BLOCK, Attended, Call, Method
+from ..config import check
+from ..lab.counts import Counts
+from ..lab.method import BLOCK, Attended, Call, Method
 
 
 @dataclass(frozen=True)

@@ -32,11 +32,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.config import check
-from models.integer import multiplier
-from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, union_bytes
-from models.peers.parts import check_range, symmetric
+from ..config import check
+from ..integer import multiplier
+from ..lab.counts import Counts
+from ..lab.method import Attended, Call, Method, union_bytes
+from .parts import check_range, symmetric
 
 A, B, C = 0.35815147, 0.96963238, 1.0
 """exp(r) is about A r^2 + B r + C for -ln 2 < r <= 0."""

@@ -35,10 +35,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.config import check
-from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, union_bytes
-from models.peers.parts import check_range, own_keys, per_head, probabilities, symmetric
+from ..config import check
+from ..lab.counts import Counts
+from ..lab.method import Attended, Call, Method, union_bytes
+from .parts import check_range, own_keys, per_head, probabilities, symmetric
 
 BITS = 12
 """Bits of all operands."""

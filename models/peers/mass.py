@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.lab.method import top_k
+from ..lab.method import top_k
 
 
 def least_set(mass: np.ndarray, need: np.ndarray) -> np.ndarray:

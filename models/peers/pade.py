@@ -40,10 +40,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, attended, union_bytes
-from models.peers.arith import narrowed, sum_bits
-from models.peers.parts import symmetric
+from ..lab.counts import Counts
+from ..lab.method import Attended, Call, Method, attended, union_bytes
+from .arith import narrowed, sum_bits
+from .parts import symmetric
 
 PLANES = 8
 """Bits of a word."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.lab.method import Call
+from ..lab.method import Call
 
 SELECT_COMPARISONS = 3
 """Comparisons a quick-select makes per element, on average (between 2 at the ends and 3.4 at the

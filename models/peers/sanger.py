@@ -32,10 +32,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, attended, count_formal
-from models.peers.arith import block_keys, count_products, transposed
-from models.peers.parts import symmetric
+from ..lab.counts import Counts
+from ..lab.method import Attended, Call, Method, attended, count_formal
+from .arith import block_keys, count_products, transposed
+from .parts import symmetric
 
 SUB_ROW = 64
 """Keys of a sub-row: ports of a row of the array."""

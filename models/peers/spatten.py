@@ -43,10 +43,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.config import check
-from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, top_k, union_bytes
-from models.peers.parts import (
+from ..config import check
+from ..lab.counts import Counts
+from ..lab.method import Attended, Call, Method, top_k, union_bytes
+from .parts import (
     SELECT_COMPARISONS,
     check_range,
     check_shape,

@@ -36,10 +36,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, attended, count_formal
-from models.peers.arith import block_keys, count_products
-from models.peers.mass import least_set
+from ..lab.counts import Counts
+from ..lab.method import Attended, Call, Method, attended, count_formal
+from .arith import block_keys, count_products
+from .mass import least_set
 
 EXACT = 16
 """bits of the estimate that stand for exact scores."""

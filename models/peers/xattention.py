@@ -37,11 +37,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.lab.counts import Counts
-from models.lab.method import Attended, Call, Method, attended, count_formal
-from models.peers.arith import block_keys, count_products, transposed
-from models.peers.mass import least_set
-from models.peers.parts import check_range, probabilities
+from ..lab.counts import Counts
+from ..lab.method import Attended, Call, Method, attended, count_formal
+from .arith import block_keys, count_products, transposed
+from .mass import least_set
+from .parts import check_range, probabilities
 
 
 def gathered(x: np.ndarray, before: int, stride: int, order: int) -> np.ndarray:

@@ -22,7 +22,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from importlib.metadata import version
 from pathlib import Path
 
-from scripts.configs import Config
+from models.spec.configs import Config
 from scripts.silicon import jobs, liberty, netlist, recipe, timing
 
 ROOT = recipe.ROOT

@@ -13,8 +13,8 @@ import pytest
 
 from models import sufa
 from models.config import Config
+from models.spec.configs import CONFIGS
 from scripts import filelists
-from scripts.configs import CONFIGS
 from scripts.silicon.jobs import INSTEAD
 from tb import runner
 

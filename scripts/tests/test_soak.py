@@ -128,7 +128,7 @@ def test_sources():
     """RTL, models, benches and configurations are in it, once."""
     files = depends.files(ROOT / "tb" / "system" / "soak.py")
     assert {"models/head.py", "models/sads.py", "tb/common/axi_memory.py", "tb/system/taps.py",
-            "tb/system/random_jobs.py", "scripts/configs.py"} <= {*files}
+            "tb/system/random_jobs.py", "models/spec/configs.py"} <= {*files}
     assert soak_results.sources() == soak_results.sources()
 
 

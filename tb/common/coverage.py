@@ -27,7 +27,7 @@ from pathlib import Path
 import cocotb
 
 from models import regs
-from scripts.configs import CONFIGS
+from models.spec.configs import CONFIGS
 from tb.common.states import instances, module_of, state_names
 from tb.runner import BINS as RTL
 from tb.runner import ROOT

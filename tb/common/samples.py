@@ -13,9 +13,9 @@ import numpy as np
 from models import dlzs, regs, sads
 from models.config import Config
 from models.head import DENSE, SORT, SUM, HeadTable, Job, Selected, Stats, order, parts
+from models.spec.configs import CONFIGS
 from models.sufa import Trace, weight
 from models.tiling import Block, allowed, exact_rows
-from scripts.configs import CONFIGS
 from tb.common.coverage import BUFFERS, MODES, OFTEN, READS, WRITES, hit, hits
 
 

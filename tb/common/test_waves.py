@@ -7,8 +7,8 @@ import re
 import pytest
 
 from models.config import Config
+from models.spec.configs import CONFIGS
 from scripts import waves
-from scripts.configs import CONFIGS
 from tb.common.states import module_of, state_names
 from tb.runner import ROOT, run
 

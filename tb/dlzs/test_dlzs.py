@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles
 
-from scripts.configs import CONFIGS
+from models.spec.configs import CONFIGS
 from tb.common.stream import Willing
 from tb.dlzs.bench import LANES, NAMES, dimensions, score_bench
 from tb.runner import BuildError, build, parameters, run

@@ -12,7 +12,7 @@ import pytest
 from cocotb.triggers import ClockCycles
 
 from models import dlzs, rope
-from scripts.configs import CONFIGS
+from models.spec.configs import CONFIGS
 from tb.common.scoreboard import pack, unpack
 from tb.common.signals import reader, writer
 from tb.common.stream import StreamSink, StreamSource, Willing

@@ -8,7 +8,7 @@ import cocotb
 import pytest
 from cocotb.triggers import RisingEdge
 
-from scripts.configs import CONFIGS
+from models.spec.configs import CONFIGS
 from tb.common.signals import reader
 from tb.kvgen.bench import TB, Speed
 from tb.runner import BuildError, build, run

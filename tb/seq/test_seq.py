@@ -13,7 +13,7 @@ from cocotb.triggers import RisingEdge, Timer
 from models import head as second
 from models import regs
 from models.config import Config
-from scripts.configs import CONFIGS
+from models.spec.configs import CONFIGS
 from tb.common.turns import unpack_turn
 from tb.runner import BuildError, build, parameters, run
 from tb.seq.bench import (

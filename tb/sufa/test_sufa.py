@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cocotb.triggers import RisingEdge
 
-from scripts.configs import CONFIGS
+from models.spec.configs import CONFIGS
 from tb.runner import BuildError, build, parameters, run
 from tb.runner import seed as sim_seed
 from tb.sufa.bench import Bench, End
@@ -188,7 +188,7 @@ async def reset_in_the_middle(dut):
 
 
 def stage_parameters(name, **extra):
-    """Parameters of the stage in a configuration of scripts/configs.py."""
+    """Parameters of the stage in a configuration of models/spec/configs.py."""
     return CONFIGS[name].pick(*NAMES, **extra)
 
 

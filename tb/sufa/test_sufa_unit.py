@@ -314,7 +314,7 @@ async def reset_in_the_middle(dut):
 
 
 def unit_parameters(config, **extra):
-    """Parameters of the unit in a configuration of scripts/configs.py."""
+    """Parameters of the unit in a configuration of models/spec/configs.py."""
     w = config["BUS_BYTES"] // 2
     rows_u, c_max = w // 2, config["D_MAX"] // w
     p = {"W": w, "ROWS_U": rows_u, "PLACES_Q": 6, "PLACES_O": 4, "D_MAX": config["D_MAX"],

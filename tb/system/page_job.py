@@ -19,10 +19,11 @@ from cocotb.triggers import ReadOnly, RisingEdge
 
 from models import head
 from models.config import Config
+from models.driver.accelerator import FILLER
+from models.driver.images import buffer_fields, means_image, table_image
 from models.plan import plan
-from tb.common.accelerator import FILLER, Accelerator
-from tb.common.images import buffer_fields, means_image, table_image
 from tb.common.scoreboard import Scoreboard
+from tb.driver.accelerator import Accelerator
 from tb.runner import ROOT, parameters
 
 PAGE = ROOT / "docs" / "integration.md"

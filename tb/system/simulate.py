@@ -25,21 +25,22 @@ import numpy as np
 
 from models import fast, head
 from models.config import Config
-from models.head import Job, JobResult, KeySource, Stats, parts, turns
+from models.driver.accelerator import FILLER, Done, LayerDone
+from models.driver.counters import job_counters, layer_counters
+from models.driver.images import DESCRIPTOR_BYTES, blends
+from models.head import Job, JobResult, Stats
 from models.layer import (
     LayerPlan,
     LayerResult,
-    mean_tokens,
     plan_layer,
     project_layer,
     run_layer,
 )
 from models.plan import Numbers, plan
-from models.rass import issue
+from models.spec.configs import CONFIGS
 from tb.common import samples
-from tb.common.accelerator import FILLER, Accelerator, Done, LayerDone
-from tb.common.images import DESCRIPTOR_BYTES, ENTRY_BYTES, blends
 from tb.common.scoreboard import Scoreboard
+from tb.driver.accelerator import Accelerator
 from tb.runner import ROOT, parameters, run
 from tb.system.taps import KEY, TapScorer, expectation
 
@@ -132,15 +133,13 @@ def simulate(specs, config, sim="verilator", *, seed=1, waves=None, options=None
 
     Args:
         specs: list of JobSpec and LayerSpec.
-        config: name in scripts/configs.py, CONFIGS.
+        config: name in models/spec/configs.py, CONFIGS.
         sim: "verilator" or "icarus".
         options: Options.
         changes: Verilog parameters that override the configuration's.
         progress: path of a file which gets one line a finished job, or None.
         sources, plusargs: as of tb.runner.run.
     """
-    from scripts.configs import CONFIGS
-
     options = options or Options()
     return launch(specs, options, "sofa", "tb.system.simulate",
                   {**CONFIGS[config], **(changes or {})}, sim, seed=seed, waves=waves,
@@ -238,8 +237,8 @@ class Placed:
         """(Stats, counters that the model predicts exactly without those of descriptors)."""
         spec, want, cfg = self.spec, self.want, self.acc.cfg
         if self.is_layer:
-            return want.stats, layer_counts(spec, want, cfg)
-        return counts(want.selected, want.updates, len(spec.numbers.k), spec.job, cfg)
+            return want.stats, layer_counters(spec.plan, want, cfg)
+        return job_counters(want.selected, want.updates, len(spec.numbers.k), spec.job, cfg)
 
     def output(self):
         """What is in the memory of O, int16 [heads, rows, d]."""
@@ -364,69 +363,6 @@ def check_memory(scoreboard: Scoreboard, done, want: LayerResult, cfg):
         scoreboard.compare(name, there, got, axes=axes, width=16)
     scoreboard.compare("valid bits", want.valid_image(cfg), done.valid, axes=("kv head", "byte"),
                        width=8)
-
-
-def counts(selected, updates, kv_heads, job: Job, cfg: Config) -> tuple[Stats, dict[str, int]]:
-    """(Stats, counters that the model predicts exactly) of an attention job on K and V in memory,
-    for selections bool [heads, rows, keys]."""
-    heads, rows, keys = selected.shape
-    walk = parts(heads, kv_heads, rows, keys, job, cfg)
-    empty = np.zeros((keys, 0))
-    issued = issue(selected, walk, [KeySource(empty, empty) for _ in range(kv_heads)], job)
-    stats = Stats(selected=int(np.count_nonzero(selected)),
-                  visible=job.visible(rows, keys) * heads,
-                  slots=[part.band.tiles[t].n for part in walk
-                         for t, _ in turns(len(part.band.tiles), job)],
-                  union=[len(turn.read) for turn in issued],
-                  reused=[len(turn.read) for turn in issued])
-    vector = cfg.beats16(job.d)
-    stats.move("q", heads * rows, vector, cfg)
-    stats.move("k8", 0 if job.dense else sum(stats.slots), cfg.beats8(job.d), cfg)
-    stats.move("k", sum(stats.reused), vector, cfg)
-    stats.move("v", sum(stats.reused) + mean_count(walk, job), vector, cfg)
-    stats.move("o", heads * rows, vector, cfg)
-    return stats, attention_counters(stats, walk, heads, rows, updates, job, cfg)
-
-
-def mean_count(walk, job: Job) -> int:
-    """Means of V that are read or made: one for each block that ends, where they blend in."""
-    return sum(part.blocks(job) for part in walk) if blends(job) else 0
-
-
-def attention_counters(stats: Stats, walk, heads, rows, updates, job: Job,
-                       cfg: Config) -> dict[str, int]:
-    """Counters of the attention of a job, or of the attention job of a layer."""
-    c, units = cfg.beats16(job.d), 2 * cfg.ROWS // cfg.QE
-    # Heads that share blocks are one, with the rows of all of them.
-    walked = len({part.kv for part in walk}) if job.share else heads
-    together = rows * heads // walked
-    sizes = [min(cfg.ROWS, together - row) for row in range(0, together, cfg.ROWS)]
-    ended = walked * sum(min(units, n) for n in sizes)
-    blocks = walked * len(sizes)
-    return {
-        "TILES": sum(part.blocks(job) * len(turns(len(part.band.tiles), job)) for part in walk),
-        "BLOCKS": blocks, "SELECTED": stats.selected, "UNION": sum(stats.union),
-        "GENERATED": sum(stats.generated), "REUSED": sum(stats.reused), "MAX_UPDATES": updates,
-        "SUFA_BUSY": stats.selected * c,
-        # Two cycles for a beat of output, one for a beat of the mean in each unit with a row.
-        "SUFA_FLUSH": 2 * heads * rows * c + ended * c,
-        "BEATS_D": blocks * -(-ENTRY_BYTES // cfg.BUS_BYTES),
-        **{f"BEATS_{name.upper()}": count // cfg.BUS_BYTES for name, count in stats.bytes.items()},
-    }
-
-
-def layer_counts(spec: LayerSpec, want: LayerResult, cfg: Config) -> dict[str, int]:
-    """Counters of the chain of a layer that the model predicts exactly, without its
-    descriptors."""
-    made, job, stats = spec.plan, spec.job, want.stats
-    heads, rows = made.q.shape[:2]
-    walk = parts(heads, made.kv_heads, rows, made.keys, job, cfg)
-    expected = attention_counters(stats, walk, heads, rows, want.updates, job, cfg)
-    # The model has a mean row for each block of a part, the machine for each of its query heads.
-    expected["BEATS_X"] += cfg.beats16(made.h) * (mean_count(walk, job) - mean_tokens(walk, job))
-    for name, count in want.predict.bytes.items():
-        expected[f"BEATS_{name.upper()}"] += count // cfg.BUS_BYTES
-    return expected
 
 
 def compare_counters(scoreboard: Scoreboard, expected, counters, specs):

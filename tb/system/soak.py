@@ -23,9 +23,9 @@ from pathlib import Path
 import cocotb
 
 from models.config import Config
-from scripts.configs import CONFIGS
-from tb.common.accelerator import Accelerator
+from models.spec.configs import CONFIGS
 from tb.common.scoreboard import Scoreboard
+from tb.driver.accelerator import Accelerator
 from tb.runner import ROOT, SimulationError, parameters, run
 from tb.system.random_jobs import Item
 from tb.system.simulate import run_specs
@@ -49,7 +49,7 @@ def run_items(items, config, sim="verilator", *, seed=1, name="soak", fresh=Fals
 
     Args:
         items: list of Item.
-        config: name in scripts/configs.py, CONFIGS.
+        config: name in models/spec/configs.py, CONFIGS.
         seed: of the simulator's random start values and of the memory.
         name: folder of the simulation below build/results; not two at a time with the same.
         fresh: reset the machine before each item.

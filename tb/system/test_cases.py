@@ -11,7 +11,7 @@ import pytest
 
 from models import head
 from models.config import Config
-from scripts.configs import CONFIGS
+from models.spec.configs import CONFIGS
 from tb.system.simulate import JobSpec, LayerSpec, Options, simulate
 from tb.system.test_system import ROUGH
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from models import head, regs, rope
+from models.driver.images import DESCRIPTOR_BYTES
 from models.head import means_of
 from models.layer import run_layer
-from tb.common.images import DESCRIPTOR_BYTES
 from tb.common.scoreboard import Scoreboard
 from tb.runner import run
 from tb.system.simulate import JobSpec, LayerSpec, Placed, check_memory

@@ -13,12 +13,13 @@ from cocotb.triggers import ClockCycles
 
 from models import head, regs
 from models.config import Config
+from models.driver.accelerator import AcceleratorError
+from models.driver.images import ENTRY_BYTES
+from models.driver.transport import TransportError
 from models.layer import plan_layer
 from models.plan import plan
-from tb.common.accelerator import Accelerator, AcceleratorError
-from tb.common.axil_master import AxiLiteError
-from tb.common.images import ENTRY_BYTES
 from tb.common.scoreboard import Scoreboard
+from tb.driver.accelerator import Accelerator
 from tb.runner import parameters, run
 from tb.system.simulate import LayerSpec, check_memory
 
@@ -465,7 +466,7 @@ async def busy_core_is_protected(dut):
     await acc.start(descriptor)
     for name, value in (("KEYS", 3), ("O_BASE_LO", 0), ("CTRL", 1 << regs.CTRL_START_LSB),
                         ("CTRL", 1 << regs.CTRL_START_CHAIN_LSB)):
-        with pytest.raises(AxiLiteError, match="SLVERR"):
+        with pytest.raises(TransportError, match="SLVERR"):
             await acc.write(name, value)
     done = await acc.finish(descriptor, limit=200_000)
     want = output_of(n, job, acc.cfg)

@@ -16,12 +16,14 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from models import dlzs, regs
 from models.config import Config
+from models.driver.accelerator import AcceleratorError, AcceleratorTimeout
+from models.driver.images import DESCRIPTOR_BYTES, ENTRY_BYTES, descriptor_image
+from models.driver.model import Machine
+from models.driver.transport import Memory
 from models.layer import valid_beats, weight_words
-from tb.common.accelerator import Accelerator, AcceleratorError, AcceleratorTimeout
 from tb.common.axil_master import AxiLiteError
-from tb.common.images import DESCRIPTOR_BYTES, ENTRY_BYTES, descriptor_image
 from tb.common.scoreboard import Scoreboard
-from tb.common.standin import Machine, Memory
+from tb.driver.accelerator import Accelerator
 from tb.runner import parameters, run
 from tb.system import random_jobs
 from tb.system.simulate import Placed
@@ -66,8 +68,7 @@ def check(placed):
 
 def after(acc, address) -> np.ndarray:
     """The whole memory as the chain at an address has to leave it."""
-    memory = Memory(0)
-    memory.base, memory.data = acc.memory.base, acc.memory.data.copy()
+    memory = Memory(acc.memory.data.copy(), acc.memory.base)
     Machine(memory, acc.cfg).run(address)
     return memory.data
 

@@ -10,9 +10,9 @@ import pytest
 
 from models import regs
 from models.config import Config
+from models.driver.images import table_image
+from models.spec.configs import CONFIGS
 from scripts import memories, timing
-from scripts.configs import CONFIGS
-from tb.common.images import table_image
 from tb.runner import ROOT, run
 from tb.system import page_job
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from models.config import Config
+from models.driver.accelerator import AcceleratorTimeout
+from models.driver.limits import job_limit, layer_limit
 from models.layer import plan_layer
 from models.plan import plan
-from tb.common.accelerator import Accelerator, AcceleratorTimeout
-from tb.common.limits import job_limit, layer_limit
+from tb.driver.accelerator import Accelerator, speed_of
 from tb.runner import parameters, run
 
 SLOW = {"read_latency": (1, 400), "write_latency": 200, "ar_stall": 0.9, "aw_stall": 0.9,
@@ -78,11 +79,12 @@ def test_limits_follow_the_work(name):
     for blocks in (1, 4, 16):
         rows, keys = blocks * cfg.ROWS, min(blocks * cfg.BC_MAX, cfg.KEYS_MAX)
         job = numbers(cfg, rng, rows, keys, causal=True)[1]
-        limit = job_limit(1, 1, rows, keys, job, cfg, FAST)
+        limit = job_limit(1, 1, rows, keys, job, cfg, speed_of(FAST))
         assert max(last, 3 * limit.bound) < limit.cycles
-        assert job_limit(1, 1, rows, keys, job, cfg, SLOW).cycles > 1.2 * limit.cycles
+        slow = job_limit(1, 1, rows, keys, job, cfg, speed_of(SLOW))
+        assert slow.cycles > 1.2 * limit.cycles
         last = limit.cycles
     x, w = rng.normal(size=(cfg.BC_MAX, 16)), rng.normal(size=(2, 1, 16, 16))
     layer = plan_layer(x, *w, rng.normal(size=(1, 4, 16)), cfg)
-    limits = [layer_limit(layer, cfg, memory) for memory in (FAST, SLOW)]
+    limits = [layer_limit(layer, cfg, speed_of(memory)) for memory in (FAST, SLOW)]
     assert 3 * limits[0].bound < limits[0].cycles < limits[1].cycles / 1.2

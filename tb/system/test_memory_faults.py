@@ -12,7 +12,7 @@ import pytest
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from models import regs
-from tb.common.accelerator import AcceleratorError, AcceleratorTimeout
+from models.driver.accelerator import AcceleratorError, AcceleratorTimeout
 from tb.common.axi_memory import AxiMemory
 from tb.common.scoreboard import Scoreboard
 from tb.runner import run

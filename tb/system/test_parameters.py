@@ -13,7 +13,7 @@ import shutil
 import pytest
 
 from models.config import Config, ConfigError
-from scripts.configs import CONFIGS
+from models.spec.configs import CONFIGS
 from scripts.lint import command
 from tb import runner
 

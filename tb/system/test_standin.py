@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running and scoring of jobs, with a stand-in in place of the simulator."""
+"""Running and scoring of jobs, with the model in place of the simulator."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 
 from models import head, regs, rope
 from models.config import Config
-from tb.common.accelerator import Accelerator
+from models.driver.accelerator import AsyncAccelerator
+from models.driver.model import Machine, ModelTransport
 from tb.common.scoreboard import Scoreboard
-from tb.common.standin import Machine, Memory
 from tb.common.turns import TURN
 from tb.system.simulate import JobSpec, LayerSpec, run_specs
 from tb.system.taps import TapScorer
@@ -21,13 +21,13 @@ from tb.system.test_taps import Emitter
 CFG = Config.from_name("tiny")
 
 
-class StandIn(Accelerator):
-    """The driver with the stand-in behind it. wrong: byte of the first output row that is changed,
-    or name of a counter that is one too large."""
+class StandIn(AsyncAccelerator):
+    """The driver with the model behind it, and what taps would show. wrong: byte of the first output
+    row that is changed, or name of a counter that is one too large."""
 
     def __init__(self, spec, taps, wrong=None):
-        self.cfg, self.memory, self.padding, self._free = CFG, Memory(1 << 21), 1, 0
-        self.memory_options, self.spec, self.taps, self.wrong = {}, spec, taps, wrong
+        super().__init__(ModelTransport(CFG, memory_bytes=1 << 21), padding=1)
+        self.spec, self.taps, self.wrong = spec, taps, wrong
 
     def go(self, address, fields):
         Machine(self.memory, CFG).run(address)

@@ -11,7 +11,7 @@ import pytest
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from models import regs
-from tb.common.accelerator import AcceleratorError, AcceleratorTimeout
+from models.driver.accelerator import AcceleratorError, AcceleratorTimeout
 from tb.common.states import state_names
 from tb.runner import run
 from tb.system.test_errors import good_job, setup, small_layer

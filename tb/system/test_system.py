@@ -12,8 +12,8 @@ import pytest
 from models import dlzs, head, oracle, workloads
 from models.config import Config
 from models.lab.bands import Machine, bound_of, work_of
+from models.spec.configs import CONFIGS
 from scripts import bench
-from scripts.configs import CONFIGS
 from tb.system.random_jobs import ROUGH_MEMORY, random_job
 from tb.system.simulate import JobSpec, Options, simulate
 

@@ -12,12 +12,12 @@ import pytest
 from models import head, rope
 from models import sufa as formal
 from models.config import Config
+from models.driver.accelerator import AsyncAccelerator
+from models.driver.model import ModelTransport
 from models.head import KeySource
 from models.layer import plan_layer, run_layer
 from models.plan import plan
-from tb.common.accelerator import Accelerator
 from tb.common.scoreboard import Scoreboard, pack
-from tb.common.standin import Memory
 from tb.common.turns import TURN
 from tb.system.taps import STAGES, TapScorer, expectation
 
@@ -189,9 +189,7 @@ class Emitter:
 
 
 def driver(cfg):
-    acc = object.__new__(Accelerator)
-    acc.cfg, acc.memory, acc.padding, acc._free = cfg, Memory(1 << 22), 1, 0
-    return acc
+    return AsyncAccelerator(ModelTransport(cfg, memory_bytes=1 << 22), padding=1)
 
 
 @functools.cache

@@ -322,6 +322,8 @@ def test_code_counts_and_comments_do_not(tmp_path, monkeypatch):
     assert digest_of("4", a="from pack import b\nX = 2") != plain
     assert digest_of("5", d="Z = 2") != plain  # imported inside a function of an import
     assert digest_of("6", a="from pack import b, c\nX = 1") != plain
+    assert digest_of("7", a="from . import b\nX = 1") == plain
+    assert digest_of("8", a="from . import b\nX = 1", d="Z = 2") != plain
 
 
 def test_settings_that_have_no_name_are_refused():

@@ -1,54 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
 """Host driver of the machine: numpy arrays in, numpy arrays and counters out.
 
-    acc = Accelerator(dut, cfg)          # cfg: models.config.Config
-    await acc.reset()
-    done = await acc.attention(q, k, v, causal=True)    # float arrays
-    done.out                             # float [heads, rows, d]
-    done.counters                        # name -> count
-    done = await acc.run(numbers, job)   # integers: models.plan.plan
-    layer = await acc.run_layer(plan)    # models.layer.plan_layer
+    acc = Accelerator(CompiledTransport(cfg))           # cfg: models.config.Config
+    done = acc.attention(q, k, v, causal=True)          # float arrays
+    done.out                                            # float [heads, rows, d]
+    done.counters                                       # name -> count
+    done = acc.run(*plan(q, k, v, cfg))                 # integers: models.plan.plan
+    layer = acc.run_layer(plan_layer(x, wk, wv, q, cfg))    # models.layer.plan_layer
 
 It does what driver software would do: places the buffers in memory, writes the registers or the
 descriptors of a chain, starts, waits for the interrupt and reads results and counters back. A layer
-is a chain of two jobs, key prediction and attention.
+is a chain of two jobs, key prediction and attention. AsyncAccelerator is the same for programs with
+an event loop: its methods that wait for the machine are coroutines.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 from dataclasses import dataclass
 
-import cocotb
 import numpy as np
-from cocotb.clock import Clock
-from cocotb.triggers import First, RisingEdge, Timer
 
-from models import regs
-from models.config import Config, ConfigError
-from models.head import DENSE, SORT, Job
-from models.layer import LayerPlan, valid_beats
-from models.plan import Numbers, plan
-from tb.common import samples
-from tb.common.axi_memory import AxiMemory
-from tb.common.axil_master import AxiLiteError, AxiLiteMaster, AxiLiteTimeout
-from tb.common.images import (
+from .. import regs
+from ..config import ConfigError
+from ..head import DENSE, SORT, Job
+from ..layer import LayerPlan, valid_beats
+from ..plan import Numbers, plan
+from .images import (
     DESCRIPTOR_BYTES,
     blends,
     buffer_fields,
-    descriptor_fields,
     descriptor_image,
     means_image,
     table_image,
 )
-from tb.common.limits import Limit, job_limit, layer_limit
-from tb.common.states import instances, state_names
-from tb.runner import CLOCK_PERIOD_NS, parameters
+from .limits import Limit, job_limit, layer_limit
+from .transport import Transport, TransportError, run
 
 FILLER = 0xA5
 """Byte that output buffers hold before a job, to show what it leaves unwritten."""
-
-LATENCY = {"read_latency": 100, "write_latency": 20}
-"""Cycles of the memory where nothing is said."""
 
 
 class AcceleratorError(Exception):
@@ -62,7 +53,7 @@ class AcceleratorError(Exception):
         self.code, self.info, self.lost = code, info, lost
 
 
-class AcceleratorTimeout(AssertionError):
+class AcceleratorTimeout(TimeoutError):
     """The core did not finish a job in time; the message says where it stands."""
 
 
@@ -96,62 +87,48 @@ class LayerDone(Done):
     untouched: int
 
 
-class Accelerator:
-    """The machine behind the signals of ``dut`` (``sofa``), with its memory.
+class AsyncAccelerator:
+    """The machine behind a transport.
 
     Args:
-        dut: simulator handle.
-        cfg: its configuration; reset() compares it with the capabilities.
-        memory_bytes: size of the memory.
-        memory: arguments of ``AxiMemory`` (latency, stalls, faults ...).
-        axil_gap: largest number of random idle cycles in register accesses.
-        seed: seed of the memory's and the register bus's randomness.
+        transport: models.driver.transport.Transport; its configuration is compared with the
+            capabilities in reset(), which has to come first.
         padding: extra bus words between vectors and between heads, to exercise strides.
     """
 
-    def __init__(self, dut, cfg: Config, *, memory_bytes=1 << 24, memory=None, axil_gap=0, seed=0,
-                 padding=0):
-        self.dut, self.cfg, self.padding = dut, cfg, padding
-        cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
-        self.memory_options = {**LATENCY, **(memory or {})}
-        self.memory = AxiMemory(dut, "m_axi", dut.clk, dut.rst, size=memory_bytes, seed=seed,
-                                **self.memory_options)
-        self.registers = AxiLiteMaster(dut, "s_axil", dut.clk, dut.rst, gap=axil_gap, seed=seed)
+    def __init__(self, transport: Transport, *, padding=0):
+        self.transport, self.padding = transport, padding
         self._free = 0
-        # Registers of the jobs of the chain that runs
-        self._started = []
-        samples.machine(parameters(), cocotb.SIM_NAME)
+
+    @property
+    def cfg(self):
+        """Configuration of the machine."""
+        return self.transport.cfg
+
+    @property
+    def memory(self):
+        """The transport's memory."""
+        return self.transport.memory
 
     async def reset(self):
         """Reset the core, compare its capabilities with the configuration, enable its interrupt."""
-        self.dut.rst.value = 1
-        for _ in range(4):
-            await RisingEdge(self.dut.clk)
-        self.dut.rst.value = 0
-        await RisingEdge(self.dut.clk)
+        await self.transport.reset()
         identity = await self.read("ID")
         if identity != regs.ID_VALUE:
             raise AcceleratorError(0, identity)
         for name in (name for name in regs.OFFSETS if name.startswith("CAP_")):
             value, want = await self.read(name), getattr(self.cfg, name.removeprefix("CAP_"))
-            assert value == want, f"the core has {name} = {value}, the configuration {want}"
+            if value != want:
+                raise ConfigError(f"the core has {name} = {value}, the configuration {want}")
         await self.write("IRQ_ENABLE", 3)
-
-    def behave(self, memory=None, padding=0, axil_gap=0, seed=0):
-        """Arguments of the class that may change from job to job."""
-        self.memory_options = {**LATENCY, **(memory or {})}
-        self.memory.behave(**self.memory_options)
-        self.memory.reseed(seed)
-        self.registers.reseed(seed)
-        self.padding, self.registers.gap = padding, axil_gap
 
     async def read(self, name):
         """Return the register called ``name``."""
-        return await self.registers.read(regs.OFFSETS[name])
+        return await self.transport.read(regs.OFFSETS[name])
 
     async def write(self, name, value):
         """Write the register called ``name``."""
-        await self.registers.write(regs.OFFSETS[name], value)
+        await self.transport.write(regs.OFFSETS[name], value)
 
     # -----------------------------------------------------------------------------------------
     # Memory
@@ -323,28 +300,15 @@ class Accelerator:
 
     async def start(self, descriptor: Descriptor):
         """Write the registers of a job and start it."""
-        fields = descriptor.fields
-        self._started = [fields, *self._jobs_at(fields["NEXT_LO"] | fields["NEXT_HI"] << 32)]
         for name, value in descriptor.fields.items():
             await self.write(name, value)
         await self.write("CTRL", 1 << regs.CTRL_START_LSB)
 
     async def start_chain(self, address):
         """Start the chain of descriptors at an address."""
-        self._started = self._jobs_at(address)
         await self.write("NEXT_LO", address & 0xFFFFFFFF)
         await self.write("NEXT_HI", address >> 32)
         await self.write("CTRL", 1 << regs.CTRL_START_CHAIN_LSB)
-
-    def _jobs_at(self, address):
-        """Registers of the jobs of the chain at an address, as memory has them: up to one that is
-        not in the memory, or comes again."""
-        jobs, base, size = {}, self.memory.base, len(self.memory.data)
-        while (address and address not in jobs and base <= address
-               and address + DESCRIPTOR_BYTES <= base + size):
-            jobs[address] = descriptor_fields(self.memory.dump(address, DESCRIPTOR_BYTES))
-            address = jobs[address]["NEXT_LO"] | jobs[address]["NEXT_HI"] << 32
-        return list(jobs.values())
 
     async def wait(self, limit: int | Limit = 1_000_000):
         """Wait for the interrupt, at most ``limit`` cycles, and acknowledge it.
@@ -353,66 +317,33 @@ class Accelerator:
             AcceleratorError: the job ended with an error.
             AcceleratorTimeout: there was no interrupt.
         """
-        if self.dut.irq.value == 0:
-            cycles = limit.cycles if isinstance(limit, Limit) else limit
-            timeout = Timer(cycles * CLOCK_PERIOD_NS, unit="ns")
-            if await First(RisingEdge(self.dut.irq), timeout) is timeout:
-                await RisingEdge(self.dut.clk)
-                said = limit if isinstance(limit, Limit) else f"{limit} cycles"
-                raise AcceleratorTimeout(f"no interrupt within {said}; {await self.situation()}")
-            await RisingEdge(self.dut.clk)
+        if not await self.transport.interrupt(limit.cycles if isinstance(limit, Limit) else limit):
+            said = limit if isinstance(limit, Limit) else f"{limit} cycles"
+            raise AcceleratorTimeout(f"no interrupt within {said}; {await self.situation()}")
         status = await self.read("STATUS")
         await self.write("IRQ_STATUS", 3)
         if status >> regs.STATUS_ERROR_LSB & 1:
             error = await self.read("ERROR")
-            fields = (error & 0xFF, error >> regs.ERROR_INFO_LSB & 0xFF,
-                      error >> regs.ERROR_READS_LOST_LSB & 3)
-            samples.error(*fields)
-            raise AcceleratorError(*fields)
+            raise AcceleratorError(error & 0xFF, error >> regs.ERROR_INFO_LSB & 0xFF,
+                                   error >> regs.ERROR_READS_LOST_LSB & 3)
         if not status >> regs.STATUS_DONE_LSB & 1:
             raise AcceleratorError(0, status)
-        samples.chain(self._started, self.cfg)
-        self._started = []
-
-    def machines(self):
-        """Yield (module, register, handle) of every state machine of the core."""
-        def below(module, handle):
-            for register in state_names().get(module, ()):
-                if hasattr(handle, register):
-                    yield module, register, getattr(handle, register)
-            for instance, name in instances(module).items():
-                if hasattr(handle, instance):
-                    yield from below(name, getattr(handle, instance))
-
-        yield from below("sofa", getattr(self.dut, "g_core", self.dut))
 
     async def situation(self):
-        """Where the core stands: bus, state machines, registers and counters, in one line."""
-        states = []
-        for module, register, handle in self.machines():
-            value, names = handle.value, state_names()[module][register]
-            known = value.is_resolvable and int(value) in names
-            states.append(f"{module} {names[int(value)] if known else value}")
-        waits = [name for name in ("ar", "r", "aw", "w", "b")
-                 if getattr(self.dut, f"m_axi_{name}valid").value
-                 and not getattr(self.dut, f"m_axi_{name}ready").value]
-        parts = [f"bus: {', '.join(waits) or 'nothing'} waits for ready, memory owes "
-                 f"{self.memory.outstanding_reads} reads, {self.memory.outstanding_writes} writes",
-                 f"states: {', '.join(states)}"]
+        """Where the core stands: what the transport knows, registers and counters, in one line."""
+        parts = [text for text in [await self.transport.situation()] if text]
         try:
             for name in ("STATUS", "ERROR", "JOBS"):
                 parts.append(f"{name} {await self.read(name):#x}")
             counts = {name: n for name, n in (await self.counters()).items() if n}
             parts.append("counters: " + ", ".join(f"{name} {n}" for name, n in counts.items()))
-        except (AxiLiteError, AxiLiteTimeout) as error:
+        except TransportError as error:
             parts.append(f"registers cannot be read: {error}")
         return "; ".join(parts)
 
     async def counters(self):
         """Return all performance counters, name -> value."""
-        values = {name: await self.read(f"CNT_{name}") for name in regs.COUNTERS}
-        samples.counters(values)
-        return values
+        return {name: await self.read(f"CNT_{name}") for name in regs.COUNTERS}
 
     async def finish(self, descriptor: Descriptor, limit: int | Limit = 1_000_000) -> Done:
         """Wait for a started job and return its output and counters."""
@@ -447,11 +378,11 @@ class Accelerator:
         """Cycles that a job may take."""
         heads, rows, _ = numbers.q.shape
         return job_limit(heads, len(numbers.k), rows, numbers.k.shape[1], job, self.cfg,
-                         self.memory_options)
+                         self.transport.speed)
 
     def layer_limit(self, plan: LayerPlan) -> Limit:
         """Cycles that the chain of a layer may take."""
-        return layer_limit(plan, self.cfg, self.memory_options)
+        return layer_limit(plan, self.cfg, self.transport.speed)
 
     async def run_layer(self, plan: LayerPlan, there=None,
                         limit: int | Limit | None = None) -> LayerDone:
@@ -480,3 +411,26 @@ class Accelerator:
         numbers, job = plan(q, k, v, self.cfg, **settings)
         done = await self.run(numbers, job)
         return Done(done.out * numbers.out_scale, done.counters)
+
+
+class Accelerator:
+    """AsyncAccelerator for programs without an event loop: its methods and attributes, where those
+    that are coroutines run to their end. Making one resets the machine. Arguments as there."""
+
+    def __init__(self, transport: Transport, **options):
+        self._driver = AsyncAccelerator(transport, **options)
+        run(self._driver.reset())
+
+    def __getattr__(self, name):
+        found = getattr(self._driver, name)
+        if not inspect.iscoroutinefunction(found):
+            return found
+
+        @functools.wraps(found)
+        def call(*args, **kwargs):
+            return run(found(*args, **kwargs))
+
+        return call
+
+    def __dir__(self):
+        return sorted({*super().__dir__(), *dir(self._driver)})

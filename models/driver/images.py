@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from models import regs
-from models.config import Config, ConfigError
-from models.head import SUM, Job
-from models.sads import reach
+from .. import regs
+from ..config import Config, ConfigError
+from ..head import SUM, Job
+from ..sads import reach
 
 DESCRIPTOR_BYTES = 256
 """Size and alignment of a descriptor in memory."""

@@ -3,20 +3,20 @@
 
 The bound is that of a job of which no data are known: every row takes every key of its tiles, every
 key is read, and in a layer made. A limit lets the parts of the bound follow each other instead of
-overlap, on the memory as slow as its options make it, and adds for each block, tile and token what
+overlap, on memory as slow as it is said to be, and adds for each block, tile and token what
 the stages wait for. It is wide, 3 to 30 times what a job takes, so that only a job that has stopped
 reaches it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from models import dlzs
-from models.bounds import Bound, generation_bound, prediction_bound, weight_bound
-from models.config import Config
-from models.head import Job, parts, turns
-from models.layer import LayerPlan, chunk_beats, mean_tokens, valid_beats
+from .. import dlzs
+from ..bounds import Bound, generation_bound, prediction_bound, weight_bound
+from ..config import Config
+from ..head import Job, parts, turns
+from ..layer import LayerPlan, chunk_beats, mean_tokens, valid_beats
 
 SLACK = 3
 """How many times the work and the traffic may take."""
@@ -29,7 +29,13 @@ made, for a job."""
 
 @dataclass(frozen=True)
 class Speed:
-    """Options of AxiMemory that slow a job down; ``latency`` in cycles, others as named there."""
+    """How slow a memory is.
+
+    latency     longest cycles of a read and of a write, together
+    ar_stall, aw_stall, w_stall   share of the cycles in which it takes no address, no data
+    r_gap, b_gap                  share of the cycles in which it gives no data, no answer
+    max_reads, max_writes         bursts that it takes before it answers
+    """
 
     latency: int = 120
     ar_stall: float = 0.0
@@ -39,17 +45,6 @@ class Speed:
     b_gap: float = 0.0
     max_reads: int = OPEN
     max_writes: int = OPEN
-
-    @classmethod
-    def of(cls, options: dict):
-        """From arguments of AxiMemory (name -> value)."""
-        def longest(name):
-            value = options.get(name, 1)
-            return value if isinstance(value, int) else value[1]
-
-        known = {f.name for f in fields(cls)} & set(options)
-        return cls(longest("read_latency") + longest("write_latency"),
-                   **{name: options[name] for name in known})
 
     def cycles(self, beats, bursts, write):
         """Cycles of so much traffic in one direction, in bursts that overlap OPEN at a time."""
@@ -113,17 +108,15 @@ def attention_bound(heads, kv_heads, rows, keys, job: Job, cfg: Config) -> tuple
             vectors)
 
 
-def job_limit(heads, kv_heads, rows, keys, job: Job, cfg: Config, memory: dict) -> Limit:
-    """Limit of an attention job; memory: arguments of AxiMemory."""
-    speed = Speed.of(memory)
+def job_limit(heads, kv_heads, rows, keys, job: Job, cfg: Config, speed: Speed) -> Limit:
+    """Limit of an attention job on memory of this speed."""
     bound, steps, vectors = attention_bound(heads, kv_heads, rows, keys, job, cfg)
     return limit_of(bound, steps * TILE + vectors * (4 + speed.latency // 16), vectors,
                     heads * rows, speed, max(bound.dlzs, bound.write))
 
 
-def layer_limit(plan: LayerPlan, cfg: Config, memory: dict) -> Limit:
-    """Limit of the chain of a layer; memory: arguments of AxiMemory."""
-    speed = Speed.of(memory)
+def layer_limit(plan: LayerPlan, cfg: Config, speed: Speed) -> Limit:
+    """Limit of the chain of a layer on memory of this speed."""
     job, rows = plan.job, plan.q.shape[1]
     bound, steps, vectors = attention_bound(plan.heads, plan.kv_heads, rows, plan.keys, job, cfg)
     tokens = plan.kv_heads * plan.keys + mean_tokens(

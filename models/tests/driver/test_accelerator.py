@@ -8,12 +8,13 @@ import pytest
 
 from models import head, regs, rope
 from models.config import Config, ConfigError
+from models.driver.accelerator import AsyncAccelerator
+from models.driver.images import table_image
+from models.driver.limits import Speed, layer_limit
+from models.driver.model import Machine
+from models.driver.transport import Memory, Transport
 from models.layer import plan_layer, run_layer
 from models.plan import plan
-from tb.common.accelerator import Accelerator
-from tb.common.images import table_image
-from tb.common.limits import layer_limit
-from tb.common.standin import Machine, Memory
 
 CONFIGS = [Config.from_name(name) for name in ("tiny", "small", "paper")]
 WAYS = [{}, {"blend": False}, {"select": head.SORT, "quota": 3, "radius_nats": 5.0},
@@ -21,11 +22,10 @@ WAYS = [{}, {"blend": False}, {"select": head.SORT, "quota": 3, "radius_nats": 5
 
 
 def driver(cfg, padding=0):
-    """A driver without a simulator."""
-    acc = object.__new__(Accelerator)
-    acc.cfg, acc.memory, acc.padding, acc._free = cfg, Memory(1 << 23), padding, 0
-    acc.memory_options = {}
-    return acc
+    """A driver without a machine."""
+    transport = Transport()
+    transport.cfg, transport.memory = cfg, Memory(np.zeros(1 << 23, np.uint8))
+    return AsyncAccelerator(transport, padding=padding)
 
 
 def tensors(cfg, rng, heads, kv_heads, rows, keys):
@@ -78,7 +78,7 @@ def test_layers(cfg, mode):
         assert np.array_equal(done.valid, want.valid_image(cfg))
         for made, got in ((want.k, done.k), (want.v, done.v)):
             assert np.array_equal(got, np.where(want.valid[:, :, None], made, done.untouched))
-        assert layer_limit(layer, cfg, {}).cycles > layer_limit(layer, cfg, {}).bound > 0
+        assert layer_limit(layer, cfg, Speed()).cycles > layer_limit(layer, cfg, Speed()).bound > 0
 
 
 def test_entries_by_hand():

@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands once and is used as it is by models, scripts and test benches.
+
+configs     the supported sets of Verilog parameters
+"""

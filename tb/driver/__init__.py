@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host driver (models/driver) over a simulation by cocotb."""

@@ -22,11 +22,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import regs
 from ..config import ConfigError
 from ..head import DENSE, SORT, Job
 from ..layer import LayerPlan, valid_beats
 from ..plan import Numbers, plan
+from ..spec import registers as regs
 from .images import (
     DESCRIPTOR_BYTES,
     blends,
@@ -220,17 +220,13 @@ class AsyncAccelerator:
     def attention_fields(self, job: Job, heads, rows, kv_heads, keys):
         """Registers of an attention job except its buffers."""
         return {
-            "MODE": (int(job.select == DENSE) << regs.MODE_DENSE_LSB
-                     | int(job.causal) << regs.MODE_CAUSAL_LSB
-                     | int(not job.interleaved) << regs.MODE_CONTIGUOUS_LSB
-                     | job.snap << regs.MODE_SNAP_LSB
-                     | int(job.select == SORT) << regs.MODE_SORT_LSB
-                     | int(blends(job)) << regs.MODE_BLEND_LSB
-                     | int(job.share) << regs.MODE_SHARE_LSB),
+            "MODE": regs.word("MODE", DENSE=job.select == DENSE, CAUSAL=job.causal,
+                              CONTIGUOUS=not job.interleaved, SNAP=job.snap,
+                              SORT=job.select == SORT, BLEND=blends(job), SHARE=job.share),
             "HEAD_DIM": job.d, "QUERY_ROWS": rows, "KEYS": keys, "HEADS": heads,
             "KV_HEADS": kv_heads, "CAUSAL_OFFSET": job.offset, "TILE_KEYS": job.bc,
             "QUOTA": job.quota, "BAND": job.band, "FALL": job.fall,
-            "WINDOW": job.window << regs.WINDOW_WINDOW_LSB | job.sinks << regs.WINDOW_SINKS_LSB,
+            "WINDOW": regs.word("WINDOW", WINDOW=job.window, SINKS=job.sinks),
             "NEXT_LO": 0, "NEXT_HI": 0,
         }
 
@@ -272,16 +268,16 @@ class AsyncAccelerator:
     def describe_layer(self, plan: LayerPlan, placed, *, load=False):
         """Registers of the two jobs of a layer, key prediction and attention. load: valid bits are
         read from memory at first."""
-        rope = plan.mode << regs.MODE_ROPE_LSB
+        rope = plan.mode << regs.lsb("MODE", "ROPE")
         predict = {
-            "MODE": 1 << regs.MODE_PREDICT_LSB | rope, "HEAD_DIM": plan.d, "KEYS": plan.keys,
+            "MODE": 1 << regs.lsb("MODE", "PREDICT") | rope, "HEAD_DIM": plan.d, "KEYS": plan.keys,
             "KV_HEADS": plan.kv_heads, "MODEL_DIM": plan.h,
             "NEXT_LO": 0, "NEXT_HI": 0,
         }
         attend = self.attention_fields(plan.job, plan.heads, plan.q.shape[1], plan.kv_heads,
                                         plan.keys)
-        attend["MODE"] |= (1 << regs.MODE_GENERATE_LSB | rope
-                           | int(load) << regs.MODE_VB_LOAD_LSB)
+        attend["MODE"] |= (1 << regs.lsb("MODE", "GENERATE") | rope
+                           | int(load) << regs.lsb("MODE", "VB_LOAD"))
         attend["MODEL_DIM"] = plan.h
         names = (("x8", "wc", "rt", "k8"),
                  ("q", "k8", "k", "v", "o", "x", "w", "rt", "vb", "ht", "vm"))
@@ -302,13 +298,13 @@ class AsyncAccelerator:
         """Write the registers of a job and start it."""
         for name, value in descriptor.fields.items():
             await self.write(name, value)
-        await self.write("CTRL", 1 << regs.CTRL_START_LSB)
+        await self.write("CTRL", 1 << regs.lsb("CTRL", "START"))
 
     async def start_chain(self, address):
         """Start the chain of descriptors at an address."""
         await self.write("NEXT_LO", address & 0xFFFFFFFF)
         await self.write("NEXT_HI", address >> 32)
-        await self.write("CTRL", 1 << regs.CTRL_START_CHAIN_LSB)
+        await self.write("CTRL", 1 << regs.lsb("CTRL", "START_CHAIN"))
 
     async def wait(self, limit: int | Limit = 1_000_000):
         """Wait for the interrupt, at most ``limit`` cycles, and acknowledge it.
@@ -322,11 +318,11 @@ class AsyncAccelerator:
             raise AcceleratorTimeout(f"no interrupt within {said}; {await self.situation()}")
         status = await self.read("STATUS")
         await self.write("IRQ_STATUS", 3)
-        if status >> regs.STATUS_ERROR_LSB & 1:
+        if status >> regs.lsb("STATUS", "ERROR") & 1:
             error = await self.read("ERROR")
-            raise AcceleratorError(error & 0xFF, error >> regs.ERROR_INFO_LSB & 0xFF,
-                                   error >> regs.ERROR_READS_LOST_LSB & 3)
-        if not status >> regs.STATUS_DONE_LSB & 1:
+            raise AcceleratorError(error & 0xFF, error >> regs.lsb("ERROR", "INFO") & 0xFF,
+                                   error >> regs.lsb("ERROR", "READS_LOST") & 3)
+        if not status >> regs.lsb("STATUS", "DONE") & 1:
             raise AcceleratorError(0, status)
 
     async def situation(self):

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import regs
 from ..config import Config, ConfigError
 from ..head import SUM, Job
 from ..sads import reach
+from ..spec import registers as regs
 
 DESCRIPTOR_BYTES = 256
 """Size and alignment of a descriptor in memory."""
 
-ENTRY_BYTES = 16
-"""Bytes of an entry of the table of heads."""
-
-ENTRY = np.dtype([("scale_m", "<u2"), ("scale_shift", "u1"), ("octave", "u1"), ("tau", "<i2"),
-                  ("shift_k", "u1"), ("shift_v", "u1"), ("radius", "<u4"), ("rest", "<u4")])
+ENTRY = np.dtype([(name, kind) for name, kind, *_ in regs.HEAD_ENTRY])
 """An entry of the table of heads."""
+
+ENTRY_BYTES = ENTRY.itemsize
 
 
 def descriptor_image(fields):

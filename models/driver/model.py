@@ -13,9 +13,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from .. import dlzs, fast, head, kvgen, layer, rass, regs, rope, sufa
+from .. import dlzs, fast, head, kvgen, layer, rass, rope, sufa
 from ..config import Config, ConfigError
 from ..head import KeySource
+from ..spec import registers as regs
 from . import counters
 from .transport import Memory, Transport, TransportError
 
@@ -47,7 +48,7 @@ class Machine:
             try:
                 words = self.memory.dump(address, DESCRIPTOR_WORDS, "<u4")
             except IndexError:
-                raise Fault(regs.ERR_READ_DECERR, 7) from None
+                raise Fault(regs.Err.READ_DECERR, 7) from None
             self._count({"BEATS_D": 4 * DESCRIPTOR_WORDS // self.cfg.BUS_BYTES})
             self.job({name: int(word) for name, word in zip(regs.JOB, words, strict=False)})
             address = int(words[18]) | int(words[19]) << 32
@@ -94,7 +95,7 @@ class Machine:
             lines = [[self.memory.dump(self._where(name, h, r), d, kind) for r in range(rows)]
                      for h in range(heads)]
         except IndexError:
-            raise Fault(regs.ERR_READ_DECERR, self._stream(name)) from None
+            raise Fault(regs.Err.READ_DECERR, self._stream(name)) from None
         return np.array(lines).reshape(shape)
 
     def _write(self, name, array):
@@ -105,7 +106,7 @@ class Machine:
         try:
             self.memory.load(self._where(name, at, row), values)
         except IndexError:
-            raise Fault(regs.ERR_WRITE_DECERR, int(name != "O")) from None
+            raise Fault(regs.Err.WRITE_DECERR, int(name != "O")) from None
 
     def _predict(self, mode):
         f, cfg = self.fields, self.cfg
@@ -143,7 +144,7 @@ class Machine:
             try:
                 raw = bytes(self.memory.dump(self._where("X8", h, 0), 16))
             except IndexError:
-                raise Fault(regs.ERR_READ_DECERR, 7) from None
+                raise Fault(regs.Err.READ_DECERR, 7) from None
             if raw[12:] != bytes(4) or not mode >> 5 & 1 and raw[6:8] != bytes(2):
                 raise ConfigError(f"entry {h} of the table of heads is {raw.hex()}, legal: 0 in "
                                   f"what is not used")
@@ -155,8 +156,8 @@ class Machine:
         job = head.Job(
             d=d, bc=f["TILE_KEYS"], table=tuple(table), band=f["BAND"], select=select,
             quota=f["QUOTA"] if select == head.SORT else 1, fall=f["FALL"], snap=snap,
-            window=f["WINDOW"] >> regs.WINDOW_WINDOW_LSB & 0x1FFFF,
-            sinks=f["WINDOW"] >> regs.WINDOW_SINKS_LSB & 0x7F, causal=bool(mode >> 1 & 1),
+            window=f["WINDOW"] >> regs.lsb("WINDOW", "WINDOW") & 0x1FFFF,
+            sinks=f["WINDOW"] >> regs.lsb("WINDOW", "SINKS") & 0x7F, causal=bool(mode >> 1 & 1),
             offset=f["CAUSAL_OFFSET"], interleaved=not mode >> 2 & 1, blend=bool(mode >> 11 & 1),
             share=bool(mode >> 12 & 1))
         if job.blend and select:
@@ -239,7 +240,7 @@ class ModelTransport(Transport):
         self._clear()
 
     def _clear(self):
-        self._values = {name: regs.RESETS.get(name, 0) for name in regs.OFFSETS}
+        self._values = {name: regs.BY_NAME[name].reset or 0 for name in regs.OFFSETS}
         for name in regs.OFFSETS:
             if name.startswith("CAP_"):
                 self._values[name] = getattr(self.cfg, name.removeprefix("CAP_"))
@@ -252,8 +253,8 @@ class ModelTransport(Transport):
 
     async def write(self, offset, value):
         name = self._name(offset)
-        value &= (1 << regs.WIDTHS[name]) - 1
-        if regs.ACCESS[name] == "RW":
+        value &= (1 << regs.BY_NAME[name].used) - 1
+        if regs.BY_NAME[name].access == "RW":
             # Buffers that never meet in a job have registers in common.
             for other in (n for n, o in regs.OFFSETS.items() if o == offset):
                 self._values[other] = value
@@ -272,21 +273,21 @@ class ModelTransport(Transport):
         raise TransportError(f"register {offset:#x}: SLVERR")
 
     def _start(self, bits):
-        if bits not in (1 << regs.CTRL_START_LSB, 1 << regs.CTRL_START_CHAIN_LSB,
-                        1 << regs.CTRL_SOFT_RESET_LSB):
+        if bits not in (1 << regs.lsb("CTRL", "START"), 1 << regs.lsb("CTRL", "START_CHAIN"),
+                        1 << regs.lsb("CTRL", "SOFT_RESET")):
             raise TransportError(f"write of {bits:#x} to CTRL: SLVERR")
-        if bits == 1 << regs.CTRL_SOFT_RESET_LSB:
+        if bits == 1 << regs.lsb("CTRL", "SOFT_RESET"):
             return
         values, machine = self._values, Machine(self.memory, self.cfg)
         error = 0
         try:
-            if bits == 1 << regs.CTRL_START_LSB:
+            if bits == 1 << regs.lsb("CTRL", "START"):
                 machine.job({name: values[name] for name in regs.JOB})
             machine.run(values["NEXT_LO"] | values["NEXT_HI"] << 32)
         except Fault as fault:
-            error = fault.code | fault.info << regs.ERROR_INFO_LSB
+            error = fault.code | fault.info << regs.lsb("ERROR", "INFO")
         values |= {f"CNT_{name}": n for name, n in machine.counters.items()}
         values |= {"JOBS": machine.jobs, "ERROR": error, "STATUS": 1 << (
-            regs.STATUS_ERROR_LSB if error else regs.STATUS_DONE_LSB)}
-        values["IRQ_STATUS"] |= 1 << (regs.IRQ_STATUS_ERROR_LSB if error
-                                      else regs.IRQ_STATUS_DONE_LSB)
+            regs.lsb("STATUS", "ERROR") if error else regs.lsb("STATUS", "DONE"))}
+        values["IRQ_STATUS"] |= 1 << (regs.lsb("IRQ_STATUS", "ERROR") if error
+                                      else regs.lsb("IRQ_STATUS", "DONE"))

@@ -2,4 +2,5 @@
 """What stands once and is used as it is by models, scripts and test benches.
 
 configs     the supported sets of Verilog parameters
+registers   the register map: registers, descriptors, table of heads, counters, error codes
 """

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Written by scripts/regmap.py: change the table there, not this file.
+// Written by scripts/regmap.py: change models/spec/registers.py, not this file.
 // Register offsets, bits of fields, places in packed vectors, error codes.
 `ifndef SOFA_REGS_VH
 `define SOFA_REGS_VH

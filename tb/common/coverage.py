@@ -26,7 +26,7 @@ from pathlib import Path
 
 import cocotb
 
-from models import regs
+from models.spec import registers as regs
 from models.spec.configs import CONFIGS
 from tb.common.states import instances, module_of, state_names
 from tb.runner import BINS as RTL
@@ -77,7 +77,7 @@ PYTHON: dict[str, tuple[str, ...]] = {
     "bus.id": (*(f"read {s}" for s in READS), *(f"write {s}" for s in WRITES)),
     "bus.waits": ("ar", "aw", "w"),
     # Jobs that ended with an error
-    "error.code": tuple(name for name, *_ in regs.ERRORS.values() if name != "NONE"),
+    "error.code": tuple(e.name for e in regs.ERRORS.values() if e.name != "NONE"),
     "error.stream": (
         *(f"READ_{e} {s}" for e in ("SLVERR", "DECERR", "PROTOCOL") for s in READS),
         *(f"WRITE_{e} {s}" for e in ("SLVERR", "DECERR", "PROTOCOL") for s in WRITES)),

@@ -10,9 +10,10 @@ from __future__ import annotations
 import cocotb
 import numpy as np
 
-from models import dlzs, regs, sads
+from models import dlzs, sads
 from models.config import Config
 from models.head import DENSE, SORT, SUM, HeadTable, Job, Selected, Stats, order, parts
+from models.spec import registers as regs
 from models.spec.configs import CONFIGS
 from models.sufa import Trace, weight
 from models.tiling import Block, allowed, exact_rows
@@ -20,8 +21,7 @@ from tb.common.coverage import BUFFERS, MODES, OFTEN, READS, WRITES, hit, hits
 
 
 def _mode(fields: dict[str, int], name: str) -> int:
-    low, bits = regs.FIELDS["MODE"][name]
-    return fields["MODE"] >> low & ((1 << bits) - 1)
+    return regs.part(fields["MODE"], "MODE", name)
 
 
 def _ends(point: str, values, least: int, most: int) -> None:
@@ -69,8 +69,7 @@ def _job(fields: dict[str, int], cfg: Config) -> None:
     d, bc, band = fields["HEAD_DIM"], fields["TILE_KEYS"], fields["BAND"]
     rows, keys = fields["QUERY_ROWS"], fields["KEYS"]
     window = fields.get("WINDOW", 0)
-    size = window >> regs.WINDOW_WINDOW_LSB & ((1 << regs.WINDOW_WINDOW_BITS) - 1)
-    sinks = window >> regs.WINDOW_SINKS_LSB & ((1 << regs.WINDOW_SINKS_BITS) - 1)
+    size, sinks = (regs.part(window, "WINDOW", name) for name in ("WINDOW", "SINKS"))
     way = ("dense" if _mode(fields, "DENSE") else "sort" if _mode(fields, "SORT")
            else "sum+mean" if _mode(fields, "BLEND") else "sum")
     mask = ("all" if not _mode(fields, "CAUSAL") else "causal" if not size
@@ -105,7 +104,7 @@ def error(code: int, info: int, lost: int) -> None:
 
 def reason(code: int, info: int) -> None:
     """Code and INFO with which a job ended."""
-    name = regs.ERRORS[code][0]
+    name = regs.ERRORS[code].name
     hit("error.code", name)
     kind, _, rest = name.partition("_")
     if rest in ("SLVERR", "DECERR", "PROTOCOL"):
@@ -113,7 +112,7 @@ def reason(code: int, info: int) -> None:
         # A BID that no client has comes as it is.
         if info < len(of):
             hit("error.stream", f"{name} {of[info]}")
-    elif "buffer" in regs.ERRORS[code][2]:
+    elif "buffer" in regs.ERRORS[code].info:
         hit("error.buffer", f"{name} {BUFFERS[info]}")
 
 

@@ -11,9 +11,9 @@ import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
-from models import regs
 from models.config import Config
 from models.head import SORT, SUM, HeadTable, Job, select
+from models.spec import registers as regs
 from models.sufa import Trace
 from models.tiling import allowed, exact_rows
 from tb.common import coverage, samples
@@ -51,7 +51,7 @@ def test_points_and_bins_are_distinct():
     assert len(every) == len(coverage.PYTHON) + len(coverage.rtl_bins()) > 100
     assert all(bins and len(set(bins)) == len(bins) for bins in every.values())
     assert len(coverage.PYTHON["job.cross"]) == 4 * 4 * 3 * 2
-    assert set(coverage.PYTHON["error.code"]) == {n for n, *_ in regs.ERRORS.values()} - {"NONE"}
+    assert set(coverage.PYTHON["error.code"]) == {e.name for e in regs.ERRORS.values()} - {"NONE"}
     assert all(bin_ in every[name] and len(why.split()) > 3
                for (name, bin_), why in coverage.EXCLUDED.items())
 
@@ -99,7 +99,7 @@ def test_jobs_from_their_registers(counted):
     """Way, mask, heads, source and place in the chain of three jobs and a prediction."""
     bit = {name: 1 << low for name, (low, _) in regs.FIELDS["MODE"].items()}
     samples.chain([
-        fields(MODE=bit["BLEND"] | bit["CAUSAL"], WINDOW=3 << regs.WINDOW_WINDOW_LSB),
+        fields(MODE=bit["BLEND"] | bit["CAUSAL"], WINDOW=3 << regs.lsb("WINDOW", "WINDOW")),
         fields(MODE=bit["PREDICT"] | 2 * bit["ROPE"]),
         fields(MODE=bit["SORT"] | bit["GENERATE"] | bit["VB_LOAD"] | bit["SHARE"], QUERY_ROWS=5,
                KEYS=8)], CFG)
@@ -113,10 +113,10 @@ def test_jobs_from_their_registers(counted):
 
 
 def test_errors_by_their_stream(counted):
-    samples.error(regs.ERR_READ_DECERR, 6, 1)
-    samples.error(regs.ERR_WRITE_PROTOCOL, 5, 0)
-    samples.error(regs.ERR_KEYS, 0, 0)
-    samples.error(regs.ERR_OVERLAP, 5, 0)
+    samples.error(regs.Err.READ_DECERR, 6, 1)
+    samples.error(regs.Err.WRITE_PROTOCOL, 5, 0)
+    samples.error(regs.Err.KEYS, 0, 0)
+    samples.error(regs.Err.OVERLAP, 5, 0)
     assert only(counted, "error.stream") == {"READ_DECERR X": 1}
     assert only(counted, "error.code") == {"READ_DECERR": 1, "WRITE_PROTOCOL": 1, "KEYS": 1,
                                              "OVERLAP": 1}

@@ -8,8 +8,8 @@ import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 
-from models import regs
 from models.config import Config
+from models.spec import registers as regs
 from tb.common.axil_master import AxiLiteError, AxiLiteMaster
 from tb.runner import CLOCK_PERIOD_NS, parameters, run
 
@@ -20,7 +20,7 @@ JOB_PORTS = {"MODE": "mode", "HEAD_DIM": "d", "QUERY_ROWS": "rows", "KEYS": "key
              "TILE_KEYS": "bc", "QUOTA": "quota", "BAND": "band", "FALL": "fall",
              "WINDOW": "window", "MODEL_DIM": "model_dim"}
 START, CHAIN, SOFT_RESET = (1 << lsb for lsb in (
-    regs.CTRL_START_LSB, regs.CTRL_START_CHAIN_LSB, regs.CTRL_SOFT_RESET_LSB))
+    regs.lsb("CTRL", "START"), regs.lsb("CTRL", "START_CHAIN"), regs.lsb("CTRL", "SOFT_RESET")))
 
 
 def kept(name):
@@ -103,8 +103,7 @@ class TB:
         await self.pulse(**(signals or {"done": 1}))
 
     async def status(self, busy, done, error):
-        await self.expect("STATUS", busy << regs.STATUS_BUSY_LSB | done << regs.STATUS_DONE_LSB
-                          | error << regs.STATUS_ERROR_LSB)
+        await self.expect("STATUS", regs.word("STATUS", BUSY=busy, DONE=done, ERROR=error))
 
     async def check_ports(self, values):
         """Compare the job ports with ``values`` (register name -> value)."""
@@ -138,7 +137,7 @@ async def values_after_reset(dut):
     tb = await prepare(dut)
     p = parameters()
     for name in regs.OFFSETS:
-        want = p[name[4:]] if name.startswith("CAP_") else regs.RESETS[name]
+        want = p[name[4:]] if name.startswith("CAP_") else regs.BY_NAME[name].reset
         await tb.expect(name, want)
     await tb.check_ports(dict.fromkeys(regs.JOB, 0))
     assert int(dut.irq.value) == 0
@@ -174,7 +173,7 @@ async def refused_accesses(dut, gap):
     """SLVERR and no effect: read-only registers, unmapped addresses, everything while busy."""
     tb = await prepare(dut, gap)
     await tb.write("QUOTA", 7)
-    for name, access in regs.ACCESS.items():
+    for name, access in ((r.name, r.access) for r in regs.REGISTERS):
         if access == "RO":
             before = await tb.read(name)
             await tb.refused(tb.write(name, WORD), f"write to {name}")
@@ -207,7 +206,7 @@ async def refused_accesses(dut, gap):
     await RisingEdge(dut.clk)
     assert (tb.starts + tb.chains, tb.soft_resets) == (1, 1)
     await tb.status(1, 0, 0)
-    await tb.finish(err_valid=1, err_code=regs.ERR_ABORTED)
+    await tb.finish(err_valid=1, err_code=regs.Err.ABORTED)
     await tb.write("QUOTA", 9)
     await tb.expect("QUOTA", 9)
     assert tb.checked > 100
@@ -272,7 +271,7 @@ async def jobs_of_a_chain(dut):
             dut.done.value = 0
             await tb.expect("JOBS", done)
         if error:
-            await tb.finish(err_valid=1, err_code=regs.ERR_NEXT)
+            await tb.finish(err_valid=1, err_code=regs.Err.NEXT)
         dut.busy.value = 0
         await tb.refused(tb.write("JOBS", 0), "write to JOBS")
         for _ in range(2):
@@ -284,7 +283,7 @@ async def jobs_of_a_chain(dut):
 async def status_error_and_interrupt(dut):
     """Done and error jobs; held values; enables; clearing; an event beats its clearing."""
     tb = await prepare(dut)
-    enable, event = regs.IRQ_ENABLE_DONE_BITS, {"done": 1, "error": 2}
+    enable, event = regs.word("IRQ_ENABLE", DONE=1), {"done": 1, "error": 2}
     assert enable == 1
     for kind in ("done", "error", "done", "error", "error"):
         code, info = random.choice(sorted(regs.ERRORS)[1:]), random.randint(1, 255)
@@ -325,7 +324,7 @@ async def status_error_and_interrupt(dut):
 async def timeout(dut):
     """TIMEOUT stands on its port, is written by bytes, also while a job runs, and is kept."""
     tb = await prepare(dut)
-    value = regs.RESETS["TIMEOUT"]
+    value = regs.TIMEOUT_RESET
     assert value > 0 and int(dut.timeout.value) == value
     for busy in (0, 1):
         for _ in range(10):

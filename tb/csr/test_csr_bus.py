@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from models import regs
+from models.spec import registers as regs
 from tb.csr.test_csr import START, build_parameters, kept, prepare
 from tb.runner import run
 

@@ -12,8 +12,9 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
 from models import head as second
-from models import regs, sads
+from models import sads
 from models.config import Config
+from models.spec import registers as regs
 from models.tiling import exact_rows
 from tb.common import samples
 from tb.common.scoreboard import Scoreboard
@@ -201,7 +202,7 @@ def legal_again(job, cfg, **changes):
 
 def window_word(window, sinks=0):
     """Register WINDOW."""
-    return window << regs.WINDOW_WINDOW_LSB | sinks << regs.WINDOW_SINKS_LSB
+    return window << regs.lsb("WINDOW", "WINDOW") | sinks << regs.lsb("WINDOW", "SINKS")
 
 
 def words(job):
@@ -209,7 +210,7 @@ def words(job):
     values = dict.fromkeys(regs.JOB, 0)
     values |= {register: job[name] for name, register in SCALARS.items()}
     values["MODE"] = job.get("mode_extra", 0) + sum(
-        job[name.lower()] << getattr(regs, f"MODE_{name}_LSB") for name in MODE_BITS)
+        job[name.lower()] << regs.lsb("MODE", name) for name in MODE_BITS)
     values |= {"NEXT_LO": job["next"] & WORD, "NEXT_HI": job["next"] >> 32}
     for i, name in enumerate(regs.BUFFERS):
         values |= {f"{name}_BASE_LO": job["base"][i] & WORD,
@@ -340,9 +341,9 @@ class TB:
             self.queries += int(dut.ev_block.value)
             if dut.tn_valid.value == 1 and dut.tn_ready.value == 1:
                 td, mode = int(dut.tn_turn.value), int(dut.job_mode.value)
-                if mode >> regs.MODE_PREDICT_LSB & 1:
+                if mode >> regs.lsb("MODE", "PREDICT") & 1:
                     waiting["kp_done"] += bool(td & last)
-                elif mode >> regs.MODE_GENERATE_LSB & 1:
+                elif mode >> regs.lsb("MODE", "GENERATE") & 1:
                     waiting["kv_done"] += bool(td & kv_last)
 
     async def _descriptors(self):
@@ -369,7 +370,7 @@ class TB:
                     assert count == max(1, 16 // bus)
                     self.asked.append(address)
                     image = entry(address, self.cfg)[2]
-                    if not int(dut.job_mode.value) >> regs.MODE_GENERATE_LSB & 1:
+                    if not int(dut.job_mode.value) >> regs.lsb("MODE", "GENERATE") & 1:
                         image = image[:6] + bytes(2) + image[8:]
                     image = self.entries.get(address, image)
                     image += random.randbytes(count * bus - 16)
@@ -481,8 +482,8 @@ def model_job(job, cfg):
         quota=job["quota"] if job["sort"] else 1, fall=job["fall"], snap=job["snap"],
         causal=bool(job["causal"]), offset=job["offset"], interleaved=not job["contiguous"],
         blend=bool(job["blend"]), share=bool(job["share"]),
-        window=job["window"] >> regs.WINDOW_WINDOW_LSB & 0x1FFFF,
-        sinks=job["window"] >> regs.WINDOW_SINKS_LSB).checked(cfg)
+        window=job["window"] >> regs.lsb("WINDOW", "WINDOW") & 0x1FFFF,
+        sinks=job["window"] >> regs.lsb("WINDOW", "SINKS")).checked(cfg)
 
 
 def expected_commands(job, cfg):

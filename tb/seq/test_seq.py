@@ -11,8 +11,8 @@ import pytest
 from cocotb.triggers import RisingEdge, Timer
 
 from models import head as second
-from models import regs
 from models.config import Config
+from models.spec import registers as regs
 from models.spec.configs import CONFIGS
 from tb.common.turns import unpack_turn
 from tb.runner import BuildError, build, parameters, run
@@ -88,60 +88,60 @@ def illegal_changes(cfg, job):
     """List of (what, change of the job, expected code, expected info) for the kind of ``job``."""
     bus, top = cfg.BUS_BYTES, 1 << cfg.ADDR_W
     predict, generate = job["predict"], job["generate"]
-    cases = [("d", v, regs.ERR_HEAD_DIM) for v in (0, 4, 12, cfg.D_MAX + 8, 1 << 31)]
-    cases += [("keys", v, regs.ERR_KEYS) for v in (0, cfg.KEYS_MAX + 1)]
-    cases += [("snap", v, regs.ERR_SNAP) for v in ((3,) if cfg.TWO_TERM else (2, 3))]
-    cases += [("mode_extra", 1 << b, regs.ERR_MODE) for b in (13, 31)]
-    cases += [("rope", 3, regs.ERR_ROPE)]
-    cases += [("next", v, regs.ERR_NEXT) for v in (4, 128, top, 1 << 47) if v == 4 or v % 256
+    cases = [("d", v, regs.Err.HEAD_DIM) for v in (0, 4, 12, cfg.D_MAX + 8, 1 << 31)]
+    cases += [("keys", v, regs.Err.KEYS) for v in (0, cfg.KEYS_MAX + 1)]
+    cases += [("snap", v, regs.Err.SNAP) for v in ((3,) if cfg.TWO_TERM else (2, 3))]
+    cases += [("mode_extra", 1 << b, regs.Err.MODE) for b in (13, 31)]
+    cases += [("rope", 3, regs.Err.ROPE)]
+    cases += [("next", v, regs.Err.NEXT) for v in (4, 128, top, 1 << 47) if v == 4 or v % 256
               or v >= top]
     if predict:
-        cases += [("kv_heads", v, regs.ERR_KV_HEADS) for v in (0, 1025)]
-        cases += [(n, 1, regs.ERR_KIND) for n in ("dense", "generate", "vb_load")]
+        cases += [("kv_heads", v, regs.Err.KV_HEADS) for v in (0, 1025)]
+        cases += [(n, 1, regs.Err.KIND) for n in ("dense", "generate", "vb_load")]
     else:
         low = max(cfg.COLS, 4)
-        cases += [("rows", v, regs.ERR_QUERY_ROWS) for v in (0, cfg.KEYS_MAX + 1)]
-        cases += [("heads", v, regs.ERR_HEADS) for v in (0, 1025)]
-        cases += [("kv_heads", v, regs.ERR_KV_HEADS) for v in (0, job["heads"] + 1)]
-        cases += [("offset", cfg.KEYS_MAX, regs.ERR_CAUSAL_OFFSET)]
-        cases += [("bc", v, regs.ERR_TILE_KEYS) for v in (0, low // 2, low + 1, 2 * cfg.BC_MAX)]
-        cases += [("band", v, regs.ERR_BAND) for v in (0, cfg.places(job["d"]) + 1, 1 << 31)]
-        cases += [("fall", v, regs.ERR_FALL) for v in (256, 1 << 31)]
+        cases += [("rows", v, regs.Err.QUERY_ROWS) for v in (0, cfg.KEYS_MAX + 1)]
+        cases += [("heads", v, regs.Err.HEADS) for v in (0, 1025)]
+        cases += [("kv_heads", v, regs.Err.KV_HEADS) for v in (0, job["heads"] + 1)]
+        cases += [("offset", cfg.KEYS_MAX, regs.Err.CAUSAL_OFFSET)]
+        cases += [("bc", v, regs.Err.TILE_KEYS) for v in (0, low // 2, low + 1, 2 * cfg.BC_MAX)]
+        cases += [("band", v, regs.Err.BAND) for v in (0, cfg.places(job["d"]) + 1, 1 << 31)]
+        cases += [("fall", v, regs.Err.FALL) for v in (256, 1 << 31)]
         least = job["offset"] + job["rows"] - job["keys"] + 1
         wide = max(1, least)
-        cases += [("window", v, regs.ERR_WINDOW)
+        cases += [("window", v, regs.Err.WINDOW)
                   for v in (window_word(cfg.KEYS_MAX + 1), window_word(0, 1), window_word(0, 127),
                             window_word(wide, job["bc"] + 1), 1 << 17, 1 << 23, 1 << 31,
                             *([window_word(least - 1)] if least > 1 else []))]
     if not (generate or predict):
-        cases += [("vb_load", 1, regs.ERR_KIND)]
+        cases += [("vb_load", 1, regs.Err.KIND)]
     if predict or generate:
-        cases += [("model_dim", v, regs.ERR_MODEL_DIM) for v in (0, 4, 20, cfg.H_MAX + 8, 1 << 31)]
+        cases += [("model_dim", v, regs.Err.MODEL_DIM) for v in (0, 4, 20, cfg.H_MAX + 8, 1 << 31)]
     cases = [(name, {name: v}, code, 0) for name, v, code in cases]
     if not predict and wide <= cfg.KEYS_MAX:
         cases.append(("window without causal", {"causal": 0, "window": window_word(wide)},
-                      regs.ERR_WINDOW, 0))
+                      regs.Err.WINDOW, 0))
     kinds = (("dense", "sort"), ("dense", "blend"), ("sort", "blend"))
-    cases += [(what, {"blend": 0, **dict.fromkeys(what, 1)}, regs.ERR_KIND, 0) for what in kinds]
+    cases += [(what, {"blend": 0, **dict.fromkeys(what, 1)}, regs.Err.KIND, 0) for what in kinds]
     if not parameters()["SORT"]:
-        cases += [("sort", {"sort": 1, "blend": 0, "quota": 1}, regs.ERR_SELECT, 0)]
+        cases += [("sort", {"sort": 1, "blend": 0, "quota": 1}, regs.Err.SELECT, 0)]
     elif not predict:
-        cases += [("quota", {"sort": 1, "blend": 0, "quota": v}, regs.ERR_QUOTA, 0)
+        cases += [("quota", {"sort": 1, "blend": 0, "quota": v}, regs.Err.QUOTA, 0)
                   for v in (0, cfg.BC_MAX + 1)]
     if predict:
-        cases.append(("share", {"share": 1}, regs.ERR_KIND, 0))
+        cases.append(("share", {"share": 1}, regs.Err.KIND, 0))
     else:
         group = job["heads"] // job["kv_heads"]
-        cases += [("share", {"share": 1, **change}, regs.ERR_SHARE, 0)
+        cases += [("share", {"share": 1, **change}, regs.Err.SHARE, 0)
                   for change in ({"rows": cfg.ROWS // group + 1, "band": 1},
                                  {"rows": cfg.KEYS_MAX, "band": 1}, {"rows": 1, "band": 2, "d": 8})]
     if not predict:
-        cases.append(("heads not a multiple", {"heads": 5, "kv_heads": 2}, regs.ERR_KV_HEADS, 0))
+        cases.append(("heads not a multiple", {"heads": 5, "kv_heads": 2}, regs.Err.KV_HEADS, 0))
     if generate:
         passes = -(-2 * cfg.D_MAX // cfg.ROWS)
         over = cfg.WGT_WORDS // passes // 8 * 8 + 8
         cases.append(("weights", {"d": cfg.D_MAX, "model_dim": over, "band": 1},
-                      regs.ERR_WEIGHTS, 0))
+                      regs.Err.WEIGHTS, 0))
     for name in used(job):
         i = INDEX[name]
         heads, count, size = shape(name, job, cfg)
@@ -152,33 +152,33 @@ def illegal_changes(cfg, job):
             return {field: values}
 
         cases += [(f"{name} base", change("base", job["base"][i] + bus // 2),
-                   regs.ERR_BASE_ALIGN, i),
-                  (f"{name} end", change("base", top - bus), regs.ERR_ADDR_RANGE, i)]
+                   regs.Err.BASE_ALIGN, i),
+                  (f"{name} end", change("base", top - bus), regs.Err.ADDR_RANGE, i)]
         if name not in NO_ROWS:
             cases += [(f"{name} stride", change("stride", job["stride"][i] + 4),
-                       regs.ERR_STRIDE_ALIGN, i),
+                       regs.Err.STRIDE_ALIGN, i),
                       (f"{name} stride small", change("stride", size - bus),
-                       regs.ERR_STRIDE_SMALL, i)]
+                       regs.Err.STRIDE_SMALL, i)]
             assert count > 1
-            cases += [(f"{name} span", change("stride", (1 << 32) - bus), regs.ERR_ADDR_RANGE, i)]
+            cases += [(f"{name} span", change("stride", (1 << 32) - bus), regs.Err.ADDR_RANGE, i)]
         if headed(name, job):
             assert heads > 1
             cases += [(f"{name} head stride", change("hstride", job["hstride"][i] + bus // 2),
-                       regs.ERR_HEAD_STRIDE_ALIGN, i),
+                       regs.Err.HEAD_STRIDE_ALIGN, i),
                       (f"{name} head stride small", change("hstride", size - bus),
-                       regs.ERR_HEAD_STRIDE_SMALL, i)]
+                       regs.Err.HEAD_STRIDE_SMALL, i)]
         for other in written(job):
             # The later of two in the order of the check is named.
             if other != name and (name not in written(job) or INDEX[other] < i):
                 cases += [(f"{name} at {other}",
                            change("base", job["base"][INDEX[other]]),
-                           regs.ERR_OVERLAP, i),
+                           regs.Err.OVERLAP, i),
                           (f"{name} at the end of {other}",
-                           change("base", end(other, job, cfg) - bus), regs.ERR_OVERLAP, i),
+                           change("base", end(other, job, cfg) - bus), regs.Err.OVERLAP, i),
                           (f"{name} ends in {other}",
                            change("base", job["base"][INDEX[other]]
                                   - (end(name, job, cfg) - job["base"][i]) + bus),
-                           regs.ERR_OVERLAP, i)]
+                           regs.Err.OVERLAP, i)]
     return cases
 
 
@@ -304,9 +304,9 @@ async def faults_in_a_chain(dut):
         jobs = [legal_job(cfg, random, random.choice(KINDS), small=True) for _ in range(length)]
         for i, job in enumerate(jobs):
             job["next"] = 256 * (i + 2) if i < length - 1 else 0
-        want = {"field": (regs.ERR_HEAD_DIM, 0), "next": (regs.ERR_NEXT, 0),
-                "read slverr": (regs.ERR_READ_SLVERR, 7),
-                "read decerr": (regs.ERR_READ_DECERR, 7)}[kind]
+        want = {"field": (regs.Err.HEAD_DIM, 0), "next": (regs.Err.NEXT, 0),
+                "read slverr": (regs.Err.READ_SLVERR, 7),
+                "read decerr": (regs.Err.READ_DECERR, 7)}[kind]
         if kind == "field":
             jobs[bad]["d"] += 4
         elif kind == "next":
@@ -338,7 +338,7 @@ async def faults_in_a_chain(dut):
         before = tb.issued()
         tb.load(legal_job(cfg, random), next=value)
         await tb.pulse("start_chain")
-        assert await tb.result(10) == (regs.ERR_NEXT, 0)
+        assert await tb.result(10) == (regs.Err.NEXT, 0)
         assert tb.issued() == before
 
 
@@ -357,7 +357,7 @@ async def endless_chain(dut):
         await RisingEdge(dut.clk)
         assert dut.busy.value == 1
     await tb.pulse("soft_reset")
-    assert await tb.result() == (regs.ERR_ABORTED, 0)
+    assert await tb.result() == (regs.Err.ABORTED, 0)
     assert tb.loads == [256, 512] * 3 + [256] and (tb.jobs, tb.dones) == (6, 0)
     assert tb.compare([0] * 6, jobs * 3) > 0
 
@@ -413,17 +413,17 @@ async def faults(dut):
         dut.wr_idle.value = 0
         if kind == "soft":
             await tb.pulse("soft_reset")
-            want = (regs.ERR_ABORTED, 0)
+            want = (regs.Err.ABORTED, 0)
         elif kind == "rd":
             dut.rd_err_stream.value = stream
             dut.rd_err_resp.value = resp
             await tb.pulse("rd_err_valid")
-            want = (regs.ERR_READ_SLVERR if resp == 2 else regs.ERR_READ_DECERR, stream)
+            want = (regs.Err.READ_SLVERR if resp == 2 else regs.Err.READ_DECERR, stream)
         else:
             dut.wr_err_id.value = stream
             dut.wr_err_resp.value = resp
             await tb.pulse("wr_err_valid")
-            want = (regs.ERR_WRITE_SLVERR if resp == 2 else regs.ERR_WRITE_DECERR, stream)
+            want = (regs.Err.WRITE_SLVERR if resp == 2 else regs.Err.WRITE_DECERR, stream)
         await stopped(tb, want, (kind, stream, resp))
         # the next job runs
         tb.hold = False
@@ -437,8 +437,8 @@ async def protocol_faults(dut):
     nothing."""
     tb = TB(dut)
     await tb.reset()
-    cases = [("rd", "stream", i, regs.ERR_READ_PROTOCOL) for i in (0, 7)]
-    cases += [("wr", "id", i, regs.ERR_WRITE_PROTOCOL) for i in (0, 1, 7)]
+    cases = [("rd", "stream", i, regs.Err.READ_PROTOCOL) for i in (0, 7)]
+    cases += [("wr", "id", i, regs.Err.WRITE_PROTOCOL) for i in (0, 1, 7)]
     for side, field, number, code in cases:
         getattr(dut, f"{side}_err_protocol").value = 1
         getattr(dut, f"{side}_err_resp").value = random.randrange(4)
@@ -529,7 +529,7 @@ async def timeouts(dut):
         getattr(dut, f"{other}_wait").value = 0
         getattr(dut, f"{other}_idle").value = 1
         cocotb.start_soon(freed(tb))
-        code = regs.ERR_READ_TIMEOUT if side == "rd" else regs.ERR_WRITE_TIMEOUT
+        code = regs.Err.READ_TIMEOUT if side == "rd" else regs.Err.WRITE_TIMEOUT
         assert await tb.result(40) == (code, bits)
         assert dut.err_lost.value == (0 if awake else 1 if side == "rd" else 2)
         dut.timeout.value = 0
@@ -561,7 +561,7 @@ async def ways_out_of_the_halt(dut):
                 await RisingEdge(dut.clk)
                 assert dut.stage_rst.value == 1
             cocotb.start_soon(freed(tb))
-            want = (regs.ERR_ABORTED, 0) if first == "soft_reset" else (regs.ERR_READ_SLVERR, 3)
+            want = (regs.Err.ABORTED, 0) if first == "soft_reset" else (regs.Err.READ_SLVERR, 3)
             assert await tb.result(60) == want
             assert dut.err_lost.value == 3
             dut.timeout.value = 0
@@ -572,7 +572,7 @@ async def ways_out_of_the_halt(dut):
     dut.timeout.value = 20
     assert await until_halt(tb, 30) == 20 + HALT_LATENCY
     cocotb.start_soon(freed(tb))
-    assert await tb.result(40) == (regs.ERR_WRITE_TIMEOUT, 4)
+    assert await tb.result(40) == (regs.Err.WRITE_TIMEOUT, 4)
     assert tb.jobs == 4
 
 
@@ -645,7 +645,7 @@ async def soft_reset_in_a_load(dut):
         dut.rd_idle.value = 0
         dut.wr_idle.value = 0
         await tb.pulse("soft_reset")
-        await stopped(tb, (regs.ERR_ABORTED, 0), delay)
+        await stopped(tb, (regs.Err.ABORTED, 0), delay)
         tb.hold = False
         marks = tb.marks()
         tb.load(job, next=512)
@@ -732,7 +732,7 @@ async def entries_that_are_not_legal(dut):
             marks = tb.marks()
             tb.load(job)
             await tb.pulse("start")
-            assert await tb.result() == (regs.ERR_HEAD_ENTRY, head % 256), (field, value)
+            assert await tb.result() == (regs.Err.HEAD_ENTRY, head % 256), (field, value)
             good = asked.index(at)
             # Q may be ahead of the entry, scales are not.
             taken = tb.qc.items[marks[0]:]

@@ -19,7 +19,7 @@ from functools import cached_property
 
 import numpy as np
 
-from models import regs, sads, sufa
+from models import sads, sufa
 from models.config import Config, clog2
 from models.head import (
     SUM,
@@ -34,6 +34,7 @@ from models.head import (
     turns,
 )
 from models.sads import reach
+from models.spec import registers as regs
 from models.tiling import Tile, exact_rows
 from tb.common.scoreboard import Scoreboard, unpack
 from tb.common.stream import StreamMonitor
@@ -183,7 +184,7 @@ def expectation(
     blocks, d]; fields: its registers; exists: bool [kv_heads, keys], where keys are made those
     that exist before the job, and changes; shifts: of K and V, of each KV head.
     """
-    generates = bool(fields["MODE"] >> regs.MODE_GENERATE_LSB & 1)
+    generates = bool(fields["MODE"] >> regs.lsb("MODE", "GENERATE") & 1)
     want = Expectation(job, cfg, k, v, generates)
     rows, keys = len(heads[0].out), k.shape[1]
     sources = [KeySource(k[kv], v[kv], exists[kv] if generates else None)
@@ -262,7 +263,7 @@ def _turns(part: Part, blocks, begins, ends, job: Job, cfg: Config, fields,
     made = []
     tiles = part.band.tiles
     walk = turns(len(tiles), job)
-    generates = fields["MODE"] >> regs.MODE_GENERATE_LSB & 1
+    generates = fields["MODE"] >> regs.lsb("MODE", "GENERATE") & 1
     for i, (t, selects) in enumerate(walk):
         tile, final = tiles[t], i + 1 == len(walk)
         for b, block in enumerate(blocks):

@@ -10,10 +10,11 @@ import cocotb
 import numpy as np
 import pytest
 
-from models import head, regs, rope
+from models import head, rope
 from models.driver.images import DESCRIPTOR_BYTES
 from models.head import means_of
 from models.layer import run_layer
+from models.spec import registers as regs
 from tb.common.scoreboard import Scoreboard
 from tb.runner import run
 from tb.system.simulate import JobSpec, LayerSpec, Placed, check_memory
@@ -133,7 +134,7 @@ async def starts_and_ends(dut):
     for begin in (0, 1):
         for name, value in {**placed[0].jobs[0], "NEXT_LO": rest}.items():
             await acc.write(name, value)
-        await acc.write("CTRL", 1 << (regs.CTRL_START_CHAIN_LSB if begin else regs.CTRL_START_LSB))
+        await acc.write("CTRL", 1 << regs.lsb("CTRL", "START_CHAIN" if begin else "START"))
         await acc.wait(200_000)
         assert await acc.read("JOBS") == 3 - begin and dut.irq.value == 0
         for i, one in enumerate(placed):
@@ -159,14 +160,14 @@ async def errors_in_a_chain(dut):
     outside = acc.memory.base + len(acc.memory.data)
     third = DESCRIPTOR_BYTES * 2 + regs.OFFSETS["NEXT_LO"] - regs.OFFSETS["MODE"]
     cases = [  # what changes in the third job, code, INFO, jobs that are whole
-        ({"KEYS": 0}, regs.ERR_KEYS, 0, 2), ({"BAND": 9}, regs.ERR_BAND, 0, 2),
-        ({"K_BASE_LO": 1}, regs.ERR_BASE_ALIGN, 2, 2),
-        ({"Q_BASE_LO": outside}, regs.ERR_READ_DECERR, 0, 2),
-        ({"O_BASE_LO": outside}, regs.ERR_WRITE_DECERR, 0, 2),
-        ({"NEXT_LO": 128}, regs.ERR_NEXT, 0, 2),
-        ({"NEXT_HI": 1 << cfg.ADDR_W - 32}, regs.ERR_NEXT, 0, 2),
+        ({"KEYS": 0}, regs.Err.KEYS, 0, 2), ({"BAND": 9}, regs.Err.BAND, 0, 2),
+        ({"K_BASE_LO": 1}, regs.Err.BASE_ALIGN, 2, 2),
+        ({"Q_BASE_LO": outside}, regs.Err.READ_DECERR, 0, 2),
+        ({"O_BASE_LO": outside}, regs.Err.WRITE_DECERR, 0, 2),
+        ({"NEXT_LO": 128}, regs.Err.NEXT, 0, 2),
+        ({"NEXT_HI": 1 << cfg.ADDR_W - 32}, regs.Err.NEXT, 0, 2),
         # NEXT is legal, and nothing is there: the job that has it is whole.
-        ({"NEXT_LO": outside}, regs.ERR_READ_DECERR, 7, 3),
+        ({"NEXT_LO": outside}, regs.Err.READ_DECERR, 7, 3),
     ]
     kept = acc._free
     for changes, code, info, whole in cases:
@@ -183,7 +184,7 @@ async def errors_in_a_chain(dut):
             assert np.array_equal(one.output(), one.want.out) == (i < whole), (changes, i)
             one.forget()
         counters = await acc.counters()
-        if code not in (regs.ERR_READ_DECERR, regs.ERR_WRITE_DECERR):
+        if code not in (regs.Err.READ_DECERR, regs.Err.WRITE_DECERR):
             for name in ("SELECTED", "UNION", "TILES", "BLOCKS", "BEATS_O", "BEATS_K"):
                 assert counters[name] == sum(own[name] for own in expected[:whole]), name
     assert await good_job(acc, rng)

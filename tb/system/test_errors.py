@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles
 
-from models import head, regs
+from models import head
 from models.config import Config
 from models.driver.accelerator import AcceleratorError
 from models.driver.images import ENTRY_BYTES
 from models.driver.transport import TransportError
 from models.layer import plan_layer
 from models.plan import plan
+from models.spec import registers as regs
 from tb.common.scoreboard import Scoreboard
 from tb.driver.accelerator import Accelerator
 from tb.runner import parameters, run
@@ -43,9 +44,9 @@ NO_ROWS = ("HT", "WC", "W", "VB")
 NO_HEADS = ("X8", "X", "RT")
 """Buffers without a head stride; with GENERATE also VM."""
 
-RESPONSES = {("read", "SLVERR"): regs.ERR_READ_SLVERR, ("read", "DECERR"): regs.ERR_READ_DECERR,
-             ("write", "SLVERR"): regs.ERR_WRITE_SLVERR,
-             ("write", "DECERR"): regs.ERR_WRITE_DECERR}
+RESPONSES = {("read", "SLVERR"): regs.Err.READ_SLVERR, ("read", "DECERR"): regs.Err.READ_DECERR,
+             ("write", "SLVERR"): regs.Err.WRITE_SLVERR,
+             ("write", "DECERR"): regs.Err.WRITE_DECERR}
 
 
 def number(name):
@@ -110,7 +111,7 @@ async def expect_error(acc, code, info, what, limit=100_000):
         await acc.wait(limit)
     assert (caught.value.code, caught.value.info) == (code, info), (
         f"{what}: wanted {regs.error_text(code)} info {info}, got {caught.value}")
-    assert not await acc.read("STATUS") >> regs.STATUS_BUSY_LSB & 1, what
+    assert not await acc.read("STATUS") >> regs.lsb("STATUS", "BUSY") & 1, what
 
 
 async def expect_chain_error(acc, address, code, info, jobs, what):
@@ -127,39 +128,39 @@ def bursts(acc):
 
 def field_cases(cfg):
     """(field, bits of MODE that it needs, illegal values, code) of an attention job."""
-    sort = 1 << regs.MODE_SORT_LSB
+    sort = 1 << regs.lsb("MODE", "SORT")
     most = cfg.places(16)
     yield from (
-        ("HEAD_DIM", 0, (0, 4, 12, cfg.D_MAX + 8, 1 << 31), regs.ERR_HEAD_DIM),
-        ("QUERY_ROWS", 0, (0, cfg.KEYS_MAX + 1, 1 << 31), regs.ERR_QUERY_ROWS),
-        ("KEYS", 0, (0, cfg.KEYS_MAX + 1, 1 << 31), regs.ERR_KEYS),
-        ("HEADS", 0, (0, 1025, 1 << 16), regs.ERR_HEADS),
-        ("KV_HEADS", 0, (0, 3, 1 << 16), regs.ERR_KV_HEADS),
-        ("CAUSAL_OFFSET", 0, (cfg.KEYS_MAX, 1 << 31), regs.ERR_CAUSAL_OFFSET),
+        ("HEAD_DIM", 0, (0, 4, 12, cfg.D_MAX + 8, 1 << 31), regs.Err.HEAD_DIM),
+        ("QUERY_ROWS", 0, (0, cfg.KEYS_MAX + 1, 1 << 31), regs.Err.QUERY_ROWS),
+        ("KEYS", 0, (0, cfg.KEYS_MAX + 1, 1 << 31), regs.Err.KEYS),
+        ("HEADS", 0, (0, 1025, 1 << 16), regs.Err.HEADS),
+        ("KV_HEADS", 0, (0, 3, 1 << 16), regs.Err.KV_HEADS),
+        ("CAUSAL_OFFSET", 0, (cfg.KEYS_MAX, 1 << 31), regs.Err.CAUSAL_OFFSET),
         ("TILE_KEYS", 0, (0, max(cfg.COLS, 4) // 2, 3 * cfg.BC_MAX // 4, 2 * cfg.BC_MAX),
-         regs.ERR_TILE_KEYS),
-        ("BAND", 0, (0, most + 1, 1 << 31), regs.ERR_BAND),
-        ("FALL", 0, (256, 1 << 31), regs.ERR_FALL),
+         regs.Err.TILE_KEYS),
+        ("BAND", 0, (0, most + 1, 1 << 31), regs.Err.BAND),
+        ("FALL", 0, (256, 1 << 31), regs.Err.FALL),
         # A window without CAUSAL; too wide, or sinks without one, with it.
-        ("WINDOW", 1 << regs.MODE_CONTIGUOUS_LSB, (1, cfg.KEYS_MAX), regs.ERR_WINDOW),
-        ("WINDOW", 1 << regs.MODE_CAUSAL_LSB,
-         (cfg.KEYS_MAX + 1, 1 << regs.WINDOW_SINKS_LSB, 1 << 23, 1 << 31), regs.ERR_WINDOW),
-        ("QUOTA", sort, (0, cfg.BC_MAX + 1, 1 << 31), regs.ERR_QUOTA),
-        ("NEXT_LO", 0, (128, 4), regs.ERR_NEXT),
-        ("NEXT_HI", 0, (1 << cfg.ADDR_W - 32,), regs.ERR_NEXT),
+        ("WINDOW", 1 << regs.lsb("MODE", "CONTIGUOUS"), (1, cfg.KEYS_MAX), regs.Err.WINDOW),
+        ("WINDOW", 1 << regs.lsb("MODE", "CAUSAL"),
+         (cfg.KEYS_MAX + 1, 1 << regs.lsb("WINDOW", "SINKS"), 1 << 23, 1 << 31), regs.Err.WINDOW),
+        ("QUOTA", sort, (0, cfg.BC_MAX + 1, 1 << 31), regs.Err.QUOTA),
+        ("NEXT_LO", 0, (128, 4), regs.Err.NEXT),
+        ("NEXT_HI", 0, (1 << cfg.ADDR_W - 32,), regs.Err.NEXT),
     )
-    snap = [3 << regs.MODE_SNAP_LSB] + ([] if cfg.TWO_TERM else [2 << regs.MODE_SNAP_LSB])
-    bits = {name: 1 << getattr(regs, f"MODE_{name}_LSB")
+    snap = [regs.word("MODE", SNAP=n) for n in ((3,) if cfg.TWO_TERM else (3, 2))]
+    bits = {name: 1 << regs.lsb("MODE", name)
             for name in ("DENSE", "SORT", "BLEND", "VB_LOAD", "PREDICT", "GENERATE", "SHARE")}
-    yield "MODE", 0, (1 << 13, 1 << 31), regs.ERR_MODE
-    yield "MODE", 0, snap, regs.ERR_SNAP
-    yield "MODE", 0, (3 << regs.MODE_ROPE_LSB,), regs.ERR_ROPE
+    yield "MODE", 0, (1 << 13, 1 << 31), regs.Err.MODE
+    yield "MODE", 0, snap, regs.Err.SNAP
+    yield "MODE", 0, (3 << regs.lsb("MODE", "ROPE"),), regs.Err.ROPE
     # With more rows of a KV head than a block has.
-    yield "MODE", 0, (bits["SHARE"],), regs.ERR_SHARE
+    yield "MODE", 0, (bits["SHARE"],), regs.Err.SHARE
     yield "MODE", 0, (bits["DENSE"] | bits["SORT"], bits["DENSE"] | bits["BLEND"],
                       bits["SORT"] | bits["BLEND"], bits["VB_LOAD"],
                       bits["PREDICT"] | bits["DENSE"], bits["PREDICT"] | bits["GENERATE"],
-                      bits["PREDICT"] | bits["SHARE"]), regs.ERR_KIND
+                      bits["PREDICT"] | bits["SHARE"]), regs.Err.KIND
 
 
 @cocotb.test()
@@ -243,7 +244,7 @@ async def illegal_entries(dut):
             stride = descriptor.fields["HT_HEAD_STRIDE"]
             acc.memory.load(table + entry * stride + byte, np.array([bad], np.uint8))
             await acc.start(descriptor)
-            await expect_error(acc, regs.ERR_HEAD_ENTRY, entry, f"byte {byte} = {bad}")
+            await expect_error(acc, regs.Err.HEAD_ENTRY, entry, f"byte {byte} = {bad}")
             assert acc.memory.idle and await good_job(acc, rng)
     n, job = random_job(cfg, rng)
     least = -(head.LEAST_TAU << cfg.LOG_FRAC)
@@ -259,24 +260,24 @@ def buffer_cases(job, fields, cfg):
     bus = cfg.BUS_BYTES
     for name in USED[job]:
         base = fields[f"{name}_BASE_LO"]
-        yield name, f"{name}_BASE_LO", base + bus // 2, regs.ERR_BASE_ALIGN
-        yield name, f"{name}_BASE_LO", base + 1, regs.ERR_BASE_ALIGN
-        yield name, f"{name}_BASE_HI", 1 << (cfg.ADDR_W - 32), regs.ERR_ADDR_RANGE
+        yield name, f"{name}_BASE_LO", base + bus // 2, regs.Err.BASE_ALIGN
+        yield name, f"{name}_BASE_LO", base + 1, regs.Err.BASE_ALIGN
+        yield name, f"{name}_BASE_HI", 1 << (cfg.ADDR_W - 32), regs.Err.ADDR_RANGE
         if name not in NO_ROWS:
             stride = f"{name}_ROW_STRIDE"
-            yield name, stride, fields[stride] + 4, regs.ERR_STRIDE_ALIGN
-            yield name, stride, 0, regs.ERR_STRIDE_SMALL
+            yield name, stride, fields[stride] + 4, regs.Err.STRIDE_ALIGN
+            yield name, stride, 0, regs.Err.STRIDE_SMALL
             # A head is larger than 4 GiB; VM has two vectors.
             if name != "VM":
-                yield name, stride, 0xFFFF_FFC0, regs.ERR_ADDR_RANGE
+                yield name, stride, 0xFFFF_FFC0, regs.Err.ADDR_RANGE
         if name not in NO_HEADS and not (name == "VM" and job == ATTEND):
-            yield name, f"{name}_HEAD_STRIDE", base + 4, regs.ERR_HEAD_STRIDE_ALIGN
+            yield name, f"{name}_HEAD_STRIDE", base + 4, regs.Err.HEAD_STRIDE_ALIGN
         if name in ("Q", "O", "HT"):
-            yield name, f"{name}_HEAD_STRIDE", 0, regs.ERR_HEAD_STRIDE_SMALL
+            yield name, f"{name}_HEAD_STRIDE", 0, regs.Err.HEAD_STRIDE_SMALL
         # Of two written buffers the later one is told, of a read and a written one the read one.
         for other in WRITTEN[job]:
             if name not in WRITTEN[job] or number(other) < number(name):
-                yield name, f"{name}_BASE_LO", fields[f"{other}_BASE_LO"], regs.ERR_OVERLAP
+                yield name, f"{name}_BASE_LO", fields[f"{other}_BASE_LO"], regs.Err.OVERLAP
 
 
 @cocotb.test()
@@ -302,7 +303,7 @@ async def illegal_buffers(dut):
     for name in ("Q", "VM", "VB"):
         acc._free = kept
         wrong = {**jobs[1], f"{name}_BASE_LO": jobs[1][f"{name}_BASE_LO"] + 1}
-        await expect_chain_error(acc, acc.chain([jobs[0], wrong]), regs.ERR_BASE_ALIGN,
+        await expect_chain_error(acc, acc.chain([jobs[0], wrong]), regs.Err.BASE_ALIGN,
                                  number(name), 1, name)
     assert await good_layer(acc, rng) and await good_job(acc, rng)
 
@@ -316,18 +317,17 @@ async def illegal_layers(dut):
     jobs = acc.describe_layer(made, acc.place_layer(made))
     mode = [job["MODE"] for job in jobs]
     cases = [  # job, field, value, code
-        *((j, "MODEL_DIM", v, regs.ERR_MODEL_DIM) for j in (0, 1)
+        *((j, "MODEL_DIM", v, regs.Err.MODEL_DIM) for j in (0, 1)
           for v in (0, 4, 12, cfg.H_MAX + 8, 1 << 31)),
-        *((j, "MODE", mode[j] | 3 << regs.MODE_ROPE_LSB, regs.ERR_ROPE) for j in (0, 1)),
-        *((0, "MODE", mode[0] | 1 << bit, regs.ERR_KIND)
-          for bit in (regs.MODE_DENSE_LSB, regs.MODE_GENERATE_LSB, regs.MODE_VB_LOAD_LSB,
-                      regs.MODE_SHARE_LSB)),
-        (0, "KEYS", 0, regs.ERR_KEYS), (0, "KV_HEADS", 0, regs.ERR_KV_HEADS),
-        (0, "KV_HEADS", 1025, regs.ERR_KV_HEADS), (1, "BAND", 0, regs.ERR_BAND),
+        *((j, "MODE", mode[j] | 3 << regs.lsb("MODE", "ROPE"), regs.Err.ROPE) for j in (0, 1)),
+        *((0, "MODE", mode[0] | 1 << regs.lsb("MODE", name), regs.Err.KIND)
+          for name in ("DENSE", "GENERATE", "VB_LOAD", "SHARE")),
+        (0, "KEYS", 0, regs.Err.KEYS), (0, "KV_HEADS", 0, regs.Err.KV_HEADS),
+        (0, "KV_HEADS", 1025, regs.Err.KV_HEADS), (1, "BAND", 0, regs.Err.BAND),
     ]
     words = -(-2 * 16 // cfg.ROWS) * cfg.H_MAX
     if words > cfg.WGT_WORDS:
-        cases.append((1, "MODEL_DIM", cfg.H_MAX, regs.ERR_WEIGHTS))
+        cases.append((1, "MODEL_DIM", cfg.H_MAX, regs.Err.WEIGHTS))
     kept = acc._free
     for j, name, value, code in cases:
         acc._free = kept
@@ -338,11 +338,11 @@ async def illegal_layers(dut):
         at = jobs[1]["HT_BASE_LO"] + entry * jobs[1]["HT_HEAD_STRIDE"] + byte
         before = acc.memory.dump(at, 1)
         acc.memory.load(at, np.array([41], np.uint8))
-        await expect_chain_error(acc, acc.chain(jobs), regs.ERR_HEAD_ENTRY, entry, 1,
+        await expect_chain_error(acc, acc.chain(jobs), regs.Err.HEAD_ENTRY, entry, 1,
                                  f"byte {byte} = 41")
         acc.memory.load(at, before)
     for address in (0, 128, 1 << cfg.ADDR_W):
-        await expect_chain_error(acc, address, regs.ERR_NEXT, 0, 0, f"NEXT = {address:#x}")
+        await expect_chain_error(acc, address, regs.Err.NEXT, 0, 0, f"NEXT = {address:#x}")
     assert len(cases) >= 20 and await good_layer(acc, rng)
 
 
@@ -422,8 +422,8 @@ async def reset_at(acc, rng, delay, hard):
         await acc.reset()
         assert await acc.read("STATUS") == 0 and acc.dut.irq.value == 0
     else:
-        await acc.write("CTRL", 1 << regs.CTRL_SOFT_RESET_LSB)
-        await expect_error(acc, regs.ERR_ABORTED, 0, f"after {delay} cycles", 20_000)
+        await acc.write("CTRL", 1 << regs.lsb("CTRL", "SOFT_RESET"))
+        await expect_error(acc, regs.Err.ABORTED, 0, f"after {delay} cycles", 20_000)
         assert acc.memory.idle
     assert await good_job(acc, rng)
 
@@ -464,8 +464,8 @@ async def busy_core_is_protected(dut):
     n, job = random_job(acc.cfg, rng)
     descriptor = acc.describe(n, job)
     await acc.start(descriptor)
-    for name, value in (("KEYS", 3), ("O_BASE_LO", 0), ("CTRL", 1 << regs.CTRL_START_LSB),
-                        ("CTRL", 1 << regs.CTRL_START_CHAIN_LSB)):
+    for name, value in (("KEYS", 3), ("O_BASE_LO", 0), ("CTRL", 1 << regs.lsb("CTRL", "START")),
+                        ("CTRL", 1 << regs.lsb("CTRL", "START_CHAIN"))):
         with pytest.raises(TransportError, match="SLVERR"):
             await acc.write(name, value)
     done = await acc.finish(descriptor, limit=200_000)

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from models import dlzs, regs
+from models import dlzs
 from models.config import Config
 from models.driver.accelerator import AcceleratorError, AcceleratorTimeout
 from models.driver.images import DESCRIPTOR_BYTES, ENTRY_BYTES, descriptor_image
 from models.driver.model import Machine
 from models.driver.transport import Memory
 from models.layer import valid_beats, weight_words
+from models.spec import registers as regs
 from tb.common.axil_master import AxiLiteError
 from tb.common.scoreboard import Scoreboard
 from tb.driver.accelerator import Accelerator
@@ -38,7 +39,7 @@ from tb.system.test_errors import (
 )
 
 START, CHAIN, SOFT_RESET = (1 << lsb for lsb in (
-    regs.CTRL_START_LSB, regs.CTRL_START_CHAIN_LSB, regs.CTRL_SOFT_RESET_LSB))
+    regs.lsb("CTRL", "START"), regs.lsb("CTRL", "START_CHAIN"), regs.lsb("CTRL", "SOFT_RESET")))
 
 FREE = ("TIMEOUT", "IRQ_ENABLE", "IRQ_STATUS")
 """Registers that may be written while a job runs, beside CTRL."""
@@ -85,20 +86,20 @@ async def ended(acc, limit=20_000):
         await acc.write("CTRL", SOFT_RESET)
         with pytest.raises(AcceleratorError) as caught:
             await acc.wait(5000)
-        assert (caught.value.code, caught.value.lost) == (regs.ERR_ABORTED, 0)
-        return regs.ERR_ABORTED
+        assert (caught.value.code, caught.value.lost) == (regs.Err.ABORTED, 0)
+        return regs.Err.ABORTED
     return 0
 
 
 def buffers(fields, cfg) -> dict[str, tuple[int, int]]:
     """Buffer that a job uses -> (address, bytes up to the end of its last vector)."""
     def bit(name):
-        return fields["MODE"] >> getattr(regs, f"MODE_{name}_LSB") & 1
+        return fields["MODE"] >> regs.lsb("MODE", name) & 1
 
     fields = {**dict.fromkeys(regs.OFFSETS, 0), **fields}
     bus = cfg.BUS_BYTES
     d, keys, kv_heads = (fields[name] for name in ("HEAD_DIM", "KEYS", "KV_HEADS"))
-    rope, h = fields["MODE"] >> regs.MODE_ROPE_LSB & 3, fields["MODEL_DIM"]
+    rope, h = fields["MODE"] >> regs.lsb("MODE", "ROPE") & 3, fields["MODEL_DIM"]
     wide, narrow = cfg.beats16(d) * bus, cfg.beats8(d) * bus
     if bit("PREDICT"):
         chunks = len(dlzs.chunks(kv_heads, d, cfg))
@@ -129,9 +130,9 @@ def buffers(fields, cfg) -> dict[str, tuple[int, int]]:
 
 def written(fields) -> tuple[str, ...]:
     """Buffers that a job writes."""
-    if fields["MODE"] >> regs.MODE_PREDICT_LSB & 1:
+    if fields["MODE"] >> regs.lsb("MODE", "PREDICT") & 1:
         return WRITTEN[0]
-    return WRITTEN[1] if fields["MODE"] >> regs.MODE_GENERATE_LSB & 1 else ("O",)
+    return WRITTEN[1] if fields["MODE"] >> regs.lsb("MODE", "GENERATE") & 1 else ("O",)
 
 
 # ---- descriptors --------------------------------------------------------------------------------
@@ -169,7 +170,7 @@ async def end_of_the_address_space(dut):
                 for address in {top - length + cfg.BUS_BYTES, (1 << 48) - length,
                                 (1 << 48) - cfg.BUS_BYTES}:
                     acc._free = kept
-                    await expect_chain_error(acc, acc.chain([moved(address)]), regs.ERR_ADDR_RANGE,
+                    await expect_chain_error(acc, acc.chain([moved(address)]), regs.Err.ADDR_RANGE,
                                              number(name), 0, f"{name} at {address:#x}")
                     bad += 1
             for name in written(fields):
@@ -177,7 +178,7 @@ async def end_of_the_address_space(dut):
                 if fields["HEADS" if name == "O" else "KV_HEADS"] > 1:
                     acc._free = kept
                     wrong = {**fields, stride: (1 << 32) - cfg.BUS_BYTES}
-                    await expect_chain_error(acc, acc.chain([wrong]), regs.ERR_ADDR_RANGE,
+                    await expect_chain_error(acc, acc.chain([wrong]), regs.Err.ADDR_RANGE,
                                              number(name), 0, f"{stride} of almost 4 GiB")
                     bad += 1
     assert good > 15 and bad > 30 and await good_layer(acc, rng) and await good_job(acc, rng)
@@ -227,7 +228,7 @@ async def wild_descriptors(dut):
         else:
             allowed = np.zeros(len(got), bool)
             # A job that the check refuses may write nothing at all.
-            legal = codes[-1] in (0, regs.ERR_ABORTED, regs.ERR_HEAD_ENTRY, *RESPONSES.values())
+            legal = codes[-1] in (0, regs.Err.ABORTED, regs.Err.HEAD_ENTRY, *RESPONSES.values())
             for one in (*jobs[:-1], *([fields] if legal else [])):
                 for name, (base, length) in buffers(one, cfg).items():
                     if name in written(one):
@@ -300,7 +301,7 @@ async def descriptors_written_over(dut):
             assert code == 0 and jobs_done == len(jobs) and check(placed)
             seen["read"] += 1
         elif victim > done + 1 and way == "wrong":
-            assert (code, jobs_done) == (regs.ERR_KEYS, victim)
+            assert (code, jobs_done) == (regs.Err.KEYS, victim)
             seen["wrong"] += 1
         elif victim > done + 1 and way == "other":
             # The last job instead of this one, and the end.
@@ -335,13 +336,13 @@ async def any_register_while_a_job_runs(dut):
                 continue
             if offset == regs.OFFSETS["CTRL"]:
                 word &= ~SOFT_RESET
-            if not await acc.read("STATUS") >> regs.STATUS_BUSY_LSB & 1:
+            if not await acc.read("STATUS") >> regs.lsb("STATUS", "BUSY") & 1:
                 break
             legal = offset == regs.OFFSETS["CTRL"] and not word & (START | CHAIN)
             try:
                 await acc.registers.write(offset, word)
                 # The end may have come between.
-                busy = await acc.read("STATUS") >> regs.STATUS_BUSY_LSB & 1
+                busy = await acc.read("STATUS") >> regs.lsb("STATUS", "BUSY") & 1
                 assert legal or not busy, hex(offset)
                 taken += 1
             except AxiLiteError as error:
@@ -373,7 +374,7 @@ async def any_register_at_rest(dut):
                 bits = bin(word & (START | CHAIN | SOFT_RESET)).count("1")
                 assert offset != regs.OFFSETS["CTRL"] or bits > 1
             for _ in range(2000):
-                if not await acc.read("STATUS") >> regs.STATUS_BUSY_LSB & 1:
+                if not await acc.read("STATUS") >> regs.lsb("STATUS", "BUSY") & 1:
                     break
             else:
                 raise AssertionError(await acc.situation())
@@ -401,7 +402,7 @@ async def resets_at_any_cycle(dut):
         length = await acc.read("CNT_CYCLES")
         await acc.start_chain(first)
         await ClockCycles(dut.clk, random.randrange(length))
-        running = await acc.read("STATUS") >> regs.STATUS_BUSY_LSB & 1
+        running = await acc.read("STATUS") >> regs.lsb("STATUS", "BUSY") & 1
         if way == "late":
             acc.memory.upset("r", random.randrange(3), "late", 300)
         if way in ("soft", "twice", "late", "overtaken"):
@@ -415,7 +416,7 @@ async def resets_at_any_cycle(dut):
                 # It was at its end.
                 assert check(placed)
             except AcceleratorError as error:
-                assert error.code == regs.ERR_ABORTED and (way == "twice" or not error.lost)
+                assert error.code == regs.Err.ABORTED and (way == "twice" or not error.lost)
                 if error.lost:
                     acc.memory.restart()
             assert acc.memory.idle or not running

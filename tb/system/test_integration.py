@@ -8,9 +8,9 @@ import re
 
 import pytest
 
-from models import regs
 from models.config import Config
 from models.driver.images import table_image
+from models.spec import registers as regs
 from models.spec.configs import CONFIGS
 from scripts import memories, timing
 from tb.runner import ROOT, run
@@ -41,7 +41,7 @@ def test_accesses_are_those_of_the_driver():
     written = {name: value for kind, name, value in done if kind == "write"}
     assert {n: written[n] for n in fields} == fields
     assert set(written) - set(fields) == {"IRQ_ENABLE", "CTRL", "IRQ_STATUS"}
-    assert written["CTRL"] == 1 << regs.CTRL_START_LSB
+    assert written["CTRL"] == 1 << regs.lsb("CTRL", "START")
     names = [name for _, name, _ in done]
     assert names[names.index("CTRL"):] == ["CTRL", "irq", "STATUS", "IRQ_STATUS", "JOBS"]
     lines = re.findall(r"^(?:write|read)\s+(\w+)\s+0x\w{8}\s+(\w{3})\b", page_job.PAGE.read_text(),

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from models import regs
 from models.driver.accelerator import AcceleratorError, AcceleratorTimeout
+from models.spec import registers as regs
 from tb.common.axi_memory import AxiMemory
 from tb.common.scoreboard import Scoreboard
 from tb.runner import run
@@ -33,9 +33,9 @@ TIMEOUT = 300
 READ, WRITE = 1, 2
 """Bits of what was lost."""
 
-SILENT = {"ar": (regs.ERR_READ_TIMEOUT, 1, READ), "r": (regs.ERR_READ_TIMEOUT, 2, READ),
-          "aw": (regs.ERR_WRITE_TIMEOUT, 1, WRITE), "w": (regs.ERR_WRITE_TIMEOUT, 2, WRITE),
-          "b": (regs.ERR_WRITE_TIMEOUT, 4, WRITE)}
+SILENT = {"ar": (regs.Err.READ_TIMEOUT, 1, READ), "r": (regs.Err.READ_TIMEOUT, 2, READ),
+          "aw": (regs.Err.WRITE_TIMEOUT, 1, WRITE), "w": (regs.Err.WRITE_TIMEOUT, 2, WRITE),
+          "b": (regs.Err.WRITE_TIMEOUT, 4, WRITE)}
 """Channel that is dead -> code, INFO, what is lost."""
 
 ATTENTION = (0, 1, 2, 3, 7)
@@ -75,7 +75,7 @@ async def ended(acc, limit=40_000):
 
 
 async def abort(acc):
-    await acc.write("CTRL", 1 << regs.CTRL_SOFT_RESET_LSB)
+    await acc.write("CTRL", 1 << regs.lsb("CTRL", "SOFT_RESET"))
 
 
 def transfers(stats):
@@ -99,7 +99,7 @@ async def silent_channels(dut, kind):
             acc.memory.dead = {channel: made}
             await start(acc, rng)
             assert await ended(acc) == want, (channel, made)
-            assert not await acc.read("STATUS") >> regs.STATUS_BUSY_LSB & 1
+            assert not await acc.read("STATUS") >> regs.lsb("STATUS", "BUSY") & 1
             acc.memory.restart()
             assert await good(acc, rng)
     # No data and no answer from a time on at which both are owed.
@@ -108,8 +108,8 @@ async def silent_channels(dut, kind):
         await ClockCycles(dut.clk, 1)
     acc.memory.dead = {"r": 0, "b": 0}
     code, info, lost = await ended(acc)
-    assert (code, lost) in ((regs.ERR_READ_TIMEOUT, READ | WRITE),
-                            (regs.ERR_WRITE_TIMEOUT, READ | WRITE)) and info
+    assert (code, lost) in ((regs.Err.READ_TIMEOUT, READ | WRITE),
+                            (regs.Err.WRITE_TIMEOUT, READ | WRITE)) and info
     acc.memory.restart()
     assert await good(acc, rng)
     assert await acc.read("TIMEOUT") == TIMEOUT
@@ -122,7 +122,7 @@ async def dead_writes_behind_busy_reads(dut):
     acc.memory.dead = {"b": 0}
     await start_layer(acc, rng)
     code, info, lost = await ended(acc)
-    assert (code, lost) == (regs.ERR_WRITE_TIMEOUT, WRITE) and info & 4
+    assert (code, lost) == (regs.Err.WRITE_TIMEOUT, WRITE) and info & 4
     assert acc.memory.outstanding_reads == 0 and acc.memory.outstanding_writes > 0
     acc.memory.restart()
     acc.memory.r_gap = 0.0
@@ -138,7 +138,7 @@ async def slow_is_not_silent(dut):
     assert await acc.read("CNT_CYCLES") > acc.memory.stats.busy_cycles + 100
     await acc.write("TIMEOUT", 5)
     await start_job(acc, rng)
-    assert (await ended(acc))[0] in (regs.ERR_READ_TIMEOUT, regs.ERR_WRITE_TIMEOUT)
+    assert (await ended(acc))[0] in (regs.Err.READ_TIMEOUT, regs.Err.WRITE_TIMEOUT)
     acc.memory.restart()
     await acc.write("TIMEOUT", 0)
     acc.memory.dead = {"r": 40}
@@ -170,7 +170,7 @@ async def aborts(dut):
                 await acc.write("TIMEOUT", timeout)
             else:
                 await abort(acc)
-            assert await ended(acc, timeout + 100) == (regs.ERR_ABORTED, 0, lost), channel
+            assert await ended(acc, timeout + 100) == (regs.Err.ABORTED, 0, lost), channel
             acc.memory.restart()
             assert await good_job(acc, rng)
 
@@ -185,7 +185,7 @@ async def wrong_last(dut):
             acc.memory.rlast = rlast
             await start(acc, rng)
             code, info, lost = await ended(acc)
-            assert (code, lost) == (regs.ERR_READ_PROTOCOL, 0) and info in streams
+            assert (code, lost) == (regs.Err.READ_PROTOCOL, 0) and info in streams
             assert acc.memory.idle
             acc.memory.rlast = "right"
             assert await good_job(acc, rng)
@@ -195,7 +195,7 @@ async def wrong_last(dut):
             acc.memory.rlast = rlast
             await abort(acc)
             code, _, lost = await ended(acc)
-            assert code in (regs.ERR_ABORTED, regs.ERR_READ_PROTOCOL) and not lost
+            assert code in (regs.Err.ABORTED, regs.Err.READ_PROTOCOL) and not lost
             assert acc.memory.idle
             acc.memory.rlast = "right"
             assert await good_job(acc, rng)
@@ -216,7 +216,7 @@ async def strays_at_rest(dut):
     await ClockCycles(dut.clk, 40)
     acc.memory.faults.append((0, len(acc.memory.data) - 1, "read", "DECERR"))
     await start_job(acc, rng)
-    assert (await ended(acc))[0] == regs.ERR_READ_DECERR
+    assert (await ended(acc))[0] == regs.Err.READ_DECERR
     acc.memory.faults.clear()
     assert await good_job(acc, rng)
 
@@ -230,8 +230,8 @@ async def strays_in_a_job(dut):
     # nor x; at its start nothing is outstanding at all.
     reads = [(i, 0) for i in (0, 1, 2, 3, 7)] + [(i, 400) for i in range(4, 7)]
     writes = [(0, 0)] + [(i, 400) for i in range(1, 8)]
-    cases = [(AxiMemory.stray_read, regs.ERR_READ_PROTOCOL, *case) for case in reads]
-    cases += [(AxiMemory.stray_write, regs.ERR_WRITE_PROTOCOL, *case) for case in writes]
+    cases = [(AxiMemory.stray_read, regs.Err.READ_PROTOCOL, *case) for case in reads]
+    cases += [(AxiMemory.stray_write, regs.Err.WRITE_PROTOCOL, *case) for case in writes]
     for send, code, number, late in cases:
         await start_job(acc, rng)
         await ClockCycles(dut.clk, random.randrange(late // 2, late) if late else 1)
@@ -255,14 +255,14 @@ async def strays_anywhere(dut):
         spec = small_layer(acc.cfg, rng)
         acc.free_all()
         task = cocotb.start_soon(acc.run_layer(spec.plan, limit=40_000))
-        while not await acc.read("STATUS") >> regs.STATUS_BUSY_LSB & 1:
+        while not await acc.read("STATUS") >> regs.lsb("STATUS", "BUSY") & 1:
             pass
         await ClockCycles(dut.clk, random.randrange(length * 3 // 4))
         (AxiMemory.stray_read if read else AxiMemory.stray_write)(acc.memory, number)
         try:
             done = await task
         except AcceleratorError as error:
-            code = regs.ERR_READ_PROTOCOL if read else regs.ERR_WRITE_PROTOCOL
+            code = regs.Err.READ_PROTOCOL if read else regs.Err.WRITE_PROTOCOL
             assert (error.code, error.info) == (code, number)
             failed += 1
         else:
@@ -278,12 +278,12 @@ LATE = TIMEOUT // 2
 """Cycles that the memory may be late with a transfer, its latency included."""
 
 SPOILED = {  # channel and how one of its transfers is spoiled -> codes with which the job may end
-    ("r", "SLVERR", 0): {regs.ERR_READ_SLVERR}, ("r", "DECERR", 0): {regs.ERR_READ_DECERR},
-    ("r", "last", 0): {regs.ERR_READ_PROTOCOL},
+    ("r", "SLVERR", 0): {regs.Err.READ_SLVERR}, ("r", "DECERR", 0): {regs.Err.READ_DECERR},
+    ("r", "last", 0): {regs.Err.READ_PROTOCOL},
     # It may be taken for a descriptor or an entry of the table of heads.
     ("r", "id", None): set(regs.ERRORS) - {0},
-    ("b", "SLVERR", 0): {regs.ERR_WRITE_SLVERR}, ("b", "DECERR", 0): {regs.ERR_WRITE_DECERR},
-    ("b", "id", None): {regs.ERR_WRITE_PROTOCOL, regs.ERR_WRITE_TIMEOUT},
+    ("b", "SLVERR", 0): {regs.Err.WRITE_SLVERR}, ("b", "DECERR", 0): {regs.Err.WRITE_DECERR},
+    ("b", "id", None): {regs.Err.WRITE_PROTOCOL, regs.Err.WRITE_TIMEOUT},
     **{(channel, "late", LATE): set() for channel in ("ar", "r", "aw", "w", "b")},
     # Others of its side may come meanwhile, so that the time-out never does.
     **{(channel, "late", 2 * TIMEOUT): {code, None} for channel, (code, _, _) in SILENT.items()},

@@ -8,10 +8,11 @@ import asyncio
 import numpy as np
 import pytest
 
-from models import head, regs, rope
+from models import head, rope
 from models.config import Config
 from models.driver.accelerator import AsyncAccelerator
 from models.driver.model import Machine, ModelTransport
+from models.spec import registers as regs
 from tb.common.scoreboard import Scoreboard
 from tb.common.turns import TURN
 from tb.system.simulate import JobSpec, LayerSpec, run_specs
@@ -22,8 +23,8 @@ CFG = Config.from_name("tiny")
 
 
 class StandIn(AsyncAccelerator):
-    """The driver with the model behind it, and what taps would show. wrong: byte of the first output
-    row that is changed, or name of a counter that is one too large."""
+    """The driver with the model behind it, and what taps would show. wrong: byte of the first
+    output row that is changed, or name of a counter that is one too large."""
 
     def __init__(self, spec, taps, wrong=None):
         super().__init__(ModelTransport(CFG, memory_bytes=1 << 21), padding=1)

@@ -10,13 +10,13 @@ import cocotb
 import pytest
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from models import regs
 from models.driver.accelerator import AcceleratorError, AcceleratorTimeout
+from models.spec import registers as regs
 from tb.common.states import state_names
 from tb.runner import run
 from tb.system.test_errors import good_job, setup, small_layer
 
-SOFT_RESET = 1 << regs.CTRL_SOFT_RESET_LSB
+SOFT_RESET = 1 << regs.lsb("CTRL", "SOFT_RESET")
 
 PIN_ONLY = ("sofa_seq 7",)
 """The sequencer is idle then while csr has a job that runs: nothing tells csr of an end."""

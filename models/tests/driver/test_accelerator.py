@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models import head, regs, rope
+from models import head, rope
 from models.config import Config, ConfigError
 from models.driver.accelerator import AsyncAccelerator
 from models.driver.images import table_image
@@ -15,6 +15,7 @@ from models.driver.model import Machine
 from models.driver.transport import Memory, Transport
 from models.layer import plan_layer, run_layer
 from models.plan import plan
+from models.spec import registers as regs
 
 CONFIGS = [Config.from_name(name) for name in ("tiny", "small", "paper")]
 WAYS = [{}, {"blend": False}, {"select": head.SORT, "quota": 3, "radius_nats": 5.0},

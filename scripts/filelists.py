@@ -28,7 +28,7 @@ from scripts import entry  # noqa: E402 (needs the repository on the search path
 entry.install()
 
 from models.spec.configs import CONFIGS  # noqa: E402
-from scripts.regmap import VERSION_VALUE  # noqa: E402
+from models.spec.registers import VERSION_VALUE  # noqa: E402
 from tb.common.states import instances  # noqa: E402
 from tb.runner import INCLUDE_DIR, WAIVERS, find_module  # noqa: E402
 

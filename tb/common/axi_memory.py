@@ -11,6 +11,7 @@ from cocotb.triggers import Event, First, RisingEdge
 from cocotb_bus.monitors import BusMonitor
 
 from tb.common import coverage
+from tb.common.address_map import AddressMap
 from tb.common.axi_channels import (
     DECERR,
     OKAY,
@@ -124,6 +125,7 @@ class AxiMemory(BusMonitor):
         if self._data.dtype != np.uint8 or self._data.ndim != 1 or len(self._data) % n:
             raise ValueError(f"memory must be a flat uint8 array of a multiple of {n} bytes")
         self._view = memoryview(self._data)
+        self.map = AddressMap(base, len(self._data))
 
         self.behave(read_latency=read_latency, write_latency=write_latency, ar_stall=ar_stall,
                     aw_stall=aw_stall, w_stall=w_stall, r_gap=r_gap, b_gap=b_gap, reorder=reorder,
@@ -167,7 +169,7 @@ class AxiMemory(BusMonitor):
     # -----------------------------------------------------------------------------------------
     @property
     def data(self):
-        """The memory, a uint8 array of ``size`` elements; element 0 is at address ``base``."""
+        """The memory, a uint8 array of ``size`` elements; ``map`` has their addresses."""
         return self._data
 
     def load(self, address, values):
@@ -194,10 +196,9 @@ class AxiMemory(BusMonitor):
         return np.frombuffer(raw, dtype).copy()
 
     def _offset(self, address, count):
-        start = address - self.base
-        if start < 0 or start + count > len(self._data):
-            raise IndexError(f"{count} bytes at {address:#x} are outside the memory "
-                             f"{self.base:#x}..{self.base + len(self._data) - 1:#x}")
+        start = self.map.offset(address, count)
+        if start is None:
+            raise IndexError(f"{count} bytes at {address:#x} are outside the memory {self.map}")
         return start
 
     def add_fault(self, first, last, direction, response):
@@ -380,7 +381,11 @@ class AxiMemory(BusMonitor):
         burst = Burst()
         burst.address, burst.beats, burst.left, burst.bytes = address, beats, beats, 0
         burst.id, burst.id_text = values.get("id", 0), values.get("id_text")
-        burst.pos = start - self.base
+        burst.pos = self.map.offset(start, beats * n)
+        if burst.pos is None:
+            # Some beats may be there; all of them are in one page.
+            inside = (self.map.offset(start + i * n, n) for i in range(beats))
+            burst.pos = next((at - i * n for i, at in enumerate(inside) if at is not None), 0)
         burst.response = OKAY
         burst.responses = self._faults_of(start, beats, direction)
         return burst
@@ -388,7 +393,7 @@ class AxiMemory(BusMonitor):
     def _faults_of(self, start, beats, direction):
         """Return the response of each beat, or None when all are OKAY."""
         n, end = self._n, start + beats * self._n
-        inside = self.base <= start and end <= self.base + len(self._data)
+        inside = self.map.offset(start, beats * n) is not None
         hits = [f for f in self.faults if f[2] == direction and f[0] < end and f[1] >= start]
         if inside and not hits:
             return None
@@ -398,7 +403,7 @@ class AxiMemory(BusMonitor):
             for low, high, _, response in hits:
                 if low < first + n and high >= first:
                     answer = max(answer, RESPONSES[response])
-            if not self.base <= first < self.base + len(self._data):
+            if self.map.offset(first, n) is None:
                 answer = DECERR
             responses.append(answer)
         return responses
@@ -416,7 +421,7 @@ class AxiMemory(BusMonitor):
             first = burst.pos // self._n
             words = self._seen[first : first + burst.beats]
             for index in np.flatnonzero(words):
-                at = self.base + (first + int(index)) * self._n
+                at = (burst.address & -self._n) + int(index) * self._n
                 self.double_reads.append((at, burst.id))
             words[:] = True
         if self.reorder:
@@ -443,7 +448,7 @@ class AxiMemory(BusMonitor):
         """Store one beat (texts) of the oldest burst which still misses data."""
         burst = self._to_write[0]
         n, at, index = self._n, burst.pos, burst.beats - burst.left
-        address = at + self.base
+        address = (burst.address & -n) + index * n
         burst.left -= 1
         burst.pos = at + n
         if last != ("0" if burst.left else "1"):

@@ -287,6 +287,28 @@ async def reset_flushes(dut):
 
 
 @cocotb.test()
+async def only_windows_are_memory(dut):
+    """With windows, beats in one have its bytes, all others are answered with DECERR."""
+    tb = TB(dut)
+    taps = tb.watch_reads()
+    await tb.reset()
+    n, before = tb.n, tb.mem.data.copy()
+    tb.mem.map.window(BASE + 0x40000, 2 * n, 3 * n)
+    tb.mem.map.window(BASE + 0x80000 + n, n, 0)
+    for at, beats in ((0x40000, 4), (0x80000, 3), (0, 1)):
+        await tb.start(bursts=1, beats=beats, read=at)
+        await tb.done()
+    words = [int.from_bytes(before[i * n :][:n].tobytes(), "little") for i in range(5)]
+    bad = int.from_bytes(b"\xe7" * n, "little")
+    assert [(item["resp"], item["data"]) for item in taps.items] == [
+        (0, words[3]), (0, words[4]), (3, bad), (3, bad), (3, bad), (0, words[0]), (3, bad),
+        (3, bad)]
+    assert tb.mem.dump(BASE + 0x40000, n).tolist() == before[3 * n : 4 * n].tolist()
+    with pytest.raises(IndexError, match="outside the memory"):
+        tb.mem.dump(BASE, 1)
+
+
+@cocotb.test()
 async def faults_answer_errors(dut):
     """Injected faults and addresses outside give the right response beat by beat."""
     tb = TB(dut)

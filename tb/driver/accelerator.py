@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import fields
 
 import cocotb
@@ -129,11 +130,14 @@ class Accelerator(AsyncAccelerator):
         axil_gap: largest number of random idle cycles in register accesses.
         seed: seed of the memory's and the register bus's randomness.
         padding: extra bus words between vectors and between heads, to exercise strides.
+        scatter: buffers lie anywhere in 2^ADDR_W bytes, at random, and there is no memory around
+            them; else one behind the other.
     """
 
-    def __init__(self, dut, cfg: Config, *, padding=0, **options):
-        super().__init__(CocotbTransport(dut, cfg, **options), padding=padding)
+    def __init__(self, dut, cfg: Config, *, padding=0, scatter=False, seed=0, **options):
+        super().__init__(CocotbTransport(dut, cfg, seed=seed, **options), padding=padding)
         self.dut = dut
+        self._places = random.Random(seed) if scatter else None
         # Registers of the jobs of the chain that runs
         self._started = []
         samples.machine(parameters(), cocotb.SIM_NAME)
@@ -142,6 +146,25 @@ class Accelerator(AsyncAccelerator):
     def registers(self) -> AxiLiteMaster:
         """The register bus."""
         return self.transport.registers
+
+    def free_all(self, first=0):
+        super().free_all(first)
+        self.memory.map.clear()
+
+    def allocate(self, count, align=0):
+        address = super().allocate(count, align)
+        if not self._places:
+            return address
+        # The place within a page, and so where bursts split, stays.
+        offset, bus = address - self.memory.base, self.cfg.BUS_BYTES
+        count = -(-count // bus) * bus
+        pages = (1 << self.cfg.ADDR_W) - count >> 12
+        while True:
+            far = (self._places.randrange(1, pages) << 12) + address % 4096
+            if far + count <= 1 << self.cfg.ADDR_W and self.memory.map.free(far, count):
+                break
+        self.memory.map.window(far, count, offset)
+        return far
 
     def machines(self):
         """Yield (module, register, handle) of every state machine of the core."""
@@ -164,9 +187,9 @@ class Accelerator(AsyncAccelerator):
     def _jobs_at(self, address):
         """Registers of the jobs of the chain at an address, as memory has them: up to one that is
         not in the memory, or comes again."""
-        jobs, base, size = {}, self.memory.base, len(self.memory.data)
-        while (address and address not in jobs and base <= address
-               and address + DESCRIPTOR_BYTES <= base + size):
+        jobs = {}
+        while (address and address not in jobs
+               and self.memory.map.offset(address, DESCRIPTOR_BYTES) is not None):
             jobs[address] = descriptor_fields(self.memory.dump(address, DESCRIPTOR_BYTES))
             address = jobs[address]["NEXT_LO"] | jobs[address]["NEXT_HI"] << 32
         return list(jobs.values())

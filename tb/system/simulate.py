@@ -101,11 +101,13 @@ class LayerSpec:
 @dataclass
 class Options:
     """How to simulate. ``memory``: arguments of AxiMemory; ``padding``: bus words between
-    vectors; ``taps``: score between the stages too; ``score``: compare with the model at all."""
+    vectors; ``scatter``: as of Accelerator; ``taps``: score between the stages too; ``score``:
+    compare with the model at all."""
 
     taps: bool = True
     score: bool = True
     padding: int = 0
+    scatter: bool = False
     axil_gap: int = 0
     memory: dict = field(default_factory=dict)
     memory_bytes: int = 1 << 24
@@ -172,7 +174,7 @@ async def run_jobs(dut):
     assert specs, "no jobs"
     cfg = Config.from_parameters(parameters())
     acc = Accelerator(dut, cfg, memory=options.memory, memory_bytes=options.memory_bytes,
-                      axil_gap=options.axil_gap, padding=options.padding,
+                      axil_gap=options.axil_gap, padding=options.padding, scatter=options.scatter,
                       seed=int(os.environ["COCOTB_RANDOM_SEED"]))
     await acc.reset()
     scoreboard = Scoreboard(dut._log)

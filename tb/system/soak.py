@@ -103,7 +103,7 @@ async def run_them(dut):
     items, fresh, target = pickle.loads(Path(os.environ["SOFA_JOBS"]).read_bytes())
     assert items, "no items"
     cfg = Config.from_parameters(parameters())
-    acc = Accelerator(dut, cfg, memory_bytes=MEMORY_BYTES,
+    acc = Accelerator(dut, cfg, memory_bytes=MEMORY_BYTES, scatter=True,
                       seed=int(os.environ["COCOTB_RANDOM_SEED"]))
     await acc.reset()
     board = Scoreboard(dut._log)

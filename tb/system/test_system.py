@@ -17,7 +17,7 @@ from scripts import bench
 from tb.system.random_jobs import ROUGH_MEMORY, random_job
 from tb.system.simulate import JobSpec, Options, simulate
 
-ROUGH = Options(memory=ROUGH_MEMORY, padding=1, axil_gap=2)
+ROUGH = Options(memory=ROUGH_MEMORY, padding=1, axil_gap=2, scatter=True)
 
 
 @pytest.mark.configs("tiny", "small")

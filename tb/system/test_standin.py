@@ -22,8 +22,8 @@ CFG = Config.from_name("tiny")
 
 
 class StandIn(AsyncAccelerator):
-    """The driver with the model behind it, and what taps would show. wrong: byte of the first output row that is changed,
-    or name of a counter that is one too large."""
+    """The driver with the model behind it, and what taps would show. wrong: byte of the first
+    output row that is changed, or name of a counter that is one too large."""
 
     def __init__(self, spec, taps, wrong=None):
         super().__init__(ModelTransport(CFG, memory_bytes=1 << 21), padding=1)

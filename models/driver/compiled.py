@@ -37,7 +37,7 @@ FIXED = ("GUARD", "Z_FRAC", "O_FRAC", "S_DROP", "VC_W", "CV_FRAC")
 
 FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "-Wno-lint", "-Wno-style",
          "-Wno-fatal", "--language", "1364-2005")
-OPTIMISE = ("OPT_FAST=-O2", "OPT_SLOW=-O1", "OPT_GLOBAL=-O2")
+OPTIMISE = ("OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
 
 STRETCH = 200_000
 """Cycles after which a running call looks for Ctrl-C."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """SmolLM2 over a text with every attention on the compiled Verilog.
 
-    python -m models.lab.forward                    256 tokens, configuration paper
-    python -m models.lab.forward --torch            the same in transformers, by register()
-    python -m models.lab.forward --tokens 32 --config small --layers 2
+    .venv/bin/python -m models.lab.forward                    256 tokens, configuration paper
+    .venv/bin/python -m models.lab.forward --torch            the same in transformers, by register()
+    .venv/bin/python -m models.lab.forward --tokens 32 --config small --layers 2
 
 A pass with the models and one with the Verilog; prints what both gave. Exit code 0 where the logits
 are equal, bit for bit. Weights and text come as scripts/evaluate.py gets them.

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The register map: the one table from which header, Python constants and document are written.
+"""The register map: the one table from which headers, Python constants and document are written.
 
     .venv/bin/python scripts/regmap.py [--check]
 
-writes rtl/include/sofa_regs.vh, models/regs.py and docs/registers.md; with --check it only compares
-them, and ends with exit code 1 where a committed file differs from the table.
+writes rtl/include/sofa_regs.vh, sw/sofa_regs.h, models/regs.py and docs/registers.md; with --check
+it only compares them, and ends with exit code 1 where a committed file differs from the table.
 
 Access kinds: RO read only; RW read and write; W1C write 1 to clear; W1P write 1 for a pulse,
 reads as 0. Registers of the group "job" are locked while a job runs. rtl/csr/sofa_csr.v reads
@@ -447,6 +447,30 @@ def verilog(registers: list[Register]) -> str:
     return "\n".join(lines)
 
 
+def c_header(registers: list[Register]) -> str:
+    """The header for C."""
+    def define(name, value):
+        return f"#define SOFA_{name:<{width}} {value}"
+
+    width = max(len(f"{r.name}_{f.name}_MASK") for r in registers for f in r.fields)
+    lines = ["/* SPDX-License-Identifier: Apache-2.0 */", f"/* {WRITTEN_BY} */",
+             "#ifndef SOFA_REGS_H", "#define SOFA_REGS_H", "",
+             "/* Values of ID and VERSION; the job registers, a descriptor, in words */",
+             define("ID_VALUE", f"0x{ID_VALUE:08x}u"),
+             define("VERSION_VALUE", f"0x{VERSION_VALUE:08x}u"),
+             define("JOB_FIRST", f"0x{JOB_FIRST:03x}u"), define("JOB_WORDS", f"{JOB_WORDS}u"),
+             "", "/* Byte offsets */"]
+    lines += [define(f"REG_{r.name}", f"0x{r.offset:03x}u") for r in registers]
+    lines += ["", "/* Fields: lowest bit, and mask of the register */"]
+    for r in registers:
+        for f in r.fields:
+            lines += [define(f"{r.name}_{f.name}_LSB", f.lsb),
+                      define(f"{r.name}_{f.name}_MASK", f"0x{(1 << f.width) - 1 << f.lsb:08x}u")]
+    lines += ["", "/* Error codes */"]
+    lines += [define(f"ERR_{e.name}", e.code) for e in ERRORS]
+    return "\n".join([*lines, "", "#endif", ""])
+
+
 def wrapped(text: str, indent: int, limit: int = 100) -> list[str]:
     """Python string literals of ``text``, each in a line of at most ``limit`` columns."""
     room = limit - indent - 3
@@ -628,6 +652,7 @@ def document(registers: list[Register]) -> str:
 
 OUTPUTS = {
     "rtl/include/sofa_regs.vh": verilog,
+    "sw/sofa_regs.h": c_header,
     "models/regs.py": python,
     "docs/registers.md": document,
 }

@@ -11,6 +11,7 @@ memory and register bus; a job runs in one call of it.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import ctypes
 import dataclasses
@@ -224,3 +225,20 @@ class CompiledTransport(Transport):
     async def situation(self):
         return (f"cycle {self.cycles}, memory owes {self._library.sofa_reads(self._machine)} "
                 f"reads, {self._library.sofa_writes(self._machine)} writes")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the path of a configuration's library, compiled unless it is there."""
+    names = Config.parameter_sets()
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("config", choices=list(names))
+    try:
+        print(compile_machine(Config.from_name(parser.parse_args(arguments).config)))
+    except TransportError as error:
+        print(f"compiled: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,7 +3,7 @@
 
     .venv/bin/python -m models.lab.forward                    256 tokens, configuration paper
     .venv/bin/python -m models.lab.forward --torch            the same in transformers, by register()
-    .venv/bin/python -m models.lab.forward --tokens 32 --config small --layers 2
+    .venv/bin/python -m models.lab.forward --tokens 32 --layers 2
 
 A pass with the models and one with the Verilog; prints what both gave. Exit code 0 where the logits
 are equal, bit for bit. Weights and text come as scripts/evaluate.py gets them.

@@ -78,60 +78,29 @@ def verilog(registers: list[Register]) -> str:
     return "\n".join(lines)
 
 
-C_TYPES = {"<u4": "uint32_t", "<u2": "uint16_t", "<i2": "int16_t", "u1": "uint8_t"}
-"""Type of numpy -> of C."""
-
-
 def c_header(registers: list[Register]) -> str:
-    """The C header: the same values for driver software, and a descriptor as a structure."""
-    lines = ["/* SPDX-License-Identifier: Apache-2.0 */", f"/* {WRITTEN_BY} */",
-             "/* Register offsets (bytes), fields, job registers as they lie in a descriptor, "
-             "entries of the", "   table of heads, error codes. */",
-             "#ifndef SOFA_REGS_H", "#define SOFA_REGS_H", "", "#include <stdint.h>"]
-
-    def section(title):
-        lines.extend(["", f"/* {title} */"])
-
+    """The header for C."""
     def define(name, value):
-        lines.append(f"#define SOFA_{name:<28} {value}")
+        return f"#define SOFA_{name:<{width}} {value}"
 
-    section("Values of ID and VERSION, of TIMEOUT after reset")
-    define("ID_VALUE", f"0x{table.ID_VALUE:08x}u")
-    define("VERSION_VALUE", f"0x{table.VERSION_VALUE:08x}u")
-    define("TIMEOUT_RESET", f"0x{table.TIMEOUT_RESET:08x}u")
-    section("Byte offsets")
-    for r in registers:
-        define(f"REG_{r.name}", f"0x{r.offset:03x}u")
-    section("Fields: lowest bit, and mask in place")
+    width = max(len(f"{r.name}_{f.name}_MASK") for r in registers for f in r.fields)
+    lines = ["/* SPDX-License-Identifier: Apache-2.0 */", f"/* {WRITTEN_BY} */",
+             "#ifndef SOFA_REGS_H", "#define SOFA_REGS_H", "",
+             "/* Values of ID and VERSION; the job registers, a descriptor, in words */",
+             define("ID_VALUE", f"0x{table.ID_VALUE:08x}u"),
+             define("VERSION_VALUE", f"0x{table.VERSION_VALUE:08x}u"),
+             define("JOB_FIRST", f"0x{table.JOB_FIRST:03x}u"),
+             define("JOB_WORDS", f"{table.JOB_WORDS}u"),
+             "", "/* Byte offsets */"]
+    lines += [define(f"REG_{r.name}", f"0x{r.offset:03x}u") for r in registers]
+    lines += ["", "/* Fields: lowest bit, and mask of the register */"]
     for r in registers:
         for f in r.fields:
-            define(f"{r.name}_{f.name}_LSB", f.lsb)
-            define(f"{r.name}_{f.name}_MASK", f"0x{((1 << f.width) - 1) << f.lsb:x}u")
-    section("A descriptor: the job registers, little endian, at a multiple of 256")
-    lines.append("struct sofa_job {")
-    job = [r for r in registers if r.group == "job"]
-    for offset in sorted({r.offset for r in job}):
-        names = [r.name.lower() for r in job if r.offset == offset]
-        if len(names) == 1:
-            lines.append(f"    uint32_t {names[0]};")
-        else:
-            # Registers with two names, one for each kind of job
-            lines.append("    union {")
-            lines += [f"        uint32_t {name};" for name in names]
-            lines.append("    };")
-    lines.append("};")
-    section("An entry of the table of heads, little endian")
-    lines.append("struct sofa_head {")
-    lines += [f"    {C_TYPES[kind]} {name.lower()};" for name, kind, *_ in table.HEAD_ENTRY]
-    lines.append("};")
-    section("Numbers of the buffers, as register ERROR gives them")
-    for i, b in enumerate(table.BUFFERS):
-        define(f"BUF_{b}", i)
-    section("Error codes")
-    for e in table.ERROR_TABLE:
-        define(f"ERR_{e.name}", e.code)
-    lines.extend(["", "#endif", ""])
-    return "\n".join(lines)
+            lines += [define(f"{r.name}_{f.name}_LSB", f.lsb),
+                      define(f"{r.name}_{f.name}_MASK", f"0x{(1 << f.width) - 1 << f.lsb:08x}u")]
+    lines += ["", "/* Error codes */"]
+    lines += [define(f"ERR_{e.name}", e.code) for e in table.ERROR_TABLE]
+    return "\n".join([*lines, "", "#endif", ""])
 
 
 SOFTWARE = {"RO": ("r", "w"), "RW": ("rw", "r"), "W1C": ("rw", "rw"), "W1P": ("w", "r")}

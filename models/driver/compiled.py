@@ -3,14 +3,15 @@
 
     acc = Accelerator(CompiledTransport(Config.from_name("paper")))
 
-Needs Verilator 5, a C++ compiler and make. A configuration is compiled once, which takes from ten
-seconds (``tiny``) to some minutes (``paper``); the library lies in build/compiled of a checkout,
-else in ~/.cache/sofa, below a name made of all that it depends on. machine.cpp has clock, memory
-and register bus; a job runs in one call of it.
+Needs Verilator 5, a C++ compiler and make. A configuration is compiled once, which takes from half
+a minute (``tiny``) to some minutes (``paper``); the library lies in build/compiled of a checkout,
+else in ~/.cache/sofa/compiled, under a name made of all that it depends on. machine.cpp has clock,
+memory and register bus; a job runs in one call of it.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import ctypes
 import dataclasses
@@ -25,11 +26,11 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import folders
 from ..config import Config, ConfigError
 from .limits import Speed
 from .transport import Memory, Transport, TransportError
 
-PACKAGE = Path(__file__).resolve().parents[1]
 WRAPPER = Path(__file__).with_name("machine.cpp")
 
 FIXED = ("GUARD", "Z_FRAC", "O_FRAC", "S_DROP", "VC_W", "CV_FRAC")
@@ -37,7 +38,7 @@ FIXED = ("GUARD", "Z_FRAC", "O_FRAC", "S_DROP", "VC_W", "CV_FRAC")
 
 FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "-Wno-lint", "-Wno-style",
          "-Wno-fatal", "--language", "1364-2005")
-OPTIMISE = ("OPT_FAST=-O2", "OPT_SLOW=-O1", "OPT_GLOBAL=-O2")
+OPTIMISE = ("OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
 
 STRETCH = 200_000
 """Cycles after which a running call looks for Ctrl-C."""
@@ -47,17 +48,11 @@ RESPONSES = {-1: "no answer", 1: "EXOKAY", 2: "SLVERR", 3: "DECERR"}
 
 def rtl() -> Path:
     """The folder with the Verilog: of the checkout, or of the installed package."""
-    for folder in (PACKAGE / "rtl", PACKAGE.parent / "rtl"):
+    places = (folders.PACKAGE / "rtl", folders.PACKAGE.parent / "rtl")
+    for folder in places:
         if (folder / "sofa.f").is_file():
             return folder
-    raise TransportError(f"no Verilog in {PACKAGE / 'rtl'} nor in {PACKAGE.parent / 'rtl'}")
-
-
-def cache_folder() -> Path:
-    """Where libraries lie unless a caller names another folder."""
-    if (PACKAGE.parent / "rtl").is_dir():
-        return PACKAGE.parent / "build" / "compiled"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sofa"
+    raise TransportError(f"there is no Verilog in {places[0]} nor in {places[1]}")
 
 
 def parameters(cfg: Config) -> dict[str, int]:
@@ -120,7 +115,7 @@ def compile_machine(cfg: Config, verilator: str | None = None, cache: Path | Non
         [(str(p.relative_to(folder)), p.read_bytes()) for p in sources],
         _call([verilator, "--version"], environment), _call(["g++", "--version"], environment),
     ]).encode()).hexdigest()[:16]
-    cache = Path(cache or cache_folder())
+    cache = Path(cache or folders.cache("compiled"))
     target = cache / f"{cfg.name or 'sofa'}-{key}.so"
     if target.is_file():
         return target
@@ -230,3 +225,20 @@ class CompiledTransport(Transport):
     async def situation(self):
         return (f"cycle {self.cycles}, memory owes {self._library.sofa_reads(self._machine)} "
                 f"reads, {self._library.sofa_writes(self._machine)} writes")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the path of a configuration's library, compiled unless it is there."""
+    names = Config.parameter_sets()
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("config", choices=list(names))
+    try:
+        print(compile_machine(Config.from_name(parser.parse_args(arguments).config)))
+    except TransportError as error:
+        print(f"compiled: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -49,7 +49,7 @@ class Memory:
         outside the memory."""
         dtype = np.dtype(dtype).newbyteorder("<")
         start = self._offset(address, count * dtype.itemsize)
-        return np.frombuffer(self.data[start : start + count * dtype.itemsize].tobytes(), dtype)
+        return self.data[start : start + count * dtype.itemsize].copy().view(dtype)
 
 
 class Transport:

@@ -4,8 +4,9 @@
 method      what every way to do attention has in common; counts: its operations and bytes
 sofa        SOFA, the machine of docs/second.md; first: the first machine, whose RTL stands in rtl/;
             machine: what both have in common; dense: exact attention, peaks for scales
+rtl         jobs of Sofa(engine="rtl") on the compiled Verilog; forward: all of SmolLM2 so
 torch_sdpa  any of them behind PyTorch's function; masks: which masks it takes; stacks: which layer
-            of a model calls
+            of a model calls; progress: a bar over the layers
 rules       predictors and selection rules in any combination; twopass: SOFA with a second look at
             the scores of a tile
 complexity  the paper's three ideas in counted operations

@@ -52,12 +52,14 @@ class Counts:
     """ops: stage -> operation -> how many; bytes: DRAM stream -> bytes; they add up with ``+``.
 
     visible, selected: (row, key) pairs that the mask allows / that the exact stage used.
+    cycles: clock cycles of the jobs that ran on the compiled Verilog.
     """
 
     ops: dict[str, dict[str, int]] = field(default_factory=lambda: {s: {} for s in STAGES})
     bytes: dict[str, int] = field(default_factory=dict)
     visible: int = 0
     selected: int = 0
+    cycles: int = 0
 
     def add(self, stage: str, kind: str, number: float) -> None:
         """Count ``number`` operations of a kind in a stage."""
@@ -86,7 +88,8 @@ class Counts:
 
     def __add__(self, other: Counts) -> Counts:
         total = Counts(visible=self.visible + other.visible,
-                       selected=self.selected + other.selected)
+                       selected=self.selected + other.selected,
+                       cycles=self.cycles + other.cycles)
         for part in (self, other):
             for stage, kinds in part.ops.items():
                 for kind, number in kinds.items():

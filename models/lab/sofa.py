@@ -19,6 +19,8 @@ import numpy as np
 from .. import fast, head, layer, plan
 from ..balance import additions
 from ..config import Config, ConfigError, check
+from ..driver import compiled
+from . import rtl
 from .counts import Counts
 from .machine import (
     SNAPS,
@@ -32,6 +34,8 @@ from .machine import (
     layer_inputs,
 )
 from .method import Attended, Call, Method
+
+ENGINES = ("model", "rtl")
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,9 @@ class Sofa(Machine):
     quota, radius_nats   in the place of all that, when one is given: keys a row may take from a
                   tile, and how far below the row's best they may be (the first machine's rule;
                   None: a quarter of the tile, and any); may differ by layer
+    engine        "model"; or "rtl": every call runs on the compiled Verilog as well, its output is
+                  returned after a comparison with the model's, bit for bit, and Counts.cycles says
+                  how long it took (models.lab.rtl); without coarse
 
     Counts: masked pairs cost nothing. predict: a leading-one detector for each element of Q; for
     each pair and element one shift of the key (two with two-term codes) and as many additions,
@@ -85,6 +92,7 @@ class Sofa(Machine):
     balance: bool | tuple[tuple[int, tuple], ...] | Mapping[int, np.ndarray] = False
     quota: int | None | tuple[int | None, ...] = None
     radius_nats: float | None | tuple[float | None, ...] = None
+    engine: str = "model"
 
     name = "sofa"
     windows = True
@@ -94,6 +102,12 @@ class Sofa(Machine):
         super().__post_init__()
         cfg = self.machine()
         check_flag("blend", self.blend)
+        if self.engine not in ENGINES:
+            raise ConfigError(f"engine = {self.engine!r}, legal: {', '.join(ENGINES)}")
+        if self.engine == "rtl":
+            if self.coarse is not None:
+                raise ConfigError(f"coarse = {self.coarse} with engine = 'rtl', legal: None")
+            compiled.parameters(cfg)
         if self.band is not None:
             check("band", self.band, 1, cfg.places(8))
         for name in ("tau", "coarse"):
@@ -156,15 +170,21 @@ class Sofa(Machine):
                 x, wk, wv, call.q, cfg, rope_theta=p.rope_theta, mode=p.rope_mode,
                 q_peaks=None if peaks is None else peaks.q, **settings)
             done, job = layer.run_layer(made, cfg, run=run), made.job
+            out = done.out
+            if self.engine == "rtl":
+                out, counts.cycles = rtl.run_layer(made, cfg, done)
             # The host adds the bias of V.
-            out = done.out * made.out_scale + call.shared(p.bv)[:, None]
+            out = out * made.out_scale + call.shared(p.bv)[:, None]
             count_prediction(counts, call, made.h, cfg)
             self._count(counts, call, job, cfg, done, made.h)
         else:
             numbers, job = plan.plan(call.q, call.k, call.v, cfg, peaks=peaks,
                                      balance=self.balance_of(call), **settings)
             done = run(numbers.q, numbers.k, numbers.v, numbers.k8, numbers.means, job, cfg)
-            out = done.out * numbers.out_scale
+            out = done.out
+            if self.engine == "rtl":
+                out, counts.cycles = rtl.run_job(numbers, job, cfg, done)
+            out = out * numbers.out_scale
             self._count(counts, call, job, cfg, done)
             if self.balance:
                 vectors = call.q.size + call.k.size

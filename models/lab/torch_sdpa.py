@@ -30,6 +30,7 @@ from ..config import check
 from .counts import Counts
 from .masks import LEGAL, MASKED, MaskError, Seen
 from .method import Call, Method
+from .progress import Progress
 from .sofa import Sofa
 
 INSTALL = "scripts/setup.sh lab torch"
@@ -62,12 +63,14 @@ class Record:
     counts  sum over all calls so far; `counts.keep` is the share of visible pairs that were used
     places  where the calls come from (models.lab.stacks)
     lock    threads attend one after the other
+    bar     shows on stderr how far a pass is, None: nothing does
     """
 
     method: Method
     counts: Counts = field(default_factory=Counts)
     places: Places = field(default_factory=Places)
     lock: Lock = field(default_factory=Lock, repr=False)
+    bar: Progress | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, Method):
@@ -80,6 +83,8 @@ class Record:
                 run.sessions[sequence] = self.method.start()
             done = run.sessions[sequence](call)
             self.counts += done.counts
+            if self.bar:
+                self.bar.tell(call, self.counts)
         return done.out
 
 
@@ -218,12 +223,14 @@ def _seen(attn_mask, q_shape, k_shape, is_causal: bool) -> list[Seen]:
     return [Seen.additive(item, masked) for item in mask.float().numpy()]
 
 
-def register(method: Method | None = None, name: str = "sofa") -> Record:
+def register(method: Method | None = None, name: str = "sofa",
+             progress: bool | None = None) -> Record:
     """Make a Method (default Sofa()) an attention implementation of transformers, by this name.
 
     Models are then made with attn_implementation=name. The record returned is that of all models
     that use the name; registering the name again replaces it. Numbers of layers: models.lab.stacks.
     A row by itself is a decoding step where the module, or the call, says that it is causal.
+    progress: a bar over the layers of each pass; None: where the Verilog does the work.
     """
     try:
         from transformers import AttentionInterface, AttentionMaskInterface
@@ -232,7 +239,10 @@ def register(method: Method | None = None, name: str = "sofa") -> Record:
         raise ImportError(
             f"register needs transformers: {INSTALL}"
         ) from error
-    record = Record(method or Sofa())
+    method = method or Sofa()
+    if progress is None:
+        progress = getattr(method, "engine", "") == "rtl"
+    record = Record(method, bar=Progress(name) if progress else None)
 
     @_outside_of_graphs
     def forward(module, query, key, value, attention_mask, dropout=0.0, scaling=None,

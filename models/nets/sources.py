@@ -23,7 +23,9 @@ from pathlib import Path
 
 import numpy as np
 
-CACHE = Path(__file__).resolve().parents[2] / "build" / "capture"
+from .. import folders
+
+CACHE = folders.cache("capture")
 """Where downloaded packages lie unless a caller names another folder."""
 
 

@@ -31,8 +31,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "testplan.md"
 FIGURES = ROOT / "docs" / "coverage.json"
-ORDER = ("system", "csr", "seq", "fetch", "dlzs", "rope", "sads", "rass", "kvgen", "sufa", "store",
-         "common")
+ORDER = ("system", "driver", "csr", "seq", "fetch", "dlzs", "rope", "sads", "rass", "kvgen", "sufa",
+         "store", "common")
 """Stages in the order of the page."""
 
 TEXTS = ("feature", "stimulus", "check")

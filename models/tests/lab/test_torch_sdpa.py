@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods behind PyTorch's attention and in models of transformers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -547,3 +547,15 @@ def test_compiled_model():
         last_state(compiled, batch())
     assert tally.seen == [[(0, 3), (1, 3), (2, 3)]] * 4
     torch._dynamo.reset()
+
+
+def test_the_verilog_behind_a_model(capsys):
+    """A model's attention on the compiled machine: the logits of the model engine, and a bar."""
+    tokens, method = torch.arange(24)[None], Sofa("tiny", bc=16)
+    logits = {}
+    for engine in ("model", "rtl"):
+        record = register(replace(method, engine=engine), "test-engine")
+        with torch.no_grad():
+            logits[engine] = llama("test-engine")(tokens).logits
+        assert (record.counts.cycles > 0) == ("3/3" in capsys.readouterr().err) == (engine == "rtl")
+    assert torch.equal(logits["rtl"], logits["model"]) and logits["rtl"].isfinite().all()

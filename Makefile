@@ -25,6 +25,9 @@ $(call default,SEEDS,1)
 $(call default,FILTER,)
 $(call default,TEST,)
 $(call default,WAVE_DEPTH,)
+# `make regress` and `make bench`: 1 for traces and pictures of what every stage did
+$(call default,TIMELINE,)
+TIMELINES = $(if $(filter-out 0,$(TIMELINE)),--timeline)
 # `make synth` and `make gates` take CONFIG, default tiny
 SYNTH_CONFIG = $(if $(filter command,$(firstword $(origin CONFIG))),$(CONFIG),tiny)
 # `make power` takes CONFIG, default lean
@@ -66,6 +69,7 @@ help: ## this text
 	@echo
 	@echo "  test, regress,  SIM=verilator|icarus|both  CONFIG=tiny,small,..|all  SEED=first"
 	@echo "  list:           SEEDS=count  JOBS=processes  FILTER='pytest -k expression'"
+	@echo "  regress, bench: TIMELINE=1 leaves traces and pictures of what every stage did"
 	@echo "  evaluate:       GRID=quick|default|long|full  JOBS=processes"
 	@echo "  dse:            TRIALS=count  JOBS=processes"
 	@echo "  waves:          TEST='tb/<stage>/test_x.py::test_x[...]' SEED=1 WAVE_DEPTH=levels"
@@ -95,7 +99,7 @@ regress: env ## all tests, also slow ones: simulators x configurations x seeds
 	@$(check_jobs)
 	@$(call check_slice,--slow)
 	@mkdir -p $(XML)
-	@$(PYTEST) $(SHARED) --slow $(SLICE) --junitxml=$(XML)/regress.xml
+	@$(PYTEST) $(SHARED) --slow $(SLICE) $(TIMELINES) --junitxml=$(XML)/regress.xml
 
 lint: env ## Verilator, Icarus and Yosys on every module; rules of style; ruff; documents
 	@$(PY) scripts/lint.py
@@ -103,8 +107,8 @@ lint: env ## Verilator, Icarus and Yosys on every module; rules of style; ruff; 
 waves: env ## rerun one test (TEST=...) and keep its waves with a GTKWave view
 	@$(PY) scripts/waves.py run "$$TEST" --seed "$$SEED"
 
-bench: env ## cycles and bytes of the machine on real shapes
-	@$(PY) scripts/bench.py
+bench: env ## cycles and bytes of the machine on real shapes, against its bounds: TIMELINE=1
+	@$(PY) scripts/bench.py $(TIMELINES)
 
 plan: env ## the test plan against the tests and coverage points that there are; its pages
 	@$(PY) scripts/plan.py

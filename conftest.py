@@ -2,7 +2,7 @@
 """pytest options, fixtures and the result table.
 
 Options:   --sim verilator|icarus|both   --config tiny,small|all   --seed K   --seeds N
-           --waves   --slow   --gates   --coverage   --replace FILE   --plusarg TEXT
+           --waves   --slow   --gates   --coverage   --timeline   --replace FILE   --plusarg TEXT
 Fixtures:  sim (name), config (models.spec.configs.Config), seed (int)
 Markers:   configs("tiny", ...)  the configurations a test can run on
            sims("verilator")     the simulators a test can run on
@@ -57,6 +57,8 @@ def pytest_addoption(parser):
                     help="netlists of synthesis in place of the RTL")
     group.addoption("--coverage", action="store_true",
                     help="runs with Verilator leave coverage.dat in their folders")
+    group.addoption("--timeline", action="store_true",
+                    help="runs with Verilator leave a trace and a picture of what every stage did")
     group.addoption("--replace", action="append", default=[], metavar="FILE",
                     help="a Verilog file in place of the module of its name")
     group.addoption("--plusarg", action="append", default=[], metavar="TEXT",
@@ -75,6 +77,7 @@ def pytest_configure(config):
     runner.DEFAULTS.waves = config.getoption("waves")
     runner.DEFAULTS.gates = config.getoption("gates")
     runner.DEFAULTS.coverage = config.getoption("coverage")
+    runner.DEFAULTS.timeline = config.getoption("timeline")
     runner.DEFAULTS.replace = tuple(Path(f).resolve() for f in config.getoption("replace"))
     runner.DEFAULTS.plusargs = tuple(config.getoption("plusarg"))
     if config.getoption("sim") not in (*runner.SIMULATORS, "both"):

@@ -6,7 +6,9 @@ word a cycle and 100 cycles latency, each in three ways: sums select, sort cores
 each job: cycles, the bound of each resource (models/lab/bands.py), cycles over the largest of them,
 the cycle model's figure and its error (with numba, scripts/setup.sh lab), and from the counters
 what kept the stages busy or waiting; for layers from X, what K and V cost on demand and by other
-ways. The tables go to the terminal and to build/bench/<config>.md.
+ways. The tables go to the terminal and to build/bench/<config>.md; build/bench/<config>.svg draws
+cycles against bounds. --timeline adds a picture of each job, what every stage did when, and a trace
+of all for Perfetto or chrome://tracing (tb/common/timeline.py).
 
     scripts/bench.py --jobs bench                   jobs of four query blocks or more
     scripts/bench.py --jobs heads,layers            every committed case; layers from X
@@ -20,6 +22,7 @@ ways. The tables go to the terminal and to build/bench/<config>.md.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from dataclasses import replace
 from itertools import combinations
@@ -39,6 +42,7 @@ from models.fast import available  # noqa: E402
 from models.lab.bands import MODES, Captured, Machine, bound_of, of_layer  # noqa: E402
 from models.layer import traffic  # noqa: E402
 from models.spec.configs import CONFIGS  # noqa: E402
+from scripts.bench_picture import bars  # noqa: E402
 
 WAYS = dict(zip(("sum", "sort", "dense"), MODES.values(), strict=True))
 """Ways to select: name -> settings of models.plan.plan."""
@@ -208,7 +212,7 @@ def table(columns, rows):
 
 
 def measured(way, spec, done, cfg):
-    """The lines of a job in the tables of cycles and of stalls."""
+    """The lines of a job in the tables of cycles and of stalls, and in the picture."""
     count, stats = done.counters, done.stats
     source = spec.plan if done.layer is not None else None
     kv_heads = spec.plan.kv_heads if source else len(spec.numbers.k)
@@ -234,7 +238,9 @@ def measured(way, spec, done, cfg):
               for name in ("BUSY", "FLUSH", "STALL", "STARVE")]
     share += [f"{count[name] / cycles:.1%}" for name in (
         "KVGEN_BUSY", "KVGEN_STARVE", "KVGEN_STALL", "FETCH_STALL", "STORE_STALL")]
-    return row, (spec.name, way, *share, f"{read / cycles:.1%}")
+    drawn = {name: least + predict for name, least in bound.items() if least}
+    return (row, (spec.name, way, *share, f"{read / cycles:.1%}"),
+            (f"{spec.name}, {way}", cycles, drawn))
 
 
 def generated(way, spec, done, cfg):
@@ -262,6 +268,27 @@ def llama_time(way, spec, done, cfg):
     multipliers = 4 * cfg.ROWS
     return (spec.name, way, f"{done.stats.keep:.3f}", f"{ms:.2f}",
             f"{ms * multipliers / LLAMA_MULTIPLIERS:.1f}")
+
+
+def timelines(pairs, folder, target, name):
+    """Write the picture of every job, and copy the trace; returns their part of the report. A layer
+    is two jobs."""
+    from tb.common import timeline
+    from tb.system.simulate import LayerSpec
+
+    trace = target / f"{name}.json.gz"
+    shutil.copy(folder / timeline.TRACE, trace)
+    tracks = timeline.load(trace)
+    ran = iter(timeline.jobs(tracks))
+    parts = [f"Trace of all, for Perfetto or chrome://tracing: {trace}"]
+    for i, (way, spec, _) in enumerate(pairs):
+        first, last = next(ran)
+        if isinstance(spec, LayerSpec):
+            _, last = next(ran)
+        picture = target / f"{name}-{i}.svg"
+        picture.write_text(timeline.picture(tracks, first, last, f"{spec.name}, {way}"))
+        parts.append(f"![{spec.name}, {way}]({picture.name})")
+    return "\n\n".join(parts)
 
 
 def listed(text, known, option):
@@ -307,9 +334,12 @@ def main(argv=None):
     parser.add_argument("--jobs", default=",".join(DEFAULT), help=f"some of {', '.join(CHOICES)}")
     parser.add_argument("--ways", default=",".join(WAYS), help=f"some of {', '.join(WAYS)}")
     parser.add_argument("--only", default="", help="jobs whose name has this text")
+    parser.add_argument("--timeline", action="store_true", help="what every stage did when")
     args = parser.parse_args(argv)
+    from tb import runner
     from tb.system.simulate import LayerSpec, Options, simulate
 
+    runner.DEFAULTS.timeline = args.timeline
     cfg, changes = machine_of(args)
     chosen, ways = listed(args.jobs, CHOICES, "--jobs"), listed(args.ways, WAYS, "--ways")
     if "sort" in ways and not {**CONFIGS[args.config], **changes}["SORT"]:
@@ -322,11 +352,15 @@ def main(argv=None):
     outcomes = simulate([spec for _, spec in made], args.config, changes=changes,
                         options=Options(taps=False))
     pairs = [(way, spec, done) for (way, spec), done in zip(made, outcomes, strict=True)]
-    rows, stalls = zip(*(measured(*pair, cfg) for pair in pairs), strict=True)
+    rows, stalls, drawn = zip(*(measured(*pair, cfg) for pair in pairs), strict=True)
     work = [generated(*pair, cfg) for pair in pairs if isinstance(pair[1], LayerSpec)]
     cycles, cpu = sum(o.counters["CYCLES"] for o in outcomes), sum(o.cpu_s for o in outcomes)
+    title, name = " ".join([args.config, *args.set]), "-".join([args.config, *args.set])
+    target = Path("build/bench")
+    target.mkdir(parents=True, exist_ok=True)
+    (target / f"{name}.svg").write_text(bars(drawn, f"Cycles and bounds, configuration {title}"))
     parts = [
-        f"# Bench, configuration {' '.join([args.config, *args.set])}",
+        f"# Bench, configuration {title}",
         "Cycles of whole jobs from start to interrupt, and the bound of each resource alone "
         "(models/lab/bands.py; of layers from X with the cycles of the jobs that predict K8). "
         "model, error: the cycle model against cycles. keep: share of visible pairs used; union: "
@@ -334,7 +368,10 @@ def main(argv=None):
         table(COLUMNS, rows),
         "Share of the cycles in which a stage worked, was blocked by the next one (stall), or "
         "had no keys (starve); units: mean of all; bus: read beats a cycle.",
-        table(STALLS, stalls)]
+        table(STALLS, stalls),
+        f"![cycles against bounds]({name}.svg)"]
+    if args.timeline:
+        parts.append(timelines(pairs, Path(runner.RECORDS[-1]["results_dir"]), target, name))
     if work:
         parts += [
             "Keys whose K and V were made, as a share of those that the query rows see, and keys "
@@ -354,9 +391,7 @@ def main(argv=None):
               f"in memory."]
     text = "\n\n".join(parts)
     print(text)
-    target = Path("build/bench")
-    target.mkdir(parents=True, exist_ok=True)
-    (target / f"{'-'.join([args.config, *args.set])}.md").write_text(text + "\n")
+    (target / f"{name}.md").write_text(text + "\n")
     return 0
 
 

@@ -37,6 +37,7 @@ RESULTS_DIR = BUILD / "results"
 WAIVERS = ROOT / "tb" / "lint.vlt"
 # Bound to the modules of the design, where Verilator builds them from their sources.
 BINS = ROOT / "tb" / "hdl" / "coverage.sv"
+TIMELINE = ROOT / "tb" / "hdl" / "timeline.sv"
 INCLUDE_DIR = ROOT / "rtl" / "include"
 
 # The environment's own tools are found although its PATH was never activated.
@@ -62,7 +63,8 @@ COUNTED_ROWS = 16
 class Defaults:
     """What ``run()`` uses where its caller gives nothing; conftest.py fills it in. ``gates``: the
     netlist of the top level (scripts/silicon/gates.py) is simulated in place of its RTL.
-    ``coverage``: a run with Verilator leaves coverage.dat (scripts/verify/code_coverage.py).
+    ``coverage``: a run with Verilator leaves coverage.dat (scripts/verify/code_coverage.py);
+    ``timeline``: a timeline (tb/common/timeline.py).
     ``replace``: files that stand for the modules of their names (scripts/mutate.py); warnings about
     a design with one count for nothing. ``plusargs``: arguments of the simulator in front of the
     caller's."""
@@ -71,6 +73,7 @@ class Defaults:
     waves: bool = False
     gates: bool = False
     coverage: bool = False
+    timeline: bool = False
     replace: tuple[Path, ...] = ()
     plusargs: tuple[str, ...] = ()
 
@@ -354,7 +357,8 @@ def _build_verilator(build_dir, toplevel, params, waves, sources, defines, log, 
     cmd += [f"-D{name}={value}" for name, value in defines.items()]
     cmd += verilator_args(toplevel) + ["-Wno-fatal"] * bool(DEFAULTS.replace) + [str(public)]
     cmd += [str(cocotb_config.share_dir / "lib" / "verilator" / "verilator.cpp")]
-    cmd += [str(s) for s in sources] + bins * ["+1800-2017ext+sv", str(BINS)]
+    bound = bins * [str(BINS)] + DEFAULTS.timeline * [str(TIMELINE)]
+    cmd += [*map(str, sources), *bool(bound) * ["+1800-2017ext+sv"], *bound]
     _command(cmd, build_dir, log, quiet=not DEFAULTS.replace)
 
     make = ["make", "-C", str(build_dir), "-f", "Vtop.mk", f"VM_TRACE={int(waves)}"]
@@ -455,6 +459,7 @@ def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, 
                      [os.path.relpath(s, ROOT) for s in sources])
     suffix = f"-waves{wave_depth() or ''}" if waves else ""
     suffix += "-coverage" if _counted(sim, params) else ""
+    suffix += "-timeline" if DEFAULTS.timeline and sim == "verilator" else ""
     build_dir = SIM_DIR / sim / toplevel / f"{label}-{identity[:6]}{suffix}"
 
     def fingerprint(files):
@@ -585,6 +590,10 @@ def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=Non
                     round(build_s, 2), round(sim_s, 2), str(results_dir.relative_to(ROOT)),
                     first and first.time_ns)
     RECORDS.append(asdict(record))
+    if DEFAULTS.timeline and sim == "verilator":
+        from tb.common import timeline
+
+        timeline.finish(results_dir, f"{name or results_dir.name}: {toplevel}, seed {seed}")
     if error is None and tests and not failed:
         return results_dir
     what = f"({toplevel}, {sim}, seed {seed})"

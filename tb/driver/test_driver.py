@@ -11,7 +11,7 @@ import cocotb
 import numpy as np
 import pytest
 
-from models import fast, head, regs, rope, workloads
+from models import fast, head, rope, workloads
 from models.config import Config
 from models.driver.accelerator import AcceleratorError, AsyncAccelerator
 from models.driver.compiled import CompiledTransport
@@ -23,6 +23,7 @@ from models.head import DENSE, SORT
 from models.lab.bands import of_layer
 from models.layer import plan_layer, run_layer
 from models.plan import plan
+from models.spec import registers as regs
 from tb.driver.accelerator import Accelerator
 from tb.runner import parameters, run
 
@@ -126,7 +127,7 @@ async def outside(acc, rng):
     acc.free_all()
     end = acc.memory.base + len(acc.memory.data)
     numbers, job = plan(*tensors(acc.cfg, rng), acc.cfg)
-    for name, code in (("Q", regs.ERR_READ_DECERR), ("O", regs.ERR_WRITE_DECERR)):
+    for name, code in (("Q", regs.Err.READ_DECERR), ("O", regs.Err.WRITE_DECERR)):
         one = acc.describe(numbers, job)
         one.fields |= {f"{name}_BASE_LO": end & 0xFFFFFFFF, f"{name}_BASE_HI": end >> 32}
         await acc.start(one)
@@ -135,7 +136,7 @@ async def outside(acc, rng):
         assert (caught.value.code, caught.value.info) == (code, 0)
     with pytest.raises(AcceleratorError) as caught:
         await acc.run_chain(end, 1)
-    assert (caught.value.code, caught.value.info) == (regs.ERR_READ_DECERR, 7)
+    assert (caught.value.code, caught.value.info) == (regs.Err.READ_DECERR, 7)
     with pytest.raises(TransportError, match="SLVERR"):
         await acc.transport.read(0xFFC)
     done = await acc.run(numbers, job)

@@ -23,15 +23,15 @@ def test_registers():
     assert run(machine.read(AT["ID"])) == regs.ID_VALUE
     assert run(machine.read(AT["VERSION"])) == regs.VERSION_VALUE
     assert run(machine.read(AT["CAP_SC_W"])) == CFG.SC_W == 14
-    assert run(machine.read(AT["TIMEOUT"])) == regs.RESETS["TIMEOUT"]
+    assert run(machine.read(AT["TIMEOUT"])) == regs.TIMEOUT_RESET
     run(machine.write(AT["ID"], 5))
     assert run(machine.read(AT["ID"])) == regs.ID_VALUE
     run(machine.write(AT["KEYS"], 0xFFFFFFFF))
-    assert run(machine.read(AT["KEYS"])) == (1 << regs.WIDTHS["KEYS"]) - 1
+    assert run(machine.read(AT["KEYS"])) == (1 << regs.BY_NAME["KEYS"].used) - 1
     run(machine.write(AT["X8_BASE_HI"], 9))
     assert run(machine.read(AT["HT_BASE_HI"])) == 9
     run(machine.reset())
-    assert run(machine.read(AT["KEYS"])) == regs.RESETS["KEYS"]
+    assert run(machine.read(AT["KEYS"])) == regs.BY_NAME["KEYS"].reset
     for offset in (0x1000, 0x05C, 2):
         with pytest.raises(TransportError, match="SLVERR"):
             run(machine.read(offset))

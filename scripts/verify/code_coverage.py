@@ -8,6 +8,10 @@ point, whatever instance, parameters or turn of a generate loop they belong to; 
 points of their own, as many as the widest build has. Verilator leaves out toggles of arrays and of
 signals above 256 bits, and expressions with more than 32 ways.
 
+What no test could reach is no point: functions, which only the compiler runs, as sizes of the
+design; wires called unused, which take what nobody reads; ways of an expression that hang on a term
+of constants and parameters alone; bits that are constant by structure (constants.py).
+
 A point that cannot be reached is excluded beside the code, with the reason:
 
     wire [1:0] mode;   // unreached toggle: mode 3 is refused by the job check
@@ -34,6 +38,10 @@ _KIND = {"line": "line", "branch": "line", "expr": "expr", "toggle": "toggle"}
 _POINT = re.compile(r"^C '(.*)' (\d+)$")
 _EXCLUDED = re.compile(r"//\s*unreached (line|expr|toggle): (.*\S)")
 _INDEX = re.compile(r"\[[0-9:]+\]")
+_UNUSED = re.compile(r"\bwire\b.*\bunused\w*\s*=")
+_TERM = re.compile(r"(.*)==[01]")
+_BIT = re.compile(r"(.*?\w(?:\[\d+\])*?)(?:\[(\d+)\])?:\d->\d")
+_NUMBER = re.compile(r"\d+'s?[bdh][0-9a-fx]+|%25")
 
 
 @dataclass(frozen=True, order=True)
@@ -106,6 +114,42 @@ def exclusions(source: str) -> dict[tuple[int, str], str]:
     return found
 
 
+def _constant(what: str) -> bool:
+    """Whether a way of an expression has a term without a signal; names of parameters are in
+    capitals."""
+    terms, _, _ = what.rpartition(" => ")
+    found = (_TERM.fullmatch(term.strip("() ")) for term in terms.split(" && "))
+    return any(term and not re.search("[a-z]", _NUMBER.sub("", term[1])) for term in found)
+
+
+def _functions(lines: list[str]) -> set[int]:
+    """Numbers of the lines in functions."""
+    found, inside = set(), False
+    for number, line in enumerate(lines, 1):
+        inside |= bool(re.match(r"\s*function\b", line))
+        if inside:
+            found.add(number)
+        inside &= not re.match(r"\s*endfunction\b", line)
+    return found
+
+
+def reachable(points: dict[Point, int], source: str, constant=frozenset()) -> dict[Point, int]:
+    """The points of a file without those that no test could reach; constant: see constants.py."""
+    lines = source.splitlines()
+    functions = _functions(lines)
+
+    def counts(point):
+        if point.kind == "line":
+            return point.line not in functions
+        if point.kind == "expr":
+            return not (_UNUSED.search(lines[point.line - 1]) or _constant(point.what))
+        name, index = _BIT.fullmatch(point.what).groups()
+        bit = (point.file, point.line, name, int(index or 0))
+        return not (name.rpartition(".")[2].startswith("unused") or bit in constant)
+
+    return {point: n for point, n in points.items() if n or counts(point)}
+
+
 @dataclass
 class Module:
     """Coverage of one source file."""
@@ -142,13 +186,17 @@ class Module:
                 for kind in KINDS if self.percent(kind) < GOALS[kind]] + self.stale
 
 
-def modules(counts: Counter, root: Path = ROOT) -> list[Module]:
-    """A Module for each file that has points, in the order of their names."""
+def modules(counts: Counter, root: Path = ROOT, constant=frozenset()) -> list[Module]:
+    """A Module for each file that has points, in the order of their names; constant: bits that
+    cannot move."""
     by_file: dict[str, dict[Point, int]] = defaultdict(dict)
     for point, count in counts.items():
         by_file[point.file][point] = count
-    return [Module(file, points, exclusions((root / file).read_text()))
-            for file, points in sorted(by_file.items())]
+    found = []
+    for file, points in sorted(by_file.items()):
+        source = (root / file).read_text()
+        found.append(Module(file, reachable(points, source, constant), exclusions(source)))
+    return found
 
 
 def unbuilt(found: list[Module], root: Path = ROOT) -> list[str]:

@@ -17,8 +17,9 @@ module sofa_owed_count #(
     input  wire             clk,
     input  wire             rst,
 
-    // So many more are owed from the next cycle on, 0: no more
-    input  wire [WIDTH-1:0] add,
+    // Where add is high, extra and one more are owed from the next cycle on
+    input  wire             add,
+    input  wire [WIDTH-1:0] extra,
     // One of those owed arrives
     input  wire             take,
     // Something is owed
@@ -34,24 +35,23 @@ module sofa_owed_count #(
 
     localparam [31:0] ONE = 1;
 
-    reg [WIDTH-1:0] count_reg, count_next;
-    reg             some_reg;
+    reg  [WIDTH-1:0] count_reg;
+    reg              some_reg;
+    // One sum: what is taken is left out of what is added, as the carry into it, or goes off alone.
+    wire [WIDTH-1:0] change = add ? extra : {WIDTH{take}};
+    wire             carry  = add && !take;
+    wire [WIDTH:0]   sum    = {count_reg, 1'b1} + {change, carry};
     // What is left of the count: beside the sum, not behind it. What is taken is owed, so that the
     // sum is not 0 where something is added.
-    wire            left = take ? count_reg != ONE[WIDTH-1:0] : some_reg;
+    wire             left   = take ? count_reg != ONE[WIDTH-1:0] : some_reg;
 
     assign some = some_reg;
 
-    always @* begin
-        count_next = count_reg + add;
-        if (take) begin
-            count_next = count_reg + add - ONE[WIDTH-1:0];
-        end
-    end
+    wire unused_sum = &{1'b0, sum[0]};
 
     always @(posedge clk) begin
-        count_reg <= count_next;
-        some_reg  <= left || |add;
+        count_reg <= sum[WIDTH:1];
+        some_reg  <= left || add;
 
         if (rst) begin
             count_reg <= {WIDTH{1'b0}};
@@ -62,19 +62,20 @@ module sofa_owed_count #(
 `ifdef FORMAL
     reg started = 1'b0;
     // All that was added, less all that was taken, without a limit
-    reg [WIDTH+1:0] f_owed = 0;
+    reg  [WIDTH+1:0] f_owed = 0;
+    wire [WIDTH+1:0] f_add = add ? extra + {{(WIDTH + 1){1'b0}}, 1'b1} : 0;
 
     initial assume (rst);
 
     always @* begin
         // The user takes only what is owed, and owes no more than fits.
         assume (!take || some);
-        assume (f_owed + add - take < (1 << WIDTH));
+        assume (f_owed + f_add - take < (1 << WIDTH));
     end
 
     always @(posedge clk) begin
         started <= 1'b1;
-        f_owed  <= rst ? 0 : f_owed + add - take;
+        f_owed  <= rst ? 0 : f_owed + f_add - take;
 
         if (started) begin
             // 1. Nothing that was added or taken is forgotten.
@@ -83,7 +84,7 @@ module sofa_owed_count #(
             assert (some == (f_owed != 0));
 
             cover (f_owed == 0 && $past(f_owed) == 1 && $past(f_owed, 2) == 2);
-            cover (add == 1 && take && f_owed == 1);
+            cover (add && extra == 0 && take && f_owed == 1);
             cover (f_owed == (1 << WIDTH) - 1);
         end
     end

@@ -191,20 +191,17 @@ module sofa_axi_read #(
             localparam [2:0] ID = c;
             // 256 vectors of up to 255 beats; 256 single beats.
             localparam COUNT_W = c < 4 ? 16 : 9;
-            wire [15:0] add = ar_take && m_axi_arid == ID ? {8'd0, m_axi_arlen} + 16'd1 : 16'd0;
 
             sofa_owed_count #(
                 .WIDTH (COUNT_W)
             ) owed_inst (
-                .clk  (clk),
-                .rst  (rst),
-                .add  (add[COUNT_W-1:0]),
-                .take (beat_valid && m_axi_rid == ID),
-                .some (owed[c])
+                .clk   (clk),
+                .rst   (rst),
+                .add   (ar_take && m_axi_arid == ID),
+                .extra ({{(COUNT_W - 8){1'b0}}, m_axi_arlen}),
+                .take  (beat_valid && m_axi_rid == ID),
+                .some  (owed[c])
             );
-            if (COUNT_W < 16) begin : g_unused
-                wire unused_add = &{1'b0, add[15:COUNT_W]};
-            end
         end
     endgenerate
 
@@ -236,6 +233,11 @@ module sofa_axi_read #(
         end
     endgenerate
 
+    // What is written comes a cycle late: no beat of the vector can come sooner.
+    reg                     meta_wr_reg;
+    reg [PTR_W+1:0]         meta_addr_reg;
+    reg [META_W+WORD_W-1:0] meta_data_reg;
+
     // A vector's burst ends at a page's last word, if it reaches one: beat number rd_cut.
     wire [WORD_W-1:0] pick_cut = ~pick_addr[11:SIZE];
     wire [WORD_W-1:0] rd_cut;
@@ -245,9 +247,9 @@ module sofa_axi_read #(
         .DEPTH (4 * OUTSTANDING)
     ) meta_inst (
         .clk     (clk),
-        .wr_en   (pick && pick_ready && !pick_id[2]),
-        .wr_addr ({pick_id[1:0], pick_ptr}),
-        .wr_data ({pick_cut, pick_meta}),
+        .wr_en   (meta_wr_reg),
+        .wr_addr (meta_addr_reg),
+        .wr_data (meta_data_reg),
         .rd_en   (beat_valid && !m_axi_rid[2]),
         .rd_addr ({m_axi_rid[1:0], rd_ptr[m_axi_rid[1:0]*PTR_W +: PTR_W]}),
         .rd_data ({rd_cut, wr_meta})
@@ -321,6 +323,9 @@ module sofa_axi_read #(
         err_protocol_reg <= err_protocol_next;
         err_stream_reg   <= err_stream_next;
         err_resp_reg     <= err_resp_next;
+        meta_wr_reg      <= pick && pick_ready && !pick_id[2];
+        meta_addr_reg    <= {pick_id[1:0], pick_ptr};
+        meta_data_reg    <= {pick_cut, pick_meta};
         if (beat_valid) begin
             wr_data_reg <= m_axi_rdata;
             id_reg      <= m_axi_rid;

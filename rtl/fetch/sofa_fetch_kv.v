@@ -100,13 +100,9 @@ module sofa_fetch_kv #(
     reg [LAND_W-1:0] m_land_reg, m_land_next;
     reg [ADDR_W-1:0] m_base_reg, m_base_next;
     wire [32:0]      m_low, m_high;
-    reg              s_valid_reg, s_valid_next;
-    reg              s_v_reg, s_v_next;
-    reg [LAND_W-1:0] s_land_reg, s_land_next;
-    reg [ADDR_W-1:0] s_addr_reg, s_addr_next;
+    wire             s_ready;
 
-    wire s_free = !s_valid_reg || req_ready;
-    wire m_free = !m_valid_reg || s_free;
+    wire m_free = !m_valid_reg || s_ready;
     wire n_free = !n_valid_reg || m_free;
     wire x_free = !x_valid_reg || n_free;
 
@@ -124,10 +120,20 @@ module sofa_fetch_kv #(
     wire        unused_product = &{1'b0, m_product[48:ADDR_W]};
 
     assign a_ready   = x_free && a_v;
-    assign req_valid = s_valid_reg;
-    assign req_v     = s_v_reg;
-    assign req_land  = s_land_reg;
-    assign req_addr  = s_addr_reg;
+
+    // The sum: ready of the requests comes late, and ends here.
+    sofa_skid_buffer #(
+        .WIDTH (1 + LAND_W + ADDR_W)
+    ) sum_inst (
+        .clk     (clk),
+        .rst     (rst),
+        .s_valid (m_valid_reg),
+        .s_ready (s_ready),
+        .s_data  ({m_v_reg, m_land_reg, m_base_reg + m_product[ADDR_W-1:0]}),
+        .m_valid (req_valid),
+        .m_ready (req_ready),
+        .m_data  ({req_v, req_land, req_addr})
+    );
 
     always @* begin
         second_next  = second_reg;
@@ -145,17 +151,7 @@ module sofa_fetch_kv #(
         m_v_next     = m_v_reg;
         m_land_next  = m_land_reg;
         m_base_next  = m_base_reg;
-        s_valid_next = s_valid_reg;
-        s_v_next     = s_v_reg;
-        s_land_next  = s_land_reg;
-        s_addr_next  = s_addr_reg;
 
-        if (s_free) begin
-            s_valid_next = m_valid_reg;
-            s_v_next     = m_v_reg;
-            s_land_next  = m_land_reg;
-            s_addr_next  = m_base_reg + m_product[ADDR_W-1:0];
-        end
         if (m_free) begin
             m_valid_next = n_valid_reg;
             m_v_next     = n_v_reg;
@@ -197,17 +193,12 @@ module sofa_fetch_kv #(
         m_v_reg     <= m_v_next;
         m_land_reg  <= m_land_next;
         m_base_reg  <= m_base_next;
-        s_valid_reg <= s_valid_next;
-        s_v_reg     <= s_v_next;
-        s_land_reg  <= s_land_next;
-        s_addr_reg  <= s_addr_next;
 
         if (rst) begin
             second_reg  <= 1'b0;
             x_valid_reg <= 1'b0;
             n_valid_reg <= 1'b0;
             m_valid_reg <= 1'b0;
-            s_valid_reg <= 1'b0;
         end
     end
 

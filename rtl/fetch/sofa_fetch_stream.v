@@ -60,6 +60,9 @@ module sofa_fetch_stream #(
     localparam [31:0] STEP = BUS_BYTES;
     localparam [31:0] WORDS = DEPTH;
     localparam [31:0] ONE_WORD = 1;
+    localparam STEP_W = $clog2(BUS_BYTES);
+    // Bits of the lower part of an address.
+    localparam LOW_W = 20;
 
     // -----------------------------------------------------------------------------------------
     // Commands: the one at work, and the next one so that no cycle is lost between them
@@ -79,6 +82,11 @@ module sofa_fetch_stream #(
     wire pop  = d_valid && d_ready;
     wire free = !cur_valid_reg || (go && cur_left_reg == 16'd1);
 
+    // The next address: both parts are counted up beside each other.
+    wire [LOW_W-1:0]        low_more  = cur_addr_reg[LOW_W-1:0] + STEP[LOW_W-1:0];
+    wire [ADDR_W-LOW_W-1:0] high_more = cur_addr_reg[ADDR_W-1:LOW_W] + 1'b1;
+    wire                    low_full  = &cur_addr_reg[LOW_W-1:STEP_W];
+
     assign c_ready   = !wait_valid_reg;
     assign req_valid = cur_valid_reg && some_room_reg;
     assign req_addr  = cur_addr_reg;
@@ -93,7 +101,7 @@ module sofa_fetch_stream #(
         room_next       = room_reg;
 
         if (go) begin
-            cur_addr_next = cur_addr_reg + {{(ADDR_W - 32){1'b0}}, STEP};
+            cur_addr_next = {low_full ? high_more : cur_addr_reg[ADDR_W-1:LOW_W], low_more};
             cur_left_next = cur_left_reg - 16'd1;
         end
         if (free) begin

@@ -185,6 +185,9 @@ module sofa_kvgen_front #(
     // A pulse which begins what the state waits for.
     reg                w_start_reg, w_start_next;
     reg                vb_clear_reg, vb_clear_next;
+    // Weights and bitmap were at rest, and nothing was started: a cycle late, since RASS hears in
+    // the same cycle that the item leaves.
+    reg                quiet_reg;
     reg                vb_load_reg, vb_load_next;
     reg                vb_save_reg, vb_save_next;
     reg                kv_done_reg, kv_done_next;
@@ -271,13 +274,13 @@ module sofa_kvgen_front #(
                 end
             end
             S_BITS: begin
-                if (!vb_load_reg && !vb_busy) begin
+                if (!vb_load_reg && quiet_reg) begin
                     w_start_next = 1'b1;
                     state_next   = S_WGTS;
                 end
             end
             S_WGTS: begin
-                if (!w_start_reg && !w_busy && !vb_busy) begin
+                if (!w_start_reg && quiet_reg) begin
                     head_over  = 1'b1;
                     state_next = S_ITEM;
                 end
@@ -289,7 +292,7 @@ module sofa_kvgen_front #(
                 end
             end
             S_SAVE: begin
-                if (!vb_save_reg && !vb_busy && wb_done) begin
+                if (!vb_save_reg && quiet_reg && wb_done) begin
                     kv_done_next = 1'b1;
                     w_off_next   = w_off_reg + w_hstride[ADDR_W-1:0];
                     vb_off_next  = vb_off_reg + vb_hstride[ADDR_W-1:0];
@@ -311,6 +314,7 @@ module sofa_kvgen_front #(
         vb_load_reg  <= vb_load_next;
         vb_save_reg  <= vb_save_next;
         kv_done_reg  <= kv_done_next;
+        quiet_reg    <= !w_start_reg && !vb_load_reg && !vb_save_reg && !w_busy && !vb_busy;
         w_off_reg    <= w_off_next;
         vb_off_reg   <= vb_off_next;
         if (looked) begin
@@ -325,6 +329,7 @@ module sofa_kvgen_front #(
         if (rst) begin
             state_reg    <= S_ITEM;
             at_item_reg  <= 1'b1;
+            quiet_reg    <= 1'b0;
             w_start_reg  <= 1'b0;
             vb_clear_reg <= 1'b0;
             vb_load_reg  <= 1'b0;

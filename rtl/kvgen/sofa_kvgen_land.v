@@ -256,7 +256,9 @@ module sofa_kvgen_land #(
     reg [BEAT_W-1:0]  beat_reg;
 
     wire              en = !valid_reg || kv_ready;
-    wire              go = within_reg || (k_ok_reg[front] && v_ok_reg[front]);
+    // Both of each place in front of the choice, so that there is one choice for the two.
+    wire [LAND-1:0]   ok = k_ok_reg & v_ok_reg;
+    wire              go = within_reg || ok[front];
     wire              send = en && go;
     wire [BEAT_W-1:0] start = end_reg[front] ? c : {BEAT_W{1'b0}};
     wire [BEAT_W-1:0] beat = within_reg ? beat_reg : start;

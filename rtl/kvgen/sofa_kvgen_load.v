@@ -139,6 +139,8 @@ module sofa_kvgen_load #(
     reg [TOK_W-1:0]  i_tok_reg, i_tok_next;
     // The group of even, odd number owns its X rows: all its tokens are requested or it is in use.
     reg [1:0]        held_reg, held_next;
+    // The group that the next requested token gets does not.
+    reg              place_reg;
 
     // Group and place that the next token to arrive gets.
     reg [1:0]        r_num_reg, r_num_next;
@@ -157,7 +159,6 @@ module sofa_kvgen_load #(
     wire              a_done;
     wire [ADDR_W-1:0] a_addr;
     wire              a_start = t_valid && !i_busy_reg && !t_mean;
-    wire              place = !held_reg[i_num_reg[0]];
     wire              command = c_valid && c_ready;
     wire              asked = command && (i_table_reg || !cfg_rope_on || t_mean);
     wire              r_end = r_beat_reg == (r_table_reg ? rt_last : x_last);
@@ -170,7 +171,7 @@ module sofa_kvgen_load #(
     wire              some = r_tok_reg != {TOK_W{1'b0}};
 
     assign t_ready = asked;
-    assign c_valid = i_busy_reg && a_done && place;
+    assign c_valid = i_busy_reg && a_done && place_reg;
     assign c_addr  = t_mean ? t_at : a_addr;
     assign c_beats = i_table_reg ? rt_beats : x_beats;
     assign g_valid = whole || (some && !more);
@@ -242,6 +243,7 @@ module sofa_kvgen_load #(
         i_num_reg   <= i_num_next;
         i_tok_reg   <= i_tok_next;
         held_reg    <= held_next;
+        place_reg   <= !held_next[i_num_next[0]];
         r_num_reg   <= r_num_next;
         r_tok_reg   <= r_tok_next;
         r_table_reg <= r_table_next;
@@ -259,6 +261,7 @@ module sofa_kvgen_load #(
             i_num_reg   <= 2'd0;
             i_tok_reg   <= {TOK_W{1'b0}};
             held_reg    <= 2'b00;
+            place_reg   <= 1'b1;
             r_num_reg   <= 2'd0;
             r_tok_reg   <= {TOK_W{1'b0}};
             r_table_reg <= 1'b0;

@@ -238,6 +238,7 @@ module sofa_rass #(
     );
 
     // ---- Order of the items --------------------------------------------------------------------
+    localparam [2*WORDS-1:0] FIRST = 1;
     localparam [1:0] S_KEYS = 2'd0;
     localparam [1:0] S_ENDS = 2'd1;
     localparam [1:0] S_TAIL = 2'd2;
@@ -248,6 +249,8 @@ module sofa_rass #(
     // The turn that is read, its word, slots of the word that have left
     reg                half_reg, half_next;
     reg  [WORD_W-1:0]  word_reg, word_next;
+    // Both one-hot: they choose wishes, sooner than numbers do
+    reg  [2*WORDS-1:0] hot_reg, hot_next;
     reg  [3:0]         done_reg, done_next;
     // Key of the word's first slot, from the second word on; the word is not the first
     reg  [16:0]        base_reg;
@@ -264,11 +267,22 @@ module sofa_rass #(
         half_reg ? desc_1_reg : desc_0_reg;
 
     wire [ADDR_W-1:0]  rd_addr = {half_reg, word_reg};
-    wire [3:0]         left    = want_reg[{rd_addr, 2'b00} +: 4] & ~done_reg;
+    wire [3:0]         wished;
+    wire [3:0]         left    = wished & ~done_reg;
     wire [3:0]         lane    = {left[3] && left[2:0] == 3'd0, left[2] && left[1:0] == 2'd0,
                                   left[1] && !left[0], left[0]};
     wire               more    = (left & ~lane) != 4'd0;
     wire [16:0]        base    = later_reg ? base_reg : k0;
+
+    generate
+        for (j = 0; j < 4; j = j + 1) begin : g_wish
+            wire [2*WORDS-1:0] of_word;
+            for (i = 0; i < 2 * WORDS; i = i + 1) begin : g_word
+                assign of_word[i] = want_reg[4*i+j] && hot_reg[i];
+            end
+            assign wished[j] = |of_word;
+        end
+    endgenerate
 
     // An item is given to the memories' stage
     reg                give;
@@ -286,6 +300,7 @@ module sofa_rass #(
         fresh_next = fresh_reg;
         half_next  = half_reg;
         word_next  = word_reg;
+        hot_next   = hot_reg;
         done_next  = done_reg;
         give       = 1'b0;
         word_done  = 1'b0;
@@ -303,6 +318,8 @@ module sofa_rass #(
                     if (word_done) begin
                         done_next = 4'd0;
                         word_next = turn_done ? {WORD_W{1'b0}} : word_reg + 1'b1;
+                        hot_next  = !turn_done ? {hot_reg[2*WORDS-2:0], 1'b0}
+                                               : half_reg ? FIRST : FIRST << WORDS;
                     end else if (b_ready) begin
                         done_next = done_reg | lane;
                     end
@@ -341,6 +358,7 @@ module sofa_rass #(
         fresh_reg <= fresh_next;
         half_reg  <= half_next;
         word_reg  <= word_next;
+        hot_reg   <= hot_next;
         done_reg  <= done_next;
         full_reg  <= full_next;
         if (word_done) begin
@@ -353,6 +371,7 @@ module sofa_rass #(
             fresh_reg <= 1'b1;
             half_reg  <= 1'b0;
             word_reg  <= {WORD_W{1'b0}};
+            hot_reg   <= FIRST;
             later_reg <= 1'b0;
             done_reg  <= 4'd0;
             full_reg  <= 2'b00;

@@ -192,6 +192,8 @@ module sofa_seq #(
     localparam S_ERROR = 3'd6;
 
     reg [2:0]  state_reg, state_next;
+    // The state is S_HALT: all masters look at it.
+    reg        halt_reg;
     reg [7:0]  code_reg, code_next;
     reg [7:0]  info_reg, info_next;
     reg [1:0]  lost_reg, lost_next;
@@ -252,7 +254,7 @@ module sofa_seq #(
     assign err_code = code_reg;
     assign err_info = info_reg;
     assign err_lost = lost_reg;
-    assign halt = state_reg == S_HALT;
+    assign halt = halt_reg;
     assign stage_rst = state_reg == S_CLEAR;
 
     always @* begin
@@ -386,6 +388,7 @@ module sofa_seq #(
 
     always @(posedge clk) begin
         state_reg <= state_next;
+        halt_reg  <= state_next == S_HALT;
         code_reg <= code_next;
         info_reg <= info_next;
         lost_reg <= lost_next;
@@ -400,6 +403,7 @@ module sofa_seq #(
 
         if (rst) begin
             state_reg <= S_IDLE;
+            halt_reg  <= 1'b0;
             left_reg <= 12'd0;
             done_reg <= 1'b0;
             job_done_reg <= 1'b0;
@@ -738,6 +742,7 @@ module sofa_seq #(
             // 4. A job is done when all of it is in memory.
             assert (!job_done || $past(state_reg == S_RUN && left_reg == 0 && heads_reg == 0));
             // 5. Stages are reset for 8 cycles, after the masters were halted.
+            assert (halt == (state_reg == S_HALT));
             assert (!stage_rst || $past(stage_rst || halt));
 
             cover (done && job_done);

@@ -411,21 +411,23 @@ module sofa_axi_write #(
     sofa_owed_count #(
         .WIDTH (LEVEL_W)
     ) o_owed_inst (
-        .clk  (clk),
-        .rst  (rst),
-        .add  ({{(LEVEL_W - 1){1'b0}}, whole && !whole_x}),
-        .take (answer_o),
-        .some (o_owed)
+        .clk   (clk),
+        .rst   (rst),
+        .add   (whole && !whole_x),
+        .extra ({LEVEL_W{1'b0}}),
+        .take  (answer_o),
+        .some  (o_owed)
     );
 
     sofa_owed_count #(
         .WIDTH (X_LEVEL_W)
     ) x_owed_inst (
-        .clk  (clk),
-        .rst  (rst),
-        .add  ({{(X_LEVEL_W - 1){1'b0}}, whole && whole_x}),
-        .take (answer_x),
-        .some (x_owed)
+        .clk   (clk),
+        .rst   (rst),
+        .add   (whole && whole_x),
+        .extra ({X_LEVEL_W{1'b0}}),
+        .take  (answer_x),
+        .some  (x_owed)
     );
 
     assign bus_wait = {o_owed || x_owed, m_axi_wvalid, m_axi_awvalid};

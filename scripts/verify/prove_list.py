@@ -71,9 +71,8 @@ PROOFS = (
         Bug("level_next != FULL_LEVEL[LEVEL_W-1:0]", "level_next < FULL_LEVEL[LEVEL_W-1:0] - 1'b1"),
     ), cover=depth + 6, label=f"{depth}", slow=depth > 8) for depth in (2, 3, 4, 7, 16)),
     Proof("sofa_owed_count", {"WIDTH": 9}, (
-        Bug("count_next = count_reg + add - ONE[WIDTH-1:0];",
-            "count_next = count_reg - ONE[WIDTH-1:0];"),
-        Bug("some_reg  <= left || |add;", "some_reg  <= left;"),
+        Bug("carry  = add && !take;", "carry  = add;"),
+        Bug("some_reg  <= left || add;", "some_reg  <= left;"),
     )),
     *(Proof("sofa_popcount", {"WIDTH": width}, (
         Bug("64'h0f0f0f0f0f0f0f0f) + ((s4 >> 4)", "64'h0f0f0f0f0f0f0f0f) + ((s4 >> 3)"),

@@ -244,9 +244,11 @@ module sofa_dlzs_kwrite #(
     );
 
     always @(posedge clk) begin
-        sent_reg     <= sent_next;
-        answered_reg <= answered_reg + {15'd0, x_done};
-        kp_done_reg  <= mark_reached;
+        sent_reg    <= sent_next;
+        kp_done_reg <= mark_reached;
+        if (x_done) begin
+            answered_reg <= answered_reg + 16'd1;
+        end
 
         if (rst) begin
             sent_reg     <= 16'd0;

@@ -91,6 +91,8 @@ module sofa_kvgen_array #(
     // Parts of the lanes, with an operand of their own.
     localparam PARTS = PLACES / KG_TOK;
     localparam PART_ROWS = ROWS / PARTS;
+    // Lanes of a part that have the first of two copies of the digits
+    localparam NEAR_ROWS = PART_ROWS >= 32 ? PART_ROWS / 2 : PART_ROWS;
 
     // -----------------------------------------------------------------------------------------
     // Sequence: element by element, pass by pass, group by group
@@ -172,6 +174,7 @@ module sofa_kvgen_array #(
     // Digits of the numbers.
     wire [PLACES*16-1:0] x_d, x_m;
     reg  [PLACES*16-1:0] x_d_reg, x_m_reg;
+    wire [PLACES*16-1:0] x_d_far, x_m_far;
     // Minus the biases of a sum, cfg_h times that of sofa_mult_rows, 0x5555 << 16.
     reg  [ACC_W-1:16]    job_start_reg;
     wire [28:0]          biases = {16'd0, cfg_h} * 29'h5555;
@@ -200,6 +203,22 @@ module sofa_kvgen_array #(
                 .m (x_m[p*16 +: 16])
             );
         end
+        if (NEAR_ROWS < PART_ROWS) begin : g_far
+            // Half of the load. It moves without valid numbers, too: what it holds then is not
+            // used, and synthesis does not make one register of the two.
+            reg [PLACES*16-1:0] x_d_far_reg, x_m_far_reg;
+            assign x_d_far = x_d_far_reg;
+            assign x_m_far = x_m_far_reg;
+            always @(posedge clk) begin
+                if (en) begin
+                    x_d_far_reg <= x_d;
+                    x_m_far_reg <= x_m;
+                end
+            end
+        end else begin : g_far
+            assign x_d_far = x_d_reg;
+            assign x_m_far = x_m_reg;
+        end
         for (t = 0; t < KG_TOK; t = t + 1) begin : g_tok
             localparam [31:0] T = t;
 
@@ -212,13 +231,18 @@ module sofa_kvgen_array #(
                 wire copy_en = copy && info4_reg[4:1] > place;
 
                 for (l = p * PART_ROWS; l < (p + 1) * PART_ROWS; l = l + 1) begin : g_lane
+                    localparam NEAR = l < p * PART_ROWS + NEAR_ROWS;
+                    wire [15:0] d = NEAR ? x_d_reg[(t*PARTS + p)*16 +: 16]
+                                         : x_d_far[(t*PARTS + p)*16 +: 16];
+                    wire [15:0] m = NEAR ? x_m_reg[(t*PARTS + p)*16 +: 16]
+                                         : x_m_far[(t*PARTS + p)*16 +: 16];
                     sofa_kvgen_mac #(
                         .ACC_W (ACC_W)
                     ) mac_inst (
                         .clk       (clk),
                         .w         (w_reg[l*16 +: 16]),
-                        .x_d       (x_d_reg[(t*PARTS + p)*16 +: 16]),
-                        .x_m       (x_m_reg[(t*PARTS + p)*16 +: 16]),
+                        .x_d       (d),
+                        .x_m       (m),
                         .job_start (job_start_reg),
                         .mul_en    (mul_en),
                         .mul_first (first2_reg),

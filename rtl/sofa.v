@@ -459,6 +459,7 @@ module sofa #(
         assign tap_m_last    = m_last;
         assign tap_m_turn    = m_turn;
         assign tap_m_mask    = m_mask;
+        // unreached expr: SU-FA has room for the shares of every place
         assign tap_f_valid   = f_valid && f_ready;
         assign tap_f_place   = f_place;
         assign tap_f_word    = f_word;

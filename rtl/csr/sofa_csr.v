@@ -383,7 +383,9 @@ module sofa_csr #(
             w_data_reg <= s_axil_wdata;
             w_strb_reg <= s_axil_wstrb;
         end
+        // unreached expr: ready is low only while the register is full
         aw_full_reg <= (aw_full_reg && !write) || (s_axil_awvalid && s_axil_awready);
+        // unreached expr: likewise
         w_full_reg <= (w_full_reg && !write) || (s_axil_wvalid && s_axil_wready);
         b_valid_reg <= write || (b_valid_reg && !s_axil_bready);
         if (write) begin
@@ -430,6 +432,7 @@ module sofa_csr #(
             ar_word_reg <= s_axil_araddr[11:2];
         end
         ar_full_reg <= (ar_full_reg && !(s_axil_rvalid && s_axil_rready))
+                       // unreached expr: likewise
                        || (s_axil_arvalid && s_axil_arready);
         // ar_full: select within the groups; ar_group: between them; then the answer waits.
         ar_group_reg <= ar_full_reg && !ar_group_reg && !r_valid_reg;

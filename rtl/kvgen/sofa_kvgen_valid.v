@@ -244,6 +244,7 @@ module sofa_kvgen_valid #(
                     addr_next  = addr_reg + BEAT_BYTES[ADDR_W-1:0];
                 end
             end
+            // unreached line: no state has this number; forced by tb/system/test_states.py
             default: begin
                 state_next = V_IDLE;
             end

@@ -68,12 +68,14 @@ module sofa_sufa_div #(
             if (i == 7) begin : g_lead
                 assign lead[i] = some[i];
             end else begin : g_lead
+                // unreached expr: a sum is 0 or has the weight of the row's largest key, 2^13
                 assign lead[i] = some[i] && !(|some[7:i+1]);
             end
         end
         for (b = 0; b < 19; b = b + 1) begin : g_top
             wire [7:0] column;
             for (i = 0; i < 8; i = i + 1) begin : g_bit
+                // unreached expr: as above, and the leading one is in the group
                 assign column[i] = lead_reg[i] && l_long[4*i + b];
             end
             assign top[b] = |column;

@@ -37,7 +37,7 @@ GOALS = {"line": 100.0, "expr": 98.0, "toggle": 98.0}
 _KIND = {"line": "line", "branch": "line", "expr": "expr", "toggle": "toggle"}
 _POINT = re.compile(r"^C '(.*)' (\d+)$")
 _EXCLUDED = re.compile(r"//\s*unreached (line|expr|toggle): (.*\S)")
-_INDEX = re.compile(r"\[[0-9:]+\]")
+_INDEX = re.compile(r"\[[0-9:]+\]|(?<=\{)32'h[0-9a-f]+(?=\{)")
 _UNUSED = re.compile(r"\bwire\b.*\bunused\w*\s*=")
 _TERM = re.compile(r"(.*)==[01]")
 _BIT = re.compile(r"(.*?\w(?:\[\d+\])*?)(?:\[(\d+)\])?:\d->\d")

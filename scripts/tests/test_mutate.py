@@ -194,7 +194,7 @@ def test_what_a_verdict_depends_on(tmp_path, monkeypatch):
     used.write_text("X = 1\n")
     before = depends.python(test)
     for file, text, same in ((test, '"""B."""\nfrom tb import used  # b\nX = used.X\n', True),
-                             (test, '"""C."""\nfrom . import used\nX = used.X\n', True),
+                             (test, '"""A."""\nfrom . import used\nX = used.X\n', True),
                              (used, "X = 1  # one\n", True), (used, "X = 2\n", False)):
         file.write_text(text)
         depends._module.cache_clear()

@@ -204,7 +204,7 @@ def gather(root: Path = ROOT) -> list[Section]:
     return [tests(root), plan(root, coverage.get("functional", {}).get("points", {})),
             functional(coverage), code(coverage), mutation(_load(root, "mutation")),
             proofs(_load(root, "proofs")),
-            soak(_load(root, "soak"), soak_results.sources(root)), bugs(_load(root, "bugs"))]
+            soak(_load(root, "soak"), soak_results.sources()), bugs(_load(root, "bugs"))]
 
 
 def table(sections: Iterable[Section]) -> str:

@@ -6,42 +6,22 @@ docs/verification.md.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections import Counter
 from pathlib import Path
 
 from models.lab.record import MARK
+from scripts.verify import depends
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "build" / "soak"
 SUMMARY = ROOT / "docs" / "soak.json"
 DOCUMENT = ROOT / "docs" / "verification.md"
 
-FOLDERS = ("models", "models/driver", "models/spec", "tb/common", "tb/driver")
-BENCH = ("random_jobs", "simulate", "soak", "taps")
-"""Folders, and files of tb/system, that the results depend on."""
 
-_NOTHING = re.compile(r"//[^\n]*|/\*.*?\*/|`ifdef FORMAL\b.*?`endif\b[^\n]*", re.S)
-
-
-def verilog(text: str) -> str:
-    """Verilog without what changes no simulation: comments, properties, layout."""
-    return " ".join(_NOTHING.sub(" ", text).split())
-
-
-def sources(root: Path = ROOT) -> str:
-    """Hash of all that a result depends on: RTL, models, driver, test bench."""
-    digest = hashlib.sha256()
-    rtl = sorted([*(root / "rtl").rglob("*.v"), *(root / "rtl").rglob("*.vh")])
-    python = [*(p for folder in FOLDERS for p in (root / folder).glob("*.py")),
-              *(root / "tb" / "system" / f"{name}.py" for name in BENCH)]
-    for path in [*rtl, *sorted(p for p in python if not p.name.startswith("test_"))]:
-        text = path.read_text()
-        digest.update(f"{path.relative_to(root)}\0".encode())
-        digest.update((verilog(text) if path in rtl else text).encode() + b"\0")
-    return digest.hexdigest()[:16]
+def sources() -> str:
+    """Hash of all that a result depends on: RTL, models, test bench, configurations."""
+    return depends.sha(depends.design("sofa"), depends.python(ROOT / "tb" / "system" / "soak.py"))
 
 
 def path_of(config: str, folder: Path = RESULTS) -> Path:

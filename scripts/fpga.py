@@ -29,7 +29,7 @@ from scripts import entry  # noqa: E402 (needs the repository on the search path
 
 entry.install()
 
-from scripts.configs import CONFIGS  # noqa: E402
+from models.spec.configs import CONFIGS  # noqa: E402
 from scripts.silicon import jobs, recipe  # noqa: E402
 
 BUILD = ROOT / "build" / "fpga"

@@ -2,7 +2,7 @@
 """SmolLM2 over a text with every attention on the compiled Verilog.
 
     .venv/bin/python -m models.lab.forward                    256 tokens, configuration paper
-    .venv/bin/python -m models.lab.forward --torch           in transformers, by register()
+    .venv/bin/python -m models.lab.forward --torch            the same in transformers
     .venv/bin/python -m models.lab.forward --tokens 32 --layers 2
 
 A pass with the models and one with the Verilog; prints what both gave. Exit code 0 where the logits

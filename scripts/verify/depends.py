@@ -10,6 +10,7 @@ import hashlib
 import re
 from pathlib import Path
 
+from models.lab.store import absolute
 from scripts.filelists import headers, sources
 from tb.runner import ROOT
 
@@ -46,10 +47,7 @@ def _module(path: Path) -> tuple[str, tuple[Path, ...]]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            # `from ..lab import x`: as if its package were written out.
-            package = path.relative_to(ROOT).parts[: -node.level] if node.level else ()
-            node.module = ".".join((*package, *(node.module.split(".") if node.module else ())))
-            node.level = 0
+            absolute(node, path.relative_to(ROOT).parent.parts)
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(

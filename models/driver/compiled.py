@@ -40,7 +40,7 @@ FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "-Wno-lint", "-Wno-
          "-Wno-fatal", "--language", "1364-2005")
 OPTIMISE = ("OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
 
-STRETCH = 200_000
+STRETCH = 20_000
 """Cycles after which a running call looks for Ctrl-C."""
 
 RESPONSES = {-1: "no answer", 1: "EXOKAY", 2: "SLVERR", 3: "DECERR"}

@@ -37,7 +37,7 @@ JOBS = {
 """Name -> settings of models.plan.plan."""
 
 LATENCIES = ((100, 20), (7, 3), (1, 1))
-"""(of reads, of writes), cycles."""
+"""(of reads, of writes), cycles; Icarus takes the first."""
 
 
 
@@ -159,9 +159,9 @@ async def drive(acc):
 
 @cocotb.test()
 async def drives(dut):
-    """The same by cocotb, at every latency; leaves its counters."""
+    """The same by cocotb; leaves its counters."""
     acc, found = Accelerator(dut, Config.from_parameters(parameters()), memory_bytes=1 << 20), []
-    for latency in LATENCIES:
+    for latency in LATENCIES[: 1 if "icarus" in cocotb.SIM_NAME.lower() else None]:
         acc.behave(dict(zip(("read_latency", "write_latency"), latency, strict=True)))
         found.append(await drive(acc))
     with open("counters.json", "w") as handle:
@@ -182,7 +182,8 @@ def test_sofa_drives(sim, config, seed):
     folder = run("sofa", __name__, dict(config), sim, seed=seed)
     found = json.loads((folder / "counters.json").read_text())
     cfg = Config.from_name(config.name)
-    for latency, of_cocotb in zip(LATENCIES, found, strict=True):
+    assert len(found) == (1 if sim == "icarus" else len(LATENCIES))
+    for latency, of_cocotb in zip(LATENCIES, found, strict=False):
         mine = finish(drive(AsyncAccelerator(compiled(cfg, latency, memory_bytes=1 << 20))))
         assert mine == of_cocotb, latency
         assert min(counters["CYCLES"] for counters in mine.values()) > 1000

@@ -84,7 +84,7 @@ def test_lint_stops_with_its_programs():
         assert process.poll() is None
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=60)
     assert (out, err, process.returncode) == ("", "\nlint.py: interrupted\n", -signal.SIGINT)
 
 

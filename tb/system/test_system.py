@@ -148,6 +148,7 @@ def test_real_heads(sim, config, seed, way, rows):
                for o, s in zip(outcomes, specs, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.configs("small")
 @pytest.mark.sims("icarus")
 def test_real_heads_subset(sim, config, seed):

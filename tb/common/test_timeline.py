@@ -68,6 +68,20 @@ def test_states_and_work(tmp_path):
         Slice("1", 6, 7, {"address": 0, "last of block": 0})]
 
 
+def test_a_cut_line_counts_for_nothing(tmp_path):
+    (tmp_path / "timeline.top.txt").write_text("state;seq;load,run\n10 2\n70 0\n80 ")
+    assert timeline.read(tmp_path) == [Track("seq", [Slice("run", 1, 7)])]
+
+
+@pytest.mark.sims("verilator")
+def test_what_has_no_timeline_keeps_its_verdict(sim, seed, monkeypatch, capsys):
+    """A module without tracks passes or fails as it would have."""
+    monkeypatch.setattr(runner.DEFAULTS, "timeline", True)
+    values = {"WIDTH": 8}
+    runner.run("sofa_popcount", "tb.common.test_popcount", values, sim, seed=seed)
+    assert "no timeline: no timeline.*.txt" in capsys.readouterr().out
+
+
 def test_trace_reads_back(tmp_path):
     tracks = [Track("seq", [Slice("check", 3, 5), Slice("run", 5, 90), Slice("run", 95, 97)]),
               Track("sufa rows", [Slice("0", 70, 81, {"address": 64})])]

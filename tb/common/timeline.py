@@ -93,7 +93,8 @@ def _pieces(lines, fields: list[tuple[str, int]]) -> list[Slice]:
 
 
 def _track(path: Path) -> Track:
-    head, *lines = path.read_text().splitlines() or [""]
+    # A simulation that is stopped leaves a part of a line.
+    head, *lines = path.read_text().rpartition("\n")[0].split("\n")
     try:
         kind, name, names = head.split(";")
         unit = _UNIT.search(path.name)
@@ -117,7 +118,7 @@ def read(folder: Path) -> list[Track]:
     tracks = sorted(map(_track, folder.glob(PATTERN)), key=place)
     if not tracks:
         raise TimelineError(f"no {PATTERN} in {folder}: a build with --timeline leaves them, on "
-                            f"Verilator")
+                            f"Verilator, where it has a stage or unit")
     return tracks
 
 

@@ -33,7 +33,8 @@ from scripts.verify import bins, code_coverage, constants, testplan  # noqa: E40
 from tb.runner import BUILD, RESULTS_DIR  # noqa: E402
 
 PAGES = BUILD / "coverage"
-SLICES = {True: ["--sim", "verilator", "--config", "tiny"], False: ["--config", "all"]}
+SLICES = {True: ["--sim", "verilator", "--config", "tiny"],
+          False: ["--sim", "verilator", "--config", "all"]}
 """Whether --quick -> options of pytest."""
 SLOW = ["tb/system/test_system.py::test_lean_jobs"]
 """Slow tests without which a bin is not reached."""

@@ -55,7 +55,7 @@ if FST_PREFIX.is_dir():
 CLOCK_PERIOD_NS = 10
 TIMESCALE = ("1ns", "1ps")
 SIMULATORS = ("verilator", "icarus")
-COUNTED_ROWS = 16
+COUNTED_ROWS = 32
 """Most ROWS of a build that counts its code coverage."""
 
 

@@ -15,7 +15,6 @@ dlzs        Q codes and predicted scores, weight codes and predicted keys
 sads        which keys a row takes: the share of the row's sum, or quota and radius
 rass        the order in which keys are issued
 kvgen       exact K and V of chosen tokens
-exp2        tables of the base-2 exponential, and the Verilog header made from them
 sufa        the formal path, one key at a time, and the flush with the mean of V; a coarse tail,
             which the RTL does not have
 head        whole heads and jobs out of the parts above
@@ -27,7 +26,7 @@ fast        whole jobs compiled, the same integers (optional: numba)
 
 driver      host driver over the models, the compiled Verilog or any other transport
 folders     where what is fetched or made once is kept
-spec        what stands once: the supported parameter sets
+spec        what stands once: the supported parameter sets, the register map, tables of 2**f
 first       the first machine, with which the laboratory compares
 nets, peers, lab   trained models, the systems that SOFA is compared with, and what all of them do
             to the models (docs/lab.md)

@@ -18,8 +18,8 @@ import numpy as np
 
 from . import dlzs, sads, sufa
 from .config import Config, check
-from .exp2 import mantissa
 from .head import SUM, Job, JobResult, check_arrays
+from .spec.exp2 import mantissa
 from .tiling import Tile, exact_rows, oldest, prefixes
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .config import Config, ConfigError, check
-from .exp2 import mantissa
 from .sads import NO_PEAK
+from .spec.exp2 import mantissa
 
 
 @dataclass

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Headers, SystemRDL and document of the register map, written from models/spec/registers.py.
+"""Files that are written from the tables of models/spec: headers, SystemRDL and document of the
+register map, and the header of 2**f.
 
     .venv/bin/python scripts/regmap.py [--check]
 
 writes the files of OUTPUTS; with --check it only compares them, and ends with exit code 1 where a
-committed file differs from the table. rtl/csr/sofa_csr.v reads the Verilog header, so an address or
-a bit is changed in the table and nowhere else.
+committed file differs from its table. The RTL reads the Verilog headers, so an address, a bit or a
+slope is changed in the table and nowhere else.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import difflib
 import sys
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from models.spec import registers as table  # noqa: E402 (needs the repository on the search path)
+from models.spec import exp2  # noqa: E402 (needs the repository on the search path)
+from models.spec import registers as table  # noqa: E402
 from models.spec.registers import Field, Register  # noqa: E402
 
 WRITTEN_BY = "Written by scripts/regmap.py: change models/spec/registers.py, not this file."
@@ -249,13 +253,46 @@ def document(registers: list[Register]) -> str:
     return "\n".join(lines)
 
 
+def packed(entries: np.ndarray, width: int) -> str:
+    """A Verilog constant with entry 0 in the low bits, 4 bits a digit."""
+    word = sum(int(v) << (width * i) for i, v in enumerate(entries))
+    bits = width * len(entries)
+    return f"{bits}'h{word:0{bits // 4}x}"
+
+
+def exp2_header() -> str:
+    """The Verilog header of 2**f."""
+    base, slope = exp2.fit()
+    return "\n".join(
+        [
+            "// SPDX-License-Identifier: Apache-2.0",
+            "// Tables of 2**f (docs/architecture.md section 5.4). Written from "
+            "models/spec/exp2.py;",
+            "// make changes there.  Entry i, of 64, covers f = i/64 .. (i+1)/64:",
+            f"//   base[i]  = `SOFA_EXP2_BASE[{exp2.BASE_W}*i +: {exp2.BASE_W}]    2**f in 1.15",
+            f"//   slope[i] = `SOFA_EXP2_SLOPE[{exp2.SLOPE_W}*i +: {exp2.SLOPE_W}]   rise over the "
+            "entry",
+            "// Use them to set a localparam of the same width; a macro itself has no bit select.",
+            "`ifndef SOFA_EXP2_VH",
+            "`define SOFA_EXP2_VH",
+            f"`define SOFA_EXP2_BASE_W {exp2.BASE_W}",
+            f"`define SOFA_EXP2_SLOPE_W {exp2.SLOPE_W}",
+            f"`define SOFA_EXP2_BASE {packed(base, exp2.BASE_W)}",
+            f"`define SOFA_EXP2_SLOPE {packed(slope, exp2.SLOPE_W)}",
+            "`endif",
+            "",
+        ]
+    )
+
+
 OUTPUTS = {
-    "rtl/include/sofa_regs.vh": verilog,
-    "rtl/csr/sofa_csr.rdl": rdl,
-    "sw/sofa_regs.h": c_header,
-    "docs/registers.md": document,
+    "rtl/include/sofa_regs.vh": lambda: verilog(table.REGISTERS),
+    "rtl/include/sofa_exp2.vh": exp2_header,
+    "rtl/csr/sofa_csr.rdl": lambda: rdl(table.REGISTERS),
+    "sw/sofa_regs.h": lambda: c_header(table.REGISTERS),
+    "docs/registers.md": lambda: document(table.REGISTERS),
 }
-"""File (below the repository) -> function that writes its text from the registers."""
+"""File (below the repository) -> function that makes its text."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -263,17 +300,16 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="only compare, write nothing")
     args = parser.parse_args(argv)
-    registers = table.REGISTERS
     wrong = 0
     for name, make in OUTPUTS.items():
-        path, text = ROOT / name, make(registers)
+        path, text = ROOT / name, make()
         if not args.check:
             path.write_text(text)
             continue
         old = path.read_text() if path.is_file() else ""
         if old != text:
             wrong += 1
-            print(f"{name} differs from the table; run: .venv/bin/python scripts/regmap.py")
+            print(f"{name} differs from its table; run: .venv/bin/python scripts/regmap.py")
             diff = difflib.unified_diff(old.splitlines(), text.splitlines(), "committed", "table",
                                         lineterm="", n=0)
             print("\n".join(list(diff)[:20]))

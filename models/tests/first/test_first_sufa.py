@@ -8,11 +8,11 @@ import pytest
 
 from models import oracle
 from models.config import ConfigError
-from models.exp2 import fit
 from models.first import sufa
 from models.first.config import Config
 from models.first.sads import dense_tile
 from models.sads import Selection
+from models.spec.exp2 import fit
 from models.sufa import start
 
 CFG = Config.from_name("small")

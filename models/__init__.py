@@ -28,8 +28,8 @@ driver      host driver over the models, the compiled Verilog or any other trans
 folders     where what is fetched or made once is kept
 spec        what stands once: the supported parameter sets, the register map, tables of 2**f
 first       the first machine, with which the laboratory compares
-nets, peers, lab   trained models, the systems that SOFA is compared with, and what all of them do
-            to the models (docs/lab.md)
+nets, lab   trained models, and what SOFA and the systems it is compared with do to them
+            (docs/lab.md)
 """
 
 import importlib

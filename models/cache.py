@@ -34,7 +34,7 @@ class KVCache:
 
     cfg, d  configuration and head dimension
     peaks   values that become the largest integers, for q one of each query head, for k and v one
-            of each KV head; larger ones saturate (models.lab.dense.Calibration finds them)
+            of each KV head; larger ones saturate (models.lab.methods.dense.Calibration finds them)
     balance scales [kv_heads, d] with which Q and K are turned first (models.balance), peaks
             are then those of the turned ones; None: they stay
 

@@ -2,8 +2,8 @@
 """The integer arithmetic around attention: requantisation, square root, GELU and LayerNorm.
 
 Polynomials and iteration are those of I-BERT (S. Kim et al., ICML 2021), whose integer softmax is
-models.peers.ibert. value = integer * scale; every function says which integers it takes, refuses
-others, and needs 64 bits at most for what it takes.
+models.lab.peers.ibert. value = integer * scale; every function says which integers it takes,
+refuses others, and needs 64 bits at most for what it takes.
 
     erf(x) is about sgn(x) (1 - 0.2888 (min(|x|, 1.769) - 1.769)**2)
     GELU(x) = x (1 + erf(x / sqrt(2))) / 2

@@ -5,8 +5,8 @@
 
 A straight line in the logarithms of length and threshold, for each rule that codes Q. It was
 chosen on one text (the first stretch of the novel, SmolLM2) so that perplexity rises by about 1 %;
-`.venv/bin/python -m models.lab.lengths` fits it anew and shows what it costs on the others. Source:
-our decision.
+`.venv/bin/python -m models.lab.report.lengths` fits it anew and shows what it costs on the others.
+Source: our decision.
 """
 
 from __future__ import annotations

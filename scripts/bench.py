@@ -3,12 +3,12 @@
 
 Jobs on captured heads and layers run on a configuration (paper by default) with a memory of one bus
 word a cycle and 100 cycles latency, each in three ways: sums select, sort cores select, dense. For
-each job: cycles, the bound of each resource (models/lab/bands.py), cycles over the largest of them,
-the cycle model's figure and its error (with numba, scripts/setup.sh lab), and from the counters
-what kept the stages busy or waiting; for layers from X, what K and V cost on demand and by other
-ways. The tables go to the terminal and to build/bench/<config>.md; build/bench/<config>.svg draws
-cycles against bounds. --timeline adds a picture of each job, what every stage did when, and a trace
-of all for Perfetto or chrome://tracing (tb/common/timeline.py).
+each job: cycles, the bound of each resource (models/lab/cost/bands.py), cycles over the largest of
+them, the cycle model's figure and its error (with numba, scripts/setup.sh lab), and from the
+counters what kept the stages busy or waiting; for layers from X, what K and V cost on demand and by
+other ways. The tables go to the terminal and to build/bench/<config>.md; build/bench/<config>.svg
+draws cycles against bounds. --timeline adds a picture of each job, what every stage did when, and a
+trace of all for Perfetto or chrome://tracing (tb/common/timeline.py).
 
     scripts/bench.py --jobs bench                   jobs of four query blocks or more
     scripts/bench.py --jobs heads,layers            every committed case; layers from X
@@ -39,7 +39,7 @@ import numpy as np  # noqa: E402
 from models import workloads  # noqa: E402
 from models.config import Config, ConfigError  # noqa: E402
 from models.fast import available  # noqa: E402
-from models.lab.bands import MODES, Captured, Machine, bound_of, of_layer  # noqa: E402
+from models.lab.cost.bands import MODES, Captured, Machine, bound_of, of_layer  # noqa: E402
 from models.layer import traffic  # noqa: E402
 from models.spec.configs import CONFIGS  # noqa: E402
 from scripts.bench_picture import bars  # noqa: E402
@@ -362,7 +362,7 @@ def main(argv=None):
     parts = [
         f"# Bench, configuration {title}",
         "Cycles of whole jobs from start to interrupt, and the bound of each resource alone "
-        "(models/lab/bands.py; of layers from X with the cycles of the jobs that predict K8). "
+        "(models/lab/cost/bands.py; of layers from X with the cycles of the jobs that predict K8). "
         "model, error: the cycle model against cycles. keep: share of visible pairs used; union: "
         "keys issued for a slot of a tile that was scored.",
         table(COLUMNS, rows),

@@ -33,7 +33,7 @@ entry.install()
 import numpy as np  # noqa: E402
 
 from models import workloads  # noqa: E402
-from models.lab.method import Call  # noqa: E402
+from models.lab.methods.method import Call  # noqa: E402
 from models.nets import NETS, MiniLM, SmolLM2, check  # noqa: E402
 from models.nets.common import NEEDS, dense  # noqa: E402
 from models.nets.sources import CACHE, TEXTS, NetError, read_text  # noqa: E402

@@ -15,7 +15,7 @@ Columns of the heads:
     error     relative L2 error of the output against float64 dense attention
     dense     the same of the dense run: the number formats alone
     cycles    clock cycles of the run that selects
-    bound     the least that its busiest resource takes (models/lab/bands.py)
+    bound     the least that its busiest resource takes (models/lab/cost/bands.py)
     speed-up  cycles of the dense run over these cycles
     KiB       memory traffic, read and written; dense: of the dense run
 """

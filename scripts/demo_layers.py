@@ -15,7 +15,7 @@ Columns:
     saved     share of the seen keys that no row selected, so that nobody made or read them
     predict   clock cycles of the jobs that predict keys; a dense layer would do without
     attend    clock cycles of the attention jobs
-    bound     the least that their busiest resource takes (models/lab/bands.py)
+    bound     the least that their busiest resource takes (models/lab/cost/bands.py)
     KiB       memory traffic, read and written
 """
 
@@ -28,7 +28,7 @@ import numpy as np
 from models import oracle, workloads
 from models.config import Config
 from models.head import DENSE
-from models.lab.bands import Machine, bound_of, work_of
+from models.lab.cost.bands import Machine, bound_of, work_of
 from models.layer import LayerResult
 from models.workloads import Case
 

@@ -33,10 +33,10 @@ from scripts import entry  # noqa: E402 (needs the repository on the search path
 entry.install()
 
 from models.config import ConfigError  # noqa: E402
-from models.lab import explore  # noqa: E402
-from models.lab.pool import THREADS  # noqa: E402
-from models.lab.store import StoreError, write_whole  # noqa: E402
-from models.lab.subjects import Case  # noqa: E402
+from models.lab.measure import explore  # noqa: E402
+from models.lab.measure.pool import THREADS  # noqa: E402
+from models.lab.measure.store import StoreError, write_whole  # noqa: E402
+from models.lab.measure.subjects import Case  # noqa: E402
 from models.nets.sources import NetError  # noqa: E402
 
 PACKAGES = ("optuna", "distributed", "torch", "scipy", "gguf", "tokenizers", "numba")

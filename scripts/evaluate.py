@@ -8,7 +8,7 @@
     .venv/bin/python scripts/evaluate.py --net smollm2 --only spatten --only 'SOFA*'
     .venv/bin/python scripts/evaluate.py --method sofa --set quota=12 --length 512
 
-Results are found by content, see models/lab/store.py and docs/lab.md. Needs the packages of
+Results are found by content, see models/lab/measure/store.py and docs/lab.md. Needs the packages of
 scripts/requirements-lab.txt; models and texts are fetched from PyPI and npm once.
 """
 
@@ -28,13 +28,20 @@ from scripts import entry  # noqa: E402 (needs the repository on the search path
 
 entry.install()
 
-from models.lab.evaluate import Bench, RowTask, Task, digest, work  # noqa: E402
-from models.lab.grid import GRIDS, METHODS, grids, label, stretch_of  # noqa: E402
-from models.lab.method import Method  # noqa: E402
-from models.lab.pool import Failure, run  # noqa: E402
-from models.lab.store import Store, StoreError  # noqa: E402
-from models.lab.subjects import SUBJECTS, Case  # noqa: E402
-from models.lab.tables import Series, gather, keep_table, markdown, settings_table  # noqa: E402
+from models.lab.measure.evaluate import Bench, RowTask, Task, digest, work  # noqa: E402
+from models.lab.measure.grid import (  # noqa: E402
+    GRIDS,
+    METHODS,
+    Series,
+    grids,
+    label,
+    stretch_of,
+)
+from models.lab.measure.pool import Failure, run  # noqa: E402
+from models.lab.measure.store import Store, StoreError  # noqa: E402
+from models.lab.measure.subjects import SUBJECTS, Case  # noqa: E402
+from models.lab.methods.method import Method  # noqa: E402
+from models.lab.report.tables import gather, keep_table, markdown, settings_table  # noqa: E402
 from models.nets.sources import PACKAGES, TEXTS, NetError, fetch  # noqa: E402
 
 LAST = 1 << 30

@@ -22,12 +22,12 @@ from scripts import entry  # noqa: E402 (needs the repository on the search path
 
 entry.install()
 
-from models.lab.evaluate import Bench  # noqa: E402
-from models.lab.grid import GRIDS, grids  # noqa: E402
-from models.lab.record import RESULTS, save, write_documents  # noqa: E402
-from models.lab.report import build  # noqa: E402
-from models.lab.store import Store, StoreError  # noqa: E402
-from models.lab.tables import gather  # noqa: E402
+from models.lab.measure.evaluate import Bench  # noqa: E402
+from models.lab.measure.grid import GRIDS, grids  # noqa: E402
+from models.lab.measure.store import Store, StoreError  # noqa: E402
+from models.lab.report.record import RESULTS, save, write_documents  # noqa: E402
+from models.lab.report.report import build  # noqa: E402
+from models.lab.report.tables import gather  # noqa: E402
 from scripts import browser  # noqa: E402
 
 WIDTHS = (390, 1280)

@@ -25,7 +25,7 @@ from scripts import browser, entry  # noqa: E402 (needs the repository on the se
 
 entry.install()
 
-from models.lab.record import MARK  # noqa: E402
+from models.lab.report.record import MARK  # noqa: E402
 from scripts.verify import signoff  # noqa: E402
 
 PAGE = ROOT / "build" / "signoff" / "index.html"

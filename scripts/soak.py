@@ -37,7 +37,7 @@ from scripts import entry  # noqa: E402 (needs the repository on the search path
 entry.install()
 
 from models.config import Config  # noqa: E402
-from models.lab import pool  # noqa: E402
+from models.lab.measure import pool  # noqa: E402
 from models.spec.configs import CONFIGS  # noqa: E402
 from scripts.verify import shrink, soak_results  # noqa: E402
 from scripts.verify.soak_work import Batch, run_batch  # noqa: E402

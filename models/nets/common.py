@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the forward passes share: the attention hook and the small layers of transformers.
 
-An attention hook is a function of one models.lab.method.Call that returns the attended values,
-float32 [Hq, R, d]. Every forward pass takes one and calls it once for each attention, in order.
+An attention hook is a function of one models.lab.methods.method.Call that returns the attended
+values, float32 [Hq, R, d]. Every forward pass takes one and calls it once for each attention, in
+order.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..lab.method import Call
+from ..lab.methods.method import Call
 from .sources import NetError
 
 Hook = Callable[[Call], np.ndarray]

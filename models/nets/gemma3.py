@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import workloads
-from ..lab.method import Call
+from ..lab.methods.method import Call
 from .common import (
     Hook,
     LanguageModel,

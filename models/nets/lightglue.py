@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..lab.method import Call
+from ..lab.methods.method import Call
 from . import checkpoint
 from .common import Hook, apply, gelu, layer_norm, need, split_heads
 from .disk import Disk, Features

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..lab.method import Call, Projection
+from ..lab.methods.method import Call, Projection
 from .common import (
     Hook,
     apply,
@@ -49,7 +49,7 @@ class MiniLM:
         self.heads = [self._head_weights(i) for i in range(self.n_layers)]
 
     def _head_weights(self, number: int) -> dict[str, np.ndarray]:
-        """Weights and biases of models.lab.method.Projection."""
+        """Weights and biases of models.lab.methods.method.Projection."""
         out = {}
         for short, long in PARTS:
             name = f"encoder.layer.{number}.attention.self.{long}"

@@ -11,7 +11,7 @@ models.integer's. The embedding leaves as a sum of integers; only its length is 
 Attentions take integers with a scale a head and give such:
 
     Exact         softmax in float64 over the values of the integers, rounded to 16 bits
-    SofaAttention the machine (models.lab.sofa), 16 bits
+    SofaAttention the machine (models.lab.methods.sofa), 16 bits
     IBertSoftmax  I-BERT's integer softmax, 8 bits, one scale a tensor, probabilities of 8 bits;
     IBertWide     with probabilities of 16 bits
 """
@@ -29,12 +29,12 @@ import numpy as np
 
 from ..config import ConfigError
 from ..integer import int_gelu, int_normalise, multiplier, norm_unit, requantise, top
-from ..lab.machine import SNAPS
-from ..lab.method import Call
-from ..lab.sofa import Sofa
-from ..lab.subjects import PARAGRAPHS, Case, Embedding
+from ..lab.measure.subjects import PARAGRAPHS, Case, Embedding
+from ..lab.methods.machine import SNAPS
+from ..lab.methods.method import Call
+from ..lab.methods.sofa import Sofa
+from ..lab.peers.ibert import IBert, int_softmax
 from ..oracle import dense_attention
-from ..peers.ibert import IBert, int_softmax
 from ..plan import octave_of
 from ..quantise import Peaks
 from .common import check_length, split_heads

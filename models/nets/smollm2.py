@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 
 from .. import rope, workloads
-from ..lab.method import Call, Projection
+from ..lab.methods.method import Call, Projection
 from .common import (
     Hook,
     LanguageModel,
@@ -65,7 +65,7 @@ class SmolLM2(LanguageModel):
         self.heads = [self._head_weights(f"blk.{i}") for i in range(self.n_layers)]
 
     def _head_weights(self, block: str) -> dict[str, np.ndarray]:
-        """Weights and zero biases of models.lab.method.Projection."""
+        """Weights and zero biases of models.lab.methods.method.Projection."""
         out = {}
         for name, n in (("q", self.n_heads), ("k", self.n_kv), ("v", self.n_kv)):
             out[f"w{name}"] = head_weights(self.weights[f"{block}.attn_{name}"], n)

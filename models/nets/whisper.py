@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..lab.method import Call, Projection
+from ..lab.methods.method import Call, Projection
 from . import checkpoint
 from .common import (
     Hook,
@@ -94,7 +94,7 @@ class Whisper:
         self.heads = [self._head_weights(i) for i in range(self.n_layers)]
 
     def _head_weights(self, number: int) -> dict[str, np.ndarray]:
-        """Weights and biases of models.lab.method.Projection; keys have no bias."""
+        """Weights and biases of models.lab.methods.method.Projection; keys have no bias."""
         out = {}
         for short, long in (("q", "query"), ("k", "key"), ("v", "value")):
             name = f"encoder.blocks.{number}.attn.{long}"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models import rope, workloads
-from models.lab.method import Call
+from models.lab.methods.method import Call
 from models.nets import NETS, Gemma3, MiniLM, SmolLM2, Whisper, common, gemma3, smollm2, whisper
 from models.nets.common import ROWS, apply, dense, fidelity, gelu
 from models.nets.sources import NetError

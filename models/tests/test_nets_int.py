@@ -6,10 +6,11 @@ import functools
 import numpy as np
 import pytest
 
-from models.lab import sofa
-from models.lab.method import Call
-from models.lab.sofa import Sofa
-from models.lab.subjects import Case, Embedding
+from models.lab.measure.subjects import Case, Embedding
+from models.lab.methods import sofa
+from models.lab.methods.method import Call
+from models.lab.methods.sofa import Sofa
+from models.lab.peers.ibert import IBert
 from models.nets import minilm_int
 from models.nets.minilm_int import (
     ATTENTIONS,
@@ -24,7 +25,6 @@ from models.nets.minilm_int import (
     Watch,
     calibrate,
 )
-from models.peers.ibert import IBert
 from models.quantise import Peaks, quantise
 from models.tests.test_nets import TOKENS, tiny_minilm
 

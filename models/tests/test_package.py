@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,22 @@ def test_imports_are_relative():
                 assert node.level <= depth, where
                 found += node.level > 0
     assert found > 400
+
+
+def test_wings_of_the_laboratory():
+    """Each imports only itself and those above it in the list of models/lab/__init__.py."""
+    lab = FOLDER / "lab"
+    wings = re.findall(r"^(\w+)   +", (lab / "__init__.py").read_text(), re.M)
+    assert sorted(wings) == sorted(p.name for p in lab.iterdir() if (p / "__init__.py").is_file())
+    found = 0
+    for path in lab.glob("*/*.py"):
+        above = wings[: wings.index(path.parent.name) + 1]
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == 2:
+                names = [node.module.split(".")[0]] if node.module else [a.name for a in node.names]
+                assert {*names} <= {*above}, f"{path.relative_to(ROOT)}:{node.lineno}"
+                found += 1
+    assert found > 80
 
 
 def test_names():
@@ -90,7 +107,7 @@ def test_wheel_is_complete(wheel):
 PROGRAM = """
 import numpy, sofa
 from sofa.driver import compiled
-from sofa.lab.sofa import Sofa
+from sofa.lab.methods.sofa import Sofa
 
 assert compiled.rtl().parts[-2:] == ("sofa", "rtl")
 assert sofa.folders.cache("x").parts[-3:] == (".cache", "sofa", "x")

@@ -7,8 +7,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from models.lab.record import MARK
-from models.lab.tables import Table, markdown
+from models.lab.report.record import MARK
+from models.lab.report.tables import Table, markdown
 from scripts.silicon.energy import CLOCK_GHZ
 from scripts.silicon.recipe import ROOT
 from scripts.silicon.report import DOCUMENT, stage

@@ -11,8 +11,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from models.lab.record import MARK
-from models.lab.tables import Table, markdown
+from models.lab.report.record import MARK
+from models.lab.report.tables import Table, markdown
 from scripts.silicon.recipe import LIMIT_FO4, ROOT
 
 SAVED = ROOT / "docs" / "silicon.json"

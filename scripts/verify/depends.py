@@ -10,7 +10,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from models.lab.store import absolute
+from models.lab.measure.store import absolute
 from scripts.filelists import headers, sources
 from tb.runner import ROOT
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import json
 
-from models.lab.record import MARK
-from models.lab.tables import Table, markdown
+from models.lab.report.record import MARK
+from models.lab.report.tables import Table, markdown
 from scripts.verify import verdicts
 
 DOCUMENT = verdicts.ROOT / "docs" / "verification.md"

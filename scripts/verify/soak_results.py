@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from models.lab.record import MARK
+from models.lab.report.record import MARK
 from scripts.verify import depends
 
 ROOT = Path(__file__).resolve().parents[2]

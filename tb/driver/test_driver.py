@@ -20,7 +20,7 @@ from models.driver.model import ModelTransport
 from models.driver.transport import TransportError
 from models.driver.transport import run as finish
 from models.head import DENSE, SORT
-from models.lab.bands import of_layer
+from models.lab.cost.bands import of_layer
 from models.layer import plan_layer, run_layer
 from models.plan import plan
 from models.spec import registers as regs

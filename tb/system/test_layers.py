@@ -9,7 +9,7 @@ import pytest
 
 from models import head, kvgen, rope, workloads
 from models.config import Config
-from models.lab.bands import of_layer
+from models.lab.cost.bands import of_layer
 from models.spec.configs import CONFIGS
 from tb.system.random_jobs import random_job, random_layer
 from tb.system.simulate import JobSpec, LayerSpec, Options, simulate

@@ -11,7 +11,7 @@ import pytest
 
 from models import dlzs, head, oracle, workloads
 from models.config import Config
-from models.lab.bands import Machine, bound_of, work_of
+from models.lab.cost.bands import Machine, bound_of, work_of
 from models.spec.configs import CONFIGS
 from scripts import bench
 from tb.system.random_jobs import ROUGH_MEMORY, random_job
@@ -164,7 +164,8 @@ def test_real_heads_subset(sim, config, seed):
 @pytest.mark.parametrize("way", REAL)
 def test_paper_jobs(sim, config, seed, way):
     """The last 256 rows of three heads of a group over 1024 keys of d = 64, and 256 x 512 of
-    d = 128, all taps; the first takes at most 1.5 times its largest bound (models/lab/bands.py)."""
+    d = 128, all taps; the first takes at most 1.5 times its largest bound
+    (models/lab/cost/bands.py)."""
     cfg = Config.from_name(config.name)
     case = workloads.load_case("smollm2_novel_s1024_l05")
     wide = [np.concatenate([x[:1, :512], x[:1, 512:]], axis=2) for x in (case.q, case.k, case.v)]

@@ -4,7 +4,7 @@ them, and what the handshakes between the stages do meanwhile.
 
 ``accesses()`` reads the page; the cocotb test below makes them, compares the output with the model,
 and in Icarus, where every net can be read, writes ``handshakes.json`` into the folder of the run:
-{net: [value of each cycle, or null]}. scripts/timing.py draws it.
+{net: [value of each cycle, or null]}. scripts/handshakes.py draws it.
 """
 
 from __future__ import annotations

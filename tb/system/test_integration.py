@@ -12,7 +12,7 @@ from models.config import Config
 from models.driver.images import table_image
 from models.spec import registers as regs
 from models.spec.configs import CONFIGS
-from scripts import memories, timing
+from scripts import handshakes, memories
 from tb.runner import ROOT, run
 from tb.system import page_job
 
@@ -24,13 +24,13 @@ def test_job_of_the_page(sim):
     folder = run("sofa", page_job.__name__, CONFIGS["tiny"], sim, seed=1, waves=False)
     # Verilator hides the nets inside.
     if sim == "icarus":
-        for path, text in timing.pictures(folder).items():
-            assert path.read_text() == text, f"{path.name} is stale: run scripts/timing.py"
+        for path, text in handshakes.pictures(folder).items():
+            assert path.read_text() == text, f"{path.name} is stale: run scripts/handshakes.py"
 
 
 def test_every_picture_is_in_the_page():
     shown = re.findall(r"\(timing/(\w+)\.svg\)", page_job.PAGE.read_text())
-    drawn = sorted(p.stem for p in timing.FOLDER.iterdir())
+    drawn = sorted(p.stem for p in handshakes.FOLDER.iterdir())
     assert sorted(shown) == drawn == sorted(page_job.FIGURES)
 
 
@@ -93,6 +93,6 @@ def test_shapes_of_a_tree():
 
 def test_picture_without_its_event_is_refused():
     trace = {"a_valid": [0, 0, 1, 1], "a_kind": [0, 0, 0, 2]}
-    assert timing.chosen(trace, (("a_valid&a_kind=2", 0),)) == [2, 3]
+    assert handshakes.chosen(trace, (("a_valid&a_kind=2", 0),)) == [2, 3]
     with pytest.raises(ValueError, match="a_kind=3 never holds"):
-        timing.chosen(trace, (("a_kind=3", 1),))
+        handshakes.chosen(trace, (("a_kind=3", 1),))

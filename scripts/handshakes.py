@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Timing diagrams of the handshakes, drawn from a simulation.
 
-    .venv/bin/python scripts/timing.py [--check]
+    .venv/bin/python scripts/handshakes.py [--check]
 
 runs the job of docs/integration.md (tb/system/page_job.py) at configuration tiny in Icarus and
 writes docs/timing/<picture>.svg; with --check it only compares, and ends with exit code 1 where a
@@ -99,7 +99,7 @@ def draw(trace: dict[str, list], figure: page_job.Figure) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" font-family="Helvetica, Arial, sans-serif" font-size="12">',
-        "<!-- SPDX-License-Identifier: Apache-2.0. Written by scripts/timing.py. -->",
+        "<!-- SPDX-License-Identifier: Apache-2.0. Written by scripts/handshakes.py. -->",
         "<style>.w{fill:none;stroke:#1c4f8a;stroke-width:1.6}.b{fill:#e8eef8;stroke:#1c4f8a}"
         ".n{stroke:#999;stroke-dasharray:2 3}.g{stroke:#ddd}.k{stroke:#c33;stroke-dasharray:4 3}"
         ".v{text-anchor:middle;font-size:11px}.c{text-anchor:middle;fill:#666;font-size:10px}"
@@ -138,13 +138,13 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare only")
     check = parser.parse_args().check
     if not runner.have("iverilog"):
-        print("timing: Icarus Verilog is not installed, and the pictures are drawn from it")
+        print("handshakes: Icarus Verilog is not installed, and the pictures are drawn from it")
         return 1
     texts = pictures(runner.run("sofa", page_job.__name__, CONFIGS["tiny"], "icarus"))
     stale = [p for p, text in texts.items() if not p.is_file() or p.read_text() != text]
     for path in stale:
         if check:
-            print(f"{path.relative_to(ROOT)} differs: run scripts/timing.py")
+            print(f"{path.relative_to(ROOT)} differs: run scripts/handshakes.py")
         else:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text := texts[path])

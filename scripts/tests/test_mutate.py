@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 
+from models.lab.measure import store as programs
 from scripts.verify import depends, ledger, mutants, mutation_page, trials, verdicts
 from tb import runner
 
@@ -187,17 +188,21 @@ def test_what_a_verdict_depends_on(tmp_path, monkeypatch):
         path.write_text(changed)
         depends.verilog.cache_clear()
         assert (depends.verilog(path) == before) == same
-    monkeypatch.setattr(depends, "ROOT", tmp_path)
+    for module in (depends, programs):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
     (tmp_path / "tb").mkdir()
     test, used = tmp_path / "tb" / "test_toy.py", tmp_path / "tb" / "used.py"
     test.write_text('"""A."""\nfrom tb import used\nX = used.X\n')
-    used.write_text("X = 1\n")
+    body = "X = 1\n\n\nasync def f():\n    {}return 2\n"
+    used.write_text(body.format(""))
     before = depends.python(test)
     for file, text, same in ((test, '"""B."""\nfrom tb import used  # b\nX = used.X\n', True),
                              (test, '"""A."""\nfrom . import used\nX = used.X\n', True),
-                             (used, "X = 1  # one\n", True), (used, "X = 2\n", False)):
+                             (used, body.format("") + "# one\n", True),
+                             (used, body.format('"""B."""\n    '), True),
+                             (used, "X = 2\n", False)):
         file.write_text(text)
-        depends._module.cache_clear()
+        programs.parsed.cache_clear()
         depends.python.cache_clear()
         assert (depends.python(test) == before) == same
 

@@ -4,18 +4,17 @@ its file imports. Comments, docstrings and layout count for nothing."""
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import re
 from pathlib import Path
 
-from models.lab.measure.store import absolute
+from models.lab.measure.store import ROOT, parsed
+from models.lab.measure.store import sources as modules
 from scripts.filelists import headers, sources
-from tb.runner import ROOT
 
-# They start simulations; what a test finds does not depend on them.
-MACHINERY = ("tb/runner.py", "conftest.py")
+# It starts simulations; what a test finds does not depend on it.
+MACHINERY = ("tb.runner",)
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 _FORMAL = re.compile(r"^`ifdef FORMAL$.*?^`endif$", re.M | re.S)
 
@@ -38,35 +37,11 @@ def design(top: str) -> str:
     return sha(*(f"{f.name} {verilog(f)}" for f in (*files, *headers(files))))
 
 
-@functools.cache
-def _module(path: Path) -> tuple[str, tuple[Path, ...]]:
-    """Hash of a Python file without comments and docstrings, and the project's files it imports."""
-    tree = ast.parse(path.read_text())
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            absolute(node, path.relative_to(ROOT).parent.parts)
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(
-                body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
-            body[0].value.value = ""
-    found = [ROOT / (name.replace(".", "/") + ".py") for name in sorted(names)]
-    return sha(ast.dump(tree)), tuple(f for f in found if f.is_file())
-
-
 def files(path: Path) -> dict[str, str]:
-    """The files of the project that one imports, itself among them: name -> hash."""
-    found, todo = {}, [path]
-    while todo:
-        file = todo.pop()
-        name = file.relative_to(ROOT).as_posix()
-        if name not in found and name not in MACHINERY:
-            found[name], more = _module(file)
-            todo += more
-    return found
+    """The files of the project that one imports, itself among them: name -> program as text."""
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return {file.relative_to(ROOT).as_posix(): parsed(file)[0]
+            for file in modules(module, MACHINERY).values()}
 
 
 @functools.cache

@@ -91,7 +91,7 @@ def parsed(path: Path) -> tuple[str, tuple[str, ...]]:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 wanted.append(inner if module_file(inner) else node.module)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             # A string alone is a docstring or the note below a constant.
             node.body = [n for n in node.body if not (
                 isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)
@@ -99,8 +99,9 @@ def parsed(path: Path) -> tuple[str, tuple[str, ...]]:
     return ast.dump(tree), tuple(dict.fromkeys(wanted))
 
 
-def sources(module: str) -> dict[str, Path]:
-    """The module and all that it imports from this repository, directly or not: name -> file.
+def sources(module: str, without: tuple[str, ...] = ()) -> dict[str, Path]:
+    """The module and all that it imports from this repository, directly or not, but for those of
+    ``without`` and what only they import: name -> file.
 
     Packages count only where something is imported out of their __init__ itself, so that a list of
     all methods in an __init__ does not tie their results together.
@@ -110,7 +111,7 @@ def sources(module: str) -> dict[str, Path]:
     while left:
         name = left.pop()
         path = module_file(name)
-        if path is None or name in found:
+        if path is None or name in found or name in without:
             continue
         found[name] = path
         left += parsed(path)[1]

@@ -6,7 +6,8 @@
     run NODEID --seed K     rerun one pytest test and keep its waves in build/waves
     view FILE [--at NS]     write the GTKWave save file of a dump
     list FILE [PATTERN]     list the signals of a dump
-    png FILE -o OUT.png --signals 'valid$,ready$' --start NS --stop NS
+    png FILE -o OUT.png [--at NS] [--signals 'valid$,ready$'] [--start NS] [--stop NS]
+                            draw what a view opens with, or signals between two times
 
 FILE is FST or VCD. Times are nanoseconds. WAVE_DEPTH=N dumps only N levels of hierarchy.
 
@@ -27,6 +28,7 @@ import math
 import re
 import shutil
 import sys
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,7 +41,7 @@ entry.install()
 from models.config import Config  # noqa: E402
 from tb import runner  # noqa: E402
 from tb.common.states import module_of, state_names  # noqa: E402
-from tb.common.turns import TURN  # noqa: E402
+from tb.common.words import fields_of  # noqa: E402
 
 WAVES = runner.BUILD / "waves"
 # Stages in the order of the data flow; other signals come behind them. "between stages" are the
@@ -56,9 +58,9 @@ BEFORE, BEHIND, PIXELS = 20, 60, 900
 # The story of a job, from order to output: wires of the core; of a turn these fields.
 STORY = ("tc_valid", "tc_ready", "tc_n", "tn_valid", "tn_ready", "tn_turn", "t_valid", "t_ready",
          "s_valid", "s_ready", "s_last", "m_valid", "m_ready", "m_first", "m_last", "m_turn",
-         "p_valid", "p_ready", "p_kind", "p_key", "p_place", "kv_valid", "kv_ready", "kv_first",
-         "kv_end", "ev_sufa_busy", "o_valid", "o_ready", "o_first", "o_last", "o_block_last",
-         "o_addr")
+         "m_mask", "p_valid", "p_ready", "p_kind", "p_key", "p_place", "p_mask", "kv_valid",
+         "kv_ready", "kv_first", "kv_end", "kv_mask", "ev_sufa_busy", "o_valid", "o_ready",
+         "o_first", "o_last", "o_block_last", "o_addr")
 TURN_FIELDS = ("k0", "n", "kstep", "rows", "place", "start", "final", "count")
 IN_DECIMAL = ("tc_n", "p_kind", "p_key", "p_place", "ev_sufa_busy")
 # Numbers with a binary point: full name, signed, fraction bits (models/config.py has the
@@ -81,6 +83,31 @@ FIXED_POINT = (
 DECIMAL, SIGNED, POINT, BY_FILE = 0x24, 0x400, 0x40000000, 0x2000
 OPEN_GROUP, CLOSED_GROUP, END_GROUP, END_CLOSED_GROUP = "@800200", "@c00200", "@1000200", "@1401200"
 NS_PER_UNIT = {"fs": 1e-6, "ps": 1e-3, "ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A signal of a dump, or bits of it (low to low+bits-1 of width), as a view shows it. base:
+    "hex" or "dec"; point: fraction bits; states: value -> name."""
+
+    label: str
+    name: str
+    width: int
+    low: int
+    bits: int
+    base: str = "hex"
+    signed: bool = False
+    point: int = 0
+    states: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows below a title; closed: shown after a click only."""
+
+    title: str
+    rows: list[Row]
+    closed: bool
 
 
 def open_dump(path: Path):
@@ -190,82 +217,48 @@ def _short(name: str) -> str:
     return plain.replace(".", "/")
 
 
-def _trace(name: str, variable, translations: Path) -> list[str]:
-    """Return the lines of a save file that show one signal."""
-    width = variable.bitwidth or 1
-    shown = name if width == 1 else f"{name}[{width - 1}:0]"
+def rows_of(name: str, widths: dict[str, int]) -> list[Row]:
+    """Return what a view shows of a signal: one row, or one for each field of a packed word.
+    widths: full name -> bits of all signals."""
+    width, leaf = widths[name], name.rpartition(".")[2]
+    fields = fields_of(name, widths)
+    if leaf.endswith("_turn"):
+        fields = sorted((f for f in fields if f.name in TURN_FIELDS),
+                        key=lambda f: TURN_FIELDS.index(f.name))
+    if fields:
+        return [Row(f"{_short(name)}/{f.name}", name, width, f.low, f.bits,
+                    "dec" if f.number else "hex", f.signed, f.point) for f in fields]
+    row = Row(_short(name), name, width, 0, width)
     states, fixed = states_of(name), fixed_point(name)
     if states:
-        # GTKWave looks up the number as it would show it.
-        table = translations / f"{module_of(name)}.{name.rsplit('.', 1)[1]}.txt"
-        table.parent.mkdir(parents=True, exist_ok=True)
-        table.write_text("".join(f"{v} {n}\n" for v, n in sorted(states.items())))
-        return [f"@{DECIMAL | BY_FILE:x}", f"^1 {table}", f"+{{{_short(name)}}} {shown}"]
+        return [replace(row, base="dec", states=states)]
     if fixed:
-        flags = DECIMAL | (SIGNED if fixed[0] else 0) | (POINT if fixed[1] else 0)
-        count = [f"[fpshift_count] {fixed[1]}"] if fixed[1] else []
-        return [f"@{flags:x}", *count, f"+{{{_short(name)}}} {shown}"]
-    return ["@28" if width == 1 else "@22", f"+{{{_short(name)}}} {shown}"]
+        return [replace(row, base="dec", signed=fixed[0], point=fixed[1])]
+    return [replace(row, base="dec")] if leaf in IN_DECIMAL else [row]
 
 
-def _fields(name: str, variable) -> list[str]:
-    """Return the lines of a save file that show the fields of a turn, each on its own."""
-    width, lines = variable.bitwidth, []
-    whole = f"{name}[{width - 1}:0]"
-    for field in TURN_FIELDS:
-        low, bits = TURN[field]
-        # A bit of a vector goes by its number from the left.
-        picked = " ".join(f"({width - 1 - bit}){whole}"
-                          for bit in reversed(range(low, low + bits)))
-        lines += [f"@{DECIMAL:x}", f"#{{{_short(name)}/{field}}} {picked}"]
-    return lines
-
-
-def _story(name: str, variable, translations: Path) -> list[str]:
-    """Return the lines of a save file that show a signal of the story."""
-    if name.endswith("_turn"):
-        return _fields(name, variable)
-    lines = _trace(name, variable, translations)
-    if name.rpartition(".")[2] in IN_DECIMAL:
-        lines[0] = f"@{DECIMAL:x}"
-    return lines
-
-
-def write_view(dump: Path, view: Path, at_ns: float | None = None) -> Path:
-    """Write a GTKWave save file of ``dump``; ``at_ns``: where it opens, None: see ``opening``.
-
-    The names of states lie beside it in the folder ``states``.
-    """
-    signals, step_ns = open_dump(dump)
-    groups: dict[str, list[str]] = {}
+def groups_of(signals: dict) -> list[Group]:
+    """Return the groups of a view in the order in which it shows them; see the head."""
+    widths = {n: v.bitwidth or 1 for n, v in signals.items()}
+    stages: dict[str, list[str]] = {}
     for name in signals:
         leaf = name.rsplit(".", 1)[-1]
         # Constants, inputs of registers and what nobody reads would only fill the view.
         if not (leaf.isupper() or leaf.endswith("_next") or leaf.startswith("unused")):
-            groups.setdefault(stage_of(name), []).append(name)
-    at = opening(signals) if at_ns is None else at_ns / step_ns
-    cycle = runner.CLOCK_PERIOD_NS / step_ns
-    # The power of two time steps that 200 pixels show.
-    zoom = -math.log2((BEFORE + BEHIND) * cycle * 200 / PIXELS)
-    lines = [f'[dumpfile] "{dump}"', f'[savefile] "{view}"',
-             f"[timestart] {max(0, round(at - BEFORE * cycle))}", "[size] 1600 1000",
-             f"*{zoom:.6f} {round(at)}" + 26 * " -1", "[sst_width] 200", "[signals_width] 520"]
+            stages.setdefault(stage_of(name), []).append(name)
+    groups = []
 
-    def add(title, names, closed=False, shown=_trace):
-        if not names:
-            return
-        lines.extend([CLOSED_GROUP if closed else OPEN_GROUP, f"-{title}"])
-        for name in names:
-            lines.extend(shown(name, signals[name], view.parent / "states"))
-        lines.extend([END_CLOSED_GROUP if closed else END_GROUP, f"-{title}"])
+    def add(title, names, closed=False):
+        if names:
+            groups.append(Group(title, [r for n in names for r in rows_of(n, widths)], closed))
 
-    add("states", [n for stage in ("top", BETWEEN, *STAGES, "other")
-                   for n in sorted(groups.get(stage, []), key=_rank) if states_of(n)])
-    story = (f"sofa.g_core.{leaf}" for leaf in STORY)
-    add("story", [n for n in story if n in signals], shown=_story)
-    for stage in ("top", BETWEEN, *STAGES, "other"):
+    order = ("top", BETWEEN, *STAGES, "other")
+    add("states", [n for stage in order for n in sorted(stages.get(stage, []), key=_rank)
+                   if states_of(n)])
+    add("story", [n for leaf in STORY if (n := f"sofa.g_core.{leaf}") in signals])
+    for stage in order:
         seen, ports, inside, others = set(), [], [], []
-        names = sorted(groups.get(stage, []), key=_rank)
+        names = sorted(stages.get(stage, []), key=_rank)
         most = 2 * MAX_OTHERS if stage == BETWEEN else MAX_OTHERS
         for name in names:
             # A port and the wire connected to it are one signal; of the many rows, cells and
@@ -283,8 +276,88 @@ def write_view(dump: Path, view: Path, at_ns: float | None = None) -> Path:
         add(stage, ports)
         add(f"{stage}: handshakes inside", inside, closed=True)
         add(f"{stage}: other signals", others, closed=True)
+    return groups
+
+
+def _gtkwave_row(row: Row, states: Path) -> list[str]:
+    """Return the lines of a save file that show a row; names of states come from a file."""
+    whole = row.name if row.width == 1 else f"{row.name}[{row.width - 1}:0]"
+    if row.states:
+        # GTKWave looks up the number as it would show it.
+        table = states / f"{_table(row)}.txt"
+        table.parent.mkdir(parents=True, exist_ok=True)
+        table.write_text("".join(f"{v} {n}\n" for v, n in sorted(row.states.items())))
+        head = [f"@{DECIMAL | BY_FILE:x}", f"^1 {table}"]
+    elif row.base == "dec":
+        flags = DECIMAL | (SIGNED if row.signed else 0) | (POINT if row.point else 0)
+        head = [f"@{flags:x}"] + ([f"[fpshift_count] {row.point}"] if row.point else [])
+    else:
+        head = ["@28" if row.bits == 1 else "@22"]
+    if row.bits == row.width:
+        return [*head, f"+{{{row.label}}} {whole}"]
+    # A bit of a vector goes by its number from the left.
+    picked = " ".join(f"({row.width - 1 - bit}){whole}"
+                      for bit in reversed(range(row.low, row.low + row.bits)))
+    return [*head, f"#{{{row.label}}} {picked}"]
+
+
+def _table(row: Row) -> str:
+    """Return the name of the table of a state register's states."""
+    return f"{module_of(row.name)}.{row.name.rsplit('.', 1)[1]}"
+
+
+def _surfer_row(row: Row, mappings: Path) -> list[str]:
+    """Return the commands that show a row; names of states come from a file."""
+    if row.states:
+        mappings.mkdir(parents=True, exist_ok=True)
+        lines = [f"Name = {_table(row)}", f"Bits = {row.width}",
+                 *(f"{v} {n}" for v, n in sorted(row.states.items()))]
+        (mappings / f"{_table(row)}.txt").write_text("\n".join(lines) + "\n")
+        shown = _table(row)
+    elif row.base == "dec":
+        shown = "Signed" if row.signed else "Unsigned"
+    else:
+        shown = "Bit" if row.width == 1 else "Hexadecimal"
+    return [f"variable_add {row.name}", f"item_set_format {shown}"]
+
+
+def write_view(dump: Path, view: Path, at_ns: float | None = None) -> Path:
+    """Write a GTKWave save file of ``dump`` and, beside it, the same as commands for Surfer
+    (``.sucl``); ``at_ns``: where they open, None: see ``opening``.
+
+    The names of states lie beside them in the folders ``states`` and ``.surfer/mappings``.
+    """
+    signals, step_ns = open_dump(dump)
+    groups = groups_of(signals)
+    at = opening(signals) if at_ns is None else at_ns / step_ns
+    cycle = runner.CLOCK_PERIOD_NS / step_ns
+    first = max(0, round(at - BEFORE * cycle))
+    # The power of two time steps that 200 pixels show.
+    zoom = -math.log2((BEFORE + BEHIND) * cycle * 200 / PIXELS)
+    lines = [f'[dumpfile] "{dump}"', f'[savefile] "{view}"', f"[timestart] {first}",
+             "[size] 1600 1000", f"*{zoom:.6f} {round(at)}" + 26 * " -1", "[sst_width] 200",
+             "[signals_width] 520"]
+    commands = [f"load_file {dump}"]
+    for group in groups:
+        begin, end = ((CLOSED_GROUP, END_CLOSED_GROUP) if group.closed
+                      else (OPEN_GROUP, END_GROUP))
+        lines += [begin, f"-{group.title}"]
+        # The name of a divider is one word.
+        commands.append(f"divider_add {group.title.replace(' ', '_')}")
+        for row in group.rows:
+            lines += _gtkwave_row(row, view.parent / "states")
+        for name in dict.fromkeys(r.name for r in group.rows):
+            rows = [r for r in group.rows if r.name == name]
+            # Surfer shows whole signals only.
+            row = rows[0] if rows[0].bits == rows[0].width else replace(
+                rows[0], low=0, bits=rows[0].width, base="hex")
+            commands += _surfer_row(row, view.parent / ".surfer" / "mappings")
+        lines += [end, f"-{group.title}"]
+    commands += [f"zoom_to {first} {first + round((BEFORE + BEHIND) * cycle)}",
+                 f"cursor_set {round(at)}", f"marker_set start {round(at)}"]
     view.parent.mkdir(parents=True, exist_ok=True)
     view.write_text("\n".join(lines) + "\n")
+    view.with_suffix(".sucl").write_text("\n".join(commands) + "\n")
     return view
 
 
@@ -330,51 +403,81 @@ def select(signals: dict, patterns: str) -> list[str]:
     return names
 
 
-def draw(dump: Path, out: Path, patterns: str, start_ns: float, stop_ns: float | None) -> None:
-    """Draw the chosen signals between two times (ns) as a PNG."""
+def text_of(row: Row, value) -> str:
+    """Return a value of a row's signal (int, or bits with unknown ones) as the row shows it."""
+    known = _known(value)
+    if known is None:
+        return "x"
+    number = known >> row.low & (1 << row.bits) - 1
+    if row.states:
+        return row.states.get(number, str(number))
+    if row.base == "hex":
+        return f"{number:x}"
+    if row.signed:
+        number -= number >> row.bits - 1 << row.bits
+    return f"{number / (1 << row.point):g}" if row.point else str(number)
+
+
+def _picked(signals: dict, patterns: str | None) -> list[Row]:
+    """Return the rows of the signals that match, or without patterns the open groups' rows."""
+    if patterns is None:
+        return [r for group in groups_of(signals) if not group.closed for r in group.rows]
+    widths = {n: v.bitwidth or 1 for n, v in signals.items()}
+    return [r for n in select(signals, patterns) for r in rows_of(n, widths)]
+
+
+def draw(dump: Path, out: Path, patterns: str | None, start_ns: float | None,
+         stop_ns: float | None, at_ns: float | None) -> None:
+    """Draw signals between two times as a PNG; None: what the view of ``dump`` opens with, and
+    the time around ``at_ns``, where a line stands (None: see ``opening``)."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     signals, step_ns = open_dump(dump)
-    names = select(signals, patterns)
-    if not names:
+    rows = _picked(signals, patterns)
+    if not rows:
         raise SystemExit(f"no signal of {dump} matches {patterns!r}")
-    traces = {n: [(t * step_ns, v) for t, v in signals[n].tv] for n in names}
+    if at_ns is None and None in (start_ns, stop_ns):
+        at_ns = opening(signals) * step_ns
+    if start_ns is None:
+        start_ns = max(0.0, at_ns - BEFORE * runner.CLOCK_PERIOD_NS)
     if stop_ns is None:
-        stop_ns = max(t[-1][0] for t in traces.values() if t)
+        stop_ns = start_ns + (BEFORE + BEHIND) * runner.CLOCK_PERIOD_NS
     if stop_ns <= start_ns:
         raise SystemExit("the window is empty: --stop must be larger than --start")
 
-    fig, axes = plt.subplots(figsize=(14, 0.42 * len(names) + 0.9))
-    for row, name in enumerate(names):
-        base, width = -row, signals[name].bitwidth or 1
-        # The value at the start of the window is the last change before it.
-        inside = [(max(t, start_ns), v) for t, v in traces[name] if t <= stop_ns]
+    traces = {n: [(t * step_ns, v) for t, v in signals[n].tv] for n in {r.name for r in rows}}
+    fig, axes = plt.subplots(figsize=(16, 0.2 * len(rows) + 0.9))
+    for place, row in enumerate(rows):
+        # The value at the start of the window is the last change before it. Bits of a word change
+        # less often than the word.
+        inside = [(max(t, start_ns), text_of(row, v)) for t, v in traces[row.name] if t <= stop_ns]
         inside = [c for i, c in enumerate(inside)
                   if i + 1 == len(inside) or inside[i + 1][0] > c[0]]
-        for (begin, value), end in zip(inside, [t for t, _ in inside[1:]] + [stop_ns],
-                                       strict=True):
-            unknown = isinstance(value, str) and not re.fullmatch("[01]+", value)
-            value = int(value, 2) if isinstance(value, str) and not unknown else value
-            colour = "tab:red" if unknown else "tab:green" if width == 1 else "tab:blue"
-            if width == 1 and not unknown:
-                level = base + 0.6 * bool(value)
-                axes.plot([begin, begin, end], [base + (0.6 if not value else 0), level, level],
+        inside = [c for i, c in enumerate(inside) if not i or inside[i - 1][1] != c[1]]
+        for (begin, text), end in zip(inside, [t for t, _ in inside[1:]] + [stop_ns],
+                                      strict=True):
+            colour = "tab:red" if text == "x" else "tab:green" if row.bits == 1 else "tab:blue"
+            if row.bits == 1 and text != "x":
+                level = 0.6 * (text != "0") - place
+                axes.plot([begin, begin, end], [0.6 * (text == "0") - place, level, level],
                           color=colour, lw=1)
             else:
-                axes.fill_between([begin, end], base, base + 0.6, facecolor=colour, alpha=0.15,
+                axes.fill_between([begin, end], -place, 0.6 - place, facecolor=colour, alpha=0.15,
                                   edgecolor=colour, lw=0.8)
-                label = "x" if unknown else f"{value:x}"
-                # A character needs about 1/130 of the picture's width.
-                room = int((end - begin) / (stop_ns - start_ns) * 130)
+                # A character needs about 1/220 of the picture's width.
+                room = int((end - begin) / (stop_ns - start_ns) * 220)
                 if room >= 1:
-                    axes.text((begin + end) / 2, base + 0.3, label[:room], fontsize=7,
+                    axes.text((begin + end) / 2, 0.3 - place, text[:room], fontsize=6,
                               ha="center", va="center")
-    axes.set_yticks([0.3 - r for r in range(len(names))], names, fontsize=7, family="monospace")
+    if at_ns is not None:
+        axes.axvline(at_ns, color="tab:red", lw=1, ls="--")
+    axes.set_yticks([0.3 - r for r in range(len(rows))], [r.label for r in rows], fontsize=6,
+                    family="monospace")
     axes.set_xlim(start_ns, stop_ns)
-    axes.set_ylim(-len(names) + 0.8, 0.8)
+    axes.set_ylim(-len(rows) + 0.8, 0.8)
     axes.set_xlabel("ns")
     axes.grid(axis="x", alpha=0.3)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -398,10 +501,11 @@ def main() -> int:
     sub = commands.add_parser("png", help="draw a window")
     sub.add_argument("dump", type=Path)
     sub.add_argument("-o", "--out", type=Path, required=True)
-    sub.add_argument("--signals", default=r"^[^.]+\.[a-z]\w*$",
-                     help="comma-separated regular expressions (default: the top level)")
-    sub.add_argument("--start", type=float, default=0.0)
-    sub.add_argument("--stop", type=float)
+    sub.add_argument("--signals",
+                     help="comma-separated regular expressions (default: the view's open groups)")
+    sub.add_argument("--at", type=float, metavar="NS", help="where a line stands")
+    sub.add_argument("--start", type=float, metavar="NS")
+    sub.add_argument("--stop", type=float, metavar="NS")
     args = parser.parse_args()
 
     if args.command == "run":
@@ -416,7 +520,7 @@ def main() -> int:
         for name in select(signals, args.pattern):
             print(f"{signals[name].bitwidth or 1:5}  {stage_of(name):7} {name}")
     else:
-        draw(args.dump, args.out, args.signals, args.start, args.stop)
+        draw(args.dump, args.out, args.signals, args.start, args.stop, args.at)
     return 0
 
 

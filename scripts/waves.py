@@ -1,23 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waves: rerun a test with them, make a GTKWave view, or draw a window of them as a picture.
+"""Waves: rerun a test with them, make a view for GTKWave and Surfer, or draw a picture of a window.
 
     .venv/bin/python scripts/waves.py COMMAND ...
 
     run NODEID --seed K     rerun one pytest test and keep its waves in build/waves
-    view FILE [--at NS]     write the GTKWave save file of a dump
+    view FILE [--at NS] [PLACE]
+                            write the GTKWave save file and the Surfer commands of a dump
     list FILE [PATTERN]     list the signals of a dump
-    png FILE -o OUT.png [--at NS] [--signals 'valid$,ready$'] [--start NS] [--stop NS]
+    png FILE -o OUT.png [--at NS] [PLACE] [--signals 'valid$,ready$'] [--start NS] [--stop NS]
                             draw what a view opens with, or signals between two times
 
 FILE is FST or VCD. Times are nanoseconds. WAVE_DEPTH=N dumps only N levels of hierarchy.
+PLACE is --stage NAME, --row N and --unit N, as the message of a failure names them; run takes them
+from it.
 
 A view opens at the failure when the test failed (or at NS), else where the first state machine, or
-in a module without one the first handshake, moves after the reset. States stand first, with the
-names that the Verilog gives them; of the whole machine the story follows: what the sequencer
-orders, tiles, masks, keys and rows as they pass from stage to stage, fields of turns apart. Then
-come the handshakes of the top level and those between the stages; then, stage by stage, those of
-its ports. Handshakes inside a stage, and up to MAX_OTHERS
-other signals, are in groups that open with a click.
+in a module without one the first handshake, moves after the reset. The failing stage stands first:
+the values inside it that decide, of the failing row or unit alone when the message names one, and
+the handshakes of its ports with what they hand over. Then come all states, with the names that the
+Verilog gives them; of the whole machine the story: what the sequencer orders, tiles, masks, keys
+and rows as they pass from stage to stage, packed words in fields; the top level, what is between
+the stages, and the other stages in the order of the data. Handshakes inside a stage, and up to
+MAX_OTHERS other signals, are in groups that open with a click.
+
+Beside a view (``.gtkw``) lie the commands with which Surfer shows the same (``.sucl``). It has no
+rows for bits of a signal and no binary point: words are whole there, such numbers integers.
 """
 
 from __future__ import annotations
@@ -28,7 +35,7 @@ import math
 import re
 import shutil
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,8 +47,10 @@ entry.install()
 
 from models.config import Config  # noqa: E402
 from tb import runner  # noqa: E402
-from tb.common.states import module_of, state_names  # noqa: E402
-from tb.common.words import fields_of  # noqa: E402
+from tb.common.states import is_port, module_of, places, state_names  # noqa: E402
+from tb.common.turns import SIGNED as SIGNED_FIELDS  # noqa: E402
+from tb.common.turns import TURN  # noqa: E402
+from tb.common.words import ADDRESS_W, fields_of  # noqa: E402
 
 WAVES = runner.BUILD / "waves"
 # Stages in the order of the data flow; other signals come behind them. "between stages" are the
@@ -53,8 +62,15 @@ HANDSHAKE = (r"(^clk|^rst|^irq|valid|ready|start|busy|done|halt|commit|release(_
              r"(_reg)?$")
 # Other signals of a stage; twice as many between the stages, which show what is handed over.
 MAX_OTHERS = 60
-# Cycles that a view shows before and behind the place where it opens, and pixels of its waves.
-BEFORE, BEHIND, PIXELS = 20, 60, 900
+# Rows of the values inside a stage of which all instances are shown; of more the first one.
+MAX_VALUES = 96
+# Bits and fields of what a handshake hands over that stand beside it.
+MAX_BITS, MAX_FIELDS = 64, 8
+# Cycles that a view shows before and behind the place where it opens: at the start of a job; at a
+# failure, whose cause lies before it; at one in a unit, which has other numbers in every cycle.
+AT_START, AT_FAILURE, AT_UNIT = (20, 60), (60, 20), (20, 6)
+# Pixels of its waves.
+PIXELS = 900
 # The story of a job, from order to output: wires of the core; of a turn these fields.
 STORY = ("tc_valid", "tc_ready", "tc_n", "tn_valid", "tn_ready", "tn_turn", "t_valid", "t_ready",
          "s_valid", "s_ready", "s_last", "m_valid", "m_ready", "m_first", "m_last", "m_turn",
@@ -62,26 +78,34 @@ STORY = ("tc_valid", "tc_ready", "tc_n", "tn_valid", "tn_ready", "tn_turn", "t_v
          "kv_ready", "kv_first", "kv_end", "kv_mask", "ev_sufa_busy", "o_valid", "o_ready",
          "o_first", "o_last", "o_block_last", "o_addr")
 TURN_FIELDS = ("k0", "n", "kstep", "rows", "place", "start", "final", "count")
-IN_DECIMAL = ("tc_n", "p_kind", "p_key", "p_place", "ev_sufa_busy")
+# Ends of names of numbers, beside the fields of turns.
+NUMBERS = {"kind", "key", "word", "beat", "beats", "row", "slot", "idx", "land", "busy", "dm",
+           "addr"}
 # Numbers with a binary point: full name, signed, fraction bits (models/config.py has the
 # formats).
 FIXED_POINT = (
     (r"cell(_inst)?\.acc_reg$", True, Config.SC_FRAC),
-    (r"row(_inst)?\.(limit|peak)_reg$", True, 0),
+    (r"row(_inst)?\.((limit|peak)_reg|g_keep\[\d+\]\.level)$", True, 0),
     (r"row(_inst)?\.max_reg$", True, Config.SC_FRAC),
     (r"row(_inst)?\.(total|kept)_reg$", False, Config.SUM_FRAC),
     (r"exp(_inst)?\.z_\d_reg$", True, Config.Z_FRAC),
     (r"exp(_inst)?\.[em]_\d_reg$", True, 0),
-    (r"exp(_inst)?\.(mant_9_reg|p_1\d_reg|l_11_reg|l_new)$", False, 16 - Config.GUARD),
+    (r"exp(_inst)?\.(mant_9_reg|p_1\d_reg|l_rd|l_11_reg|l_new)$", False, 16 - Config.GUARD),
     (r"lane(_inst)?\.(o_sh_reg|o_new)$", True, Config.O_FRAC),
     (r"div(_inst)?\.g_lane\[\d+\]\.f_reg$", False, Config.F_FRAC),
     (r"rope(_inst)?\..*\.(c_reg|s_reg)$", True, 14),
     (r"rope(_inst)?\..*\.(x0_reg|x1_reg)$", True, 0),
     (r"mac(_inst)?\.(acc_reg|sum_reg)$", True, 0),
 )
+# What decides inside a stage, beside those numbers.
+VALUES = (r"(row(_inst)?\.(s1_seen_reg|s1_keep)|exp(_inst)?\.(idx_11|dm_10_reg|upd_reg)"
+          r"|rass(_inst)?\.(wr_half_reg|wr_word|full_reg|half_reg|word_reg|lane|places"
+          r"|g_place\[\d+\]\.mask_inst\.(wr_en|wr_addr|rd_en|rd_addr)))$")
 # Bits of GTKWave's display flags.
 DECIMAL, SIGNED, POINT, BY_FILE = 0x24, 0x400, 0x40000000, 0x2000
 OPEN_GROUP, CLOSED_GROUP, END_GROUP, END_CLOSED_GROUP = "@800200", "@c00200", "@1000200", "@1401200"
+# All but the first of the many rows, cells and units.
+INSTANCE = r"\[0*[1-9]\d*\]\."
 NS_PER_UNIT = {"fs": 1e-6, "ps": 1e-3, "ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
 
 
@@ -99,6 +123,19 @@ class Row:
     signed: bool = False
     point: int = 0
     states: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a message says of the place of a failure: stage, query row and unit of SU-FA, None where
+    it does not."""
+
+    stage: str | None = None
+    row: int | None = None
+    unit: int | None = None
+
+
+NOWHERE = Place()
 
 
 @dataclass(frozen=True)
@@ -150,8 +187,25 @@ def module_folders() -> dict[str, str]:
 def _rank(name: str) -> tuple:
     scope, _, leaf = name.rpartition(".")
     settings = leaf.startswith(("job_", "cfg_", "ev_"))
-    return (name.count("."), scope, leaf not in ("clk", "rst"), settings,
-            not re.search(HANDSHAKE, leaf))
+    # As the Verilog declares them, a handshake and what it hands over stand together.
+    place = places(module_of(name)).get(leaf, math.inf)
+    return (name.count("."), scope, leaf not in ("clk", "rst"), settings, place)
+
+
+def _of_place(names: list[str], where: Place) -> list[str]:
+    """Return the names without those of other rows or units; rows count on from block to block."""
+    for kind, number in (("row", where.row), ("unit", where.unit)):
+        found = {n: re.search(rf"\.g_{kind}\[(\d+)\]\.", n) for n in names}
+        count = 1 + max((int(m[1]) for m in found.values() if m), default=0)
+        names = [n for n, m in found.items()
+                 if number is None or not m or int(m[1]) == number % count]
+    return names
+
+
+def _by_instance(name: str) -> list[tuple]:
+    """Order in which all of an instance, with its generate blocks, stands together."""
+    return [tuple(int(p) if p.isdigit() else p for p in re.split(r"(\d+)", scope))
+            for scope in name.split(".")[:-1]]
 
 
 def is_handshake(name: str, signals) -> bool:
@@ -209,12 +263,25 @@ def opening(signals: dict) -> float:
     return after
 
 
+def cycles_of(at_ns: float | None, where: Place) -> tuple[int, int]:
+    """Return the cycles that a view shows before and behind the place where it opens."""
+    if at_ns is None:
+        return AT_START
+    return AT_FAILURE if where.unit is None else AT_UNIT
+
+
+def _end(signals: dict) -> float:
+    """Return the time of the last change of the top level (time steps)."""
+    return max((t for n, v in signals.items() if n.count(".") == 1 for t, _ in list(v.tv)[-1:]),
+               default=0)
+
+
 def _short(name: str) -> str:
     """Return a name for the list of signals: without the top level and the marks of instances."""
     # GTKWave shows what stands behind the last dot only.
     inner = re.sub(r"^g_core\.", "", name.split(".", 1)[1])
     plain = re.sub(r"_inst(?=\.|$)", "", inner)
-    return plain.replace(".", "/")
+    return re.sub(r"\bg_(\w+)(\[\d+\])/\1(?=/)", r"\1\2", plain.replace(".", "/"))
 
 
 def rows_of(name: str, widths: dict[str, int]) -> list[Row]:
@@ -234,10 +301,19 @@ def rows_of(name: str, widths: dict[str, int]) -> list[Row]:
         return [replace(row, base="dec", states=states)]
     if fixed:
         return [replace(row, base="dec", signed=fixed[0], point=fixed[1])]
-    return [replace(row, base="dec")] if leaf in IN_DECIMAL else [row]
+    kind = re.sub(r"(_\d+)?(_reg)?$", "", leaf).rpartition("_")[2]
+    if 1 < width < ADDRESS_W and (kind in TURN or kind in NUMBERS):
+        return [replace(row, base="dec", signed=kind in SIGNED_FIELDS)]
+    return [row]
 
 
-def groups_of(signals: dict) -> list[Group]:
+def _is_small(name: str, widths: dict[str, int]) -> bool:
+    """Whether a signal stands beside the handshake that hands it over."""
+    rows = rows_of(name, widths)
+    return len(rows) <= MAX_FIELDS and max(r.bits for r in rows) <= MAX_BITS
+
+
+def groups_of(signals: dict, where: Place = NOWHERE) -> list[Group]:
     """Return the groups of a view in the order in which it shows them; see the head."""
     widths = {n: v.bitwidth or 1 for n, v in signals.items()}
     stages: dict[str, list[str]] = {}
@@ -250,33 +326,52 @@ def groups_of(signals: dict) -> list[Group]:
 
     def add(title, names, closed=False):
         if names:
-            groups.append(Group(title, [r for n in names for r in rows_of(n, widths)], closed))
+            own = f"{title.partition(':')[0]}/"
+            rows = [replace(r, label=r.label.removeprefix(own)) for n in names
+                    for r in rows_of(n, widths)]
+            groups.append(Group(title, rows, closed))
 
     order = ("top", BETWEEN, *STAGES, "other")
+    found = [stage for stage in STAGES[:-1] if stage in stages]
+    failed = found[0] if len(found) == 1 else where.stage
     add("states", [n for stage in order for n in sorted(stages.get(stage, []), key=_rank)
                    if states_of(n)])
     add("story", [n for leaf in STORY if (n := f"sofa.g_core.{leaf}") in signals])
     for stage in order:
-        seen, ports, inside, others = set(), [], [], []
+        seen, ports, values, inside, others = set(), [], [], [], []
         names = sorted(stages.get(stage, []), key=_rank)
+        level = names[0].count(".") if names else 0
+        handed = tuple(re.sub("(valid|ready)$", "", n) for n in names
+                       if n.count(".") == level and re.search(r"_\w*(valid|ready)$", n)
+                       and (stage == BETWEEN or is_port(n)))
         most = 2 * MAX_OTHERS if stage == BETWEEN else MAX_OTHERS
         for name in names:
             # A port and the wire connected to it are one signal; of the many rows, cells and
-            # units, the first shows its handshakes and numbers.
+            # units, the first shows its handshakes.
             if signals[name].signal_id in seen or states_of(name):
                 continue
             seen.add(signals[name].signal_id)
             if name.count(".") > 1 and name.endswith((".clk", ".rst")):
                 continue
-            first = not re.search(r"\[0*[1-9]\d*\]\.", name)
-            if first and is_handshake(name, signals):
-                (ports if name.count(".") == names[0].count(".") else inside).append(name)
-            elif len(others) < most or (first and fixed_point(name)):
+            outside = name.count(".") == level
+            if is_handshake(name, signals) and not re.search(INSTANCE, name):
+                (ports if outside else inside).append(name)
+            elif outside and name.startswith(handed) and _is_small(name, widths):
+                ports.append(name)
+            elif fixed_point(name) or re.search(VALUES, name):
+                values.append(name)
+            else:
                 others.append(name)
+        values = _of_place(values, where)
+        if sum(len(rows_of(n, widths)) for n in values) > MAX_VALUES:
+            values = [n for n in values if not re.search(INSTANCE, n)]
+        values.sort(key=_by_instance)
+        add(f"{stage}: values", values)
         add(stage, ports)
         add(f"{stage}: handshakes inside", inside, closed=True)
-        add(f"{stage}: other signals", others, closed=True)
-    return groups
+        add(f"{stage}: other signals", others[:most], closed=True)
+    # The failing stage first: what decides there and what it got and gave.
+    return sorted(groups, key=lambda g: g.title not in (failed, f"{failed}: values"))
 
 
 def _gtkwave_row(row: Row, states: Path) -> list[str]:
@@ -321,19 +416,24 @@ def _surfer_row(row: Row, mappings: Path) -> list[str]:
     return [f"variable_add {row.name}", f"item_set_format {shown}"]
 
 
-def write_view(dump: Path, view: Path, at_ns: float | None = None) -> Path:
+def write_view(dump: Path, view: Path, at_ns: float | None = None,
+               where: Place = NOWHERE) -> Path:
     """Write a GTKWave save file of ``dump`` and, beside it, the same as commands for Surfer
     (``.sucl``); ``at_ns``: where they open, None: see ``opening``.
 
     The names of states lie beside them in the folders ``states`` and ``.surfer/mappings``.
     """
     signals, step_ns = open_dump(dump)
-    groups = groups_of(signals)
+    groups = groups_of(signals, where)
     at = opening(signals) if at_ns is None else at_ns / step_ns
     cycle = runner.CLOCK_PERIOD_NS / step_ns
-    first = max(0, round(at - BEFORE * cycle))
+    before, behind = cycles_of(at_ns, where)
+    span = (before + behind) * cycle
+    first = at - before * cycle
+    # GTKWave goes to the start of a dump that ends before the window does.
+    first = max(0, round(min(first, _end(signals) - span)))
     # The power of two time steps that 200 pixels show.
-    zoom = -math.log2((BEFORE + BEHIND) * cycle * 200 / PIXELS)
+    zoom = -math.log2(span * 200 / PIXELS)
     lines = [f'[dumpfile] "{dump}"', f'[savefile] "{view}"', f"[timestart] {first}",
              "[size] 1600 1000", f"*{zoom:.6f} {round(at)}" + 26 * " -1", "[sst_width] 200",
              "[signals_width] 520"]
@@ -353,7 +453,7 @@ def write_view(dump: Path, view: Path, at_ns: float | None = None) -> Path:
                 rows[0], low=0, bits=rows[0].width, base="hex")
             commands += _surfer_row(row, view.parent / ".surfer" / "mappings")
         lines += [end, f"-{group.title}"]
-    commands += [f"zoom_to {first} {first + round((BEFORE + BEHIND) * cycle)}",
+    commands += [f"zoom_to {first} {first + round(span)}",
                  f"cursor_set {round(at)}", f"marker_set start {round(at)}"]
     view.parent.mkdir(parents=True, exist_ok=True)
     view.write_text("\n".join(lines) + "\n")
@@ -361,14 +461,25 @@ def write_view(dump: Path, view: Path, at_ns: float | None = None) -> Path:
     return view
 
 
+def place_of(text: str) -> Place:
+    """Return what the first message of a wrong value in ``text`` says."""
+    first = re.search(r"^.*bit \d+ is the lowest to differ.*$", text, re.M)
+    line = first[0] if first else ""
+    stage = re.search(rf": ({'|'.join(STAGES)}) [\w ]+: cycle ", line)
+    row, unit = (re.search(rf"\b{kind} (\d+)", line) for kind in ("query row", "unit"))
+    return Place(stage and stage[1], row and int(row[1]), unit and int(unit[1]))
+
+
 def run_test(nodeid: str, seed: int) -> int:
     """Rerun one test with waves; return pytest's exit code."""
     import pytest
 
-    folders = []
+    folders, places = [], []
 
     class Collector:
         def pytest_runtest_logreport(self, report):
+            if report.failed:
+                places.append(place_of(report.longreprtext))
             if report.when == "teardown":
                 for key, value in report.user_properties:
                     if key == "simulations":
@@ -380,14 +491,22 @@ def run_test(nodeid: str, seed: int) -> int:
         args += ["--sim", "both", "--config", "all"]
     code = int(pytest.main(args, plugins=[Collector()]))
     WAVES.mkdir(parents=True, exist_ok=True)
+    where = places[0] if places else NOWHERE
     for folder, failed_ns in folders:
         for dump in sorted((ROOT / folder).glob("dump.*")):
             if dump.suffix not in (".fst", ".vcd"):
                 continue
             kept = WAVES / f"{Path(folder).name}{dump.suffix}"
             shutil.copy(dump, kept)
-            view = write_view(kept, kept.with_suffix(".gtkw"), failed_ns)
-            print(f"waves: {kept.relative_to(ROOT)}\nview:  gtkwave {view.relative_to(ROOT)}")
+            view = write_view(kept, kept.with_suffix(".gtkw"), failed_ns, where)
+            at = "" if failed_ns is None else f" --at {failed_ns:g}"
+            at += "".join(f" --{kind} {value}" for kind, value in asdict(where).items()
+                          if value is not None)
+            print(f"waves:   {kept.relative_to(ROOT)}\nview:    gtkwave {view.relative_to(ROOT)}\n"
+                  f"or:      cd {WAVES.relative_to(ROOT)} && "
+                  f"surfer --command-file {view.with_suffix('.sucl').name}\n"
+                  f"picture: .venv/bin/python scripts/waves.py png {kept.relative_to(ROOT)}{at} "
+                  f"-o {kept.with_suffix('.png').relative_to(ROOT)}")
     if not folders:
         print(f"no simulation ran: is {nodeid!r} the name of a test? (make list shows them)")
         return code or 1
@@ -418,16 +537,16 @@ def text_of(row: Row, value) -> str:
     return f"{number / (1 << row.point):g}" if row.point else str(number)
 
 
-def _picked(signals: dict, patterns: str | None) -> list[Row]:
+def _picked(signals: dict, patterns: str | None, where: Place) -> list[Row]:
     """Return the rows of the signals that match, or without patterns the open groups' rows."""
     if patterns is None:
-        return [r for group in groups_of(signals) if not group.closed for r in group.rows]
+        return [r for group in groups_of(signals, where) if not group.closed for r in group.rows]
     widths = {n: v.bitwidth or 1 for n, v in signals.items()}
     return [r for n in select(signals, patterns) for r in rows_of(n, widths)]
 
 
 def draw(dump: Path, out: Path, patterns: str | None, start_ns: float | None,
-         stop_ns: float | None, at_ns: float | None) -> None:
+         stop_ns: float | None, at_ns: float | None, where: Place) -> None:
     """Draw signals between two times as a PNG; None: what the view of ``dump`` opens with, and
     the time around ``at_ns``, where a line stands (None: see ``opening``)."""
     import matplotlib
@@ -436,15 +555,16 @@ def draw(dump: Path, out: Path, patterns: str | None, start_ns: float | None,
     import matplotlib.pyplot as plt
 
     signals, step_ns = open_dump(dump)
-    rows = _picked(signals, patterns)
+    rows = _picked(signals, patterns, where)
     if not rows:
         raise SystemExit(f"no signal of {dump} matches {patterns!r}")
-    if at_ns is None and None in (start_ns, stop_ns):
+    before, behind = cycles_of(at_ns, where)
+    if at_ns is None and start_ns is None:
         at_ns = opening(signals) * step_ns
     if start_ns is None:
-        start_ns = max(0.0, at_ns - BEFORE * runner.CLOCK_PERIOD_NS)
+        start_ns = max(0.0, at_ns - before * runner.CLOCK_PERIOD_NS)
     if stop_ns is None:
-        stop_ns = start_ns + (BEFORE + BEHIND) * runner.CLOCK_PERIOD_NS
+        stop_ns = start_ns + (before + behind) * runner.CLOCK_PERIOD_NS
     if stop_ns <= start_ns:
         raise SystemExit("the window is empty: --stop must be larger than --start")
 
@@ -485,6 +605,16 @@ def draw(dump: Path, out: Path, patterns: str | None, start_ns: float | None,
     print(out)
 
 
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--stage", choices=STAGES[:-1], help="stage that stands first")
+    parser.add_argument("--row", type=int, help="query row of which the values are shown")
+    parser.add_argument("--unit", type=int, help="unit of SU-FA of which the values are shown")
+
+
+def _place(args: argparse.Namespace) -> Place:
+    return Place(args.stage, args.row, args.unit)
+
+
 def main() -> int:
     """Command line; see the head of this file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -495,6 +625,7 @@ def main() -> int:
     sub = commands.add_parser("view", help="write a GTKWave save file")
     sub.add_argument("dump", type=Path)
     sub.add_argument("--at", type=float, metavar="NS", help="where it opens")
+    _add_place(sub)
     sub = commands.add_parser("list", help="list signals")
     sub.add_argument("dump", type=Path)
     sub.add_argument("pattern", nargs="?", default="")
@@ -504,6 +635,7 @@ def main() -> int:
     sub.add_argument("--signals",
                      help="comma-separated regular expressions (default: the view's open groups)")
     sub.add_argument("--at", type=float, metavar="NS", help="where a line stands")
+    _add_place(sub)
     sub.add_argument("--start", type=float, metavar="NS")
     sub.add_argument("--stop", type=float, metavar="NS")
     args = parser.parse_args()
@@ -514,13 +646,14 @@ def main() -> int:
         return run_test(args.nodeid, args.seed)
     if args.command == "view":
         dump = args.dump.resolve()
-        print(write_view(dump, dump.with_suffix(".gtkw"), args.at))
+        print(write_view(dump, dump.with_suffix(".gtkw"), args.at, _place(args)))
     elif args.command == "list":
         signals, _ = open_dump(args.dump)
         for name in select(signals, args.pattern):
             print(f"{signals[name].bitwidth or 1:5}  {stage_of(name):7} {name}")
     else:
-        draw(args.dump, args.out, args.signals, args.start, args.stop, args.at)
+        draw(args.dump, args.out, args.signals, args.start, args.stop, args.at,
+             _place(args))
     return 0
 
 

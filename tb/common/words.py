@@ -17,6 +17,8 @@ SLOTS = 4
 PLACE_OF = {"p_mask": "p_place", "kv_mask": "kv_end_place"}
 """Mask of all places -> signal with the number of a place."""
 
+ADDRESS_W = 48
+
 
 @dataclass(frozen=True)
 class Field:
@@ -49,7 +51,7 @@ def fields_of(name: str, widths: dict[str, int]) -> list[Field]:
                 if bits * count == width]
 
     if leaf.endswith("_turn") and width == TURN_W:
-        return [Field(field, low, bits, True, field in SIGNED)
+        return [Field(field, low, bits, bits < ADDRESS_W, field in SIGNED)
                 for field, (low, bits) in TURN.items()]
     if leaf == "m_mask":
         return equal(lambda i: f"slot{i}", SLOTS)

@@ -271,9 +271,10 @@ def cycles_of(at_ns: float | None, where: Place) -> tuple[int, int]:
 
 
 def _end(signals: dict) -> float:
-    """Return the time of the last change of the top level (time steps)."""
-    return max((t for n, v in signals.items() if n.count(".") == 1 for t, _ in list(v.tv)[-1:]),
-               default=0)
+    """Return the time of the last change of the top level, whose clock runs to the end, or of a
+    state (time steps)."""
+    return max((t for n, v in signals.items() if n.count(".") == 1 or states_of(n)
+                for t, _ in list(v.tv)[-1:]), default=0)
 
 
 def _short(name: str) -> str:
@@ -538,9 +539,14 @@ def text_of(row: Row, value) -> str:
 
 
 def _picked(signals: dict, patterns: str | None, where: Place) -> list[Row]:
-    """Return the rows of the signals that match, or without patterns the open groups' rows."""
+    """Return the rows of the signals that match; without patterns those of the open groups, of the
+    whole machine up to the story, as more make no picture."""
     if patterns is None:
-        return [r for group in groups_of(signals, where) if not group.closed for r in group.rows]
+        groups = [g for g in groups_of(signals, where) if not g.closed]
+        titles = [g.title for g in groups]
+        if "story" in titles:
+            groups = groups[:titles.index("story") + 1]
+        return [r for group in groups for r in group.rows]
     widths = {n: v.bitwidth or 1 for n, v in signals.items()}
     return [r for n in select(signals, patterns) for r in rows_of(n, widths)]
 

@@ -7,6 +7,7 @@ PLACES from the number of a place.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from models.config import Config
@@ -17,6 +18,10 @@ SLOTS = 4
 PLACE_OF = {"p_mask": "p_place", "kv_mask": "kv_end_place"}
 """Mask of all places -> signal with the number of a place."""
 
+TAPS = {"row": (False, 0), "z": (True, Config.Z_FRAC), "p": (False, 16 - Config.GUARD),
+        "m": (True, 0), "dm": (False, 0), "l": (False, 16 - Config.GUARD),
+        "sum": (False, 16 - Config.GUARD), "beat": (False, 0)}
+"""Taps of SU-FA, a field a unit -> (signed, fraction bits)."""
 ADDRESS_W = 48
 
 
@@ -37,7 +42,8 @@ def fields_of(name: str, widths: dict[str, int]) -> list[Field]:
     -> bits of all signals.
 
     Turns have those of rtl/include/sofa_turn.vh; words of masks the rows of a slot each, words of
-    scores a row and slot each, masks of keys the rows of a place each, kept shares a row each.
+    scores a row and slot each, masks of keys the rows of a place each, kept shares a row each,
+    taps of SU-FA a unit each.
     """
     scope, _, leaf = name.rpartition(".")
     width = widths[name]
@@ -61,6 +67,10 @@ def fields_of(name: str, widths: dict[str, int]) -> list[Field]:
         rows = beside("m_mask") // SLOTS
         return equal(lambda i: f"row{i // SLOTS}_slot{i % SLOTS}", SLOTS * rows, number=True,
                      signed=True, point=Config.SC_FRAC)
+    if (tap := re.fullmatch(r"(tap_[elo]_)(\w+)", leaf)) and tap[2] in TAPS:
+        signed, point = TAPS[tap[2]]
+        return equal(lambda i: f"unit{i}", beside(f"{tap[1]}valid"), number=True, signed=signed,
+                     point=point)
     if leaf == "f_data":
         return equal(lambda i: f"share{i}", width // (Config.F_FRAC + 1), number=True,
                      point=Config.F_FRAC)

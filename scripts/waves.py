@@ -23,8 +23,8 @@ and rows as they pass from stage to stage, packed words in fields; the top level
 the stages, and the other stages in the order of the data. Handshakes inside a stage, and up to
 MAX_OTHERS other signals, are in groups that open with a click.
 
-Beside a view (``.gtkw``) lie the commands with which Surfer shows the same (``.sucl``). It has no
-rows for bits of a signal and no binary point: words are whole there, such numbers integers.
+Beside a view (``.gtkw``) lie the commands with which Surfer shows the same (``.sucl``) of a dump of
+their own, AROUND cycles around it: Surfer has no rows for bits of a signal and no binary point.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ MAX_BITS, MAX_FIELDS = 64, 8
 # Cycles that a view shows before and behind the place where it opens: at the start of a job; at a
 # failure, whose cause lies before it; at one in a unit, which has other numbers in every cycle.
 AT_START, AT_FAILURE, AT_UNIT = (20, 60), (60, 20), (20, 6)
+# Cycles before and behind those that the dump for Surfer has.
+AROUND = 2000
 # Pixels of its waves.
 PIXELS = 900
 # The story of a job, from order to output: wires of the core; of a turn these fields.
@@ -402,25 +404,83 @@ def _table(row: Row) -> str:
     return f"{module_of(row.name)}.{row.name.rsplit('.', 1)[1]}"
 
 
+def _surfer_name(row: Row) -> str:
+    """Return the name of a row in the dump for Surfer, where a word's fields stand below it."""
+    return row.name if row.bits == row.width else f"{row.name}.{row.label.rpartition('/')[2]}"
+
+
 def _surfer_row(row: Row, mappings: Path) -> list[str]:
     """Return the commands that show a row; names of states come from a file."""
+    lines = [f"variable_add {_surfer_name(row)}"]
+    if row.point:
+        return lines
     if row.states:
         mappings.mkdir(parents=True, exist_ok=True)
-        lines = [f"Name = {_table(row)}", f"Bits = {row.width}",
+        table = [f"Name = {_table(row)}", f"Bits = {row.width}",
                  *(f"{v} {n}" for v, n in sorted(row.states.items()))]
-        (mappings / f"{_table(row)}.txt").write_text("\n".join(lines) + "\n")
+        (mappings / f"{_table(row)}.txt").write_text("\n".join(table) + "\n")
         shown = _table(row)
     elif row.base == "dec":
         shown = "Signed" if row.signed else "Unsigned"
     else:
-        shown = "Bit" if row.width == 1 else "Hexadecimal"
-    return [f"variable_add {row.name}", f"item_set_format {shown}"]
+        shown = "Bit" if row.bits == 1 else "Hexadecimal"
+    return [*lines, f"item_set_format {shown}"]
+
+
+def _vcd_value(row: Row, value) -> str:
+    """Return a value of a row's signal as a VCD has it."""
+    if row.point:
+        text = text_of(row, value)
+        return f"r{'NaN' if text == 'x' else text} "
+    bits = value if isinstance(value, str) else f"{int(value):b}"
+    bits = bits.rjust(row.width, "0")[row.width - row.low - row.bits : row.width - row.low]
+    return f"b{bits} "
+
+
+def write_surfer_dump(signals: dict, step_ns: float, groups: list[Group], path: Path,
+                      start: float, stop: float) -> None:
+    """Write a VCD of what a view shows from ``start`` to ``stop`` (time steps), as Surfer shows
+    neither bits of a word nor a binary point: each field a signal, such numbers real."""
+    rows = {_surfer_name(r): r for group in groups for r in group.rows}
+    tree: dict = {}
+    changes: dict[int, list[str]] = {}
+    for number, (name, row) in enumerate(rows.items()):
+        scope = tree
+        *scopes, leaf = name.split(".")
+        for part in scopes:
+            scope = scope.setdefault(part, {})
+        kind = "real 64" if row.point else f"wire {row.bits}"
+        scope[leaf, number] = f"$var {kind} v{number} {leaf} $end"
+        inside = [(max(t, round(start)), v) for t, v in signals[row.name].tv if t <= stop]
+        last = None
+        for i, (time, value) in enumerate(inside):
+            text = _vcd_value(row, value)
+            # The value at the start is the last change before it.
+            if (i + 1 == len(inside) or inside[i + 1][0] > time) and text != last:
+                changes.setdefault(time, []).append(f"{text}v{number}")
+                last = text
+
+    def declare(scope):
+        for name, inner in scope.items():
+            if isinstance(inner, str):
+                yield inner
+            else:
+                yield f"$scope module {name} $end"
+                yield from declare(inner)
+                yield "$upscope $end"
+
+    lines = [f"$timescale {round(step_ns * 1000)} ps $end", *declare(tree),
+             "$enddefinitions $end"]
+    for time in sorted(changes):
+        lines += [f"#{time}", *changes[time]]
+    path.write_text("\n".join(lines) + "\n")
 
 
 def write_view(dump: Path, view: Path, at_ns: float | None = None,
                where: Place = NOWHERE) -> Path:
     """Write a GTKWave save file of ``dump`` and, beside it, the same as commands for Surfer
-    (``.sucl``); ``at_ns``: where they open, None: see ``opening``.
+    (``.sucl``) with a dump of its own (``-surfer.vcd``); ``at_ns``: where they open, None: see
+    ``opening``.
 
     The names of states lie beside them in the folders ``states`` and ``.surfer/mappings``.
     """
@@ -438,7 +498,8 @@ def write_view(dump: Path, view: Path, at_ns: float | None = None,
     lines = [f'[dumpfile] "{dump}"', f'[savefile] "{view}"', f"[timestart] {first}",
              "[size] 1600 1000", f"*{zoom:.6f} {round(at)}" + 26 * " -1", "[sst_width] 200",
              "[signals_width] 520"]
-    commands = [f"load_file {dump}"]
+    copy = view.with_name(f"{view.stem}-surfer.vcd")
+    commands = [f"load_file {copy}"]
     for group in groups:
         begin, end = ((CLOSED_GROUP, END_CLOSED_GROUP) if group.closed
                       else (OPEN_GROUP, END_GROUP))
@@ -447,16 +508,13 @@ def write_view(dump: Path, view: Path, at_ns: float | None = None,
         commands.append(f"divider_add {group.title.replace(' ', '_')}")
         for row in group.rows:
             lines += _gtkwave_row(row, view.parent / "states")
-        for name in dict.fromkeys(r.name for r in group.rows):
-            rows = [r for r in group.rows if r.name == name]
-            # Surfer shows whole signals only.
-            row = rows[0] if rows[0].bits == rows[0].width else replace(
-                rows[0], low=0, bits=rows[0].width, base="hex")
             commands += _surfer_row(row, view.parent / ".surfer" / "mappings")
         lines += [end, f"-{group.title}"]
     commands += [f"zoom_to {first} {first + round(span)}",
                  f"cursor_set {round(at)}", f"marker_set start {round(at)}"]
     view.parent.mkdir(parents=True, exist_ok=True)
+    write_surfer_dump(signals, step_ns, groups, copy, max(0, first - AROUND * cycle),
+                      first + span + AROUND * cycle)
     view.write_text("\n".join(lines) + "\n")
     view.with_suffix(".sucl").write_text("\n".join(commands) + "\n")
     return view

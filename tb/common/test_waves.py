@@ -157,15 +157,17 @@ def test_fields_of_words():
     widths = {f"x.{n}": w for n, w in {
         "m_mask": 16, "p_mask": 16, "p_place": 2, "kv_mask": 16, "s_scores": 224,
         "f_data": 2 * bits, "m_turn": TURN_W, "tap_e_valid": 2, "tap_e_z": 52,
-        "other": 16}.items()}
+        "tap_m_mask": 16, "other": 16}.items()}
     found = {n: [(f.name, f.low, f.bits) for f in fields_of(n, widths)] for n in widths}
     assert found["x.m_mask"] == [(f"slot{i}", 4 * i, 4) for i in range(4)]
     assert found["x.p_mask"] == [(f"place{i}", 4 * i, 4) for i in range(4)]
     assert found["x.s_scores"][5] == ("row1_slot1", 70, 14) and len(found["x.s_scores"]) == 16
     assert found["x.m_turn"] == [(n, low, bits) for n, (low, bits) in TURN.items()]
     assert found["x.f_data"] == [("share0", 0, bits), ("share1", bits, bits)]
+    assert found["x.tap_m_mask"] == found["x.m_mask"]
     assert found["x.tap_e_z"] == [("unit0", 0, 26), ("unit1", 26, 26)]
-    assert not found["x.kv_mask"] and not found["x.other"]
+    assert found["x.kv_mask"] == found["x.p_mask"] and not found["x.other"]
+    assert not fields_of("y.p_mask", {"y.p_mask": 16})
 
 
 @pytest.mark.parametrize("row, value, text", [
@@ -216,7 +218,8 @@ def test_surfer_shows_the_same(core):
             formats.add(value)
     assert found == [(name.replace(" ", "_"), [re.sub(r"\[\d+:0\]$", "", n) for n in names])
                      for name, names in groups]
-    signals, _ = waves.open_dump(core)
+    copy = core.with_name("dump-surfer.vcd")
+    signals, _ = waves.open_dump(copy)
     assert {n for _, names in found for n in names} <= set(signals)
     written = {}
     for path in (core.parent / ".surfer" / "mappings").iterdir():
@@ -227,9 +230,25 @@ def test_surfer_shows_the_same(core):
     assert "3 S_RUN" in written["sofa_seq.state_reg"][1]
     head = view_of(core, at_ns=5432.0)[0]
     assert ["cursor_set", str(window(head)[2])] in commands
-    assert commands[0] == ["load_file", str(core)]
+    assert commands[0] == ["load_file", str(copy)]
     start, stop = next(map(int, v.split()) for c, v in commands if c == "zoom_to")
     assert (start, stop) == (window(head)[0], round(window(head)[1]))
+
+
+def test_dump_for_surfer(tmp_path):
+    """Fields are signals, numbers with a binary point real ones, unknown bits stay unknown."""
+    limit, mask = "sofa.g_core.sads_inst.g_row[0].row_inst.max_reg", "sofa.g_core.m_mask"
+    dump = vcd(tmp_path / "dump.vcd", {"sofa.clk": 1, limit: 8, mask: 16}, {
+        0: {"sofa.clk": 0, limit: "x", mask: "x"}, 10_000: {limit: 0xFE, mask: 0x0120},
+        20_000: {mask: 0x0150}, 30_000: {"sofa.clk": 1}})
+    view_of(dump, at_ns=10.0)
+    signals, step_ns = waves.open_dump(tmp_path / "dump-surfer.vcd")
+    assert step_ns == 1e-3 and mask not in signals
+    point = 1 << Config.SC_FRAC
+    times = [t for t, _ in signals[limit].tv]
+    assert times == [0, 10_000] and list(signals[limit].tv)[1][1] == -2 / point
+    assert list(signals[f"{mask}.slot1"].tv)[1:] == [(10_000, 2), (20_000, 5)]
+    assert [t for t, _ in signals[f"{mask}.slot2"].tv] == [0, 10_000]
 
 
 def test_states_have_names(core):

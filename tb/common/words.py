@@ -15,8 +15,8 @@ from tb.common.turns import SIGNED, TURN, TURN_W
 
 SLOTS = 4
 """Slots of a tile that a word of scores or masks holds."""
-PLACE_OF = {"p_mask": "p_place", "kv_mask": "kv_end_place"}
-"""Mask of all places -> signal with the number of a place."""
+PLACE_OF = {"p_mask": ("p_place",), "kv_mask": ("kv_end_place", "p_place")}
+"""Mask of all places -> signals with the number of a place."""
 
 TAPS = {"row": (False, 0), "z": (True, Config.Z_FRAC), "p": (False, 16 - Config.GUARD),
         "m": (True, 0), "dm": (False, 0), "l": (False, 16 - Config.GUARD),
@@ -47,9 +47,12 @@ def fields_of(name: str, widths: dict[str, int]) -> list[Field]:
     """
     scope, _, leaf = name.rpartition(".")
     width = widths[name]
+    # Taps of words between stages are called as they are, with this before it.
+    before = "tap_" if leaf.startswith("tap_") else ""
+    leaf = leaf.removeprefix(before)
 
-    def beside(other):
-        return widths.get(f"{scope}.{other}", 0)
+    def beside(*others):
+        return next((w for n in others if (w := widths.get(f"{scope}.{before}{n}"))), 0)
 
     def equal(title, count, **options):
         bits = width // count if count else 0
@@ -61,13 +64,13 @@ def fields_of(name: str, widths: dict[str, int]) -> list[Field]:
                 for field, (low, bits) in TURN.items()]
     if leaf == "m_mask":
         return equal(lambda i: f"slot{i}", SLOTS)
-    if leaf in PLACE_OF and beside(PLACE_OF[leaf]):
-        return equal(lambda i: f"place{i}", 1 << beside(PLACE_OF[leaf]))
+    if leaf in PLACE_OF and beside(*PLACE_OF[leaf]):
+        return equal(lambda i: f"place{i}", 1 << beside(*PLACE_OF[leaf]))
     if leaf == "s_scores" and beside("m_mask"):
         rows = beside("m_mask") // SLOTS
         return equal(lambda i: f"row{i // SLOTS}_slot{i % SLOTS}", SLOTS * rows, number=True,
                      signed=True, point=Config.SC_FRAC)
-    if (tap := re.fullmatch(r"(tap_[elo]_)(\w+)", leaf)) and tap[2] in TAPS:
+    if before and (tap := re.fullmatch(r"([elo]_)(\w+)", leaf)) and tap[2] in TAPS:
         signed, point = TAPS[tap[2]]
         return equal(lambda i: f"unit{i}", beside(f"{tap[1]}valid"), number=True, signed=signed,
                      point=point)

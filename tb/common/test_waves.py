@@ -10,6 +10,7 @@ import pytest
 from models.config import Config
 from models.spec.configs import CONFIGS
 from scripts import waves
+from tb.common import views
 from tb.common.states import is_port, module_of, state_names
 from tb.common.turns import TURN, TURN_W
 from tb.common.words import fields_of
@@ -89,7 +90,7 @@ def core(tmp_path):
 
 def test_a_view_opens_where_the_job_starts(core):
     first, last, marker = window(view_of(core)[0])
-    before, behind = waves.AT_START
+    before, behind = views.AT_START
     assert marker == 2_000_000 and first == marker - before * 10_000
     assert math.isclose(last, marker + behind * 10_000, rel_tol=1e-3)
 
@@ -99,9 +100,9 @@ def test_a_view_opens_at_the_failure(core):
     assert marker == 5_432_000 and first < marker < last and last - first < 1e6
     assert window(view_of(core, at_ns=3.0)[0])[0] == 0
     # More before it than behind it, of a unit fewer cycles.
-    assert marker - first == waves.AT_FAILURE[0] * 10_000
-    first, _, marker = window(view_of(core, at_ns=5432.0, where=waves.Place("sufa", 0, 1))[0])
-    assert marker - first == waves.AT_UNIT[0] * 10_000
+    assert marker - first == views.AT_FAILURE[0] * 10_000
+    first, _, marker = window(view_of(core, at_ns=5432.0, where=views.Place("sufa", 0, 1))[0])
+    assert marker - first == views.AT_UNIT[0] * 10_000
 
 
 def test_a_window_lies_inside_the_dump(tmp_path):
@@ -130,7 +131,7 @@ def test_states_and_handshakes_come_first_and_are_never_cut(core):
     assert shown["sads"] == ["sofa.g_core.sads_inst.m_valid"]
     assert [n.rsplit("ctl_inst.", 1)[1] for n in shown["sads: handshakes inside"]] == [
         "t_valid", "g[0].p_valid"]
-    assert len(shown["seq: other signals"]) == waves.MAX_OTHERS
+    assert len(shown["seq: other signals"]) == views.MAX_OTHERS
     assert not any("unused" in name for _, names in groups for name in names)
 
 
@@ -144,7 +145,7 @@ def test_fields_of_a_turn(tmp_path):
         if match := re.fullmatch(r"#\{tn_turn/(\w+)\} (.*)", line):
             picked = re.findall(rf"\((\d+)\)sofa\.g_core\.tn_turn\[{TURN_W - 1}:0\]", match[2])
             found[match[1]] = [TURN_W - 1 - int(n) for n in picked]
-    assert list(found) == list(waves.TURN_FIELDS)
+    assert list(found) == list(views.TURN_FIELDS)
     for name, bits in found.items():
         low, width = TURN[name]
         assert bits == list(range(low + width - 1, low - 1, -1)), name
@@ -177,16 +178,16 @@ def test_fields_of_words():
     ({"bits": 8, "base": "dec", "signed": True, "point": 2}, 0xFE, "-0.5"),
     ({"bits": 2, "base": "dec", "states": {2: "S_RUN"}}, 2, "S_RUN")])
 def test_text_of_a_picture(row, value, text):
-    assert waves.text_of(waves.Row("l", "x.n", 10, **{"low": 0, **row}), value) == text
+    assert views.text_of(views.Row("l", "x.n", 10, **{"low": 0, **row}), value) == text
 
 
 def test_place_of_a_failure():
     line = ("E  tb.runner.SimulationError: run_jobs: sufa pair: cycle 493 (4930 ns), tile 0, query "
             "row 3, key 1, head 0, unit 1, pair 3, field l: bit 2 is the lowest to differ: ")
-    assert waves.place_of(f"first\n{line}\n{line}") == waves.Place("sufa", 3, 1)
-    assert waves.place_of("masks: cycle 3 (30 ns), query row 2: bit 0 is the lowest to differ: "
-                          ) == waves.Place(None, 2, None)
-    assert waves.place_of("no interrupt within 3 cycles") == waves.Place()
+    assert views.place_of(f"first\n{line}\n{line}") == views.Place("sufa", 3, 1)
+    assert views.place_of("masks: cycle 3 (30 ns), query row 2: bit 0 is the lowest to differ: "
+                          ) == views.Place(None, 2, None)
+    assert views.place_of("no interrupt within 3 cycles") == views.Place()
 
 
 def test_the_failing_stage_stands_first(tmp_path):
@@ -196,7 +197,7 @@ def test_the_failing_stage_stands_first(tmp_path):
                "sofa.g_core.sads_inst.m_valid": 1, "sofa.g_core.rass_inst.m_valid": 1,
                **{row.format(i): 10 for i in range(4)}}
     dump = vcd(tmp_path / "dump.vcd", signals, {0: dict.fromkeys(signals, 0)})
-    groups = view_of(dump, at_ns=1.0, where=waves.Place("sads", 6))[1]
+    groups = view_of(dump, at_ns=1.0, where=views.Place("sads", 6))[1]
     assert [name for name, _ in groups] == ["sads: values", "sads", "states", "top", "rass"]
     assert groups[0][1] == [f"{row.format(2)}[9:0]"]
     assert len(dict(view_of(dump)[1])["sads: values"]) == 4
@@ -219,7 +220,7 @@ def test_surfer_shows_the_same(core):
     assert found == [(name.replace(" ", "_"), [re.sub(r"\[\d+:0\]$", "", n) for n in names])
                      for name, names in groups]
     copy = core.with_name("dump-surfer.vcd")
-    signals, _ = waves.open_dump(copy)
+    signals, _ = views.open_dump(copy)
     assert {n for _, names in found for n in names} <= set(signals)
     written = {}
     for path in (core.parent / ".surfer" / "mappings").iterdir():
@@ -242,7 +243,7 @@ def test_dump_for_surfer(tmp_path):
         0: {"sofa.clk": 0, limit: "x", mask: "x"}, 10_000: {limit: 0xFE, mask: 0x0120},
         20_000: {mask: 0x0150}, 30_000: {"sofa.clk": 1}})
     view_of(dump, at_ns=10.0)
-    signals, step_ns = waves.open_dump(tmp_path / "dump-surfer.vcd")
+    signals, step_ns = views.open_dump(tmp_path / "dump-surfer.vcd")
     assert step_ns == 1e-3 and mask not in signals
     point = 1 << Config.SC_FRAC
     times = [t for t, _ in signals[limit].tv]

@@ -99,10 +99,10 @@ def test_a_view_opens_at_the_failure(core):
     first, last, marker = window(view_of(core, at_ns=5432.0)[0])
     assert marker == 5_432_000 and first < marker < last and last - first < 1e6
     assert window(view_of(core, at_ns=3.0)[0])[0] == 0
-    # More before it than behind it, of a unit fewer cycles.
+    # More before it than behind it, of numbers fewer cycles.
     assert marker - first == views.AT_FAILURE[0] * 10_000
     first, _, marker = window(view_of(core, at_ns=5432.0, where=views.Place("sufa", 0, 1))[0])
-    assert marker - first == views.AT_UNIT[0] * 10_000
+    assert marker - first == views.AT_NUMBERS[0] * 10_000
 
 
 def test_a_window_lies_inside_the_dump(tmp_path):

@@ -32,8 +32,9 @@ MAX_VALUES = 96
 # Bits and fields of what a handshake hands over that stand beside it.
 MAX_BITS, MAX_FIELDS = 64, 8
 # Cycles that a view shows before and behind the place where it opens: at the start of a job; at a
-# failure, whose cause lies before it; at one in a unit, which has other numbers in every cycle.
-AT_START, AT_FAILURE, AT_UNIT = (20, 60), (60, 20), (20, 6)
+# failure, whose cause lies before it; at one in a stage whose numbers change every cycle.
+AT_START, AT_FAILURE, AT_NUMBERS = (20, 60), (60, 20), (20, 6)
+OF_NUMBERS = ("dlzs", "rope", "kvgen", "sufa")
 # The story of a job, from order to output: wires of the core; of a turn these fields.
 STORY = ("tc_valid", "tc_ready", "tc_n", "tn_valid", "tn_ready", "tn_turn", "t_valid", "t_ready",
          "s_valid", "s_ready", "s_last", "m_valid", "m_ready", "m_first", "m_last", "m_turn",
@@ -48,6 +49,7 @@ NUMBERS = {"kind", "key", "word", "beat", "beats", "row", "slot", "idx", "land",
 # formats).
 FIXED_POINT = (
     (r"cell(_inst)?\.acc_reg$", True, Config.SC_FRAC),
+    (r"cell(_inst)?\.k8$", True, 0),
     (r"row(_inst)?\.((limit|peak)_reg|g_keep\[\d+\]\.level)$", True, 0),
     (r"row(_inst)?\.max_reg$", True, Config.SC_FRAC),
     (r"row(_inst)?\.(total|kept)_reg$", False, Config.SUM_FRAC),
@@ -61,7 +63,8 @@ FIXED_POINT = (
     (r"mac(_inst)?\.(acc_reg|sum_reg)$", True, 0),
 )
 # What decides inside a stage, beside those numbers.
-VALUES = (r"(row(_inst)?\.(s1_seen_reg|s1_keep)|exp(_inst)?\.(idx_11|dm_10_reg|upd_reg)"
+VALUES = (r"(cell(_inst)?\.(en|first|code)|row(_inst)?\.(s1_seen_reg|s1_keep)"
+          r"|exp(_inst)?\.(idx_11|dm_10_reg|upd_reg)"
           r"|rass(_inst)?\.(wr_half_reg|wr_word|full_reg|half_reg|word_reg|lane|places"
           r"|g_place\[\d+\]\.mask_inst\.(wr_en|wr_addr|rd_en|rd_addr)))$")
 # All but the first of the many rows, cells and units.
@@ -227,7 +230,7 @@ def cycles_of(at_ns: float | None, where: Place) -> tuple[int, int]:
     """Return the cycles that a view shows before and behind the place where it opens."""
     if at_ns is None:
         return AT_START
-    return AT_FAILURE if where.unit is None else AT_UNIT
+    return AT_NUMBERS if where.stage in OF_NUMBERS else AT_FAILURE
 
 
 def end_of(signals: dict) -> float:

@@ -276,7 +276,8 @@ def draw(dump: Path, out: Path, patterns: str | None, start_ns: float | None,
     if start_ns is None:
         start_ns = max(0.0, at_ns - before * runner.CLOCK_PERIOD_NS)
     if stop_ns is None:
-        stop_ns = start_ns + (before + behind) * runner.CLOCK_PERIOD_NS
+        stop_ns = min(start_ns + (before + behind) * runner.CLOCK_PERIOD_NS,
+                      end_of(signals) * step_ns)
     if stop_ns <= start_ns:
         raise SystemExit("the window is empty: --stop must be larger than --start")
 

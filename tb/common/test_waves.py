@@ -181,6 +181,17 @@ def test_text_of_a_picture(row, value, text):
     assert views.text_of(views.Row("l", "x.n", 10, **{"low": 0, **row}), value) == text
 
 
+def test_picture_of_a_window(core):
+    """Of what the view opens with, and of chosen signals; a window without time is refused."""
+    out = core.with_suffix(".png")
+    waves.draw(core, out, None, None, None, 5432.0, views.Place("sads", 0))
+    assert out.read_bytes().startswith(b"\x89PNG")
+    waves.draw(core, out, "valid$,state_reg", 10.0, 90.0, None, views.NOWHERE)
+    for start, stop, names in ((9.0, 9.0, "valid$"), (0.0, 9.0, "nothing")):
+        with pytest.raises(SystemExit, match="window is empty|no signal"):
+            waves.draw(core, out, names, start, stop, None, views.NOWHERE)
+
+
 def test_place_of_a_failure():
     line = ("E  tb.runner.SimulationError: run_jobs: sufa pair: cycle 493 (4930 ns), tile 0, query "
             "row 3, key 1, head 0, unit 1, pair 3, field l: bit 2 is the lowest to differ: ")

@@ -104,7 +104,7 @@ regress: env ## all tests, also slow ones: simulators x configurations x seeds
 lint: env ## Verilator, Icarus and Yosys on every module; rules of style; ruff; documents
 	@$(PY) scripts/lint.py
 
-waves: env ## rerun one test (TEST=...) and keep its waves with a GTKWave view
+waves: env ## rerun one test (TEST=...) and keep its waves with a view
 	@$(PY) scripts/waves.py run "$$TEST" --seed "$$SEED"
 
 bench: env ## cycles and bytes of the machine on real shapes, against its bounds: TIMELINE=1

@@ -1,32 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waves: rerun a test with them, make a GTKWave view, or draw a window of them as a picture.
+"""Waves: rerun a test with them, make a view for GTKWave and Surfer, or draw a picture of a window.
 
     .venv/bin/python scripts/waves.py COMMAND ...
 
     run NODEID --seed K     rerun one pytest test and keep its waves in build/waves
-    view FILE [--at NS]     write the GTKWave save file of a dump
+    view FILE [--at NS] [PLACE]
+                            write the GTKWave save file and the Surfer commands of a dump
     list FILE [PATTERN]     list the signals of a dump
-    png FILE -o OUT.png --signals 'valid$,ready$' --start NS --stop NS
+    png FILE -o OUT.png [--at NS] [PLACE] [--signals 'valid$,ready$'] [--start NS] [--stop NS]
+                            draw what a view opens with, or signals between two times
 
 FILE is FST or VCD. Times are nanoseconds. WAVE_DEPTH=N dumps only N levels of hierarchy.
+PLACE is --stage NAME, --row N and --unit N, as the message of a failure names them; run takes them
+from it.
 
 A view opens at the failure when the test failed (or at NS), else where the first state machine, or
-in a module without one the first handshake, moves after the reset. States stand first, with the
-names that the Verilog gives them; of the whole machine the story follows: what the sequencer
-orders, tiles, masks, keys and rows as they pass from stage to stage, fields of turns apart. Then
-come the handshakes of the top level and those between the stages; then, stage by stage, those of
-its ports. Handshakes inside a stage, and up to MAX_OTHERS
-other signals, are in groups that open with a click.
+in a module without one the first handshake, moves after the reset. The failing stage stands first:
+the values inside it that decide, of the failing row or unit alone when the message names one, and
+the handshakes of its ports with what they hand over. Then come all states, with the names that the
+Verilog gives them; of the whole machine the story: what the sequencer orders, tiles, masks, keys
+and rows as they pass from stage to stage, packed words in fields; the top level, what is between
+the stages, and the other stages in the order of the data. Handshakes inside a stage, and up to
+MAX_OTHERS other signals, are in groups that open with a click.
+
+Beside a view (``.gtkw``) lie the commands with which Surfer shows the same (``.sucl``) of a dump of
+their own, AROUND cycles around it: Surfer has no rows for bits of a signal and no binary point.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import math
-import re
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,255 +43,174 @@ from scripts import entry  # noqa: E402 (needs the repository on the search path
 
 entry.install()
 
-from models.config import Config  # noqa: E402
 from tb import runner  # noqa: E402
-from tb.common.states import module_of, state_names  # noqa: E402
-from tb.common.turns import TURN  # noqa: E402
+from tb.common.states import module_of  # noqa: E402
+from tb.common.views import (  # noqa: E402
+    NOWHERE,
+    STAGES,
+    Group,
+    Place,
+    Row,
+    cycles_of,
+    end_of,
+    groups_of,
+    open_dump,
+    opening,
+    picked,
+    place_of,
+    select,
+    stage_of,
+    text_of,
+)
 
 WAVES = runner.BUILD / "waves"
-# Stages in the order of the data flow; other signals come behind them. "between stages" are the
-# wires of the core that connect them.
-BETWEEN = "between stages"
-STAGES = ("csr", "seq", "fetch", "dlzs", "rope", "sads", "rass", "kvgen", "sufa", "store", "common")
-# What a reader wants to see first inside a stage: never cut.
-HANDSHAKE = (r"(^clk|^rst|^irq|valid|ready|start|busy|done|halt|commit|release(_(dlzs|sufa))?)"
-             r"(_reg)?$")
-# Other signals of a stage; twice as many between the stages, which show what is handed over.
-MAX_OTHERS = 60
-# Cycles that a view shows before and behind the place where it opens, and pixels of its waves.
-BEFORE, BEHIND, PIXELS = 20, 60, 900
-# The story of a job, from order to output: wires of the core; of a turn these fields.
-STORY = ("tc_valid", "tc_ready", "tc_n", "tn_valid", "tn_ready", "tn_turn", "t_valid", "t_ready",
-         "s_valid", "s_ready", "s_last", "m_valid", "m_ready", "m_first", "m_last", "m_turn",
-         "p_valid", "p_ready", "p_kind", "p_key", "p_place", "kv_valid", "kv_ready", "kv_first",
-         "kv_end", "ev_sufa_busy", "o_valid", "o_ready", "o_first", "o_last", "o_block_last",
-         "o_addr")
-TURN_FIELDS = ("k0", "n", "kstep", "rows", "place", "start", "final", "count")
-IN_DECIMAL = ("tc_n", "p_kind", "p_key", "p_place", "ev_sufa_busy")
-# Numbers with a binary point: full name, signed, fraction bits (models/config.py has the
-# formats).
-FIXED_POINT = (
-    (r"cell(_inst)?\.acc_reg$", True, Config.SC_FRAC),
-    (r"row(_inst)?\.(limit|peak)_reg$", True, 0),
-    (r"row(_inst)?\.max_reg$", True, Config.SC_FRAC),
-    (r"row(_inst)?\.(total|kept)_reg$", False, Config.SUM_FRAC),
-    (r"exp(_inst)?\.z_\d_reg$", True, Config.Z_FRAC),
-    (r"exp(_inst)?\.[em]_\d_reg$", True, 0),
-    (r"exp(_inst)?\.(mant_9_reg|p_1\d_reg|l_11_reg|l_new)$", False, 16 - Config.GUARD),
-    (r"lane(_inst)?\.(o_sh_reg|o_new)$", True, Config.O_FRAC),
-    (r"div(_inst)?\.g_lane\[\d+\]\.f_reg$", False, Config.F_FRAC),
-    (r"rope(_inst)?\..*\.(c_reg|s_reg)$", True, 14),
-    (r"rope(_inst)?\..*\.(x0_reg|x1_reg)$", True, 0),
-    (r"mac(_inst)?\.(acc_reg|sum_reg)$", True, 0),
-)
+# Cycles before and behind those that the dump for Surfer has.
+AROUND = 2000
+# Pixels of its waves.
+PIXELS = 900
 # Bits of GTKWave's display flags.
 DECIMAL, SIGNED, POINT, BY_FILE = 0x24, 0x400, 0x40000000, 0x2000
 OPEN_GROUP, CLOSED_GROUP, END_GROUP, END_CLOSED_GROUP = "@800200", "@c00200", "@1000200", "@1401200"
-NS_PER_UNIT = {"fs": 1e-6, "ps": 1e-3, "ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
-
-
-def open_dump(path: Path):
-    """Return (signals, ns per time step): signals maps the full name to a pywellen variable."""
-    import pywellen
-
-    wave = pywellen.Waveform(str(path))
-    match = re.match(r"(\d+)\s*(\w+)", str(wave.timescale))
-    step_ns = int(match[1]) * NS_PER_UNIT[match[2]] if match else 1e-3
-    signals = {}
-    for var in wave.all_vars():
-        # Verilator repeats the top level's ports below this scope.
-        if not var.full_name.startswith("$rootio"):
-            signals.setdefault(var.full_name, var)
-    return signals, step_ns
-
-
-def stage_of(name: str) -> str:
-    """Return the stage a signal belongs to: the outermost instance of a module of that stage."""
-    scopes = name.split(".")[:-1]
-    for scope in scopes:
-        plain = re.sub(r"^sofa_|_inst$|\[\d+\]$", "", scope)
-        stage = module_folders().get(f"sofa_{plain}")
-        if stage in STAGES:
-            return stage
-        for stage in STAGES[:-1]:
-            if re.match(rf"{stage}(_|\d|$)", plain):
-                return stage
-    if len(scopes) == 2 and scopes[1] == "g_core":
-        return BETWEEN
-    return "top" if len(scopes) == 1 else "other"
-
-
-@functools.cache
-def module_folders() -> dict[str, str]:
-    """Return the stage folder of every module of the design."""
-    return {p.stem: p.parent.name for p in (ROOT / "rtl").rglob("*.v")}
-
-
-def _rank(name: str) -> tuple:
-    scope, _, leaf = name.rpartition(".")
-    settings = leaf.startswith(("job_", "cfg_", "ev_"))
-    return (name.count("."), scope, leaf not in ("clk", "rst"), settings,
-            not re.search(HANDSHAKE, leaf))
-
-
-def is_handshake(name: str, signals) -> bool:
-    """Whether a signal belongs to a handshake; not a register behind a wire of the same name, nor
-    the inside of a FIFO or another common part, which shows on its wires."""
-    scope, _, leaf = name.rpartition(".")
-    if leaf.startswith("ev_") or not re.search(HANDSHAKE, leaf):
-        return False
-    if leaf.endswith("_reg") and f"{scope}.{leaf.removesuffix('_reg')}" in signals:
-        return False
-    return name.count(".") == 1 or module_folders().get(module_of(name)) != "common"
-
-
-def fixed_point(name: str) -> tuple[bool, int] | None:
-    """Return (signed, fraction bits) of a signal with a binary point, else None."""
-    found = (f for f in FIXED_POINT if re.search(f[0], name))
-    return next((f[1:] for f in found), None)
-
-
-def states_of(name: str) -> dict[int, str]:
-    """Return the names of the states (value -> name) of a state register, {} for others."""
-    scope, _, leaf = name.rpartition(".")
-    return state_names().get(module_of(f"{scope}.x"), {}).get(leaf, {})
-
-
-def _known(value) -> int | None:
-    """Return a value of a dump as an int; None when it has unknown bits."""
-    if isinstance(value, str):
-        return int(value, 2) if re.fullmatch("[01]+", value) else None
-    return int(value)
-
-
-def _first_change(variable, after: float) -> float | None:
-    """Return when a signal first changes to a known value after ``after`` (time steps)."""
-    before = None
-    for time, value in variable.tv:
-        value = _known(value)
-        if time > after and before is not None and value is not None and value != before:
-            return time
-        before = value
-    return None
-
-
-def opening(signals: dict) -> float:
-    """Return when there is first something to see (time steps): after the reset, the first change
-    of a state, or of a handshake of the top level where no state changes; 0 without any."""
-    top = [n for n in signals if n.count(".") == 1]
-    resets = [t for n in top if n.endswith(".rst") for t, v in signals[n].tv if _known(v) == 0]
-    after = min(resets, default=0)
-    handshakes = [n for n in top if re.search(r"(valid|start|busy)$", n)]
-    for names in ([n for n in signals if states_of(n)], handshakes):
-        found = [t for n in names if (t := _first_change(signals[n], after)) is not None]
-        if found:
-            return min(found)
-    return after
-
-
-def _short(name: str) -> str:
-    """Return a name for the list of signals: without the top level and the marks of instances."""
-    # GTKWave shows what stands behind the last dot only.
-    inner = re.sub(r"^g_core\.", "", name.split(".", 1)[1])
-    plain = re.sub(r"_inst(?=\.|$)", "", inner)
-    return plain.replace(".", "/")
-
-
-def _trace(name: str, variable, translations: Path) -> list[str]:
-    """Return the lines of a save file that show one signal."""
-    width = variable.bitwidth or 1
-    shown = name if width == 1 else f"{name}[{width - 1}:0]"
-    states, fixed = states_of(name), fixed_point(name)
-    if states:
+def _gtkwave_row(row: Row, states: Path) -> list[str]:
+    """Return the lines of a save file that show a row; names of states come from a file."""
+    whole = row.name if row.width == 1 else f"{row.name}[{row.width - 1}:0]"
+    if row.states:
         # GTKWave looks up the number as it would show it.
-        table = translations / f"{module_of(name)}.{name.rsplit('.', 1)[1]}.txt"
+        table = states / f"{_table(row)}.txt"
         table.parent.mkdir(parents=True, exist_ok=True)
-        table.write_text("".join(f"{v} {n}\n" for v, n in sorted(states.items())))
-        return [f"@{DECIMAL | BY_FILE:x}", f"^1 {table}", f"+{{{_short(name)}}} {shown}"]
-    if fixed:
-        flags = DECIMAL | (SIGNED if fixed[0] else 0) | (POINT if fixed[1] else 0)
-        count = [f"[fpshift_count] {fixed[1]}"] if fixed[1] else []
-        return [f"@{flags:x}", *count, f"+{{{_short(name)}}} {shown}"]
-    return ["@28" if width == 1 else "@22", f"+{{{_short(name)}}} {shown}"]
+        table.write_text("".join(f"{v} {n}\n" for v, n in sorted(row.states.items())))
+        head = [f"@{DECIMAL | BY_FILE:x}", f"^1 {table}"]
+    elif row.base == "dec":
+        flags = DECIMAL | (SIGNED if row.signed else 0) | (POINT if row.point else 0)
+        head = [f"@{flags:x}"] + ([f"[fpshift_count] {row.point}"] if row.point else [])
+    else:
+        head = ["@28" if row.bits == 1 else "@22"]
+    if row.bits == row.width:
+        return [*head, f"+{{{row.label}}} {whole}"]
+    # A bit of a vector goes by its number from the left.
+    picked = " ".join(f"({row.width - 1 - bit}){whole}"
+                      for bit in reversed(range(row.low, row.low + row.bits)))
+    return [*head, f"#{{{row.label}}} {picked}"]
 
 
-def _fields(name: str, variable) -> list[str]:
-    """Return the lines of a save file that show the fields of a turn, each on its own."""
-    width, lines = variable.bitwidth, []
-    whole = f"{name}[{width - 1}:0]"
-    for field in TURN_FIELDS:
-        low, bits = TURN[field]
-        # A bit of a vector goes by its number from the left.
-        picked = " ".join(f"({width - 1 - bit}){whole}"
-                          for bit in reversed(range(low, low + bits)))
-        lines += [f"@{DECIMAL:x}", f"#{{{_short(name)}/{field}}} {picked}"]
-    return lines
+def _table(row: Row) -> str:
+    """Return the name of the table of a state register's states."""
+    return f"{module_of(row.name)}.{row.name.rsplit('.', 1)[1]}"
 
 
-def _story(name: str, variable, translations: Path) -> list[str]:
-    """Return the lines of a save file that show a signal of the story."""
-    if name.endswith("_turn"):
-        return _fields(name, variable)
-    lines = _trace(name, variable, translations)
-    if name.rpartition(".")[2] in IN_DECIMAL:
-        lines[0] = f"@{DECIMAL:x}"
-    return lines
+def _surfer_name(row: Row) -> str:
+    """Return the name of a row in the dump for Surfer, where a word's fields stand below it."""
+    return row.name if row.bits == row.width else f"{row.name}.{row.label.rpartition('/')[2]}"
 
 
-def write_view(dump: Path, view: Path, at_ns: float | None = None) -> Path:
-    """Write a GTKWave save file of ``dump``; ``at_ns``: where it opens, None: see ``opening``.
+def _surfer_row(row: Row, mappings: Path) -> list[str]:
+    """Return the commands that show a row; names of states come from a file."""
+    lines = [f"variable_add {_surfer_name(row)}"]
+    if row.point:
+        return lines
+    if row.states:
+        mappings.mkdir(parents=True, exist_ok=True)
+        table = [f"Name = {_table(row)}", f"Bits = {row.width}",
+                 *(f"{v} {n}" for v, n in sorted(row.states.items()))]
+        (mappings / f"{_table(row)}.txt").write_text("\n".join(table) + "\n")
+        shown = _table(row)
+    elif row.base == "dec":
+        shown = "Signed" if row.signed else "Unsigned"
+    else:
+        shown = "Bit" if row.bits == 1 else "Hexadecimal"
+    return [*lines, f"item_set_format {shown}"]
 
-    The names of states lie beside it in the folder ``states``.
+
+def _vcd_value(row: Row, value) -> str:
+    """Return a value of a row's signal as a VCD has it."""
+    if row.point:
+        text = text_of(row, value)
+        return f"r{'NaN' if text == 'x' else text} "
+    bits = value if isinstance(value, str) else f"{int(value):b}"
+    bits = bits.rjust(row.width, "0")[row.width - row.low - row.bits : row.width - row.low]
+    return f"b{bits} "
+
+
+def write_surfer_dump(signals: dict, step_ns: float, groups: list[Group], path: Path,
+                      start: float, stop: float) -> None:
+    """Write a VCD of what a view shows from ``start`` to ``stop`` (time steps), as Surfer shows
+    neither bits of a word nor a binary point: each field a signal, such numbers real."""
+    rows = {_surfer_name(r): r for group in groups for r in group.rows}
+    tree: dict = {}
+    changes: dict[int, list[str]] = {}
+    for number, (name, row) in enumerate(rows.items()):
+        scope = tree
+        *scopes, leaf = name.split(".")
+        for part in scopes:
+            scope = scope.setdefault(part, {})
+        kind = "real 64" if row.point else f"wire {row.bits}"
+        scope[leaf, number] = f"$var {kind} v{number} {leaf} $end"
+        inside = [(max(t, round(start)), v) for t, v in signals[row.name].tv if t <= stop]
+        last = None
+        for i, (time, value) in enumerate(inside):
+            text = _vcd_value(row, value)
+            # The value at the start is the last change before it.
+            if (i + 1 == len(inside) or inside[i + 1][0] > time) and text != last:
+                changes.setdefault(time, []).append(f"{text}v{number}")
+                last = text
+
+    def declare(scope):
+        for name, inner in scope.items():
+            if isinstance(inner, str):
+                yield inner
+            else:
+                yield f"$scope module {name} $end"
+                yield from declare(inner)
+                yield "$upscope $end"
+
+    lines = [f"$timescale {round(step_ns * 1000)} ps $end", *declare(tree),
+             "$enddefinitions $end"]
+    for time in sorted(changes):
+        lines += [f"#{time}", *changes[time]]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def write_view(dump: Path, view: Path, at_ns: float | None = None,
+               where: Place = NOWHERE) -> Path:
+    """Write a GTKWave save file of ``dump`` and, beside it, the same as commands for Surfer
+    (``.sucl``) with a dump of its own (``-surfer.vcd``); ``at_ns``: where they open, None: see
+    ``opening``.
+
+    The names of states lie beside them in the folders ``states`` and ``.surfer/mappings``.
     """
     signals, step_ns = open_dump(dump)
-    groups: dict[str, list[str]] = {}
-    for name in signals:
-        leaf = name.rsplit(".", 1)[-1]
-        # Constants, inputs of registers and what nobody reads would only fill the view.
-        if not (leaf.isupper() or leaf.endswith("_next") or leaf.startswith("unused")):
-            groups.setdefault(stage_of(name), []).append(name)
+    groups = groups_of(signals, where)
     at = opening(signals) if at_ns is None else at_ns / step_ns
     cycle = runner.CLOCK_PERIOD_NS / step_ns
+    before, behind = cycles_of(at_ns, where)
+    span = (before + behind) * cycle
+    first = at - before * cycle
+    # GTKWave goes to the start of a dump that ends before the window does.
+    first = max(0, round(min(first, end_of(signals) - span)))
     # The power of two time steps that 200 pixels show.
-    zoom = -math.log2((BEFORE + BEHIND) * cycle * 200 / PIXELS)
-    lines = [f'[dumpfile] "{dump}"', f'[savefile] "{view}"',
-             f"[timestart] {max(0, round(at - BEFORE * cycle))}", "[size] 1600 1000",
-             f"*{zoom:.6f} {round(at)}" + 26 * " -1", "[sst_width] 200", "[signals_width] 520"]
-
-    def add(title, names, closed=False, shown=_trace):
-        if not names:
-            return
-        lines.extend([CLOSED_GROUP if closed else OPEN_GROUP, f"-{title}"])
-        for name in names:
-            lines.extend(shown(name, signals[name], view.parent / "states"))
-        lines.extend([END_CLOSED_GROUP if closed else END_GROUP, f"-{title}"])
-
-    add("states", [n for stage in ("top", BETWEEN, *STAGES, "other")
-                   for n in sorted(groups.get(stage, []), key=_rank) if states_of(n)])
-    story = (f"sofa.g_core.{leaf}" for leaf in STORY)
-    add("story", [n for n in story if n in signals], shown=_story)
-    for stage in ("top", BETWEEN, *STAGES, "other"):
-        seen, ports, inside, others = set(), [], [], []
-        names = sorted(groups.get(stage, []), key=_rank)
-        most = 2 * MAX_OTHERS if stage == BETWEEN else MAX_OTHERS
-        for name in names:
-            # A port and the wire connected to it are one signal; of the many rows, cells and
-            # units, the first shows its handshakes and numbers.
-            if signals[name].signal_id in seen or states_of(name):
-                continue
-            seen.add(signals[name].signal_id)
-            if name.count(".") > 1 and name.endswith((".clk", ".rst")):
-                continue
-            first = not re.search(r"\[0*[1-9]\d*\]\.", name)
-            if first and is_handshake(name, signals):
-                (ports if name.count(".") == names[0].count(".") else inside).append(name)
-            elif len(others) < most or (first and fixed_point(name)):
-                others.append(name)
-        add(stage, ports)
-        add(f"{stage}: handshakes inside", inside, closed=True)
-        add(f"{stage}: other signals", others, closed=True)
+    zoom = -math.log2(span * 200 / PIXELS)
+    lines = [f'[dumpfile] "{dump}"', f'[savefile] "{view}"', f"[timestart] {first}",
+             "[size] 1600 1000", f"*{zoom:.6f} {round(at)}" + 26 * " -1", "[sst_width] 200",
+             "[signals_width] 520"]
+    copy = view.with_name(f"{view.stem}-surfer.vcd")
+    commands = [f"load_file {copy}"]
+    for group in groups:
+        begin, end = ((CLOSED_GROUP, END_CLOSED_GROUP) if group.closed
+                      else (OPEN_GROUP, END_GROUP))
+        lines += [begin, f"-{group.title}"]
+        # The name of a divider is one word.
+        commands.append(f"divider_add {group.title.replace(' ', '_')}")
+        for row in group.rows:
+            lines += _gtkwave_row(row, view.parent / "states")
+            commands += _surfer_row(row, view.parent / ".surfer" / "mappings")
+        lines += [end, f"-{group.title}"]
+    commands += [f"zoom_to {first} {first + round(span)}",
+                 f"cursor_set {round(at)}", f"marker_set start {round(at)}"]
     view.parent.mkdir(parents=True, exist_ok=True)
+    write_surfer_dump(signals, step_ns, groups, copy, max(0, first - AROUND * cycle),
+                      first + span + AROUND * cycle)
     view.write_text("\n".join(lines) + "\n")
+    view.with_suffix(".sucl").write_text("\n".join(commands) + "\n")
     return view
 
 
@@ -292,10 +218,12 @@ def run_test(nodeid: str, seed: int) -> int:
     """Rerun one test with waves; return pytest's exit code."""
     import pytest
 
-    folders = []
+    folders, places = [], []
 
     class Collector:
         def pytest_runtest_logreport(self, report):
+            if report.failed:
+                places.append(place_of(report.longreprtext))
             if report.when == "teardown":
                 for key, value in report.user_properties:
                     if key == "simulations":
@@ -307,79 +235,97 @@ def run_test(nodeid: str, seed: int) -> int:
         args += ["--sim", "both", "--config", "all"]
     code = int(pytest.main(args, plugins=[Collector()]))
     WAVES.mkdir(parents=True, exist_ok=True)
+    where = places[0] if places else NOWHERE
     for folder, failed_ns in folders:
         for dump in sorted((ROOT / folder).glob("dump.*")):
             if dump.suffix not in (".fst", ".vcd"):
                 continue
             kept = WAVES / f"{Path(folder).name}{dump.suffix}"
             shutil.copy(dump, kept)
-            view = write_view(kept, kept.with_suffix(".gtkw"), failed_ns)
-            print(f"waves: {kept.relative_to(ROOT)}\nview:  gtkwave {view.relative_to(ROOT)}")
+            view = write_view(kept, kept.with_suffix(".gtkw"), failed_ns, where)
+            at = "" if failed_ns is None else f" --at {failed_ns:g}"
+            at += "".join(f" --{kind} {value}" for kind, value in asdict(where).items()
+                          if value is not None)
+            print(f"waves:   {kept.relative_to(ROOT)}\nview:    gtkwave {view.relative_to(ROOT)}\n"
+                  f"or:      cd {WAVES.relative_to(ROOT)} && "
+                  f"surfer --command-file {view.with_suffix('.sucl').name}\n"
+                  f"picture: .venv/bin/python scripts/waves.py png {kept.relative_to(ROOT)}{at} "
+                  f"-o {kept.with_suffix('.png').relative_to(ROOT)}")
     if not folders:
         print(f"no simulation ran: is {nodeid!r} the name of a test? (make list shows them)")
         return code or 1
     return code
 
 
-def select(signals: dict, patterns: str) -> list[str]:
-    """Return the names matching any of the comma-separated regular expressions, in that order."""
-    names = []
-    for pattern in patterns.split(","):
-        names += [n for n in sorted(signals, key=_rank)
-                  if re.search(pattern.strip(), n) and n not in names]
-    return names
-
-
-def draw(dump: Path, out: Path, patterns: str, start_ns: float, stop_ns: float | None) -> None:
-    """Draw the chosen signals between two times (ns) as a PNG."""
+def draw(dump: Path, out: Path, patterns: str | None, start_ns: float | None,
+         stop_ns: float | None, at_ns: float | None, where: Place) -> None:
+    """Draw signals between two times as a PNG; None: what the view of ``dump`` opens with, and
+    the time around ``at_ns``, where a line stands (None: see ``opening``)."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     signals, step_ns = open_dump(dump)
-    names = select(signals, patterns)
-    if not names:
+    rows = picked(signals, patterns, where)
+    if not rows:
         raise SystemExit(f"no signal of {dump} matches {patterns!r}")
-    traces = {n: [(t * step_ns, v) for t, v in signals[n].tv] for n in names}
+    before, behind = cycles_of(at_ns, where)
+    if at_ns is None and start_ns is None:
+        at_ns = opening(signals) * step_ns
+    if start_ns is None:
+        start_ns = max(0.0, at_ns - before * runner.CLOCK_PERIOD_NS)
     if stop_ns is None:
-        stop_ns = max(t[-1][0] for t in traces.values() if t)
+        stop_ns = min(start_ns + (before + behind) * runner.CLOCK_PERIOD_NS,
+                      end_of(signals) * step_ns)
     if stop_ns <= start_ns:
         raise SystemExit("the window is empty: --stop must be larger than --start")
 
-    fig, axes = plt.subplots(figsize=(14, 0.42 * len(names) + 0.9))
-    for row, name in enumerate(names):
-        base, width = -row, signals[name].bitwidth or 1
-        # The value at the start of the window is the last change before it.
-        inside = [(max(t, start_ns), v) for t, v in traces[name] if t <= stop_ns]
+    traces = {n: [(t * step_ns, v) for t, v in signals[n].tv] for n in {r.name for r in rows}}
+    fig, axes = plt.subplots(figsize=(16, 0.2 * len(rows) + 0.9))
+    for place, row in enumerate(rows):
+        # The value at the start of the window is the last change before it. Bits of a word change
+        # less often than the word.
+        inside = [(max(t, start_ns), text_of(row, v)) for t, v in traces[row.name] if t <= stop_ns]
         inside = [c for i, c in enumerate(inside)
                   if i + 1 == len(inside) or inside[i + 1][0] > c[0]]
-        for (begin, value), end in zip(inside, [t for t, _ in inside[1:]] + [stop_ns],
-                                       strict=True):
-            unknown = isinstance(value, str) and not re.fullmatch("[01]+", value)
-            value = int(value, 2) if isinstance(value, str) and not unknown else value
-            colour = "tab:red" if unknown else "tab:green" if width == 1 else "tab:blue"
-            if width == 1 and not unknown:
-                level = base + 0.6 * bool(value)
-                axes.plot([begin, begin, end], [base + (0.6 if not value else 0), level, level],
+        inside = [c for i, c in enumerate(inside) if not i or inside[i - 1][1] != c[1]]
+        for (begin, text), end in zip(inside, [t for t, _ in inside[1:]] + [stop_ns],
+                                      strict=True):
+            colour = "tab:red" if text == "x" else "tab:green" if row.bits == 1 else "tab:blue"
+            if row.bits == 1 and text != "x":
+                level = 0.6 * (text != "0") - place
+                axes.plot([begin, begin, end], [0.6 * (text == "0") - place, level, level],
                           color=colour, lw=1)
             else:
-                axes.fill_between([begin, end], base, base + 0.6, facecolor=colour, alpha=0.15,
+                axes.fill_between([begin, end], -place, 0.6 - place, facecolor=colour, alpha=0.15,
                                   edgecolor=colour, lw=0.8)
-                label = "x" if unknown else f"{value:x}"
-                # A character needs about 1/130 of the picture's width.
-                room = int((end - begin) / (stop_ns - start_ns) * 130)
+                # A character needs about 1/220 of the picture's width.
+                room = int((end - begin) / (stop_ns - start_ns) * 220)
                 if room >= 1:
-                    axes.text((begin + end) / 2, base + 0.3, label[:room], fontsize=7,
+                    axes.text((begin + end) / 2, 0.3 - place, text[:room], fontsize=6,
                               ha="center", va="center")
-    axes.set_yticks([0.3 - r for r in range(len(names))], names, fontsize=7, family="monospace")
+    if at_ns is not None:
+        axes.axvline(at_ns, color="tab:red", lw=1, ls="--")
+    axes.set_yticks([0.3 - r for r in range(len(rows))], [r.label for r in rows], fontsize=6,
+                    family="monospace")
     axes.set_xlim(start_ns, stop_ns)
-    axes.set_ylim(-len(names) + 0.8, 0.8)
+    axes.set_ylim(-len(rows) + 0.8, 0.8)
     axes.set_xlabel("ns")
     axes.grid(axis="x", alpha=0.3)
     out.parent.mkdir(parents=True, exist_ok=True)
     fig.savefig(out, dpi=120, bbox_inches="tight")
     print(out)
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--stage", choices=STAGES[:-1], help="stage that stands first")
+    parser.add_argument("--row", type=int, help="query row of which the values are shown")
+    parser.add_argument("--unit", type=int, help="unit of SU-FA of which the values are shown")
+
+
+def _place(args: argparse.Namespace) -> Place:
+    return Place(args.stage, args.row, args.unit)
 
 
 def main() -> int:
@@ -392,16 +338,19 @@ def main() -> int:
     sub = commands.add_parser("view", help="write a GTKWave save file")
     sub.add_argument("dump", type=Path)
     sub.add_argument("--at", type=float, metavar="NS", help="where it opens")
+    _add_place(sub)
     sub = commands.add_parser("list", help="list signals")
     sub.add_argument("dump", type=Path)
     sub.add_argument("pattern", nargs="?", default="")
     sub = commands.add_parser("png", help="draw a window")
     sub.add_argument("dump", type=Path)
     sub.add_argument("-o", "--out", type=Path, required=True)
-    sub.add_argument("--signals", default=r"^[^.]+\.[a-z]\w*$",
-                     help="comma-separated regular expressions (default: the top level)")
-    sub.add_argument("--start", type=float, default=0.0)
-    sub.add_argument("--stop", type=float)
+    sub.add_argument("--signals",
+                     help="comma-separated regular expressions (default: the view's open groups)")
+    sub.add_argument("--at", type=float, metavar="NS", help="where a line stands")
+    _add_place(sub)
+    sub.add_argument("--start", type=float, metavar="NS")
+    sub.add_argument("--stop", type=float, metavar="NS")
     args = parser.parse_args()
 
     if args.command == "run":
@@ -410,13 +359,14 @@ def main() -> int:
         return run_test(args.nodeid, args.seed)
     if args.command == "view":
         dump = args.dump.resolve()
-        print(write_view(dump, dump.with_suffix(".gtkw"), args.at))
+        print(write_view(dump, dump.with_suffix(".gtkw"), args.at, _place(args)))
     elif args.command == "list":
         signals, _ = open_dump(args.dump)
         for name in select(signals, args.pattern):
             print(f"{signals[name].bitwidth or 1:5}  {stage_of(name):7} {name}")
     else:
-        draw(args.dump, args.out, args.signals, args.start, args.stop)
+        draw(args.dump, args.out, args.signals, args.start, args.stop, args.at,
+             _place(args))
     return 0
 
 

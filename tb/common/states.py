@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of the states of the design's state machines, and which module an instance is of, taken
-from its Verilog.
+"""Names of the states of the design's state machines, which module an instance is of, and in which
+order a module names its signals, taken from its Verilog.
 
 A state machine is a register called ``*state_reg``; its states are the module's constants that the
 source assigns to it or compares it with.
@@ -40,6 +40,25 @@ def module_of(path: str) -> str:
     for scope in scopes:
         module = instances(module).get(scope, module)
     return module
+
+
+@functools.cache
+def places(module: str) -> dict[str, int]:
+    """Word -> where the Verilog of a module has it first, {} of what is no module."""
+    try:
+        text = _source(module)
+    except FileNotFoundError:
+        return {}
+    found: dict[str, int] = {}
+    for match in re.finditer(r"\w+", text):
+        found.setdefault(match[0], match.start())
+    return found
+
+
+def is_port(path: str) -> bool:
+    """Whether a hierarchical name is that of a port of its module."""
+    module, leaf = module_of(path), path.rpartition(".")[2]
+    return leaf in places(module) and places(module)[leaf] < _source(module).index(");")
 
 
 @functools.cache

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The GTKWave view of a dump: where it opens, what stands first, names of states."""
+"""The views of a dump: where they open, what stands first, names of states, fields of words."""
 
 import math
+import os
 import re
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from models.config import Config
 from models.spec.configs import CONFIGS
 from scripts import waves
-from tb.common.states import module_of, state_names
+from tb.common import views
+from tb.common.states import is_port, module_of, state_names
 from tb.common.turns import TURN, TURN_W
+from tb.common.words import fields_of
 from tb.runner import ROOT, run
 
 
@@ -20,7 +23,7 @@ def vcd(path, signals, changes):
     for number, (name, width) in enumerate(signals.items()):
         ids[name] = f"s{number}"
         *scopes, leaf = name.split(".")
-        same = len([1 for a, b in zip(scope, scopes, strict=False) if a == b])
+        same = len(os.path.commonprefix([scope, scopes]))
         lines += ["$upscope $end"] * (len(scope) - same)
         lines += [f"$scope module {s} $end" for s in scopes[same:]]
         lines.append(f"$var wire {width} {ids[name]} {leaf} $end")
@@ -47,6 +50,10 @@ def view_of(dump, **options):
             depth -= 1
         elif line.startswith("+{"):
             groups[-1][1].append(line.rsplit(" ", 1)[1])
+        elif line.startswith("#{"):
+            name = line.rsplit(")", 1)[1]
+            if name not in groups[-1][1]:
+                groups[-1][1].append(name)
     assert depth == 0 and all(names for _, names in groups)
     return lines[:start], groups
 
@@ -83,14 +90,27 @@ def core(tmp_path):
 
 def test_a_view_opens_where_the_job_starts(core):
     first, last, marker = window(view_of(core)[0])
-    assert marker == 2_000_000 and first == marker - waves.BEFORE * 10_000
-    assert math.isclose(last, marker + waves.BEHIND * 10_000, rel_tol=1e-3)
+    before, behind = views.AT_START
+    assert marker == 2_000_000 and first == marker - before * 10_000
+    assert math.isclose(last, marker + behind * 10_000, rel_tol=1e-3)
 
 
 def test_a_view_opens_at_the_failure(core):
     first, last, marker = window(view_of(core, at_ns=5432.0)[0])
     assert marker == 5_432_000 and first < marker < last and last - first < 1e6
     assert window(view_of(core, at_ns=3.0)[0])[0] == 0
+    # More before it than behind it, of numbers fewer cycles.
+    assert marker - first == views.AT_FAILURE[0] * 10_000
+    first, _, marker = window(view_of(core, at_ns=5432.0, where=views.Place("sufa", 0, 1))[0])
+    assert marker - first == views.AT_NUMBERS[0] * 10_000
+
+
+def test_a_window_lies_inside_the_dump(tmp_path):
+    """GTKWave goes to the start of a dump that ends before the window does."""
+    dump = vcd(tmp_path / "dump.vcd", {"sofa.clk": 1},
+               {t * 5_000: {"sofa.clk": t % 2} for t in range(1000)})
+    first, last, marker = window(view_of(dump, at_ns=4995.0)[0])
+    assert first < marker == 4_995_000 and last <= 4_996_000
 
 
 def test_states_and_handshakes_come_first_and_are_never_cut(core):
@@ -103,14 +123,15 @@ def test_states_and_handshakes_come_first_and_are_never_cut(core):
         "seq_inst.state_reg[2:0]", "seq_inst.chain_inst.state_reg[1:0]",
         "sads_inst.sum_inst.ctl_inst.state_reg[1:0]"]
     assert shown["top"] == ["sofa.clk", "sofa.rst", "sofa.m_axi_arvalid"]
-    assert shown["story"] == shown["between stages"] == ["sofa.g_core.kv_valid"]
-    assert shown["between stages: other signals"] == [
-        "sofa.g_core.kv_data[63:0]", "sofa.g_core.job_keys[31:0]"]
+    assert shown["story"] == ["sofa.g_core.kv_valid"]
+    # With what it hands over
+    assert shown["between stages"] == ["sofa.g_core.kv_valid", "sofa.g_core.kv_data[63:0]"]
+    assert shown["between stages: other signals"] == ["sofa.g_core.job_keys[31:0]"]
     assert shown["seq"] == ["sofa.g_core.seq_inst.z_ready"]
     assert shown["sads"] == ["sofa.g_core.sads_inst.m_valid"]
     assert [n.rsplit("ctl_inst.", 1)[1] for n in shown["sads: handshakes inside"]] == [
         "t_valid", "g[0].p_valid"]
-    assert len(shown["seq: other signals"]) == waves.MAX_OTHERS
+    assert len(shown["seq: other signals"]) == views.MAX_OTHERS
     assert not any("unused" in name for _, names in groups for name in names)
 
 
@@ -124,11 +145,122 @@ def test_fields_of_a_turn(tmp_path):
         if match := re.fullmatch(r"#\{tn_turn/(\w+)\} (.*)", line):
             picked = re.findall(rf"\((\d+)\)sofa\.g_core\.tn_turn\[{TURN_W - 1}:0\]", match[2])
             found[match[1]] = [TURN_W - 1 - int(n) for n in picked]
-    assert list(found) == list(waves.TURN_FIELDS)
+    assert list(found) == list(views.TURN_FIELDS)
     for name, bits in found.items():
         low, width = TURN[name]
         assert bits == list(range(low + width - 1, low - 1, -1)), name
     assert lines[lines.index("+{p_key} sofa.g_core.p_key[16:0]") - 1] == f"@{waves.DECIMAL:x}"
+
+
+def test_fields_of_words():
+    """Of tiny: 4 rows, 4 places, scores of 14 bits; a word without its sizes stays whole."""
+    bits = Config.F_FRAC + 1
+    widths = {f"x.{n}": w for n, w in {
+        "m_mask": 16, "p_mask": 16, "p_place": 2, "kv_mask": 16, "s_scores": 224,
+        "f_data": 2 * bits, "m_turn": TURN_W, "tap_e_valid": 2, "tap_e_z": 52,
+        "tap_m_mask": 16, "other": 16}.items()}
+    found = {n: [(f.name, f.low, f.bits) for f in fields_of(n, widths)] for n in widths}
+    assert found["x.m_mask"] == [(f"slot{i}", 4 * i, 4) for i in range(4)]
+    assert found["x.p_mask"] == [(f"place{i}", 4 * i, 4) for i in range(4)]
+    assert found["x.s_scores"][5] == ("row1_slot1", 70, 14) and len(found["x.s_scores"]) == 16
+    assert found["x.m_turn"] == [(n, low, bits) for n, (low, bits) in TURN.items()]
+    assert found["x.f_data"] == [("share0", 0, bits), ("share1", bits, bits)]
+    assert found["x.tap_m_mask"] == found["x.m_mask"]
+    assert found["x.tap_e_z"] == [("unit0", 0, 26), ("unit1", 26, 26)]
+    assert found["x.kv_mask"] == found["x.p_mask"] and not found["x.other"]
+    assert not fields_of("y.p_mask", {"y.p_mask": 16})
+
+
+@pytest.mark.parametrize("row, value, text", [
+    ({"bits": 8}, 0x3A5, "a5"), ({"bits": 8, "low": 4}, 0x3A5, "3a"), ({"bits": 8}, "0x01", "x"),
+    ({"bits": 8, "base": "dec"}, 0xFE, "254"), ({"bits": 8, "base": "dec", "signed": True}, 0xFE,
+                                                "-2"),
+    ({"bits": 8, "base": "dec", "signed": True, "point": 2}, 0xFE, "-0.5"),
+    ({"bits": 2, "base": "dec", "states": {2: "S_RUN"}}, 2, "S_RUN")])
+def test_text_of_a_picture(row, value, text):
+    assert views.text_of(views.Row("l", "x.n", 10, **{"low": 0, **row}), value) == text
+
+
+def test_picture_of_a_window(core):
+    """Of what the view opens with, and of chosen signals; a window without time is refused."""
+    out = core.with_suffix(".png")
+    waves.draw(core, out, None, None, None, 5432.0, views.Place("sads", 0))
+    assert out.read_bytes().startswith(b"\x89PNG")
+    waves.draw(core, out, "valid$,state_reg", 10.0, 90.0, None, views.NOWHERE)
+    for start, stop, names in ((9.0, 9.0, "valid$"), (0.0, 9.0, "nothing")):
+        with pytest.raises(SystemExit, match="window is empty|no signal"):
+            waves.draw(core, out, names, start, stop, None, views.NOWHERE)
+
+
+def test_place_of_a_failure():
+    line = ("E  tb.runner.SimulationError: run_jobs: sufa pair: cycle 493 (4930 ns), tile 0, query "
+            "row 3, key 1, head 0, unit 1, pair 3, field l: bit 2 is the lowest to differ: ")
+    assert views.place_of(f"first\n{line}\n{line}") == views.Place("sufa", 3, 1)
+    assert views.place_of("masks: cycle 3 (30 ns), query row 2: bit 0 is the lowest to differ: "
+                          ) == views.Place(None, 2, None)
+    assert views.place_of("no interrupt within 3 cycles") == views.Place()
+
+
+def test_the_failing_stage_stands_first(tmp_path):
+    """Its values are those of the failing row, modulo the rows of a block."""
+    row = "sofa.g_core.sads_inst.sum_inst.g_row[{}].row_inst.limit_reg"
+    signals = {"sofa.clk": 1, "sofa.g_core.seq_inst.state_reg": 3,
+               "sofa.g_core.sads_inst.m_valid": 1, "sofa.g_core.rass_inst.m_valid": 1,
+               **{row.format(i): 10 for i in range(4)}}
+    dump = vcd(tmp_path / "dump.vcd", signals, {0: dict.fromkeys(signals, 0)})
+    groups = view_of(dump, at_ns=1.0, where=views.Place("sads", 6))[1]
+    assert [name for name, _ in groups] == ["sads: values", "sads", "states", "top", "rass"]
+    assert groups[0][1] == [f"{row.format(2)}[9:0]"]
+    assert len(dict(view_of(dump)[1])["sads: values"]) == 4
+
+
+def test_surfer_shows_the_same(core):
+    """The commands name the groups and signals of the GTKWave view in its order, only signals of
+    the dump, the same time, and translators that are built in or written beside them."""
+    groups = view_of(core, at_ns=5432.0)[1]
+    commands = [line.split(" ", 1) for line in
+                core.with_suffix(".sucl").read_text().splitlines()]
+    found, formats = [], set()
+    for command, value in commands:
+        if command == "divider_add":
+            found.append((value, []))
+        elif command == "variable_add":
+            found[-1][1].append(value)
+        elif command == "item_set_format":
+            formats.add(value)
+    assert found == [(name.replace(" ", "_"), [re.sub(r"\[\d+:0\]$", "", n) for n in names])
+                     for name, names in groups]
+    copy = core.with_name("dump-surfer.vcd")
+    signals, _ = views.open_dump(copy)
+    assert {n for _, names in found for n in names} <= set(signals)
+    written = {}
+    for path in (core.parent / ".surfer" / "mappings").iterdir():
+        name, bits, *states = path.read_text().splitlines()
+        written[name.removeprefix("Name = ")] = (bits, states)
+    assert formats == {"Bit", "Hexadecimal"} | set(written)
+    assert written["sofa_seq.state_reg"][0] == "Bits = 3"
+    assert "3 S_RUN" in written["sofa_seq.state_reg"][1]
+    head = view_of(core, at_ns=5432.0)[0]
+    assert ["cursor_set", str(window(head)[2])] in commands
+    assert commands[0] == ["load_file", str(copy)]
+    start, stop = next(map(int, v.split()) for c, v in commands if c == "zoom_to")
+    assert (start, stop) == (window(head)[0], round(window(head)[1]))
+
+
+def test_dump_for_surfer(tmp_path):
+    """Fields are signals, numbers with a binary point real ones, unknown bits stay unknown."""
+    limit, mask = "sofa.g_core.sads_inst.g_row[0].row_inst.max_reg", "sofa.g_core.m_mask"
+    dump = vcd(tmp_path / "dump.vcd", {"sofa.clk": 1, limit: 8, mask: 16}, {
+        0: {"sofa.clk": 0, limit: "x", mask: "x"}, 10_000: {limit: 0xFE, mask: 0x0120},
+        20_000: {mask: 0x0150}, 30_000: {"sofa.clk": 1}})
+    view_of(dump, at_ns=10.0)
+    signals, step_ns = views.open_dump(tmp_path / "dump-surfer.vcd")
+    assert step_ns == 1e-3 and mask not in signals
+    point = 1 << Config.SC_FRAC
+    times = [t for t, _ in signals[limit].tv]
+    assert times == [0, 10_000] and list(signals[limit].tv)[1][1] == -2 / point
+    assert list(signals[f"{mask}.slot1"].tv)[1:] == [(10_000, 2), (20_000, 5)]
+    assert [t for t, _ in signals[f"{mask}.slot2"].tv] == [0, 10_000]
 
 
 def test_states_have_names(core):
@@ -150,6 +282,7 @@ def test_every_state_machine_is_known():
         assert sorted(states) == list(range(len(states))) and len(states) > 1, place
     assert module_of("sofa.g_core.sads_inst.g_sort.sort_inst.x") == "sofa_sads_sort"
     assert module_of("sofa.g_core.kvgen_inst.front_inst.x") == "sofa_kvgen_front"
+    assert is_port("sofa_rass.m_valid") and not is_port("sofa_rass.state_reg")
 
 
 @pytest.mark.configs("tiny")
@@ -164,6 +297,11 @@ def test_view_of_a_simulation(sim, config, seed):
     first, last, marker = window(head)
     assert 20_000 < marker < 500_000 and 0 <= first < marker < last < marker + 1e6
     top = "sofa_sads_sum"
-    assert groups[0] == ("states", [f"{top}.ctl_inst.state_reg[1:0]"])
-    assert groups[1][0] == "sads" and groups[1][1][:2] == [f"{top}.clk", f"{top}.rst"]
-    assert {f"{top}.s_valid", f"{top}.s_ready", f"{top}.m_valid"} < set(groups[1][1])
+    assert [name for name, _ in groups[:3]] == ["sads: values", "sads", "states"]
+    assert f"{top}.g_row[0].row_inst.limit_reg[9:0]" in groups[0][1]
+    assert groups[1][1][:2] == [f"{top}.clk", f"{top}.rst"]
+    # A handshake and what it hands over, in the order of the ports.
+    at = groups[1][1].index(f"{top}.m_valid")
+    assert groups[1][1][at : at + 5] == [f"{top}.m_{n}" for n in (
+        "valid", "ready", "first", "last", "mask[15:0]")]
+    assert groups[2][1] == [f"{top}.ctl_inst.state_reg[1:0]"]

@@ -149,7 +149,8 @@ class KVCache:
         job = job_of(whole, self.k, sq, self.sk, self.sk8, octaves, self.cfg, snap=snap,
                      causal=True, offset=self.keys - q.shape[1], **settings)
         means = self.means(q.shape[1], job.window)
-        return Numbers(whole, self.k, self.v, self.k8, means, sq, self.sk, self.sv, self.sk8), job
+        return Numbers(q=whole, k=self.k, v=self.v, k8=self.k8, means=means, sq=sq, sk=self.sk,
+                       sv=self.sv, sk8=self.sk8), job
 
 
 def main() -> int:

@@ -65,12 +65,13 @@ def linear_keys(k8: np.ndarray, two_term: bool, cfg: Config) -> tuple[np.ndarray
     return x, d + unroll
 
 
-def formal_settings(scale_m: int, scale_shift: int, cfg: Config) -> tuple:
-    """Arguments of the formal path in the order of the kernels."""
+def formal_settings(scale_m: int, scale_shift: int, cfg: Config) -> dict:
+    """Arguments of the kernels for the formal path, by name."""
     check("scale_m", scale_m, 0, 65535)
     check("scale_shift", scale_shift, 0, 47)
     half = 16 - cfg.GUARD - cfg.O_FRAC
-    return (scale_m, scale_shift, cfg.S_DROP, cfg.GUARD, cfg.Z_FRAC, half, _mantissas(cfg.Z_FRAC))
+    return {"multiplier": scale_m, "shift": scale_shift, "drop": cfg.S_DROP, "guard": cfg.GUARD,
+            "z_frac": cfg.Z_FRAC, "half": half, "mantissa": _mantissas(cfg.Z_FRAC)}
 
 
 def tile_arrays(tiles: list[Tile]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -119,14 +120,17 @@ def run_job(
         state = sufa.start(rows, d)
         tail = sufa.start_tail(rows, d)
         new, shifted = kernel(
-            q[h], k[kv], v[kv], codes, x, chunk, limits, lows, job.sinks, band_rows, band_tiles,
-            tile_k0, tile_step, tile_n, job.select, entry.octave, 1 << (cfg.LEVEL_W - 1), taus,
-            everything, cfg.SUM_FRAC, cfg.LOG_FRAC, cfg.RATIO_FRAC, job.quota,
-            sads.reach(entry.radius, cfg),
-            *formal_settings(entry.scale_m, entry.scale_shift, cfg), state.o, state.l,
-            sums.total, sums.kept, selected[h], has_tail, lower, cfg.CV_FRAC,
-            sufa.cut(v[kv], cfg.VC_W) if has_tail else v[kv], sums.coarse, tail.w, tail.v,
-            coarse[h])
+            q=q[h], k=k[kv], v=v[kv], codes=codes, x=x, chunk=chunk, limits=limits, lows=lows,
+            sinks=job.sinks, band_rows=band_rows, band_tiles=band_tiles, tile_k0=tile_k0,
+            tile_step=tile_step, tile_n=tile_n, select=job.select, octave=entry.octave,
+            top=1 << (cfg.LEVEL_W - 1), taus=taus, everything=everything, sum_frac=cfg.SUM_FRAC,
+            log_frac=cfg.LOG_FRAC, ratio_frac=cfg.RATIO_FRAC, quota=job.quota,
+            radius=sads.reach(entry.radius, cfg),
+            **formal_settings(entry.scale_m, entry.scale_shift, cfg), o=state.o, l=state.l,
+            total=sums.total, kept=sums.kept, selected=selected[h], has_tail=has_tail,
+            coarse_taus=lower, cv_frac=cfg.CV_FRAC,
+            v_cut=sufa.cut(v[kv], cfg.VC_W) if has_tail else v[kv], tail=sums.coarse, w=tail.w,
+            cv=tail.v, coarse=coarse[h])
         updates, rises = updates + new, rises + shifted
         whole = everything if job.select == SUM and job.blend else np.ones(rows, bool)
         f[h], g[h] = sads.shares(sums, whole, cfg)

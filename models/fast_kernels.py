@@ -265,7 +265,8 @@ def head(q, k, v, codes, x, chunk, limits, block_rows, block_tiles, tile_k0, til
         for r in range(rows):
             limit = limits[row + r]
             if not dense:
-                predict_row(codes[row + r], x, limit, chunk, where, term_shift, flip, part, score)
+                predict_row(codes=codes[row + r], x=x, limit=limit, chunk=chunk, where=where,
+                            shift=term_shift, flip=flip, part=part, out=score)
             top = -(1 << 62)
             for t in range(tiles):
                 k0, step, n = tile_k0[first + t], tile_step[first + t], tile_n[first + t]
@@ -274,17 +275,19 @@ def head(q, k, v, codes, x, chunk, limits, block_rows, block_tiles, tile_k0, til
                     for b in range(count):
                         slots[t, r, b] = b
                 else:
-                    count, top = _select_row(score, k0, step, n, limit, top, quota, radius,
-                                             best, slots[t, r])
+                    count, top = _select_row(score=score, k0=k0, step=step, n=n, limit=limit,
+                                             top=top, quota=quota, radius=radius, best=best,
+                                             slots=slots[t, r])
                 counts[t, r] = count
                 for p in range(count):
                     selected[row + r, k0 + slots[t, r, p] * step] = True
         for t in range(tiles):
             n = tile_n[first + t]
             if capacity:
-                phases[first + t] = _schedule(slots[t], counts[t], rows, n, capacity, level_shift,
-                                              need, phase_of[t], loaded[first + t],
-                                              sizes[first + t])
+                phases[first + t] = _schedule(
+                    slots=slots[t], counts=counts[t], rows=rows, n=n, capacity=capacity,
+                    level_shift=level_shift, need=need, phase_of=phase_of[t],
+                    loaded=loaded[first + t], sizes=sizes[first + t])
                 union[first + t] = sizes[first + t].sum()
                 continue
             hit = need[0]
@@ -316,8 +319,10 @@ def head(q, k, v, codes, x, chunk, limits, block_rows, block_tiles, tile_k0, til
                     steps = (length - start) // 2
                     pairs[i, 1] += steps
                     nsteps[first + t, phase] = max(nsteps[first + t, phase], steps)
-            l[row + r], new = _formal_row(q[row + r], k, v, order, length, multiplier, shift, drop,
-                                          guard, z_frac, half, mantissa, o[row + r])
+            l[row + r], new = _formal_row(q=q[row + r], k=k, v=v, pairs=order, length=length,
+                                          multiplier=multiplier, shift=shift, drop=drop,
+                                          guard=guard, z_frac=z_frac, half=half, mantissa=mantissa,
+                                          o=o[row + r])
             updates[i] += new
 
 
@@ -442,21 +447,24 @@ def _sum_row(score, limit, low, sinks, tile_k0, tile_step, tile_n, octave, top, 
         for b in range(hidden, seen):
             level[b] = max(-top, min(top - 1, score[k0 + b * step] >> octave))
         if turn == 0:
-            peak, total, kept, tail, some = _count(level, hidden, seen, 1 << 41, 1 << 41, peak,
-                                                   total, kept, tail, some, sum_frac)
+            peak, total, kept, tail, some = _count(
+                level=level, hidden=hidden, seen=seen, least=1 << 41, lower=1 << 41, peak=peak,
+                total=total, kept=kept, tail=tail, some=some, sum_frac=sum_frac)
             continue
         last = turn == tiles
         ratio = 1 << ratio_frac if last else (tiles << ratio_frac) // turn
         least = every
         if some and not everything:
             least = _least(peak, total, ratio, tau, sum_frac, log_frac, ratio_frac)
-        length = _take(level, hidden, seen, least, k0, step, used, order, length)
+        length = _take(level=level, hidden=hidden, seen=seen, least=least, k0=k0, step=step,
+                       used=used, order=order, length=length)
         lower = least
         if has_tail and some and not everything:
             lower = max(_least(peak, total, ratio, coarse_tau, sum_frac, log_frac, ratio_frac),
                         peak - cv_frac)
-            w, reference, shifted = _coarse_tile(level, hidden, seen, least, lower, peak, w,
-                                                 reference, k0, step, cv_frac, v, coarse, cv)
+            w, reference, shifted = _coarse_tile(
+                level=level, hidden=hidden, seen=seen, least=least, lower=lower, peak=peak, w=w,
+                reference=reference, k0=k0, step=step, cv_frac=cv_frac, v=v, coarse=coarse, cv=cv)
             rises += shifted
         if last:
             for b in range(hidden, seen):
@@ -465,8 +473,9 @@ def _sum_row(score, limit, low, sinks, tile_k0, tile_step, tile_n, octave, top, 
                 elif level[b] >= lower:
                     tail += _share(peak - level[b], sum_frac)
         else:
-            peak, total, kept, tail, some = _count(level, hidden, seen, least, lower, peak, total,
-                                                   kept, tail, some, sum_frac)
+            peak, total, kept, tail, some = _count(
+                level=level, hidden=hidden, seen=seen, least=least, lower=lower, peak=peak,
+                total=total, kept=kept, tail=tail, some=some, sum_frac=sum_frac)
     return length, total, kept, tail, w, rises
 
 
@@ -478,8 +487,9 @@ def _sort_row(score, limit, low, sinks, tile_k0, tile_step, tile_n, quota, radiu
     length = 0
     for t in range(len(tile_k0)):
         k0, step = tile_k0[t], tile_step[t]
-        count, top = _select_row(score, k0, step, tile_n[t], limit, top, quota, radius, best,
-                                 slots, _hidden(k0, step, low, sinks))
+        count, top = _select_row(score=score, k0=k0, step=step, n=tile_n[t], limit=limit, top=top,
+                                 quota=quota, radius=radius, best=best, slots=slots,
+                                 hidden=_hidden(k0, step, low, sinks))
         for p in range(count):
             used[k0 + slots[p] * step] = True
         for b in range(tile_n[t]):
@@ -556,17 +566,22 @@ def head_of_bands(
                         order[length] = key
                         length += 1
             else:
-                predict_row(codes[r], x, limit, chunk, where, term_shift, flip, part, score)
+                predict_row(codes=codes[r], x=x, limit=limit, chunk=chunk, where=where,
+                            shift=term_shift, flip=flip, part=part, out=score)
                 if select == 0:
                     length, total[r], kept[r], tail[r], w[r], shifted = _sum_row(
-                        score, limit, low, sinks, k0, step, n, octave, top, taus[r],
-                        everything[r], sum_frac, log_frac, ratio_frac, level, used, order, has_tail,
-                        coarse_taus[r], cv_frac, v_cut, coarse[r], cv[r])
+                        score=score, limit=limit, low=low, sinks=sinks, tile_k0=k0, tile_step=step,
+                        tile_n=n, octave=octave, top=top, tau=taus[r], everything=everything[r],
+                        sum_frac=sum_frac, log_frac=log_frac, ratio_frac=ratio_frac, level=level,
+                        used=used, order=order, has_tail=has_tail, coarse_tau=coarse_taus[r],
+                        cv_frac=cv_frac, v=v_cut, coarse=coarse[r], cv=cv[r])
                     rises += shifted
                 else:
-                    length = _sort_row(score, limit, low, sinks, k0, step, n, quota, radius, best,
-                                       slots, used, order)
-            l[r], raised = _keys_row(q[r], k, v, order, length, multiplier, shift, drop, guard,
-                                       z_frac, half, mantissa, o[r])
+                    length = _sort_row(score=score, limit=limit, low=low, sinks=sinks, tile_k0=k0,
+                                       tile_step=step, tile_n=n, quota=quota, radius=radius,
+                                       best=best, slots=slots, used=used, order=order)
+            l[r], raised = _keys_row(q=q[r], k=k, v=v, order=order, length=length,
+                                     multiplier=multiplier, shift=shift, drop=drop, guard=guard,
+                                     z_frac=z_frac, half=half, mantissa=mantissa, o=o[r])
             updates += raised
     return updates, rises

@@ -389,8 +389,8 @@ def run_block(
     tail = sufa.start_tail(*q.shape)
     for t in order(len(seen), job):
         keys = band.tiles[t].keys
-        sufa.keys(state, q, k[keys], v[keys], chosen.masks[t], entry.scale_m, entry.scale_shift,
-                  cfg, record)
+        sufa.keys(state=state, q=q, k=k[keys], v=v[keys], wanted=chosen.masks[t],
+                  scale_m=entry.scale_m, scale_shift=entry.scale_shift, cfg=cfg, trace=record)
         if chosen.weights:
             sufa.coarse(tail, chosen.peaks[t], chosen.weights[t], sufa.cut(v[keys], cfg.VC_W), cfg)
     out = sufa.finish(state, chosen.f, mean, cfg, record, tail, chosen.g)
@@ -409,8 +409,9 @@ def run_head(
     for band in split:
         for block in band.blocks:
             rows = slice(block.row, block.row + block.n)
-            done.append(run_block(q[rows], k, v, k8, means[block.row // cfg.ROWS], band, block,
-                                  entry, job, cfg, trace))
+            done.append(run_block(q=q[rows], k=k, v=v, k8=k8, mean=means[block.row // cfg.ROWS],
+                                  band=band, block=block, entry=entry, job=job, cfg=cfg,
+                                  trace=trace))
             chosen = done[-1].chosen
             for t, tile in enumerate(band.tiles):
                 selected[rows, tile.keys] = chosen.masks[t]
@@ -475,8 +476,9 @@ def run_job(
     check_arrays(q, k, v, k8, means, job.checked(cfg), cfg)
     group = len(q) // len(k)
     heads = [
-        run_head(q[h], k[h // group], v[h // group], None if k8 is None else k8[h // group],
-                 means[h // group], job.table[h], job, cfg, trace)
+        run_head(q=q[h], k=k[h // group], v=v[h // group],
+                 k8=None if k8 is None else k8[h // group], means=means[h // group],
+                 entry=job.table[h], job=job, cfg=cfg, trace=trace)
         for h in range(len(q))
     ]
     stacked = (np.stack([getattr(h, name) for h in heads])

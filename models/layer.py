@@ -246,7 +246,8 @@ def plan_heads_keys(
     X8 (smooth_heads): that is all that heads have in common."""
     a = smooth_heads(x, wk)
     x8, sx8 = quantise(x * a, 8, "x")
-    return [_plan_keys(x8, sx8, a, wk[h : h + 1], cfg, mode, rt, dlzs.NEAREST, True)
+    return [_plan_keys(x8=x8, sx8=sx8, a=a, wk=wk[h : h + 1], cfg=cfg, mode=mode, rt=rt,
+                       code_snap=dlzs.NEAREST, corrected=True)
             for h in range(len(wk))]
 
 
@@ -588,8 +589,9 @@ def run_layer(
         np.concatenate([turn.made for turn in issued if turn.part.kv == kv])
         for kv in range(plan.kv_heads)
     ]
-    return LayerResult(k8, k, v, valid, order, done.out, done.heads, predict, stats, means,
-                       done.selected, done.f, issued, done.updates)
+    return LayerResult(k8=k8, k=k, v=v, valid=valid, order=order, out=done.out, heads=done.heads,
+                       predict=predict, stats=stats, means=means, selected=done.selected, f=done.f,
+                       turns=issued, updates=done.updates)
 
 
 def count(

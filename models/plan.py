@@ -227,7 +227,8 @@ def plan(
     sq, sk, sv, sk8 = (np.array([getattr(n, name) for n in of]) for name, of in
                        (("sq", heads), ("sk", of_kv), ("sv", of_kv), ("sk8", of_kv)))
     job = job_of(q, k, sq, sk, sk8, octaves, cfg, snap=snap, **settings)
-    return Numbers(q, k, v, k8, means_of(v, rows, job, cfg), sq, sk, sv, sk8), job
+    return Numbers(q=q, k=k, v=v, k8=k8, means=means_of(v, rows, job, cfg), sq=sq, sk=sk, sv=sv,
+                   sk8=sk8), job
 
 
 def job_of(
@@ -290,6 +291,7 @@ def job_of(
                blend=blend, share=share, window=window, sinks=sinks).checked(cfg)
     for h, entry in enumerate(table):
         kv = h // group
-        check_scores(q[h : h + 1], k[kv : kv + 1], sq[h], sk[kv], entry.scale_m, entry.scale_shift,
-                     job, cfg, f"query head {h}: ", window, sinks)
+        check_scores(q=q[h : h + 1], k=k[kv : kv + 1], sq=sq[h], sk=sk[kv], scale_m=entry.scale_m,
+                     scale_shift=entry.scale_shift, job=job, cfg=cfg, name=f"query head {h}: ",
+                     window=window, sinks=sinks)
     return job

@@ -131,12 +131,13 @@ def report(cases, specs, wants, outcomes, cfg):
         took, took_dense = done.counters["CYCLES"], dense.counters["CYCLES"]
         cycles, dense_cycles = cycles + took, dense_cycles + took_dense
         kept = done.counters["SELECTED"] / dense.counters["SELECTED"]
-        print(FORMAT.format(
+        cells = (
             case.name, heads, f"{rows} x {case.length}", d, "yes" if exact else "NO",
             f"{kept:.3f}", f"{recall:.3f}", f"{mass:.3f}", f"{error:.2%}", f"{formats:.2%}", took,
             demo_layers.least_cycles(spec, want.selected, len(spec.numbers.k), cfg),
             f"{took_dense / took:.2f}", demo_layers.traffic(done.counters, cfg),
-            demo_layers.traffic(dense.counters, cfg)))
+            demo_layers.traffic(dense.counters, cfg))
+        print(FORMAT.format(*cells))
     print(f"all cases: {cycles} cycles, {dense_cycles} dense, speed-up {dense_cycles / cycles:.2f}")
     return wrong
 

@@ -144,13 +144,14 @@ def report(runs: list[LayerRun], outcomes, cfg: Config) -> int:
         wrong += not exact
         recall, error = judge(run, done.layer.out)
         seen, made = plan.kv_heads * plan.keys, count["GENERATED"]
-        print(FORMAT.format(
+        cells = (
             run.case.name, plan.heads, f"{run.rows} x {plan.keys}",
             "dense" if run.dense else "sum", "yes" if exact else "NO", f"{want.stats.keep:.3f}",
             f"{recall:.3f}", f"{error:.2%}", seen, made, count["REUSED"], f"{1 - made / seen:.1%}",
             count["PREDICT"], count["CYCLES"] - count["PREDICT"],
             least_cycles(run.spec, want.selected, plan.kv_heads, cfg, plan),
-            traffic(count, cfg)))
+            traffic(count, cfg))
+        print(FORMAT.format(*cells))
         if not run.dense:
             remarks.append(f"{run.case.name}, {run.rows} rows want {made / seen:.1%} of the keys: "
                            f"{seen - made} of {seen} were never made or read")

@@ -109,8 +109,9 @@ def search(args: argparse.Namespace) -> int:
                                            disable=None) as bar:
             # One worker fetches the packages and makes the dense pass, the others find them.
             client.submit(explore.prepare, lab, pure=False).result()
-            failures = explore.run(study, space, goal, client, explore.measure, lab, args.length,
-                                   args.trials, lambda n: bar.update(n - bar.n))
+            failures = explore.run(study=study, space=space, goal=goal, client=client,
+                                   measure=explore.measure, lab=lab, keys=args.length,
+                                   trials=args.trials, progress=lambda n: bar.update(n - bar.n))
             if not args.scheduler:
                 client.cluster.close()
     for text in failures:

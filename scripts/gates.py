@@ -30,14 +30,14 @@ TESTS = (
     # The longest first.
     "tb/seq/test_seq.py::test_sofa_seq",
     "tb/dlzs/test_dlzs_cell.py",
-    "tb/dlzs/test_dlzs_array.py::test_sofa_dlzs_array[verilator-s1-8-16]",
+    "tb/dlzs/test_dlzs_array.py::test_sofa_dlzs_array[verilator-s1-8-16-1]",
     "tb/sads/test_sads_core.py::test_sads_core[verilator-s1-15-6]",
     "tb/sads/test_sads_sum.py::test_sads_sum",
     "tb/rass/test_rass.py::test_sofa_rass",
-    "tb/kvgen/test_parts.py::test_requant[verilator-s1-38]",
-    "tb/kvgen/test_parts.py::test_array[verilator-s1-16-2]",
+    "tb/kvgen/test_kvgen_requant.py::test_requant[verilator-s1-38]",
+    "tb/kvgen/test_kvgen_array.py::test_array[verilator-s1-16-2]",
     "tb/rope/test_rope.py::test_rope[verilator-s1-1]",
-    "tb/sufa/test_sufa_unit_exp.py::test_sufa_unit_exp[verilator-s1-4]",
+    "tb/sufa/test_sufa_exp.py::test_sufa_exp[verilator-s1-4]",
     "tb/sufa/test_sufa_div.py::test_sufa_div[verilator-s1-28]",
     "tb/store/test_store.py::test_store",
 )

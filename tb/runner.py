@@ -586,9 +586,10 @@ def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=Non
 
     tests, failed, time_ns = read_results(results)
     first = first_failure(results)
-    record = Record(toplevel, sim, seed, tests, failed, round(time_ns / CLOCK_PERIOD_NS),
-                    round(build_s, 2), round(sim_s, 2), str(results_dir.relative_to(ROOT)),
-                    first and first.time_ns)
+    record = Record(toplevel=toplevel, sim=sim, seed=seed, tests=tests, failed=failed,
+                    cycles=round(time_ns / CLOCK_PERIOD_NS), build_s=round(build_s, 2),
+                    sim_s=round(sim_s, 2), results_dir=str(results_dir.relative_to(ROOT)),
+                    failed_ns=first and first.time_ns)
     RECORDS.append(asdict(record))
     if DEFAULTS.timeline and sim == "verilator":
         from tb.common import timeline

@@ -117,11 +117,14 @@ class _Heads:
         x, chunk = linear or (np.zeros((1, 1), np.int16), 0)
         codes = np.zeros((1, 1), np.int64) if job.dense else dlzs.encode(q, job.snap)
         kernels().head(
-            np.ascontiguousarray(q), source.k, source.v, codes, x, chunk, shape.limits,
-            shape.block_rows, shape.block_tiles, self.tile_k0, self.tile_step, self.tile_n,
-            job.dense, job.quota, sads.reach(job.radius, cfg), capacity,
-            max(0, clog2(cfg.ROWS) - 4), *formal_settings(job.scale_m, job.scale_shift, cfg),
-            o, l, selected, updates, pairs, union, phases, nsteps, loaded, sizes)
+            q=np.ascontiguousarray(q), k=source.k, v=source.v, codes=codes, x=x, chunk=chunk,
+            limits=shape.limits, block_rows=shape.block_rows, block_tiles=shape.block_tiles,
+            tile_k0=self.tile_k0, tile_step=self.tile_step, tile_n=self.tile_n, dense=job.dense,
+            quota=job.quota, radius=sads.reach(job.radius, cfg), capacity=capacity,
+            level_shift=max(0, clog2(cfg.ROWS) - 4),
+            **formal_settings(job.scale_m, job.scale_shift, cfg), o=o, l=l, selected=selected,
+            updates=updates, pairs=pairs, union=union, phases=phases, nsteps=nsteps, loaded=loaded,
+            sizes=sizes)
         used = np.arange(most) < phases[:, None]
         loads = sizes[used]
         fresh, made = np.zeros(len(loads), np.int64), []
@@ -197,7 +200,8 @@ def run_layer(plan: layer.LayerPlan, cfg: Config, valid: np.ndarray | None = Non
     count_generation(heads.stats, plan, load, cfg)
     none = np.empty(0, np.int64)
     order = [np.concatenate([none, *new]) for new in made]
-    return FastLayer(k8, k, v, valid, order, out, selected, predict, heads.stats)
+    return FastLayer(k8=k8, k=k, v=v, valid=valid, order=order, out=out, selected=selected,
+                     predict=predict, stats=heads.stats)
 
 
 def main(arguments: list[str]) -> int:

@@ -141,8 +141,8 @@ def run_block(
             made.append(new)
             # To the formal path a phase is a tile.
             used = keys[phase.keys]
-            sufa.tile(state, q, source.k[used], source.v[used], phase.lists, job.scale_m,
-                      job.scale_shift, cfg, record)
+            sufa.tile(state=state, q=q, k=source.k[used], v=source.v[used], lists=phase.lists,
+                      scale_m=job.scale_m, scale_shift=job.scale_shift, cfg=cfg, trace=record)
             stats.nsteps.append(phase.nsteps)
             stats.generated.append(len(new))
             stats.reused.append(len(old))

@@ -149,8 +149,9 @@ def run_layer(
         ])
         for kv in range(plan.kv_heads)
     ]
-    return LayerResult(k8, k, v, valid, order, np.stack([h.out for h in heads]), heads, predict,
-                       stats)
+    return LayerResult(k8=k8, k=k, v=v, valid=valid, order=order,
+                       out=np.stack([h.out for h in heads]), heads=heads, predict=predict,
+                       stats=stats)
 
 
 # ---- what other ways of getting K and V would cost ----------------------------------------------

@@ -27,8 +27,9 @@ def plan(q, k, v, cfg: Config, *, causal=False, offset=None, bc=None, quota=None
 
     ConfigError for what the machine cannot compute; see check_scores.
     """
-    return _job(quantise_attention(q, k, v, cfg), "", cfg, causal, offset, bc, quota, radius_nats,
-                snap, dense, interleaved)
+    return _job(numbers=quantise_attention(q, k, v, cfg), name="", cfg=cfg, causal=causal,
+                offset=offset, bc=bc, quota=quota, radius_nats=radius_nats, snap=snap, dense=dense,
+                interleaved=interleaved)
 
 
 def plan_heads(q, k, v, cfg: Config, *, peaks: Peaks | None = None, causal=False, offset=None,
@@ -37,8 +38,9 @@ def plan_heads(q, k, v, cfg: Config, *, peaks: Peaks | None = None, causal=False
     """plan with a job and scales for each query head: (numbers, job) of each, numbers as
     models.quantise.quantise_heads gives them, which also says what peaks are."""
     return [
-        _job(numbers, f"query head {h}: ", cfg, causal, offset, bc, quota, radius_nats, snap,
-             dense, interleaved)
+        _job(numbers=numbers, name=f"query head {h}: ", cfg=cfg, causal=causal, offset=offset,
+             bc=bc, quota=quota, radius_nats=radius_nats, snap=snap, dense=dense,
+             interleaved=interleaved)
         for h, numbers in enumerate(quantise_heads(q, k, v, cfg, peaks))
     ]
 
@@ -54,8 +56,8 @@ def _job(numbers: Quantised, name: str, cfg: Config, causal, offset, bc, quota, 
               quota=default_quota(bc) if quota is None else quota,
               radius=numbers.radius(radius_nats, snap, cfg), snap=snap, dense=dense,
               causal=causal, offset=offset, interleaved=interleaved).checked(cfg)
-    check_scores(q, k, numbers.sq, numbers.sk, job.scale_m, job.scale_shift, job, cfg,
-                 name)
+    check_scores(q=q, k=k, sq=numbers.sq, sk=numbers.sk, scale_m=job.scale_m,
+                 scale_shift=job.scale_shift, job=job, cfg=cfg, name=name)
     return numbers, job
 
 

@@ -176,7 +176,8 @@ class Simulation:
             self.nets, self.nets, self.nets, len(self.parent), len(self.memories) + 1,
             len(self.memories) + 1)]
         number = ctypes.c_int32
-        status = library().simulate(
+        # In the order of the function in toggle.c.
+        arguments = (
             number(self.nets), number(len(gates)), array(gates, GATE), array(start, np.int32),
             array(order[:, 1], np.int32), number(len(self.registers)),
             array(np.array(self.registers, REGISTER), REGISTER), number(len(self.parent)),
@@ -186,7 +187,7 @@ class Simulation:
             number(round(1000 * INPUT_DELAY)), number(cycles), *stream(changes), *stream(expect),
             number(len(compare)), array(compare, np.int32), number(first), number(last),
             *(r.ctypes.data_as(ctypes.c_void_p) for r in results))
-        if status:
+        if library().simulate(*arguments):
             raise NetlistError(f"{self.netlist.name}: the gates do not come to rest")
         toggles, settled, wrong, clocks, reads, writes = results
         return Counts(toggles, settled, wrong, {n: int(clocks[d]) for n, d in self.domain.items()},

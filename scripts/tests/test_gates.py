@@ -5,6 +5,7 @@ import importlib.util
 import itertools
 import json
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -257,3 +258,12 @@ def test_a_planted_fault():
     simulate(good)
     with pytest.raises(runner.SimulationError, match="every_term: .* code 0x"):
         simulate(bad)
+
+
+def test_the_tests_of_the_command_exist():
+    from scripts import gates as command
+
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--collect-only", "--sim",
+                           "verilator", "--config", "tiny", *command.TESTS], cwd=runner.ROOT,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -444,8 +444,8 @@ def find(module: str, path: Path | None = None) -> list[Mutant]:
         line = finder.text.count("\n", 0, start) + 1
         key = (kind, lines[line - 1].strip(), old, new)
         nth = seen[key] = seen.get(key, -1) + 1
-        found.append(Mutant(module, kind, start, end, old, new, statement, alone, line,
-                            key[1], nth))
+        found.append(Mutant(module=module, kind=kind, start=start, end=end, old=old, new=new,
+                            statement=statement, alone=alone, line=line, context=key[1], nth=nth))
     return found
 
 

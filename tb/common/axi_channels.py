@@ -142,31 +142,3 @@ def span_of(name, value):
     if not 1 <= low <= high:
         raise ValueError(f"{name}={value} is not an int of at least 1 or a range of such")
     return low, high
-
-
-def check_dead(dead, rlast):
-    """Raise ValueError unless ``dead`` and ``rlast`` have the forms that AxiMemory takes."""
-    for channel, count in dead.items():
-        if channel not in ("ar", "r", "aw", "w", "b") or count < 0:
-            raise ValueError(f"dead {channel!r}: {count} is not ar, r, aw, w or b: 0 or more")
-    if rlast not in ("right", "never", "always"):
-        raise ValueError(f"rlast={rlast!r} is not 'right', 'never' or 'always'")
-
-
-def check_fault(fault):
-    """Raise ValueError unless ``fault`` has the form that AxiMemory takes."""
-    first, last, direction, response = fault
-    if first > last or direction not in ("read", "write") or response not in ("SLVERR", "DECERR"):
-        raise ValueError(f"fault {fault} is not (first, last, 'read'|'write', 'SLVERR'|'DECERR')")
-
-
-def check_upset(channel, after, kind):
-    """Raise ValueError unless a transfer of ``channel`` can be spoiled so."""
-    kinds = {"r": ("late", "SLVERR", "DECERR", "id", "last"), "b": ("late", "SLVERR", "DECERR",
-                                                                    "id")}
-    if channel not in ("ar", "r", "aw", "w", "b") or after < 0:
-        raise ValueError(f"upset of {channel!r} after {after} is not of ar, r, aw, w or b after 0 "
-                         f"or more")
-    if kind not in kinds.get(channel, ("late",)):
-        raise ValueError(f"upset {kind!r} of {channel!r} is not one of "
-                         f"{', '.join(kinds.get(channel, ('late',)))}")

@@ -13,36 +13,27 @@ from cocotb_bus.monitors import BusMonitor
 from tb.common import coverage
 from tb.common.address_map import AddressMap
 from tb.common.axi_channels import (
-    DECERR,
     OKAY,
     RESPONSE_TEXTS,
-    RESPONSES,
     AxiStatistics,
     Burst,
     Channel,
     Response,
-    check_dead,
-    check_fault,
-    check_upset,
     hex_text,
     span_of,
 )
+from tb.common.axi_faults import POISON, STRAY, AxiFaults
 from tb.common.signals import CycleCounter, brief, reader, signal_name
 
 # Cycles without any work after which the coroutine sleeps until a valid signal moves. Going to
 # sleep and waking up costs about as much as 15 idle cycles.
 _IDLE_BEFORE_SLEEP = 24
-# Every byte of a read beat which is answered with an error or is not owed, so that its use shows.
-_POISON = 0xE7
-# Stands for the burst of a beat or response which nobody asked for.
-_STRAY = object()
-
 
 class AxiProtocolError(AssertionError):
     """The master broke a rule of AXI4, or one of the limits stated in ``AxiMemory``."""
 
 
-class AxiMemory(BusMonitor):
+class AxiMemory(AxiFaults, BusMonitor):
     """AXI4 slave on signals ``<name>_arvalid`` ..., with a numpy array behind it.
 
     INCR bursts of full bus width only. IDs, ``*size`` and ``*burst`` may be missing, and so may
@@ -131,12 +122,7 @@ class AxiMemory(BusMonitor):
                     aw_stall=aw_stall, w_stall=w_stall, r_gap=r_gap, b_gap=b_gap, reorder=reorder,
                     interleave=interleave, early_w=early_w, max_reads=max_reads,
                     max_writes=max_writes)
-        self.faults = list(faults)
-        for fault in self.faults:
-            check_fault(fault)
-        self.dead, self.rlast = dict(dead), rlast
-        check_dead(self.dead, rlast)
-        self._upsets, self.spoiled = {}, None
+        self._plan_faults(faults, dead, rlast)
         self.allow_unaligned = allow_unaligned
         self.strict, self.errors = strict, []
         self.record, self.reads, self.writes = record, [], []
@@ -150,7 +136,7 @@ class AxiMemory(BusMonitor):
 
         self._strobe_masks = {"1" * n: None}
         self._data_format = f"0{8 * n}b"
-        self._poison = format(int.from_bytes(bytes([_POISON]) * n, "little"), self._data_format)
+        self._poison = format(int.from_bytes(bytes([POISON]) * n, "little"), self._data_format)
         self._wake = Event()
         self._forget()
 
@@ -201,51 +187,10 @@ class AxiMemory(BusMonitor):
             raise IndexError(f"{count} bytes at {address:#x} are outside the memory {self.map}")
         return start
 
-    def add_fault(self, first, last, direction, response):
-        """Answer beats touching addresses ``first``..``last`` with ``response``."""
-        check_fault((first, last, direction, response))
-        self.faults.append((first, last, direction, response))
-
-    def stray_read(self, number, last=True):
-        """Send a read beat which nobody asked for, with RID ``number``, 0xE7 bytes and OKAY,
-        before everything else on R."""
-        self._stray_reads.append((self._id_text("r", number), "01"[last]))
-        self._wake.set()
-
-    def stray_write(self, number):
-        """Send a write response OKAY which nobody asked for, with BID ``number``, before everything
-        else on B."""
-        self._stray_writes.append(self._id_text("b", number))
-        self._wake.set()
-
-    def upset(self, channel, after, kind, value=0):
-        """Spoil a single transfer of a channel, the one that follows ``after`` others from now on.
-
-        kind: "late", of any channel: it comes ``value`` cycles later, and with it all behind it
-        (where ready is up already, the one after it).
-        Of "r" and "b": "SLVERR", "DECERR"; "id": it carries the ID ``value`` instead of its own. Of
-        "r": "last": RLAST is the other way round. Until then an earlier upset of the channel is
-        forgotten; ``upsets`` has those that have not begun. ``spoiled`` is the ID of the last beat
-        or answer to which that happened. While there is one, the master may drop or change what it
-        offers.
-
-        Raises:
-            ValueError: there is no such upset.
-        """
-        check_upset(channel, after, kind)
-        self._upsets[channel] = [after, kind, value]
-
-    @property
-    def upsets(self):
-        """Channels whose upset has not begun."""
-        return {channel for channel, (left, kind, _) in self._upsets.items()
-                if left or kind != "late"}
-
     def restart(self):
         """Forget every burst, as a reset of the interconnect does, and serve all channels rightly
         again."""
-        self.dead, self.rlast = {}, "right"
-        self._upsets.clear()
+        self._no_dead_or_upset()
         self._quiet()
 
     def behave(self, *, read_latency=1, write_latency=1, ar_stall=0.0, aw_stall=0.0, w_stall=0.0,
@@ -307,37 +252,7 @@ class AxiMemory(BusMonitor):
         self._to_write = deque()
         self._early = deque()
         self._beat = self._answer = None
-        self._stray_reads, self._stray_writes = deque(), deque()
-
-    def _stopped(self, channel, due):
-        """Whether ``channel`` has made its last transfer, or its next one is late; due: it could be
-        made now."""
-        if self._upsets:
-            left, kind, cycles = self._upsets.get(channel, (1, None, 0))
-            if left == 0 and kind == "late":
-                if cycles:
-                    self._upsets[channel][2] -= due
-                    return True
-                del self._upsets[channel]
-        return bool(self.dead) and self.dead.get(channel, 1) <= 0
-
-    def _spend(self, channel):
-        """Count a transfer of ``channel`` which ``dead`` may limit; returns (kind, value) where it
-        is the one that is spoiled, else (None, 0)."""
-        if channel in self.dead:
-            self.dead[channel] -= 1
-        if channel in self._upsets:
-            left, kind, value = self._upsets[channel]
-            if left:
-                self._upsets[channel][0] -= 1
-            elif kind != "late":
-                del self._upsets[channel]
-                return kind, value
-        return None, 0
-
-    def _id_text(self, channel, number):
-        """Text of an ID on a channel."""
-        return format(number, f"0{len(getattr(self.bus, f'{channel}id'))}b")
+        self._forget_strays()
 
     def _fail(self, message):
         message = f"{self.name}, cycle {self.cycle}: {message}"
@@ -389,24 +304,6 @@ class AxiMemory(BusMonitor):
         burst.response = OKAY
         burst.responses = self._faults_of(start, beats, direction)
         return burst
-
-    def _faults_of(self, start, beats, direction):
-        """Return the response of each beat, or None when all are OKAY."""
-        n, end = self._n, start + beats * self._n
-        inside = self.map.offset(start, beats * n) is not None
-        hits = [f for f in self.faults if f[2] == direction and f[0] < end and f[1] >= start]
-        if inside and not hits:
-            return None
-        responses = []
-        for first in range(start, end, n):
-            answer = OKAY
-            for low, high, _, response in hits:
-                if low < first + n and high >= first:
-                    answer = max(answer, RESPONSES[response])
-            if self.map.offset(first, n) is None:
-                answer = DECERR
-            responses.append(answer)
-        return responses
 
     def _accept_read(self):
         burst = self._accept(self._ar, "read")
@@ -632,7 +529,7 @@ class AxiMemory(BusMonitor):
                 self._ready_for_read()
                 return True
             self._beat = None
-            if burst is not _STRAY:
+            if burst is not STRAY:
                 n = self._n
                 stats.read_beats += 1
                 stats.read_bytes += n
@@ -641,7 +538,7 @@ class AxiMemory(BusMonitor):
                     self._finish(burst, "read")
         self._ready_for_read()
         if self._stray_reads:
-            self._beat = _STRAY
+            self._beat = STRAY
             number, last = self._stray_reads.popleft()
             for field, text in (("id", number), ("last", last), ("data", self._poison),
                                 ("resp", RESPONSE_TEXTS[OKAY])):
@@ -672,19 +569,15 @@ class AxiMemory(BusMonitor):
         if burst.responses is not None:
             response = burst.responses[burst.beats - burst.left - 1]
             burst.response = max(burst.response, response)
-        upset, value = self._spend("r")
-        if upset:
-            self.spoiled = burst.id
-        if upset in RESPONSES:
-            response = RESPONSES[upset]
+        response, number, other_last = self._answer_of("r", burst, response)
         if response == OKAY:
             text = format(int.from_bytes(self._view[at : at + n], "little"), self._data_format)
         else:
             text = self._poison
         out.drive("data", text)
         out.drive("resp", RESPONSE_TEXTS[response])
-        if burst.id_text is not None:
-            out.drive("id", burst.id_text if upset != "id" else self._id_text("r", value))
+        if number is not None:
+            out.drive("id", number)
         self._beat = burst
         last = not burst.left
         if last:
@@ -694,8 +587,7 @@ class AxiMemory(BusMonitor):
             self._read_now = burst
         if self.rlast != "right":
             last = self.rlast == "always"
-        last ^= upset == "last"
-        out.drive("last", "01"[last])
+        out.drive("last", "01"[last ^ other_last])
         out.drive_valid(True)
 
     def _step_write(self):
@@ -739,14 +631,14 @@ class AxiMemory(BusMonitor):
             taken = out.ready()
             if taken == "1":
                 self._answer = None
-                if burst is not _STRAY:
+                if burst is not STRAY:
                     self._finish(burst, "write")
             elif taken != "0":
                 self._fail(f"{signal_name(self.bus.bready)} is unknown, write to "
                            f"{getattr(burst, 'address', 0):#x}")
         if self._answer is None and self._stray_writes:
             active = True
-            self._answer = _STRAY
+            self._answer = STRAY
             out.drive("id", self._stray_writes.popleft())
             out.drive("resp", RESPONSE_TEXTS[OKAY])
             out.drive_valid(True)
@@ -759,12 +651,10 @@ class AxiMemory(BusMonitor):
             else:
                 self._remove(burst, self._write_order, self._write_ids)
                 self._answer = burst
-                upset, value = self._spend("b")
-                if upset:
-                    self.spoiled = burst.id
-                out.drive("resp", RESPONSE_TEXTS[RESPONSES.get(upset, burst.response)])
-                if burst.id_text is not None:
-                    out.drive("id", burst.id_text if upset != "id" else self._id_text("b", value))
+                response, number, _ = self._answer_of("b", burst, burst.response)
+                out.drive("resp", RESPONSE_TEXTS[response])
+                if number is not None:
+                    out.drive("id", number)
                 out.drive_valid(True)
         self._drive_ready("aw", aw, self.aw_stall, self._writes_open < self.max_writes)
         self._drive_ready("w", w, self.w_stall, self.early_w or bool(self._to_write))

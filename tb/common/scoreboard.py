@@ -7,7 +7,7 @@ from collections import deque
 
 import numpy as np
 
-from tb.common.signals import moment
+from tb.common.signals import moment, reader
 
 
 def _container(width):
@@ -80,6 +80,37 @@ def pack(array, width):
         return int.from_bytes(words.tobytes(), "little")
     bits = np.unpackbits(words.view(np.uint8), bitorder="little").reshape(-1, box)[:, :width]
     return int.from_bytes(np.packbits(bits, bitorder="little").tobytes(), "little")
+
+
+def same(what, expected, got, **where):
+    """Compare what a test has of the design: counts, cycles, codes, anything that has ``==``.
+
+    Args:
+        what: stage and value, e.g. "fetch places".
+        expected: the value; a dict: the values of these fields, ``got`` may have others.
+        got: the same; of two lists of one length the first entry that differs is named.
+        where: name -> position, e.g. tile=3.
+
+    Raises:
+        AssertionError: they differ. The text is one line: what, cycle and time, where, both values.
+    """
+    if isinstance(expected, dict):
+        for field, value in expected.items():
+            same(what, value, got[field], **where, field=field)
+        return
+    if expected == got:
+        return
+    if isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got):
+        at = next(i for i, pair in enumerate(zip(expected, got, strict=True)) if pair[0] != pair[1])
+        where, expected, got = {**where, "entry": at}, expected[at], got[at]
+    raise AssertionError(f"{what}: {_place(moment(), where, (), ())}expected {expected}, got {got}")
+
+
+def same_signals(what, dut, **expected):
+    """Compare signals of ``dut``, name -> unsigned int, as ``same()`` does; unknown bits differ."""
+    texts = {name: reader(getattr(dut, name))() for name in expected}
+    same(what, expected, {name: text if text.strip("01") else int(text, 2)
+                          for name, text in texts.items()})
 
 
 class Scoreboard:

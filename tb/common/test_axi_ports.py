@@ -11,7 +11,7 @@ from cocotb.triggers import ClockCycles, RisingEdge, Timer
 
 from tb import runner
 from tb.common.axi_memory import AxiMemory
-from tb.common.scoreboard import Scoreboard, unpack
+from tb.common.scoreboard import Scoreboard, same_signals, unpack
 from tb.common.stream import StreamMonitor
 from tb.runner import CLOCK_PERIOD_NS, parameters, run
 
@@ -69,7 +69,7 @@ async def two_ports_share_a_memory(dut):
         dut.rd_rready.value = 1
         await until(dut.rd_rvalid)
         dut.rd_rready.value = 0
-        assert int(dut.rd_rlast.value) == 1 and int(dut.rd_rresp.value) == 0
+        same_signals("read port", dut, rd_rlast=1, rd_rresp=0)
         board.compare("read", expected[offset : offset + n], unpack(int(dut.rd_rdata.value), n, 8),
                       axes=("byte",), width=8)
     board.compare("memory", expected, data, axes=("byte",))

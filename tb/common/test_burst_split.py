@@ -8,6 +8,7 @@ import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
+from tb.common.scoreboard import same
 from tb.common.signals import KnownReader, reader, writer
 from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 
@@ -73,9 +74,10 @@ class TB:
             put["s_valid"]("1" if offered else "0")
             put["m_ready"]("1" if taking else "0")
             put["hold"]("1" if holding else "0")
-        assert got == want and len(want) >= len(requests)
-        assert [le + 1 for le, _ in started] == [b for _, b, _ in want]
-        assert sum(e == "1" for _, e in started) == len(requests)
+        same("bursts", want, got)
+        assert len(want) >= len(requests), "fewer bursts than requests"
+        same("beats of the bursts", [b for _, b, _ in want], [le + 1 for le, _ in started])
+        same("last bursts", len(requests), sum(e == "1" for _, e in started))
         return cycle - first + 1, len(want)
 
     def request(self, offset, beats):

@@ -9,6 +9,7 @@ import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
+from tb.common.scoreboard import same
 from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 
 
@@ -52,7 +53,8 @@ class TB:
             for k, want in enumerate(self.expect):
                 if want is not None:
                     end = len(text) - k * self.width
-                    assert int(text[end - self.width:end], 2) == want, f"slice {k}, read {read}"
+                    got = int(text[end - self.width:end], 2)
+                    same("corner_buffer", want, got, slice=k, read=read)
                     self.compared += 1
 
     def beats(self):

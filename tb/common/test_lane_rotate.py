@@ -7,7 +7,7 @@ import cocotb
 import pytest
 from cocotb.triggers import Timer
 
-from tb.common.scoreboard import pack, unpack
+from tb.common.scoreboard import pack, same, unpack
 from tb.runner import parameters, run
 
 
@@ -23,7 +23,7 @@ async def every_amount(dut):
         await Timer(1, "ns")
         got = unpack(int(dut.out_data.value), out, width)
         want = [row[(b + sign * amount) % lanes] for b in range(out)]
-        assert list(got) == want, f"amount {amount}"
+        same("lane_rotate", want, list(got), amount=amount)
         compared += out
     assert compared == 3 * lanes * out
 

@@ -8,6 +8,7 @@ import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
+from tb.common.scoreboard import same_signals
 from tb.runner import CLOCK_PERIOD_NS, parameters, run
 
 
@@ -37,7 +38,7 @@ class TB:
             self.mem[write[0]] = write[1]
         await FallingEdge(dut.clk)
         if self.expect is not None:
-            assert int(dut.rd_data.value) == self.expect
+            same_signals("RAM", dut, rd_data=self.expect)
             self.reads += read is not None
             self.holds += read is None
 

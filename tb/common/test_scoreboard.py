@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from tb.common.scoreboard import Scoreboard, pack, unpack
+from tb.common.scoreboard import Scoreboard, pack, same, unpack
 
 
 def unpack_slowly(value, count, width, signed):
@@ -148,3 +148,19 @@ def test_queue_of_expectations():
     with pytest.raises(AssertionError, match="nothing more is expected"):
         board.receive("SADS", [3, 4])
     assert board.finish() == 2
+
+
+@pytest.mark.parametrize("expected, got, where, text", [
+    (2, 3, {}, "places: expected 2, got 3"),
+    (2, 3, {"d": 16, "tile": 1}, "places: tile 1, d 16: expected 2, got 3"),
+    ({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}, {}, "places: field b: expected 2, got 3"),
+    ([1, 2, 3], [1, 5, 4], {"d": 8}, "places: d 8, entry 1: expected 2, got 5"),
+    ([1, 2], [1], {}, "places: expected [1, 2], got [1]"),
+    ({1, 2}, {1}, {}, "places: expected {1, 2}, got {1}"),
+    (None, 4, {}, "places: expected None, got 4"),
+])
+def test_counts_and_lists_are_named(expected, got, where, text):
+    with pytest.raises(AssertionError) as caught:
+        same("places", expected, got, **where)
+    assert str(caught.value) == text
+    same("places", expected, expected, **where)

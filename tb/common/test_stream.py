@@ -9,6 +9,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from tb import runner
+from tb.common.scoreboard import same_signals
 from tb.common.signals import KnownReader, to_int
 from tb.common.stream import StreamError, StreamMonitor, StreamSink, StreamSource, pattern
 from tb.runner import CLOCK_PERIOD_NS, parameters, run
@@ -93,7 +94,8 @@ async def reset_drops_items(dut):
     await ClockCycles(dut.clk, 20)
     await tb.reset()
     await last
-    assert int(dut.s_valid.value) == 0 and tb.source.empty
+    same_signals("source", dut, s_valid=0)
+    assert tb.source.empty, "items of before the reset are left"
     assert 0 < tb.sink.count < 50
     before = tb.sink.count
     items = tb.items(5)

@@ -13,6 +13,7 @@ import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly, RisingEdge
 
+from tb.common.scoreboard import same_signals
 from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 
 WORDS = 300
@@ -41,7 +42,7 @@ class TB:
         dut.rst.value = 1
         for _ in range(cycles):
             await FallingEdge(dut.clk)
-        assert int(dut.m_valid.value) == 0 and int(dut.s_ready.value) == 0
+        same_signals("FIFO in reset", dut, m_valid=0, s_ready=0)
         dut.rst.value = 0
         self.stored.clear()
         await FallingEdge(dut.clk)
@@ -62,9 +63,9 @@ class TB:
         assert m_valid == bool(self.stored)
         assert s_ready == (len(self.stored) < self.depth)
         if self.is_fifo:
-            assert int(dut.level.value) == len(self.stored)
+            same_signals("FIFO", dut, level=len(self.stored))
         if m_valid:
-            assert int(dut.m_data.value) == self.stored[0]
+            same_signals("FIFO", dut, m_data=self.stored[0])
         self.full_seen += not s_ready
         self.empty_seen += not m_valid
         accepted = word is not None and bool(s_ready)

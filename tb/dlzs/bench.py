@@ -12,6 +12,7 @@ from cocotb.utils import get_sim_time
 
 from models import dlzs
 from models.config import Config
+from tb.common.ring import Ring
 from tb.common.scoreboard import Scoreboard, pack, unpack
 from tb.common.signals import CycleCounter, reader, writer
 from tb.common.stream import StreamSink, StreamSource, Willing, pattern
@@ -61,8 +62,8 @@ class TB:
         self.dut, self.idle = dut, idle
         self.cfg = Config.from_parameters({**parameters(), "KEYS_MAX": 256})
         self.clk, self.edge = dut.clk, RisingEdge(dut.clk)
-        # Buffers of each kind; places depend on d.
-        self.ring = {"q": 2, "k8": self.cfg.K8_BUFS}
+        # Places depend on d.
+        self.rings = {"q": Ring("q", 2), "k8": Ring("k8", self.cfg.K8_BUFS)}
         self.np = np.random.default_rng(random.getrandbits(32))
         self.board = Scoreboard(dut._log)
         cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
@@ -87,8 +88,8 @@ class TB:
 
     def clear(self):
         """Forget everything, as a reset of the stage does."""
-        self.released = {"q": 0, "k8": 0}
-        self.filled = {"q": 0, "k8": 0}
+        for ring in self.rings.values():
+            ring.clear()
         self.busy = self.stalled = 0
         # Cycles in which tiles were released; times at which blocks were committed.
         self.release_cycles, self.commit_times = [], []
@@ -112,20 +113,20 @@ class TB:
             await self.edge
             if in_reset() != "0":
                 continue
-            self.released["q"] += q() == "1"
+            if q() == "1":
+                self.rings["q"].release()
             if k8() == "1":
-                self.released["k8"] += 1
+                self.rings["k8"].release()
                 self.release_cycles.append(self.cycle.now())
             self.busy += busy() == "1"
             self.stalled += stall() == "1"
-            for ring, count in self.released.items():
-                assert count <= self.filled[ring], f"{ring}: released what has not come"
 
-    async def fill(self, port, ring, vectors, width, willing):
+    async def fill(self, port, name, vectors, width, willing):
         """Write vectors (array [lane, element]) to the next place or buffer, in random order."""
-        while self.filled[ring] - self.released[ring] >= self.ring[ring]:
+        ring = self.rings[name]
+        while not ring.free:
             await self.edge
-        buf = self.filled[ring] % self.ring[ring]
+        buf = ring.slot
         per_beat = 8 * self.cfg.BUS_BYTES // width
         beats = [(lane, beat) for lane in range(len(vectors))
                  for beat in range(-(-vectors.shape[1] // per_beat))]
@@ -140,12 +141,12 @@ class TB:
             part[: len(data)] = data
             port.write((buf, lane, beat, pack(part, width)))
             if (lane, beat) == beats[-1]:
-                self.filled[ring] += 1
-                self.commit[ring]("1")
-                if ring == "q":
+                ring.fill()
+                self.commit[name]("1")
+                if name == "q":
                     self.commit_times.append(get_sim_time("step"))
             await self.edge
-            self.commit[ring]("0")
+            self.commit[name]("0")
         port.write(None)
 
     async def scrub(self):
@@ -197,7 +198,7 @@ class TB:
 
     def configure(self, d, snap, dense):
         self.d, self.snap, self.dense = d, snap, dense
-        self.ring["q"] = self.cfg.places(d)
+        self.rings["q"].slots = self.cfg.places(d)
         self.dut.cfg_d.value, self.dut.cfg_snap.value = d, snap
         self.dut.cfg_dense.value = dense
 
@@ -219,8 +220,9 @@ class TB:
         await self.reset()
         start, ahead = self.sink.count, self.t.count
         tasks = [cocotb.start_soon(self.feed_k8(job)), cocotb.start_soon(self.feed_q(job))]
-        while full_first and (self.filled["q"] < min(self.ring["q"], len(job.blocks))
-                              or self.filled["k8"] < min(self.ring["k8"], len(job.tiles))):
+        todo = {"q": len(job.blocks), "k8": 0 if self.dense else len(job.tiles)}
+        while full_first and any(ring.filled < min(ring.slots, todo[name])
+                                 for name, ring in self.rings.items()):
             await self.edge
         self.turns.extend(turn.word for turn in job.turns)
         words = 0 if self.dense else sum(-(-turn.tile.n // LANES) for turn in job.turns)
@@ -231,9 +233,9 @@ class TB:
         await ClockCycles(self.clk, 6 + self.cfg.BC_MAX * (self.d if self.dense else 1))
         assert self.sink.count == start + words, "words without a turn"
         assert self.t.count == ahead + len(job.turns), "turns that nobody asked for"
-        assert self.released == self.filled, "places or tiles that were not released"
-        assert self.filled["q"] == len(job.blocks)
-        assert self.filled["k8"] == (0 if self.dense else len(job.tiles))
+        for name, ring in self.rings.items():
+            self.board.compare_fields(name, {"filled": todo[name], "released": todo[name]},
+                                      {"filled": ring.filled, "released": ring.released})
         passes = sum(-(-turn.tile.n // self.cfg.COLS) for turn in job.turns)
         assert self.busy == (len(job.turns) if self.dense else passes * self.d), "array's cycles"
         self.check_turns(job, start, ahead)

@@ -9,6 +9,7 @@ import pytest
 from cocotb.triggers import ClockCycles
 
 from models.spec.configs import CONFIGS
+from tb.common.scoreboard import same
 from tb.common.stream import Willing
 from tb.dlzs.bench import LANES, NAMES, dimensions, score_bench
 from tb.runner import BuildError, build, parameters, run
@@ -49,7 +50,7 @@ async def every_size(dut):
         for turn in job.turns:
             turn.word += turn.tile.n - (turn.word & 0xFF)
         await tb.run_job(job, full_first=True)
-    assert tb.remainders == set(range(cfg.COLS))
+    same("dlzs remainders", set(range(cfg.COLS)), tb.remainders)
     assert tb.board.finish("DLZS")
 
 
@@ -68,7 +69,7 @@ async def full_rate(dut):
         tiles = cfg.K8_BUFS if slow else 2 + cfg.ROWS * cfg.beats16(d) // time
         work = tb.plan(d, 1 if slow else 2, sizes=[cfg.BC_MAX], tiles=tiles, blocks=blocks)
         cycles = np.reshape(await tb.run_job(work, full_first=True), (-1, groups))
-        assert len(cycles) == per_turn * len(work.turns)
+        same("dlzs words", per_turn * len(work.turns), len(cycles))
         assert (np.diff(cycles, axis=1) == 1).all(), "words of a pass do not follow each other"
         gaps = np.diff(cycles[:, 0])
         if not slow and cfg.ROWS * cfg.beats16(d) + 4 > time:
@@ -95,7 +96,7 @@ async def short_tiles(dut):
             first.append(cycles[at])
             at += -(-turn.tile.n // LANES)
         want = [-(-turn.tile.n // cfg.COLS) * d for turn in job.turns]
-        assert np.diff(first).tolist() == want[:-1]
+        same("dlzs cycles between words", want[:-1], np.diff(first).tolist())
     assert tb.board.finish("DLZS")
 
 
@@ -125,7 +126,7 @@ async def latency(dut):
             begin = taken[0] if last == "turn" else now
             delay = {"turn": d + 4, "k8": d + 4, "q": d + 5}[last]
             assert tb.sink.cycles[start] - begin == delay, f"d = {d}, {last} last"
-            assert tb.t.cycles[ahead] - taken[0] == 1
+            same("dlzs cycles of a turn", 1, tb.t.cycles[ahead] - taken[0])
             await ClockCycles(tb.clk, 4)
             tb.check_turns(job, start, ahead)
     assert tb.board.finish("DLZS")
@@ -140,8 +141,8 @@ async def turns_run_ahead(dut):
     ahead = tb.t.count
     tb.turns.extend(turn.word for turn in job.turns)
     await ClockCycles(tb.clk, 12)
-    assert tb.t.items[ahead:] == [turn.word for turn in job.turns[:4]]
-    assert tb.sink.count == 0 and tb.busy == 0
+    same("dlzs turns", [turn.word for turn in job.turns[:4]], tb.t.items[ahead:])
+    same("dlzs", [0, 0], [tb.sink.count, tb.busy], field="words, ev_busy")
 
 
 @cocotb.test()
@@ -157,7 +158,7 @@ async def dense(dut, backpressure):
         if backpressure == 0:
             # All but those that wait for Q follow each other.
             gaps = np.diff(tb.t.cycles[before:])
-            assert (gaps == 1).sum() >= len(gaps) - tb.filled["q"]
+            assert (gaps == 1).sum() >= len(gaps) - tb.rings["q"].filled
         # The next job predicts again.
         tb.configure(8, 0, 0)
         await tb.run_job(tb.plan(8, 1))

@@ -11,7 +11,7 @@ from cocotb.triggers import FallingEdge, Timer
 
 from models import dlzs
 from models.config import Config
-from tb.common.scoreboard import pack, unpack
+from tb.common.scoreboard import pack, same, same_signals, unpack
 from tb.runner import CLOCK_PERIOD_NS, parameters, run
 
 LANES = 4
@@ -77,21 +77,22 @@ async def passes(dut, gap, freeze):
         if en and int(dut.word_valid.value):
             words.append((int(dut.word_last.value), int(dut.word_scores.value)))
         elif not int(dut.word_valid.value):
-            assert int(dut.word_scores.value) == 0
+            same_signals("dlzs_array without a word", dut, word_scores=0)
         if en and valid:
             terms.pop(0)
         quiet = quiet + 1 if en and not terms and not valid else 0
         await edge
-    assert len(words) == sum(group + 1 for *_, group in work)
+    same("dlzs_array words", sum(group + 1 for *_, group in work), len(words))
     compared, got_words = 0, iter(words)
     for number, (codes, k8, last, group) in enumerate(work):
         want = dlzs.scores(codes, k8, cfg)
         for g in range(group + 1):
             got_last, value = next(got_words)
-            assert got_last == (last and g == group)
+            where = {"pass": number, "group": g}
+            same("dlzs_array last", last and g == group, bool(got_last), **where)
             got = unpack(value, cfg.ROWS * LANES, cfg.SC_W, signed=True).reshape(-1, LANES)
             part = want[:, g * LANES : (g + 1) * LANES]
-            assert np.array_equal(got, part), f"pass {number}, group {g}"
+            same("dlzs_array", part.tolist(), got.tolist(), **where)
             compared += part.size
     clock.cancel()
     assert compared == len(words) * cfg.ROWS * LANES and (frozen > 0) == (freeze > 0)

@@ -11,6 +11,7 @@ from cocotb.triggers import FallingEdge
 
 from models import dlzs
 from models.config import Config
+from tb.common.scoreboard import same
 from tb.common.signals import reader, writer
 from tb.runner import CLOCK_PERIOD_NS, parameters, run
 
@@ -54,7 +55,7 @@ async def every_term(dut):
     for code in tb.codes():
         want = dlzs.term(code, k8, tb.cfg)
         got = [await tb.step(1, 1, int(k), int(code)) for k in k8]
-        assert np.array_equal(want, got), f"code {code:#x}"
+        same("dlzs_cell term", want.tolist(), got, code=f"{code:#x}")
         compared += len(got)
     assert compared >= 30 * 256
 
@@ -75,11 +76,12 @@ async def sums(dut):
                 k8, code = extreme[turn]
             while random.random() < 0.2 and (i or turn):
                 junk = random.randrange(-128, 128), int(random.choice(codes))
-                assert await tb.step(0, random.getrandbits(1), *junk) == last
+                got = await tb.step(0, random.getrandbits(1), *junk)
+                same("dlzs_cell without enable", last, got, sum=turn, term=i)
                 pauses += 1
             want += int(dlzs.term(code, k8, tb.cfg))
             last = await tb.step(1, int(i == 0), k8, code)
-            assert last == want
+            same("dlzs_cell sum", want, last, sum=turn, term=i)
             compared += 1
     assert compared == TERMS * (150 + len(extreme)) and pauses > 100
 

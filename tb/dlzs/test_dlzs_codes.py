@@ -10,7 +10,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
 from models import dlzs
-from tb.common.scoreboard import pack, unpack
+from tb.common.scoreboard import pack, same, unpack
 from tb.runner import CLOCK_PERIOD_NS, parameters, run
 
 RULES = {0: (dlzs.FLOOR, dlzs.NEAREST), 1: (dlzs.FLOOR, dlzs.NEAREST, dlzs.TWO_TERM)}
@@ -61,7 +61,7 @@ async def write_and_read(dut):
                 await edge
                 if want is not None:
                     got = unpack(int(dut.rd_code.value), rows, 5 + two_term)
-                    assert np.array_equal(got, want), f"{beats} beats, block {block}"
+                    same("dlzs_codes", want.tolist(), got.tolist(), beats=beats, block=block)
                     compared += rows * bool(read)
                     held += not read
             # The last beat is written one cycle late and can be read after that.

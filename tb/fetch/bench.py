@@ -13,6 +13,8 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
 from tb.common.axi_memory import AxiMemory
+from tb.common.ring import Ring
+from tb.common.scoreboard import same, same_signals
 from tb.common.signals import KnownReader, reader, writer
 from tb.common.stream import StreamSource, Willing, pattern
 from tb.runner import CLOCK_PERIOD_NS, parameters
@@ -51,7 +53,7 @@ class Store:
         self.hold = lambda c: random.randrange(40)
         self.check = True
         self.given = [None] * len(self.give)
-        self.places = 1
+        self.ring = Ring(name, readers=len(self.give))
         self.clear()
 
     def clear(self):
@@ -59,19 +61,9 @@ class Store:
         self.expect = deque()
         self.content = {}
         self.due = [deque() for _ in self.give]
-        self.released = [0] * len(self.give)
-        self.committed = self.freed = self.first = 0
+        self.ring.clear()
         # Cycle of the latest beat, cycle of each commit.
         self.write_cycle, self.commit_cycles = None, []
-
-    def restart(self):
-        """The next place is number 0."""
-        assert self.freed == self.committed
-        self.first = self.committed
-
-    @property
-    def place(self):
-        return (self.committed - self.first) % self.places
 
     def step(self, cycle):
         """One cycle: a commit, a beat, the releases of the next cycle."""
@@ -85,18 +77,18 @@ class Store:
             pulse = bool(due) and due[0] <= cycle
             if pulse:
                 due.popleft()
-                self.released[c] += 1
-                self.freed = min(self.released)
+                self.ring.release(c)
             if pulse != self.given[c]:
                 self.given[c] = pulse
                 self.give[c]("1" if pulse else "0")
 
     def _write(self, cycle):
         place, lane, beat = (get() for get in self.get)
-        where = f"{self.name} {self.committed} place {place} lane {lane} beat {beat}"
+        ring = self.ring
+        where = f"{self.name} {ring.filled} place {place} lane {lane} beat {beat}"
         assert self.expect, f"{where}: nobody asked for it"
-        assert place == self.place, f"{where}: it has place {self.place}"
-        assert self.committed - self.freed < self.places, f"{where}: no place is free"
+        assert place == ring.slot, f"{where}: expected place {ring.slot}, got {place}"
+        assert ring.free, f"{where}: no place is free"
         assert (lane, beat) not in self.content, f"{where}: written twice"
         self.content[lane, beat] = int(self.data(), 2)
         self.write_cycle = cycle
@@ -105,9 +97,9 @@ class Store:
         assert self.expect, f"{self.name}: commit without a command"
         lanes, beats, side = self.expect.popleft()
         got = [get() for get in self.side]
-        want = [self.place, *side] if side else []
-        assert got == want, f"{self.name} {self.committed}: commit {got}, expected {want}"
-        tb, width, where = self.tb, self.tb.bus_bytes, f"{self.name} {self.committed}"
+        want = [self.ring.slot, *side] if side else []
+        tb, width, where = self.tb, self.tb.bus_bytes, f"{self.name} {self.ring.filled}"
+        assert got == want, f"{where}: place and scale: expected {want}, got {got}"
         keys = {(lane, beat) for lane in lanes for beat in range(beats)}
         assert set(self.content) == keys, f"{where}: {set(self.content) ^ keys} missing or extra"
         for (lane, beat), data in self.content.items() if self.check else ():
@@ -117,7 +109,7 @@ class Store:
                                   f"got {data:#x}")
         tb.compared += len(keys)
         self.content = {}
-        self.committed += 1
+        self.ring.fill()
         self.commit_cycles.append(cycle)
         for c, due in enumerate(self.due):
             hold = self.hold(c)
@@ -361,7 +353,8 @@ class TB:
                 self.arrived[CLIENTS[beat.bit_length() - 1]] += 1
                 self.beat_cycles.append(cycle)
             for i, valid in enumerate(writes):
-                assert valid() == str(beat >> i & 1)
+                assert valid() == str(beat >> i & 1), \
+                    f"{VECTORS[i]}_wr_valid: expected {beat >> i & 1}, got {valid()}"
             for user in self.users:
                 user.step(cycle)
 
@@ -384,8 +377,8 @@ class TB:
         self.d = d
         self.wide = -(-2 * d // self.bus_bytes)
         self.narrow = 1 if predict else -(-d // self.bus_bytes)
-        self.q.places = min(self.p["PLACES"], self.p["STORE_BEATS"] // (self.rows * self.wide))
-        self.k8.places = self.p.get("K8_BUFS", 2)
+        self.q.ring.slots = min(self.p["PLACES"], self.p["STORE_BEATS"] // (self.rows * self.wide))
+        self.k8.ring.slots = self.p.get("K8_BUFS", 2)
         self.q_addr, self.q_stride = self.place("q", self.rows, 2 * d)
         self.strides = [random.choice([2 * d, random.getrandbits(12), random.getrandbits(32)])
                         & -self.bus_bytes for _ in "kv"]
@@ -401,7 +394,7 @@ class TB:
         self.dut.job_done.value = 1
         await RisingEdge(self.clk)
         self.dut.job_done.value = 0
-        self.q.restart()
+        self.q.ring.restart()
         self.config(d, predict)
         for _ in range(3):
             await RisingEdge(self.clk)
@@ -468,10 +461,11 @@ class TB:
             await RisingEdge(self.clk)
         for _ in range(5):
             await RisingEdge(self.clk)
-        assert int(self.dut.idle.value) == 1 and self.memory.idle
-        assert not self.errors
+        same_signals("fetch", self.dut, idle=1)
+        assert self.memory.idle, "fetch is idle, its memory is not"
+        same("fetch errors", [], self.errors)
         for i, name in enumerate(CLIENTS):
             asked = sum(beats for _, beats, c in self.memory.reads if c == i)
             assert asked == self.arrived[name], f"{name}: {asked} read, {self.arrived[name]} came"
         for name, stream in self.streams.items():
-            assert len(stream.taken) == self.arrived[name]
+            same("fetch", self.arrived[name], len(stream.taken), stream=name, field="words taken")

@@ -8,6 +8,7 @@ import cocotb
 import pytest
 from cocotb.triggers import RisingEdge
 
+from tb.common.scoreboard import same, same_signals
 from tb.common.signals import reader
 from tb.common.stream import Willing
 from tb.fetch.bench import BASE, CLIENTS, PART, PROTOCOL, STREAMS, TB, VECTORS
@@ -127,13 +128,13 @@ async def faults(dut, stream, response):
         if tb.errors:
             break
     expected = [(CLIENTS.index(stream), {"SLVERR": 2, "DECERR": 3}[response])]
-    assert tb.errors[:1] == expected
+    same("fetch errors", expected, tb.errors[:1])
     dut.halt.value = 1
     await settle(dut, 2)
     bursts, held = len(tb.memory.reads), int(dut.m_axi_arvalid.value)
     await drained(dut, tb)
     assert len(tb.memory.reads) - bursts <= held, "AR started during halt"
-    assert set(tb.errors) == set(expected)
+    same("fetch errors", set(expected), set(tb.errors))
 
     tb.memory.faults.clear()
     await tb.reset()
@@ -153,7 +154,8 @@ async def drained(dut, tb):
         if int(dut.idle.value):
             break
     for _ in range(20):
-        assert int(dut.idle.value) == 1 and not int(dut.m_axi_arvalid.value) and tb.memory.idle
+        same_signals("fetch", dut, idle=1, m_axi_arvalid=0)
+        assert tb.memory.idle, "fetch is idle, its memory is not"
         await RisingEdge(dut.clk)
     assert sum(tb.arrived.values()) == before, "data was not dropped"
 
@@ -168,8 +170,9 @@ async def stray_beats(dut):
     for number in range(8):
         tb.memory.stray_read(number, last=number % 2)
     await settle(dut, 20)
-    assert tb.errors == [(number, PROTOCOL) for number in range(8)]
-    assert not any(tb.arrived.values()) and int(dut.idle.value) == 1
+    same("fetch errors", [(number, PROTOCOL) for number in range(8)], tb.errors)
+    same("fetch", dict.fromkeys(CLIENTS, 0), tb.arrived)
+    same_signals("fetch", dut, idle=1)
 
     tb.errors.clear()
     tb.memory.dead["ar"] = 0
@@ -177,11 +180,12 @@ async def stray_beats(dut):
     tb.streams["x"].ask(5)
     tb.load_q(1)
     await settle(dut, 10)
-    assert int(dut.m_axi_arvalid.value) == 1
+    same_signals("fetch", dut, m_axi_arvalid=1)
     for name in ("x", "q"):
         tb.memory.stray_read(CLIENTS.index(name))
     await settle(dut, 10)
-    assert sorted(tb.errors) == [(0, PROTOCOL), (6, PROTOCOL)] and not any(tb.arrived.values())
+    same("fetch errors", [(0, PROTOCOL), (6, PROTOCOL)], sorted(tb.errors))
+    same("fetch", dict.fromkeys(CLIENTS, 0), tb.arrived)
     tb.memory.dead.clear()
     tb.errors.clear()
     await tb.finish()
@@ -274,17 +278,18 @@ async def no_start_without_a_place(dut, keeper):
         for stream in tb.streams.values():
             stream.willing = Willing(iter([(0, 1 << 30)]))
             stream.ask(300)
-        for _ in range(tb.q.places + 2):
+        for _ in range(tb.q.ring.slots + 2):
             tb.load_q(tb.rows)
-        for _ in range(tb.k8.places + 2):
+        for _ in range(tb.k8.ring.slots + 2):
             tb.load_k8(tb.bc)
         await settle(dut, 500 + 6 * tb.bc * tb.wide + 8 * tb.rows * tb.wide)
-        assert tb.q.committed == tb.q.places and tb.k8.committed == tb.k8.places
-        assert 2 <= tb.q.places <= tb.p["PLACES"]
+        for store in (tb.q, tb.k8):
+            same("fetch slots filled", store.ring.slots, store.ring.filled, d=d, client=store.name)
+        assert 2 <= tb.q.ring.slots <= tb.p["PLACES"]
         for name in STREAMS:
             assert tb.arrived[name] == tb.depths[name], f"{name} does not fill its FIFO once"
-        assert int(dut.idle.value) == 1 and int(dut.ev_stall.value) == 1
-        seen.add(tb.q.places)
+        same_signals("fetch", dut, idle=1, ev_stall=1)
+        seen.add(tb.q.ring.slots)
     dut._log.info("places: %s", seen)
     assert len(seen) > 1 and tb.compared > 0
 
@@ -299,20 +304,21 @@ async def stalls(dut, client):
     store = {"q": tb.q, "k8": tb.k8}[client]
     ask = {"q": lambda: tb.load_q(tb.rows), "k8": lambda: tb.load_k8(tb.bc)}[client]
     store.hold = lambda c: None
-    stall = reader(dut.ev_stall)
-    for _ in range(store.places):
+    for _ in range(store.ring.slots):
         ask()
     await settle(dut, 100 + 4 * tb.bc + 8 * tb.rows)
-    assert store.committed == store.places and stall() == "0"
+    same("fetch slots filled", store.ring.slots, store.ring.filled, client=client)
+    same_signals("fetch", dut, ev_stall=0)
     ask()
     await settle(dut, 20)
     for _ in range(20):
-        assert stall() == "1"
+        same_signals("fetch", dut, ev_stall=1)
         await RisingEdge(dut.clk)
     for due in store.due:
         due.append(0)
     await settle(dut, 100 + 2 * tb.bc + 2 * tb.rows)
-    assert store.committed == store.places + 1 and stall() == "0"
+    same("fetch slots filled", store.ring.slots + 1, store.ring.filled, client=client)
+    same_signals("fetch", dut, ev_stall=0)
 
 
 RATES = ["q", "k8", "kv", "all", "all_half_d"]
@@ -368,7 +374,7 @@ async def key_rate(dut, c):
     dut._log.info("%d keys of %d + %d beats: %d cycles, %.4f beats a cycle", keys, c, c, cycles,
                   len(tb.beat_cycles) / cycles)
     assert tb.wide == c and len(tb.beat_cycles) == 2 * c * keys == len(tb.memory.reads) * c
-    assert cycles == 2 * c * keys
+    same("fetch cycles", 2 * c * keys, cycles, d=tb.d)
 
 
 @cocotb.test()
@@ -455,13 +461,13 @@ async def q_and_k8(dut, tiles, blocks):
     tb.config(8)
     tb.q.hold = tb.k8.hold = lambda c: None
     tb.kv.hold = lambda: 0
-    more = min(tb.q.places - 1, tb.bc // tb.rows)
+    more = min(tb.q.ring.slots - 1, tb.bc // tb.rows)
     for _ in range(blocks):
         tb.load_q(1)
     for _ in range(tiles):
         tb.load_k8(1)
     await tb.finish()
-    assert (tb.q.committed, tb.k8.committed) == (blocks, tiles)
+    same("fetch", [blocks, tiles], [tb.q.ring.filled, tb.k8.ring.filled], field="blocks, tiles")
     tb.memory.reads.clear()
     tb.arrived = dict.fromkeys(tb.arrived, 0)
     for _ in range(4 * tb.bc):
@@ -504,7 +510,7 @@ async def q_before_far_tiles(dut):
     tb.load_k8(tb.rows)
     await tb.finish()
     assert tb.rows < 7, "K8 has a turn after seven of Q"
-    assert [i for _, _, i in tb.memory.reads] == [0] * tb.rows + [1] * tb.rows
+    same("fetch order of IDs", [0] * tb.rows + [1] * tb.rows, [i for _, _, i in tb.memory.reads])
 
 
 @cocotb.test()
@@ -550,7 +556,7 @@ async def key_order(dut):
     for number in range(12):
         tb.read_key(mean=number % 3 == 2)
     await tb.finish()
-    assert [i for _, _, i in tb.memory.reads] == [2, 3, 2, 3, 3] * 4
+    same("fetch order of IDs", [2, 3, 2, 3, 3] * 4, [i for _, _, i in tb.memory.reads])
 
 
 # Cycles from the edge that takes a command to the one that can take its first AR.
@@ -589,11 +595,11 @@ async def exact_latency(dut):
     for name, ask in work.items():
         first, ask = len(seen["ar"]), ask()
         await settle(dut, 40)
-        assert seen["ar"][first] - seen[name][0] == AR_LATENCY[name]
-        assert tb.beat_cycles[-1] - seen["r"][-1] == 1
+        same("fetch cycles to AR", AR_LATENCY[name], seen["ar"][first] - seen[name][0], client=name)
+        same("fetch cycles from R", 1, tb.beat_cycles[-1] - seen["r"][-1], client=name)
     for store in (tb.q, tb.k8):
-        assert store.commit_cycles[0] - store.write_cycle == 1
-    assert tb.streams["x"].taken == [seen["r"][-1] + STREAM_LATENCY]
+        same("fetch cycles to commit", 1, store.commit_cycles[0] - store.write_cycle, client=name)
+    same("fetch cycles of a word", [seen["r"][-1] + STREAM_LATENCY], tb.streams["x"].taken)
     assert len(seen["ar"]) == 5 and tb.compared > 0
 
 

@@ -83,8 +83,9 @@ async def random_requests(dut):
         if random.random() < 0.2:
             q_later, k8_later = random.getrandbits(1), random.getrandbits(1)
         grant = await tb.step(req, take, q_later, k8_later)
-        assert (grant != 0) == (req != 0) and grant & req == grant and grant & (grant - 1) == 0
-        assert not grant & V or not req & K
+        assert (grant != 0) == (req != 0) and grant & req == grant and grant & (grant - 1) == 0, \
+            f"fetch_arb: expected one of {req:#010b}, got {grant:#010b}"
+        assert not grant & V or not req & K, f"fetch_arb: V before K of {req:#010b}"
         if grant and take:
             served += 1
             for client in waits:

@@ -17,7 +17,7 @@ from models import kvgen, rope, sufa
 from models.config import Config
 from models.head import KeySource
 from tb.common import samples
-from tb.common.scoreboard import Scoreboard
+from tb.common.scoreboard import Scoreboard, same
 from tb.common.signals import KnownReader, reader, writer
 from tb.common.stream import StreamSource, pattern
 from tb.runner import CLOCK_PERIOD_NS, parameters
@@ -54,10 +54,11 @@ class Speed:
         def chance():
             return random.choice([1.0, 0.8, 0.3])
 
-        return cls(chance(), chance(), chance(), (1, random.choice([1, 20])), chance(),
-                   (1, random.choice([1, 60])), chance(), chance(),
-                   random.choice([(2, 2), (2, 40), (30, 30)]), chance(),
-                   random.choice([0, 0, 400]), random.choice([0, 0, 200]))
+        return cls(item=chance(), command=chance(), beat=chance(),
+                   latency=(1, random.choice([1, 20])), write=chance(),
+                   answer=(1, random.choice([1, 60])), gather=chance(), fill=chance(),
+                   gather_latency=random.choice([(2, 2), (2, 40), (30, 30)]), take=chance(),
+                   pause=random.choice([0, 0, 400]), hold=random.choice([0, 0, 200]))
 
 
 @dataclass
@@ -189,7 +190,7 @@ class Units:
     def step(self, cycle):
         tb = self.tb
         valid = self.valid()
-        assert valid in "01"
+        assert valid in "01", "kv_valid is unknown"
         if valid == "1":
             shown = [get() for get in self.raw]
             assert self.held in (None, shown), "kv_* changed while it waited"
@@ -247,7 +248,7 @@ class Reads:
         tb = self.tb
         if self.ready and self.c_valid() == "1":
             addr, beats = (get() for get in self.command)
-            assert beats and addr % tb.bus == 0
+            assert beats and addr % tb.bus == 0, f"x command: {beats} beats from {addr:#x}"
             due = cycle + random.randint(*tb.speed.latency)
             self.beats.extend((due, addr + i * tb.bus) for i in range(beats))
             self.count += beats
@@ -289,7 +290,7 @@ class Writes:
         tb = self.tb
         if self.ready and self.w_valid() == "1":
             addr, data, strb = (get() for get in self.get)
-            assert addr % tb.bus == 0 and strb
+            assert addr % tb.bus == 0 and strb, f"write to {addr:#x} with strobes {strb:#x}"
             self.seen[addr] += 1
             due = cycle + random.randint(*tb.speed.answer)
             self.open.append((max(due, self.open[-1][0] + 1 if self.open else 0), addr, data, strb))
@@ -392,7 +393,7 @@ class TB:
             if self.idle() != "0":
                 assert not self.writes.open and not self.reads.beats and not self.gather.open, \
                     "idle too early"
-                assert not self.units.beats
+                assert not self.units.beats, "idle within an item"
             if self.kv_done() != "0":
                 assert not self.writes.open, "kv_done before the answers"
                 self.heads_done += 1
@@ -446,7 +447,8 @@ class TB:
         for _ in range(heads):
             own = random.randrange(10, 20) if shift is None else shift
             shifts.append((own, max(own - random.randrange(3), 0)))
-        job = Job(d, h, mode, keys, heads, blocks, shifts, generate, mean, vb_load, at)
+        job = Job(d=d, h=h, mode=mode, keys=keys, heads=heads, blocks=blocks, shifts=shifts,
+                  generate=generate, mean=mean, vb_load=vb_load, at=at)
         self.job = job
         x, xm = (rng.integers(-32768, 32768, (rows, h)).astype(np.int16)
                  for rows in (keys, blocks))
@@ -612,25 +614,31 @@ class TB:
             await RisingEdge(self.clk)
         for _ in range(5):
             await RisingEdge(self.clk)
-        assert self.idle() == "1"
-        assert not self.gather.asked and self.heads_done == self.heads_asked
+        same("kvgen", "1", self.idle(), field="idle")
+        same("kvgen", 0, len(self.gather.asked), field="requests left")
+        same("kvgen", self.heads_asked, self.heads_done, field="heads done")
         made = sum(len(m) for m in job.made)
         busy, tokens = len(self.at["busy"]), made + self.mean_tokens
-        assert len(self.at["gen"]) == made
-        assert len(self.at["reused"]) == self.read_keys
+        same("kvgen", made, len(self.at["gen"]), field="ev_gen")
+        same("kvgen", self.read_keys, len(self.at["reused"]), field="ev_reused")
         work = self.passes * job.h
-        assert -(-tokens // self.group) * work <= busy <= tokens * work
-        assert self.reads.count == self.expected_reads(made)
+        least = -(-tokens // self.group) * work
+        assert least <= busy <= tokens * work, \
+            f"kvgen ev_busy: expected {least}..{tokens * work}, got {busy}"
+        same("kvgen", self.expected_reads(made), self.reads.count, field="beats of x")
         if self.heads_done == job.heads:
             self.check_memory(job.heads, "memory")
             for k, v, keys in zip(job.k, job.v, job.made, strict=True):
                 samples.vectors(k[keys], v[keys])
             bits = job.heads * -(-job.keys // (8 * self.bus))
-            assert len(self.writes.seen) == bits + 2 * made * self.beats
-            assert set(self.writes.seen.values()) == {1}
+            written = bits + 2 * made * self.beats
+            same("kvgen", written, len(self.writes.seen), field="words written")
+            same("kvgen", {1}, set(self.writes.seen.values()), field="writes of a word")
         elif not job.generate:
-            assert not self.reads.count and not self.writes.seen and not made
-            assert np.array_equal(self.mem, self.before)
+            same("kvgen", [0, 0, 0], [self.reads.count, len(self.writes.seen), made],
+                 field="beats read, written, keys made")
+            self.board.compare("memory", self.before, self.mem, axes=("byte",),
+                               where={"byte": self.base})
 
     def expected_reads(self, made):
         """Beats of the x stream: bitmaps, weights, rows of X and of the table, mean rows."""

@@ -11,7 +11,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
 from tb.common import coverage
-from tb.common.scoreboard import Scoreboard, pack, unpack
+from tb.common.scoreboard import Scoreboard, pack, same, unpack
 from tb.common.signals import KnownReader
 from tb.common.stream import StreamMonitor, StreamSink, StreamSource, pattern
 from tb.common.turns import any_turn
@@ -177,8 +177,8 @@ class TB:
         self.dut._log.info("%d keys, %d of one row; %d ends; %d heads; %d empty turns, %d parts",
                            self.counts[KEY], self.lone, self.counts[END], self.counts[HEAD],
                            self.empty_turns, self.empty_parts)
-        assert self.ev_key == self.counts[KEY]
-        assert self.ev_stall == self.waits
+        same("rass", self.counts[KEY], self.ev_key, field="ev_key")
+        same("rass", self.waits, self.ev_stall, field="ev_stall")
         self.board.finish("item", "mask")
 
 
@@ -330,9 +330,9 @@ async def cycles(dut):
         tb.part([whole], [ones(1, 2)], kvlast=not first)
         await tb.drain(200)
         came, went = tb.cycles()
-        assert went[0] - came[-1] == 4
+        same("rass cycles to the first item", 4, went[0] - came[-1])
         # HEAD, the key; the other words; the end
-        assert went[-1] - went[0] == first + words + (not first)
+        same("rass cycles of the items", first + words + (not first), went[-1] - went[0])
 
     # Dense parts, one behind the other, of so few blocks that the ends of two parts find room: no
     # cycle without an item.
@@ -343,7 +343,7 @@ async def cycles(dut):
         assert number == 12 * bc + 4 * blocks + 4
         await tb.drain(2 * number)
         _, went = tb.cycles()
-        assert len(went) == number and went[-1] - went[0] == number - 1
+        same("rass items, their cycles", [number, number - 1], [len(went), went[-1] - went[0]])
 
     # Words that nobody wants, read behind a dense turn: a cycle each, with the key in the last.
     tb.part([whole] * 2, [ones(1), ones(1, bc - 1)])
@@ -351,7 +351,7 @@ async def cycles(dut):
     _, went = tb.cycles()
     gaps = [b - a for a, b in pairwise(went)]
     # HEAD and the keys of the dense turn; the key of the other; the end
-    assert gaps == [1] * bc + [words, 1]
+    same("rass cycles between items", [1] * bc + [words, 1], gaps)
     # Turns in a steady state, from few wanted slots to all, from one block to all places.
     turns = 12
     for blocks in range(1, tb.places + 1):
@@ -367,7 +367,7 @@ async def cycles(dut):
             half, all_of_it = went[turns // 2 * wanted], went[(turns - 2) * wanted]
             period = max(2 * write, 2 * read, write + read + 1)
             assert all_of_it - half == period * (turns - 2 - turns // 2) // 2, (blocks, wanted)
-    assert not tb.ev_stall
+    same("rass", 0, tb.ev_stall, field="ev_stall")
     tb.finish()
 
 

@@ -17,7 +17,7 @@ from models.config import Config, clog2
 from models.head import DENSE, SORT, SUM, HeadTable, Job, select, turns
 from models.tiling import EXACT, allowed
 from tb.common import samples
-from tb.common.scoreboard import Scoreboard, unpack
+from tb.common.scoreboard import Scoreboard, same, unpack
 from tb.common.signals import KnownReader
 from tb.common.stream import StreamMonitor, StreamSink, StreamSource, pattern
 from tb.common.turns import any_turn
@@ -502,24 +502,25 @@ async def cycles_of_sum_and_dense(dut):
         await tb.drain(patience(tb))
         got = seen()
         first = got["m"][::words]
-        assert len(first) == tiles * cfg.PLACES
+        same("sads tiles", tiles * cfg.PLACES, len(first), way=NAMES[way])
         assert all(got["m"][i * words : (i + 1) * words] == list(range(c, c + words))
                    for i, c in enumerate(first)), "a gap within a tile"
         gaps = [b - a for a, b in zip(first, first[1:], strict=False)]
         # The blocks' ends wait for the division of f.
         steady = gaps[: (tiles - 1) * cfg.PLACES - 1]
         if way == SUM:
-            assert got["m"] == [c + 2 for c in got["s"][words * cfg.PLACES :]]
+            same("sads cycles of masks", [c + 2 for c in got["s"][words * cfg.PLACES :]], got["m"])
             gaps = [b - a for a, b in zip(got["s"][::words], got["s"][words::words], strict=False)]
             steady = gaps[: tiles * cfg.PLACES - 1]
         else:
-            assert not got["s"]
+            same("sads words of scores", [], got["s"])
             # Turn to the first word of masks, empty
-            assert first[0] - got["t"][0] == tb.share + 3
-        assert steady[: cfg.PLACES - 1] == [period] * (cfg.PLACES - 1)
+            same("sads cycles to the masks", tb.share + 3, first[0] - got["t"][0])
+        same("sads cycles between tiles", [period] * (cfg.PLACES - 1), steady[: cfg.PLACES - 1],
+             way=NAMES[way])
         assert not enough or steady == [period] * len(steady), steady
-        assert len(got["f"]) == cfg.PLACES * tb.share
-        assert not tb.ev_stall
+        same("sads words of f", cfg.PLACES * tb.share, len(got["f"]), way=NAMES[way])
+        same("sads", 0, tb.ev_stall, field="ev_stall")
     tb.finish()
 
 
@@ -541,14 +542,16 @@ async def cycles_of_sort(dut):
         passes = -(-min(quota, n) // 4)
         sort = passes * (-(-n // 12) + 6) + 2
         first, last = got["m"][::words], got["s"][words - 1 :: words]
-        assert len(first) == 6 and len(got["f"]) == 2 * tb.share
-        assert first[0] - last[0] == sort + 1
-        assert [b - a for a, b in zip(first, first[1:], strict=False)] == [max(sort, words)] * 5
+        same("sads tiles, words of f", [6, 2 * tb.share], [len(first), len(got["f"])], quota=quota)
+        same("sads cycles to the masks", sort + 1, first[0] - last[0], quota=quota)
+        same("sads cycles between tiles", [max(sort, words)] * 5,
+             [b - a for a, b in zip(first, first[1:], strict=False)], quota=quota)
         assert all(got["m"][i * words : (i + 1) * words] == list(range(c, c + words))
                    for i, c in enumerate(first)), "a gap within a tile"
         assert quota > 16 or sort < 128
-        assert got["f"][: tb.share] == list(range(first[4], first[4] + tb.share))
-    assert not tb.ev_stall
+        same("sads cycles of f", list(range(first[4], first[4] + tb.share)), got["f"][: tb.share],
+             quota=quota)
+    same("sads", 0, tb.ev_stall, field="ev_stall")
     tb.finish()
 
 

@@ -11,7 +11,7 @@ from cocotb.triggers import FallingEdge
 
 from models.config import Config
 from models.sads import NO_MAX, select_tile
-from tb.common.scoreboard import pack, unpack
+from tb.common.scoreboard import pack, same, same_signals, unpack
 from tb.runner import CLOCK_PERIOD_NS, parameters, run
 
 PASSES = 1500
@@ -49,7 +49,7 @@ class TB:
             scores, mask = s4[0], s4[1]
             # Offset binary; without a valid lane it is 0.
             want = int(scores[mask].max()) + (1 << self.sc_w - 1) if mask.any() else 0
-            assert int(dut.word_max.value) == want
+            same_signals("sads_core", dut, word_max=want)
         if done is not None and done[4] is not None:
             self.check(*done[4])
         await FallingEdge(dut.clk)
@@ -58,11 +58,11 @@ class TB:
         """Compare the running 4 best with slots, valid and scores [4]."""
         dut = self.dut
         got_valid = unpack(int(dut.best_valid.value), 4, 1).astype(bool)
-        assert np.array_equal(got_valid, valid), (got_valid, valid)
+        same("sads_core valid", valid.tolist(), got_valid.tolist())
         got = unpack(int(dut.best_slot.value), 4, self.slot_w)
-        assert np.array_equal(got[valid], slots[valid]), (got, slots, valid)
+        same("sads_core slots", slots[valid].tolist(), got[valid].tolist())
         got = unpack(int(dut.best_score.value), 4, self.sc_w) - (1 << self.sc_w - 1)
-        assert np.array_equal(got[valid], scores[valid]), (got, scores, valid)
+        same("sads_core scores", scores[valid].tolist(), got[valid].tolist())
         self.compared += 4
         self.full += bool(valid.all())
         self.ties += len(set(scores[valid])) < valid.sum()

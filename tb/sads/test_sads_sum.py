@@ -15,7 +15,7 @@ from models.config import Config, clog2
 from models.head import HeadTable, Job, select, turns
 from models.tiling import EXACT, Tile, allowed
 from tb.common import samples
-from tb.common.scoreboard import Scoreboard, pack, unpack
+from tb.common.scoreboard import Scoreboard, pack, same, unpack
 from tb.common.signals import KnownReader
 from tb.common.stream import StreamMonitor, StreamSink, StreamSource, Willing, pattern
 from tb.common.windows import with_window
@@ -340,7 +340,7 @@ async def blocks_of_heads(dut, idle, backpressure):
     words = sum(1 for _ in tb.words._sendQ)
     await tb.drain(20 * words + 60 * tb.sent + 40 * BLOCKS * tb.share)
     tb.finish()
-    assert tb.ev_busy == words
+    same("sads_sum", words, tb.ev_busy, field="ev_busy")
     assert tb.at_limit >= 20 and tb.risen, (tb.at_limit, tb.risen)
 
 
@@ -480,7 +480,7 @@ async def counting_does_not_wait(dut):
     assert tb.words.sent == 5 + cfg.BC_MAX // 4, "a word has no room for its masks"
     tb.send(blocks[1], tile, value("PLACES") - 1, final=True, score=score)
     await tb.drain(200 * tb.share)
-    assert tb.tiles == 5
+    same("sads_sum tiles", 5, tb.tiles)
     tb.finish()
 
 
@@ -534,18 +534,21 @@ async def cycles(dut):
     tb.send(state, whole, 0, final=True, score=score)
     await tb.drain(2000)
     t, s, m, f = (seen(n) for n in "tsmf")
-    assert s[0] - t[0] == share + 1
-    assert s[words - 1] - s[0] == words - 1 and s[-1] - s[words] == words - 1
-    assert s[words] - s[words - 1] == share + max(share, limit) + 1
-    assert m == [c + 2 for c in s[words:]]
-    assert f[0] - s[-1] == 6 + quotient
-    assert [b - a for a, b in zip(f, f[1:], strict=False)] == [div + 1] * (share - 1)
+    same("sads_sum cycles to the word", share + 1, s[0] - t[0])
+    same("sads_sum cycles of a tile", [words - 1] * 2,
+         [s[words - 1] - s[0], s[-1] - s[words]])
+    same("sads_sum cycles to the next tile", share + max(share, limit) + 1,
+         s[words] - s[words - 1])
+    same("sads_sum cycles of masks", [c + 2 for c in s[words:]], m)
+    same("sads_sum cycles to f", 6 + quotient, f[0] - s[-1])
+    same("sads_sum cycles between f", [div + 1] * (share - 1),
+         [b - a for a, b in zip(f, f[1:], strict=False)])
     # A block that starts waits for nothing of its place.
     tb.send(state, whole, 0, ratio=one)
     tb.send(block(), whole, 0, start=True, count=True, ratio=one)
     await tb.drain(2000)
     s = seen("s")
-    assert s[words] - s[0] == max(words, share)
+    same("sads_sum cycles to the next block", max(words, share), s[words] - s[0])
     seen("t"), seen("m")
     # Its store, of which nothing is seen.
     for _ in range(share + limit):
@@ -562,11 +565,12 @@ async def cycles(dut):
             tb.send(state, whole, place, start=i == 0, count=i == 0, ratio=one)
     await tb.drain(4000)
     t, s, m, f = (seen(n) for n in "tsmf")
-    assert not f and len(s) == tiles * number * words
+    same("sads_sum words of f, s", [0, tiles * number * words], [len(f), len(s)])
     first = s[::words]
-    assert {b - a for a, b in zip(first, first[1:], strict=False)} == {period}
-    assert m == [c + 2 for c in s[number * words:]]
-    assert not tb.ev_stall
+    same("sads_sum cycles between tiles", {period},
+         {b - a for a, b in zip(first, first[1:], strict=False)})
+    same("sads_sum cycles of masks", [c + 2 for c in s[number * words:]], m)
+    same("sads_sum", 0, tb.ev_stall, field="ev_stall")
     # Their ends, of one word each: a store with f takes longer than a tile.
     score = np.full((cfg.ROWS, 1), -1 << value("SC_W") - 1)
     key = Tile(n=1, rows=cfg.ROWS, first=True, last=True, causal=False, rel=0, kstep=1, k0=0)
@@ -577,7 +581,7 @@ async def cycles(dut):
     store = (share - 1) * (div + 1) + 1
     gaps = [b - a for a, b in zip(s, s[1:], strict=False)]
     assert gaps[1:] == [store, *[store + quotient + 5] * (number - 3)], (gaps, store)
-    assert len(f) == number * share
+    same("sads_sum words of f", number * share, len(f))
     tb.finish()
 
 

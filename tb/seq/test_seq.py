@@ -14,6 +14,7 @@ from models import head as second
 from models.config import Config
 from models.spec import registers as regs
 from models.spec.configs import CONFIGS
+from tb.common.scoreboard import same, same_signals
 from tb.common.turns import unpack_turn
 from tb.runner import BuildError, build, parameters, run
 from tb.seq.bench import (
@@ -69,16 +70,16 @@ async def waits_for_every_answer(dut, kind):
             await RisingEdge(dut.clk)
         owed = {"cached": ("blk_done",), "generate": ("blk_done", "kv_done"),
                 "predict": ("kp_done",)}[kind]
-        assert {n for n, count in tb.waiting.items() if count} == set(owed)
+        same("seq answers owed", set(owed), {n for n, count in tb.waiting.items() if count})
         # One answer late, all others given.
         late = random.choice(owed)
         tb.hold, kept = False, tb.waiting[late]
         tb.waiting[late] -= 1
         for _ in range(kept + 300):
             await RisingEdge(dut.clk)
-            assert dut.busy.value == 1 and dut.done.value == 0
+            same_signals("seq", dut, busy=1, done=0)
         tb.waiting[late] += 1
-        assert await tb.result(20) == (0, 0)
+        same("seq code, info", (0, 0), await tb.result(20))
         if kind == "predict":
             assert tb.waiting["kp_done"] == 0 and codes
     assert tb.jobs == 4
@@ -203,7 +204,7 @@ async def illegal_fields(dut, kind):
         assert await tb.result() == (code, info), f"{what}: {change}"
         assert tb.issued() == before, f"{what} issued commands"
         await RisingEdge(dut.clk)
-        assert dut.busy.value == 0
+        same_signals("seq", dut, busy=0)
         tried += 1
     assert tried > 30 and tb.jobs == 1
     await tb.run(legal_job(tb.cfg, random, kind, small=True))
@@ -282,12 +283,14 @@ async def chains(dut, backpressure):
         while not ended.done():
             await RisingEdge(dut.clk)
             if not ended.done():
-                assert dut.busy.value == 1 or tb.jobs == length or dut.done.value == 1
-        assert ended.result() == (0, 0)
+                assert dut.busy.value == 1 or tb.jobs == length or dut.done.value == 1, \
+                    "busy fell within a chain"
+        same("seq code, info", (0, 0), ended.result())
         await RisingEdge(dut.clk)
-        assert (tb.jobs, tb.dones) == (length, 1) and dut.busy.value == 0
-        assert tb.loads == [256 * p for p in places]
-        assert tb.words == words(jobs[-1])
+        same("seq", [length, 1], [tb.jobs, tb.dones], field="jobs, ends")
+        same_signals("seq", dut, busy=0)
+        same("seq descriptors", [256 * p for p in places], tb.loads)
+        same("seq registers", words(jobs[-1]), tb.words)
         assert tb.compare(marks, jobs) > 0
     assert tb.issued() > 50
 
@@ -330,7 +333,7 @@ async def faults_in_a_chain(dut):
         assert (tb.jobs, tb.dones, len(tb.loads)) == (bad, 0, bad + 1), kind
         tb.compare(marks, jobs[:bad])
         await RisingEdge(dut.clk)
-        assert dut.busy.value == 0
+        same_signals("seq", dut, busy=0)
         checked += 1
         await tb.run(legal_job(cfg, random, small=True))
     assert checked == 8
@@ -338,7 +341,7 @@ async def faults_in_a_chain(dut):
         before = tb.issued()
         tb.load(legal_job(cfg, random), next=value)
         await tb.pulse("start_chain")
-        assert await tb.result(10) == (regs.Err.NEXT, 0)
+        same("seq code, info", (regs.Err.NEXT, 0), await tb.result(10))
         assert tb.issued() == before
 
 
@@ -355,10 +358,11 @@ async def endless_chain(dut):
     await tb.pulse("start_chain")
     while len(tb.loads) < 7:
         await RisingEdge(dut.clk)
-        assert dut.busy.value == 1
+        same_signals("seq", dut, busy=1)
     await tb.pulse("soft_reset")
-    assert await tb.result() == (regs.Err.ABORTED, 0)
-    assert tb.loads == [256, 512] * 3 + [256] and (tb.jobs, tb.dones) == (6, 0)
+    same("seq code, info", (regs.Err.ABORTED, 0), await tb.result())
+    same("seq descriptors", [256, 512] * 3 + [256], tb.loads)
+    same("seq", [6, 0], [tb.jobs, tb.dones], field="jobs, ends")
     assert tb.compare([0] * 6, jobs * 3) > 0
 
 
@@ -369,11 +373,11 @@ async def stopped(tb, want, why):
     await RisingEdge(dut.clk)
     for _ in range(40):
         await RisingEdge(dut.clk)
-        assert dut.halt.value == 1 and dut.stage_rst.value == 0 and dut.busy.value == 1
+        same_signals("seq", dut, halt=1, stage_rst=0, busy=1)
     dut.rd_idle.value = 1
     for _ in range(30):
         await RisingEdge(dut.clk)
-        assert dut.stage_rst.value == 0
+        same_signals("seq", dut, stage_rst=0)
     dut.wr_idle.value = 1
     # 16 cycles at rest; a shorter rest does not count.
     busy = random.choice((dut.rd_idle, dut.wr_idle))
@@ -381,7 +385,7 @@ async def stopped(tb, want, why):
         busy.value = int(resting != 1)
         for _ in range(resting):
             await RisingEdge(dut.clk)
-            assert dut.halt.value == 1 and dut.stage_rst.value == 0
+            same_signals("seq", dut, halt=1, stage_rst=0)
     cleared = 0
     for _ in range(40):
         if dut.err_valid.value == 1:
@@ -392,7 +396,7 @@ async def stopped(tb, want, why):
     assert cleared == 8, cleared
     await RisingEdge(dut.clk)
     await Timer(1, unit="ns")
-    assert dut.busy.value == 0
+    same_signals("seq", dut, busy=0)
 
 
 @cocotb.test()
@@ -446,15 +450,15 @@ async def protocol_faults(dut):
         await tb.pulse(f"{side}_err_valid")
         for _ in range(5):
             await RisingEdge(dut.clk)
-            assert dut.busy.value == 0 and dut.err_valid.value == 0
+            same_signals("seq", dut, busy=0, err_valid=0)
         tb.hold = True
         tb.load(legal_job(tb.cfg, random))
         await tb.pulse("start")
         for _ in range(random.randint(1, 100)):
             await RisingEdge(dut.clk)
         await tb.pulse(f"{side}_err_valid")
-        assert await tb.result(100) == (code, number)
-        assert dut.err_lost.value == 0
+        same("seq code, info", (code, number), await tb.result(100))
+        same_signals("seq", dut, err_lost=0)
         getattr(dut, f"{side}_err_protocol").value = 0
         tb.hold = False
         await tb.run(legal_job(tb.cfg, random, small=True))
@@ -515,12 +519,12 @@ async def timeouts(dut):
         await stuck(tb, **{side: bits, other: 1})
         for _ in range(4):
             move.value = 0
-            assert await until_halt(tb, limit) is None
+            same("seq cycles to the halt", None, await until_halt(tb, limit))
             await tb.pulse(f"{side}_move")
-        assert await until_halt(tb, limit + 10) == limit + HALT_LATENCY
+        same("seq cycles to the halt", limit + HALT_LATENCY, await until_halt(tb, limit + 10))
         for _ in range(60):
             await RisingEdge(dut.clk)
-            assert dut.stage_rst.value == 0 and dut.halt.value == 1
+            same_signals("seq", dut, stage_rst=0, halt=1)
         # The other side comes to rest; in some of the rounds this one wakes up meanwhile.
         awake = ran % 3 == 2
         if awake:
@@ -530,8 +534,8 @@ async def timeouts(dut):
         getattr(dut, f"{other}_idle").value = 1
         cocotb.start_soon(freed(tb))
         code = regs.Err.READ_TIMEOUT if side == "rd" else regs.Err.WRITE_TIMEOUT
-        assert await tb.result(40) == (code, bits)
-        assert dut.err_lost.value == (0 if awake else 1 if side == "rd" else 2)
+        same("seq code, info", (code, bits), await tb.result(40))
+        same_signals("seq", dut, err_lost=0 if awake else 1 if side == "rd" else 2)
         dut.timeout.value = 0
         await tb.run(legal_job(tb.cfg, random, small=True))
         ran += 1
@@ -553,26 +557,26 @@ async def ways_out_of_the_halt(dut):
                 await tb.pulse("soft_reset")
             for _ in range(100):
                 await RisingEdge(dut.clk)
-                assert dut.halt.value == 1 and dut.stage_rst.value == 0
+                same_signals("seq", dut, halt=1, stage_rst=0)
             if way == "timeout":
                 dut.timeout.value = 30
             else:
                 await tb.pulse("soft_reset")
                 await RisingEdge(dut.clk)
-                assert dut.stage_rst.value == 1
+                same_signals("seq", dut, stage_rst=1)
             cocotb.start_soon(freed(tb))
             want = (regs.Err.ABORTED, 0) if first == "soft_reset" else (regs.Err.READ_SLVERR, 3)
-            assert await tb.result(60) == want
-            assert dut.err_lost.value == 3
+            same("seq code, info", want, await tb.result(60))
+            same_signals("seq", dut, err_lost=3)
             dut.timeout.value = 0
             await tb.run(legal_job(tb.cfg, random, small=True))
     # Without a limit a job waits, until there is one.
     await stuck(tb, wr=4)
-    assert await until_halt(tb, 300) is None
+    same("seq cycles to the halt", None, await until_halt(tb, 300))
     dut.timeout.value = 20
-    assert await until_halt(tb, 30) == 20 + HALT_LATENCY
+    same("seq cycles to the halt", 20 + HALT_LATENCY, await until_halt(tb, 30))
     cocotb.start_soon(freed(tb))
-    assert await tb.result(40) == (regs.Err.WRITE_TIMEOUT, 4)
+    same("seq code, info", (regs.Err.WRITE_TIMEOUT, 4), await tb.result(40))
     assert tb.jobs == 4
 
 
@@ -607,7 +611,8 @@ async def faults_at_the_end(dut):
             while dut.job_done.value == 0:
                 await RisingEdge(dut.clk)
                 length += 1
-                assert dut.err_valid.value == 0 and length < 20_000
+                same_signals("seq", dut, err_valid=0)
+                assert length < 20_000, "the job never ended"
             await at_rest(tb)
             for early in range(6):
                 tb.load(job)
@@ -650,7 +655,7 @@ async def soft_reset_in_a_load(dut):
         marks = tb.marks()
         tb.load(job, next=512)
         await tb.pulse("start_chain")
-        assert await tb.result() == (0, 0)
+        same("seq code, info", (0, 0), await tb.result())
         assert tb.compare(marks, [job])
     assert all(caught.values()), caught
 
@@ -678,13 +683,15 @@ async def documented_times(dut):
         if kind == "predict":
             fit = max(1, tb.cfg.ROWS // job["d"])
             last = 0 if job["d"] > tb.cfg.ROWS else (job["kv_heads"] - 1) % fit
-            assert await count("tc_valid") == check + 1 + fit + -(-job["kv_heads"] // fit) + last
-            assert dut.tn_valid.value == 1
+            expected = check + 1 + fit + -(-job["kv_heads"] // fit) + last
+            same("seq cycles to tc", expected, await count("tc_valid"))
+            same_signals("seq", dut, tn_valid=1)
         else:
-            assert await count("d_c_valid") == check + job["heads"] // job["kv_heads"]
+            expected = check + job["heads"] // job["kv_heads"]
+            same("seq cycles to the table", expected, await count("d_c_valid"))
             if not job["dense"]:
-                assert await count("tc_valid") == 10 + (job["window"] > 0)
-        assert await tb.result() == (0, 0)
+                same("seq cycles to tc", 10 + (job["window"] > 0), await count("tc_valid"))
+        same("seq code, info", (0, 0), await tb.result())
         measured += 1
     tb.memory[256] = words(job)
     tb.load(job, next=256)
@@ -694,8 +701,8 @@ async def documented_times(dut):
         await RisingEdge(dut.clk)
         load += 1
     # The memory answers at once.
-    assert load == 66 + 256 // tb.cfg.BUS_BYTES
-    assert await tb.result() == (0, 0)
+    same("seq cycles of a descriptor", 66 + 256 // tb.cfg.BUS_BYTES, load)
+    same("seq code, info", (0, 0), await tb.result())
     assert measured == 9
 
 
@@ -737,10 +744,10 @@ async def entries_that_are_not_legal(dut):
             # Q may be ahead of the entry, scales are not.
             taken = tb.qc.items[marks[0]:]
             assert good < len(taken) <= good + AHEAD and taken == queries[:len(taken)]
-            assert tb.qs.items[marks[4]:] == scales[:good]
+            same("seq scales", scales[:good], tb.qs.items[marks[4]:])
             tb.entries = {}
             await RisingEdge(dut.clk)
-            assert dut.busy.value == 0
+            same_signals("seq", dut, busy=0)
             await tb.run(legal_job(cfg, random, random.choice(KINDS), small=True))
             tried += 1
     assert tried == 16 == tb.jobs
@@ -808,7 +815,7 @@ async def streams_run_apart(dut):
         q, _, tn, _, qs = seen()
         assert qs - AHEAD <= q <= qs < len(queries) and tn < len(turns), seen()
         tb.gates["qc"].open = True
-        assert await tb.result() == (0, 0)
+        same("seq code, info", (0, 0), await tb.result())
         await RisingEdge(dut.clk)
         tb.compare(start, [job])
     # All turns of the only block are taken, its Q command is not: the job goes on.
@@ -819,9 +826,10 @@ async def streams_run_apart(dut):
     await tb.pulse("start")
     await tb.tn.wait(start[2] + len(expected_commands(job, cfg)[2]), timeout=5000)
     await rest(50)
-    assert dut.busy.value == 1 and tb.jobs == 2 and len(tb.qc.items) == start[0]
+    same_signals("seq", dut, busy=1)
+    same("seq", [2, start[0]], [tb.jobs, len(tb.qc.items)], field="jobs, Q commands")
     tb.gates["qc"].open = True
-    assert await tb.result() == (0, 0)
+    same("seq code, info", (0, 0), await tb.result())
     await RisingEdge(dut.clk)
     tb.compare(start, [job])
     assert tb.jobs == 3

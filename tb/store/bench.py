@@ -11,7 +11,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
 from tb.common.axi_memory import AxiMemory
-from tb.common.scoreboard import Scoreboard
+from tb.common.scoreboard import Scoreboard, same, same_signals
 from tb.common.signals import KnownReader, reader
 from tb.common.stream import StreamSource, pattern
 from tb.runner import CLOCK_PERIOD_NS, parameters
@@ -143,7 +143,7 @@ class TB:
                 if stray:
                     self.stray.pop(0)
                 else:
-                    assert answer in (O_ID, X_ID)
+                    assert answer in (O_ID, X_ID), f"store: answer of ID {answer}"
                     self.answered[answer] += 1
                     failed |= b_resp() != "00"
                     ends = answer == X_ID or self.answered[O_ID] in self.needed
@@ -157,7 +157,7 @@ class TB:
                 assert stall() != ready(), "ev_stall is not that of W"
             moved = valid() == "1" and ready() == "1"
             beats = [read() == "1" for read in events]
-            assert sum(beats) == moved
+            assert sum(beats) == moved, f"store ev_beat: expected {moved:d}, got {sum(beats)}"
             if moved:
                 self.w_cycles[beats.index(True)].append(self.cycle)
             if aw() == "1":
@@ -235,7 +235,12 @@ class TB:
             await RisingEdge(self.clk)
         for _ in range(3):
             await RisingEdge(self.clk)
-        assert int(self.dut.idle.value) == 1 and self.memory.idle and not self.errors
-        assert self.memory.stats.max_writes <= self.outstanding + self.x_outstanding
-        assert self.answered == [self.needed[-1] if self.needed else 0, self.beats_x]
+        same_signals("store", self.dut, idle=1)
+        assert self.memory.idle, "store is idle, its memory is not"
+        same("store errors", [], self.errors)
+        most = self.outstanding + self.x_outstanding
+        assert self.memory.stats.max_writes <= most, \
+            f"store bursts in flight: expected at most {most}, got {self.memory.stats.max_writes}"
+        same("store answers of O, x", [self.needed[-1] if self.needed else 0, self.beats_x],
+             self.answered)
         self.board.compare("memory", self.want, self.memory.data, axes=("byte",))

@@ -8,7 +8,7 @@ import cocotb
 import pytest
 from cocotb.triggers import RisingEdge
 
-from tb.common.signals import reader
+from tb.common.scoreboard import same, same_signals
 from tb.runner import BuildError, build, run
 from tb.store.bench import BASE, HALF, O_ID, PROTOCOL, TB, X_ID
 
@@ -108,7 +108,8 @@ async def faults(dut, response, memory, client):
     done = tb.done, tb.x_done
     dut.halt.value = 1
     await drained(dut, tb)
-    assert set(tb.errors) == set(expected) and (tb.done, tb.x_done) == done
+    same("store errors", set(expected), set(tb.errors))
+    same("store blocks, x beats done", done, (tb.done, tb.x_done))
 
     tb.memory.faults.clear()
     tb.want = tb.memory.data.copy()
@@ -137,7 +138,7 @@ async def stray_answers(dut):
     for number in range(8):
         stray(tb, number)
     await settle(dut, 40)
-    assert tb.errors == [(number, PROTOCOL) for number in range(8)]
+    same("store errors", [(number, PROTOCOL) for number in range(8)], tb.errors)
     tried = 0
     for client, channel in itertools.product((O_ID, X_ID), ("aw", "w", "b")):
         tb.errors.clear()
@@ -169,8 +170,8 @@ async def drained(dut, tb):
         if int(dut.idle.value):
             break
     for _ in range(20):
-        assert int(dut.idle.value) == 1 and tb.memory.idle
-        assert not int(dut.m_axi_awvalid.value) and not int(dut.m_axi_wvalid.value)
+        same_signals("store", dut, idle=1, m_axi_awvalid=0, m_axi_wvalid=0)
+        assert tb.memory.idle, "store is idle, its memory is not"
         await RisingEdge(dut.clk)
 
 
@@ -179,7 +180,6 @@ async def drained(dut, tb):
 async def halt_anywhere(dut, memory):
     """halt at any time: no new AW, owed beats without strobes, then idle; a new job is clean."""
     tb = TB(dut, **MEMORIES[memory])
-    strobes = reader(dut.m_axi_wstrb)
     empty = tries = 0
     # Halts between bursts owe no beats, so more tries until some did.
     while tries < 10 or (not empty and tries < 100):
@@ -204,7 +204,7 @@ async def halt_anywhere(dut, memory):
             if int(dut.idle.value):
                 break
             if len(tb.beat_cycles) > before + 1 and int(dut.m_axi_wvalid.value):
-                assert "1" not in strobes()
+                same_signals("store in halt", dut, m_axi_wstrb=0)
                 empty += 1
         await drained(dut, tb)
         assert len(tb.memory.writes) - bursts <= held, "AW started during halt"
@@ -212,7 +212,7 @@ async def halt_anywhere(dut, memory):
         now = tb.memory.data
         assert ((now == old) | (now == tb.want)).all()
         tb.want = now.copy()
-        assert tb.done == 0 and tb.x_done == x_done
+        same("store blocks, x beats done", [0, x_done], [tb.done, tb.x_done])
         task.cancel()
     await tb.reset()
     tb.config(tb.d_max)
@@ -244,7 +244,8 @@ async def exact_cycles(dut):
         assert taken[-1] - taken[0] + 1 == len(taken), "o_ready fell"
         assert sent[-1] - sent[0] + 1 == len(sent), "W paused"
         row = taken[tb.beats - 1]
-        assert (tb.aw_cycles[aw] - row, sent[0] - row) == (AW_LATENCY, W_LATENCY)
+        same("store cycles to AW, W", [AW_LATENCY, W_LATENCY],
+             [tb.aw_cycles[aw] - row, sent[0] - row])
 
 
 @cocotb.test()
@@ -281,8 +282,8 @@ async def exact_cycles_of_x(dut):
     assert len(beats) == len(tb.x_cycles) == 400
     for cycles in (beats, tb.x_cycles):
         assert cycles[-1] - cycles[0] == 399, "x paused"
-    assert tb.aw_cycles[0] - tb.x_cycles[0] == AW_LATENCY
-    assert beats[0] - tb.x_cycles[0] == W_LATENCY
+    same("store cycles to AW", AW_LATENCY, tb.aw_cycles[0] - tb.x_cycles[0])
+    same("store cycles to W", W_LATENCY, beats[0] - tb.x_cycles[0])
 
 
 @cocotb.test()
@@ -315,7 +316,6 @@ async def stalls(dut, client):
     tb = TB(dut)
     await tb.reset()
     tb.config(tb.d_max)
-    stall = reader(dut.ev_stall)
     tb.memory.aw_stall = 1.0
     if client == O_ID:
         tb.hand_over(tb.rows)
@@ -325,12 +325,12 @@ async def stalls(dut, client):
     # The data of the one burst that is up goes ahead of it.
     await settle(dut, 20 + tb.beats)
     for _ in range(20):
-        assert stall() == "1"
+        same_signals("store", dut, ev_stall=1)
         await RisingEdge(dut.clk)
     tb.memory.aw_stall = 0.0
     await tb.finish()
     for _ in range(20):
-        assert stall() == "0"
+        same_signals("store", dut, ev_stall=0)
         await RisingEdge(dut.clk)
 
 

@@ -20,7 +20,8 @@ from cocotb.triggers import RisingEdge
 from models import sufa
 from models.config import Config
 from tb.common import samples
-from tb.common.scoreboard import Scoreboard, pack, unpack
+from tb.common.ring import Ring
+from tb.common.scoreboard import Scoreboard, pack, same, unpack
 from tb.common.signals import KnownReader, reader, to_int, writer
 from tb.common.stream import StreamSink, StreamSource, Willing, pattern
 from tb.runner import CLOCK_PERIOD_NS, parameters
@@ -201,12 +202,12 @@ class Bench:
         part[:len(mine)] = mine
         return pack(part, 16)
 
-    async def _fetch(self, blocks, d, idle, state):
+    async def _fetch(self, blocks, d, idle):
         """Write Q of the blocks in turn, each when its place is free; then let its f come."""
         edge, willing, put = RisingEdge(self.dut.clk), Willing(idle), self.put
-        places, c, rng = self.cfg.places(d), self.c(d), self.rng
-        for number, block in enumerate(blocks):
-            while number - state["released"] >= places:
+        c, rng = self.c(d), self.rng
+        for block in blocks:
+            while not self.ring.free:
                 await edge
             beats = rng.sample(range(block.rows * c), block.rows * c)
             for n in beats:
@@ -220,6 +221,7 @@ class Bench:
                 put["q_wr_data"](self.lanes(block.q[n // c], n % c))
                 await edge
             put["q_wr_valid"](0)
+            self.ring.fill()
             put["q_commit"](1)
             put["q_commit_place"](block.place)
             put["q_commit_scale_m"](block.scale[0])
@@ -227,12 +229,12 @@ class Bench:
             await edge
             put["q_commit"](0)
 
-    async def _shares(self, blocks, d, late):
+    async def _shares(self, blocks, late):
         """Send f of the blocks in turn, each when its place is free, often late."""
-        state, edge = self.state, RisingEdge(self.dut.clk)
+        edge, ring = RisingEdge(self.dut.clk), self.ring
         group, bits = self.rows // self.words, self.cfg.F_FRAC + 1
         for number, block in enumerate(blocks):
-            while number - state["released"] >= self.cfg.places(d):
+            while number - ring.released >= ring.slots:
                 await edge
             for _ in range(self.rng.randint(0, late)):
                 await edge
@@ -283,34 +285,34 @@ class Bench:
         for _ in range(3):
             await edge
         self.o.items.clear()
-        state = self.state = {"released": 0}
+        ring = self.ring = Ring("q", self.cfg.places(d))
         stats = {"busy": [], "flush": 0, "stall": 0, "starve": 0, "maxupd": 0, "cycles": 0,
                  "out": [], "released": []}
-        tasks = self.tasks = [cocotb.start_soon(self._fetch(blocks, d, gap[2], state)),
-                              cocotb.start_soon(self._shares(blocks, d, late))]
+        tasks = self.tasks = [cocotb.start_soon(self._fetch(blocks, d, gap[2])),
+                              cocotb.start_soon(self._shares(blocks, late))]
         self._queue(program, d)
         c = self.c(d)
         count = sum(len(p) for p in pairs)
         beats = sum(b.rows for b in ends) * c
         limit = timeout or 4000 + 40 * count * c + 60 * beats + (late + 400) * len(program)
         got = [([], [], []) for _ in range(self.units)]
-        while len(self.o.items) < beats or state["released"] < len(ends) or not self.kv.empty:
+        while len(self.o.items) < beats or ring.released < len(ends) or not self.kv.empty:
             await edge
             for task in tasks:
                 if task.done():
                     task.result()
             stats["cycles"] += 1
             assert stats["cycles"] < limit, (
-                f"hangs: {len(self.o.items)} of {beats} beats, {state['released']} of {len(ends)} "
+                f"hangs: {len(self.o.items)} of {beats} beats, {ring.released} of {len(ends)} "
                 f"released, {self.kv.sent} beats of the broadcast")
             self._sample(stats, got)
             if get["q_release"]():
-                state["released"] += 1
+                ring.release()
                 for unit in range(self.units):
                     flushed = sum(len(range(unit, b.rows, self.units))
-                                  for b in ends[:state["released"]])
+                                  for b in ends[:ring.released])
                     assert len(got[unit][2]) >= flushed * c, (
-                        f"release {state['released']}: unit {unit} has sent {len(got[unit][2])} "
+                        f"release {ring.released}: unit {unit} has sent {len(got[unit][2])} "
                         f"of {flushed * c} beats")
                 stats["released"].append(stats["cycles"])
             while len(stats["out"]) < len(self.o.items):
@@ -318,13 +320,14 @@ class Bench:
         for _ in range(8):
             await edge
             self._sample(stats, got)
-            assert not get["q_release"]()
+            same("sufa at rest", 0, get["q_release"](), field="q_release")
         for task in tasks:
-            assert task.done()
+            assert task.done(), "sufa is done, its neighbours are not"
             task.result()
-        assert len(self.o.items) == beats and state["released"] == len(ends)
+        same("sufa", [beats, len(ends)], [len(self.o.items), ring.released],
+             field="beats of O, places released")
         self._compare(pairs, got, ends, d)
-        assert stats["maxupd"] == sum(b.updates for b in ends)
+        same("sufa", sum(b.updates for b in ends), stats["maxupd"], field="ev_maxupd")
         assert sum(stats["busy"]) == c * count, f"{sum(stats['busy'])} cycles of pairs"
         means = sum(min(b.rows, self.units) for b in ends)
         assert stats["flush"] == 2 * beats + c * means, f"{stats['flush']} cycles of the flush"
@@ -374,7 +377,7 @@ class Bench:
             rows = [(b, r) for b in ends for r in range(unit, b.rows, self.units)]
             index = [b.place * self.rows_u + r // self.units for b, r in rows]
             lasts = [(i, b.trace.l_final[r]) for i, (b, r) in zip(index, rows, strict=True)]
-            assert len(l) == len(rows) and len(o) == len(rows) * c
+            same("sufa rows, beats", [len(rows), len(rows) * c], [len(l), len(o)], unit=unit)
             if rows:
                 board.compare("l", np.array(lasts), np.array(l), axes=("row", "field"),
                               where={"unit": unit, "field": ("row", "l")})

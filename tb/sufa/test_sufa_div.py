@@ -9,6 +9,7 @@ import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
+from tb.common.scoreboard import same
 from tb.common.signals import reader, writer
 from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 
@@ -43,13 +44,13 @@ async def check(dut, sums, gap):
         await RisingEdge(dut.clk)
         cycle += 1
         due = waiting and waiting[0][0] == cycle
-        assert (get["out_valid"]() == "1") == bool(due), f"cycle {cycle}"
+        same("sufa_div", bool(due), get["out_valid"]() == "1", field="out_valid")
         if due:
             _, total = waiting.popleft()
             r, shift = expected(total)
-            assert int(get["out_r"](), 2) == r, f"l = {total}"
+            same("sufa_div", r, int(get["out_r"](), 2), l=total, field="out_r")
             if shift is not None:
-                assert int(get["out_shift"](), 2) == shift, f"l = {total}"
+                same("sufa_div", shift, int(get["out_shift"](), 2), l=total, field="out_shift")
             compared += 1
         send = bool(sums) and random.random() >= gap
         put_valid("1" if send else "0")

@@ -20,7 +20,7 @@ from cocotb.triggers import RisingEdge
 from models import sufa
 from models.config import Config
 from tb.common import samples
-from tb.common.scoreboard import Scoreboard, pack, unpack
+from tb.common.scoreboard import Scoreboard, pack, same, unpack
 from tb.common.signals import reader, to_int, writer
 from tb.common.stream import Willing, pattern
 from tb.runner import CLOCK_PERIOD_NS, parameters
@@ -370,7 +370,8 @@ class Bench:
         for _ in range(4):
             await RisingEdge(self.dut.clk)
             self.put["o_credit"](0)
-            assert not known("o_valid") and not known("tap_e_valid")
+            same("sufa_unit at rest", {"o_valid": 0, "tap_e_valid": 0},
+                 {name: known(name) for name in ("o_valid", "tap_e_valid")})
         for task in tasks:
             task.result() if task.done() else task.cancel()
         # The receiver gives back all its room.
@@ -381,7 +382,8 @@ class Bench:
         self.put["o_credit"](0)
         await RisingEdge(self.dut.clk)
         self._compare(want, got, rows, got_l, beats, got_o, got_out, d)
-        assert stats["maxupd"] == sum(b.updates for b in program if isinstance(b, Block))
+        same("sufa_unit", sum(b.updates for b in program if isinstance(b, Block)), stats["maxupd"],
+             field="ev_maxupd")
         assert len(stats["busy"]) == c * len(want), f"{len(stats['busy'])} cycles of pairs"
         mean_beats = c * len(ended)
         assert stats["flush"] == 2 * len(beats) + mean_beats, f"{stats['flush']} of the flush"
@@ -394,7 +396,7 @@ class Bench:
                           np.array(got, np.int64).reshape(-1, 6), axes=("pair", "field"),
                           where={"field": PAIR})
         if not beats:
-            assert not got_out and not got_l
+            same("sufa_unit without beats", [0, 0], [len(got_out), len(got_l)], field="out, l")
             return
         idx = [b.place * self.rows_u + r for b, r in rows]
         board.compare("l", np.array([(i, b.trace.l_final[r]) for i, (b, r)
@@ -416,7 +418,7 @@ class Bench:
                           axes=("field",), where={**at, "field": ("place", "row", "beat", "last")})
             board.compare("out", b.out[r][part], self._elements(text, size), axes=("element",),
                           where=at)
-        assert len(got_o) == len(got_out) == len(beats)
+        same("sufa_unit beats of o', out", [len(beats)] * 2, [len(got_o), len(got_out)])
 
     def _elements(self, text, size):
         """The first elements of a beat; those beyond d may be unknown."""

@@ -338,8 +338,8 @@ async def run_specs(acc, specs, scoreboard, taps, score, registers=True):
 def layer_expectation(spec: LayerSpec, want: LayerResult, fields, cfg: Config):
     """What the taps show in the attention job of a layer; fields: its registers."""
     start = np.zeros(want.k.shape[:2], bool) if spec.valid is None else np.array(spec.valid, bool)
-    return expectation(want.heads, len(want.k), want.k, want.v, want.means, spec.job, cfg, fields,
-                       start, spec.plan.shifts)
+    return expectation(heads=want.heads, kv_heads=len(want.k), k=want.k, v=want.v, means=want.means,
+                       job=spec.job, cfg=cfg, fields=fields, exists=start, shifts=spec.plan.shifts)
 
 
 def compare_output(scoreboard: Scoreboard, want, done):

@@ -86,7 +86,8 @@ def run_items(items, config, sim="verilator", *, seed=1, name="soak", fresh=Fals
     passed = [one for one in passed if "begin" not in one]
     if failure is not None and len(begun) == len(passed):
         raise SimulationError(failure)
-    assert failure is not None or len(passed) == len(items)
+    assert failure is not None or len(passed) == len(items), \
+        f"soak: expected {len(items)} items, got {len(passed)}"
     return Outcome(passed, failure)
 
 
@@ -94,7 +95,8 @@ def check(items, config, sim="verilator", seed=1):
     """Run items as a test: raises with the first that is wrong."""
     outcome = run_items(items, config, sim, seed=seed, keep=True)
     assert outcome.failure is None, outcome.failure
-    assert len(outcome.passed) == len(items) and all(one["values"] for one in outcome.passed)
+    assert len(outcome.passed) == len(items) and all(one["values"] for one in outcome.passed), \
+        f"soak: {len(outcome.passed)} of {len(items)} items compared something"
 
 
 @cocotb.test()

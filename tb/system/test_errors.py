@@ -19,7 +19,7 @@ from models.driver.transport import TransportError
 from models.layer import plan_layer
 from models.plan import plan
 from models.spec import registers as regs
-from tb.common.scoreboard import Scoreboard
+from tb.common.scoreboard import Scoreboard, same, same_signals
 from tb.driver.accelerator import Accelerator
 from tb.runner import parameters, run
 from tb.system.simulate import LayerSpec, check_memory
@@ -420,7 +420,8 @@ async def reset_at(acc, rng, delay, hard):
     await ClockCycles(acc.dut.clk, delay)
     if hard:
         await acc.reset()
-        assert await acc.read("STATUS") == 0 and acc.dut.irq.value == 0
+        same("STATUS", 0, await acc.read("STATUS"))
+        same_signals("sofa", acc.dut, irq=0)
     else:
         await acc.write("CTRL", 1 << regs.lsb("CTRL", "SOFT_RESET"))
         await expect_error(acc, regs.Err.ABORTED, 0, f"after {delay} cycles", 20_000)

@@ -49,8 +49,8 @@ class StandIn(AsyncAccelerator):
             return
         exists = np.zeros(want.k.shape[:2], bool) if spec.valid is None else spec.valid.copy()
         result = head.JobResult(None, None, None, None, None, 0, 0, want.heads)
-        yield Emitter(cfg, spec.job, spec.plan.q, want.k, want.v, want.means, result, fields[1],
-                      exists, spec.plan.shifts)
+        yield Emitter(cfg=cfg, job=spec.job, q=spec.plan.q, k=want.k, v=want.v, means=want.means,
+                      result=result, fields=fields[1], exists=exists, shifts=spec.plan.shifts)
 
     async def start(self, descriptor):
         fields = {**dict.fromkeys(regs.JOB, 0), **descriptor.fields}

@@ -47,8 +47,9 @@ def call_of(case: workloads.Case) -> Call:
     bias = np.ones((case.length, 1), np.float32)
     both = np.linalg.lstsq(np.hstack([p.x, bias]), np.hstack(list(q)), rcond=1e-5)[0]
     w = both.reshape(-1, case.n_heads, case.d).swapaxes(0, 1).astype(np.float32)
-    return replace(call, projection=Projection(p.x, w[:, :-1], p.wk, p.wv, w[:, -1], p.bk, p.bv,
-                                               case.rope_theta, mode))
+    return replace(call, projection=Projection(
+        x=p.x, wq=w[:, :-1], wk=p.wk, wv=p.wv, bq=w[:, -1], bk=p.bk, bv=p.bv,
+        rope_theta=case.rope_theta, rope_mode=mode))
 
 
 def halves(call: Call) -> tuple[Call, Call]:

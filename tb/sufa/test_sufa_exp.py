@@ -16,6 +16,7 @@ from cocotb.triggers import RisingEdge
 from models import sufa
 from models.config import Config
 from tb.common import samples
+from tb.common.scoreboard import same
 from tb.common.signals import reader, writer
 from tb.runner import CLOCK_PERIOD_NS, BuildError, build, parameters, run
 from tb.runner import seed as sim_seed
@@ -104,26 +105,26 @@ class Unit:
             await RisingEdge(self.dut.clk)
             pipe = [(kind, want), *pipe[:-1]]
             self._sample(pipe)
-        assert self.ups == self.updates
+        same("sufa_exp", self.updates, self.ups, field="ev_upd")
         samples.weights(weights, self.cfg)
 
     def _sample(self, pipe):
         self.ups += self.get("ev_upd")
         kind, want = pipe[LATENCY] or (None, None)
-        assert self.get("ask_valid") == (kind == "ask")
+        same("sufa_exp", kind == "ask", bool(self.get("ask_valid")), field="ask_valid")
         if kind == "ask":
-            assert self.get("ask_l") == want["l"]
+            same("sufa_exp", want["l"], self.get("ask_l"), field="ask_l")
             self.compared += 1
         elif kind:
             got = {"p": self.get("out_p"), "dm": self.get("out_dm")}
             part = {n: want[n] for n in got if n in want}
-            assert {n: got[n] for n in part} == part
+            same("sufa_exp", part, got)
         kind, want = pipe[LATENCY + 1] or (None, None)
-        assert self.get("tap_valid") == (kind == "pair")
+        same("sufa_exp", kind == "pair", bool(self.get("tap_valid")), field="tap_valid")
         if kind == "pair":
             got = {"p": self.get("tap_p"), "dm": self.get("tap_dm"), "z": self.get("tap_z", 26),
                    "m": self.get("tap_m", 17), "l": self.get("tap_l"), "idx": self.get("tap_idx")}
-            assert got == want
+            same("sufa_exp tap", want, got)
             self.compared += len(want)
 
 
@@ -171,7 +172,7 @@ async def random_walks(dut):
 
 @pytest.mark.parametrize("rows", [
     4, pytest.param(64, marks=[pytest.mark.slow_on("verilator"), pytest.mark.slow_on("icarus")])])
-def test_sufa_unit_exp(sim, seed, rows):
+def test_sufa_exp(sim, seed, rows):
     run("sofa_sufa_exp", __name__, {"ALL": rows, "SD_W": 31, "L_W": 28}, sim, seed=seed)
 
 

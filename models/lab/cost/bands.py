@@ -237,8 +237,10 @@ def work_of(
                for _ in range(kv_heads)]
     issued = iter(rass.issue(selected, [part for part, _ in walk], sources, job))
     maker = np.full((kv_heads, keys), -1)  # place in the list of the key that makes it
-    work = Work([0], [0], [], [], [0], [], [], [], [], *(np.zeros((0, units), np.int64),) * 3,
-                np.zeros(0, bool), np.zeros(0, np.int64))
+    none = np.zeros((0, units), np.int64)
+    work = Work(band_turn=[0], band_block=[0], band_head=[], band_means=[], turn_key=[0],
+                turn_slots=[], turn_selects=[], sads=[], block_rows=[], want=none, first=none,
+                last=none, made=np.zeros(0, bool), after=np.zeros(0, np.int64))
     found = []
     for part, whole in walk:
         band = part.band
@@ -367,16 +369,21 @@ def cycles(
         work.want, work.first, work.last, key_token,
         np.where(work.after >= 0, key_token[work.after], -1) if len(work.after) else work.after,
         token_key, np.repeat(np.arange(len(means)), own))))
-    makes = (0,) * 8
+    made = dict.fromkeys(("h", "d", "passes", "group", "x_beats", "rt_beats", "weights", "bits"), 0)
     if source is not None:
-        makes = (source.h, d, -(-2 * d // cfg.ROWS), kvgen.group_tokens(source.h, d, cfg),
-                 cfg.beats16(source.h), table_beats(source, cfg), weight_bound(source, cfg),
-                 valid_beats(source.keys, cfg))
-    total = kernel.simulate(arrays, kernel.Sizes(
-        memory.latency + FRONT, memory.write_latency, 16, machine.k8_bufs,
-        max(machine.mask_tiles, band), machine.places_of_keys(vector), machine.fifo,
-        *machine.places(job, cfg, band), machine.least, machine.hazard, machine.in_place,
-        machine.released, job.dense, machine.pair(d, cfg), vector, FLUSH, *makes), busy)
+        made = {"h": source.h, "d": d, "passes": -(-2 * d // cfg.ROWS),
+                "group": kvgen.group_tokens(source.h, d, cfg), "x_beats": cfg.beats16(source.h),
+                "rt_beats": table_beats(source, cfg), "weights": weight_bound(source, cfg),
+                "bits": valid_beats(source.keys, cfg)}
+    q_places, o_places = machine.places(job, cfg, band)
+    sizes = kernel.Sizes(
+        latency=memory.latency + FRONT, write_latency=memory.write_latency, mask_latency=16,
+        k8_bufs=machine.k8_bufs, mask_tiles=max(machine.mask_tiles, band),
+        landing=machine.places_of_keys(vector), fifo=machine.fifo, q_places=q_places,
+        o_places=o_places, least=machine.least, hazard=machine.hazard, in_place=machine.in_place,
+        released=machine.released, dense=job.dense, pair=machine.pair(d, cfg), vector=vector,
+        flush=FLUSH, **made)
+    total = kernel.simulate(arrays, sizes, busy)
     if total < 0:
         raise RuntimeError("the machine waits for ever: a model of its stages is wrong")
     units = machine.units(cfg)
@@ -384,11 +391,12 @@ def cycles(
     names = {"dlzs": kernel.DLZS, "sads": kernel.SADS, "read": kernel.READ, "write": kernel.WRITE,
              "kvgen": kernel.KVGEN}
     shares = {name: int(busy[at]) for name, at in names.items()}
-    return Cycles(START + int(total) + predict, predict, bound_of(work, job, cfg, machine, source),
-                  {**shares, "units": int(busy[kernel.UNITS]) // units},
-                  int(busy[kernel.STARVED]) // units, int(busy[kernel.BLOCKED]),
-                  int(busy[kernel.UNWRITTEN]), int(busy[kernel.HAZARD]) // units,
-                  int(busy[kernel.GROUPS]))
+    return Cycles(total=START + int(total) + predict, predict=predict,
+                  bound=bound_of(work, job, cfg, machine, source),
+                  busy={**shares, "units": int(busy[kernel.UNITS]) // units},
+                  starved=int(busy[kernel.STARVED]) // units, blocked=int(busy[kernel.BLOCKED]),
+                  unwritten=int(busy[kernel.UNWRITTEN]), hazard=int(busy[kernel.HAZARD]) // units,
+                  groups=int(busy[kernel.GROUPS]))
 
 
 def job_of(call: Call, method: Sofa, dense: bool) -> Job:

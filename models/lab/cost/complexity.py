@@ -96,8 +96,9 @@ def facts_of_shape(rows: int, keys: int, d: int, keep: float, bc: int = 64, h: i
     survive = sum(min(1.0, q / i) for i in range(1, bc + 1))
     rises = sum(1 / t for t in range(2, tiles + 1))
     merge, bitonic = sort_comparisons(np.full(rows, keys))
-    return Facts(rows, keys, d, rows * keys, rows * tiles * q, merge, bitonic, rows * tiles,
-                 round(rows * rises), round(rows * tiles * survive), h)
+    return Facts(rows=rows, keys=keys, d=d, visible=rows * keys, selected=rows * tiles * q,
+                 merge=merge, bitonic=bitonic, row_tiles=rows * tiles, rises=round(rows * rises),
+                 survivors=round(rows * tiles * survive), h=h)
 
 
 def facts_of_call(
@@ -127,8 +128,10 @@ def facts_of_call(
                 best = peak if best is None else np.maximum(best, peak)
     heads, mask = len(call.q), call.mask()
     merge, bitonic = sort_comparisons(mask.sum(axis=1))
-    return Facts(heads * len(mask), len(call.k) * call.k.shape[1], call.d, int(mask.sum()) * heads,
-                 selected, heads * merge, heads * bitonic, row_tiles, rises, survivors, h)
+    return Facts(rows=heads * len(mask), keys=len(call.k) * call.k.shape[1], d=call.d,
+                 visible=int(mask.sum()) * heads, selected=selected, merge=heads * merge,
+                 bitonic=heads * bitonic, row_tiles=row_tiles, rises=rises, survivors=survivors,
+                 h=h)
 
 
 def count_survivors(

@@ -61,8 +61,9 @@ class Work:
     @classmethod
     def from_stats(cls, stats: Stats, heads: int = 1, kv_heads: int = 1) -> Work:
         """The counts of a reference run; heads, kv_heads: those of the job."""
-        return cls(stats.rows_per_block, stats.tiles_per_block, stats.slots, stats.phases,
-                   stats.nsteps, stats.generated, stats.reused, heads, kv_heads)
+        return cls(rows=stats.rows_per_block, tiles=stats.tiles_per_block, slots=stats.slots,
+                   phases=stats.phases, nsteps=stats.nsteps, made=stats.generated,
+                   read=stats.reused, heads=heads, kv_heads=kv_heads)
 
     def bound(self, job: Job, cfg: Config, plan: LayerPlan | None = None) -> Bound:
         """Least cycles of each resource (models/bounds.py)."""
@@ -155,7 +156,8 @@ def work_of(selected: np.ndarray, job: Job, cfg: Config, kv_heads: int = 1) -> W
     selected = np.asarray(selected, bool)
     heads, rows, keys = selected.shape
     check("heads", heads, 1, 65536)
-    work = Work([], [], [], [], [], [], [], heads, kv_heads)
+    work = Work(rows=[], tiles=[], slots=[], phases=[], nsteps=[], made=[], read=[], heads=heads,
+                kv_heads=kv_heads)
     sizes, slots, steps, union = [], [], [], []
     for row, n in blocks(rows, cfg):
         tiles = block_tiles(row, n, keys, job.bc, causal=job.causal, offset=job.offset,

@@ -87,10 +87,11 @@ def pool(results: list[dict], label: str = "") -> Point:
         moved = {stream: size / counts.visible for stream, size in counts.bytes.items()}
     texts = {text_of(r["case"]): (float(np.mean(r["samples"])), standard_error(r["samples"]),
                                   r["selected"] / r["visible"]) for r in results}
-    return Point(label, float(np.mean(samples)), standard_error(samples),
-                 float(selected.sum() / visible.sum()), tuple((selected / visible).tolist()),
-                 mean("recall"), mean("mass"), cost, moved, extra, texts,
-                 results[0].get("setting"))
+    return Point(label=label, loss=float(np.mean(samples)), error=standard_error(samples),
+                 keep=float(selected.sum() / visible.sum()),
+                 layers=tuple((selected / visible).tolist()), recall=mean("recall"),
+                 mass=mean("mass"), cost=cost, bytes=moved, extra=extra, texts=texts,
+                 setting=results[0].get("setting"))
 
 
 def percent(nats: float) -> float:

@@ -118,9 +118,10 @@ def scaled_dot_product_attention(
         raise ValueError(f"layer = {layer}, layers = {layers}, legal: both or none")
     if layer is not None:
         check("layer", layer, 0, check("layers", layers, 1, 65536) - 1)
-    return _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa,
-                   record, record.places.loose, layer, layers,
-                   is_causal or isinstance(attn_mask, CausalBias))
+    return _attend(query=query, key=key, value=value, attn_mask=attn_mask, dropout_p=dropout_p,
+                   is_causal=is_causal, scale=scale, enable_gqa=enable_gqa, record=record,
+                   run=record.places.loose, layer=layer, layers=layers,
+                   in_sequence=is_causal or isinstance(attn_mask, CausalBias))
 
 
 def _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa,
@@ -257,8 +258,9 @@ def register(method: Method | None = None, name: str = "sofa",
         # As in transformers' own function: a single query sees all keys that there are.
         causal = bool(is_causal) and attention_mask is None and query.shape[2] > 1
         run, layer, layers = record.places.find(module)
-        out = _attend(query, key, value, attention_mask, dropout, causal, scaling, True, record,
-                      run, layer, layers, in_sequence)
+        out = _attend(query=query, key=key, value=value, attn_mask=attention_mask,
+                      dropout_p=dropout, is_causal=causal, scale=scaling, enable_gqa=True,
+                      record=record, run=run, layer=layer, layers=layers, in_sequence=in_sequence)
         return out.transpose(1, 2).contiguous(), None
 
     AttentionInterface.register(name, forward)

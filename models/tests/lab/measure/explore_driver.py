@@ -44,8 +44,8 @@ def search(folder: Path, trials: int, client, progress=lambda n: None):
     calls.mkdir(parents=True, exist_ok=True)
     with explore.locked(folder / "study"):
         study = explore.open_study(folder / "study", GOAL, SPACE, ABOUT, seed=1)
-        failures = explore.run(study, SPACE, GOAL, client, measure, str(calls), 512, trials,
-                               progress)
+        failures = explore.run(study=study, space=SPACE, goal=GOAL, client=client, measure=measure,
+                               lab=str(calls), keys=512, trials=trials, progress=progress)
     return study, failures
 
 

@@ -37,8 +37,12 @@ def captured(name):
     p = case.projection
     none = np.zeros((0, 0, 0), np.float32)
     mode = 1 if case.rope_theta else 0
-    return Call(case.q, case.k, case.v, case.causal, case.layer, 30, Projection(
-        p.x, none, p.wk, p.wv, none, p.bk, p.bv, case.rope_theta, mode))
+    return Call(case.q, case.k, case.v, case.causal, case.layer, 30, Projection(x=p.x, wq=none,
+                                                                                wk=p.wk, wv=p.wv,
+                                                                                bq=none, bk=p.bk,
+                                                                                bv=p.bv,
+                                                                                rope_theta=case.rope_theta,
+                                                                                rope_mode=mode))
 
 
 @pytest.mark.parametrize("compiled", [True, False])

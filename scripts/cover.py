@@ -36,10 +36,10 @@ PAGES = BUILD / "coverage"
 SLICES = {True: ["--sim", "verilator", "--config", "tiny"],
           False: ["--sim", "verilator", "--config", "all"]}
 """Whether --quick -> options of pytest."""
-LONG = "not test_real_heads and not test_captured_layers and not test_paper_jobs"
-"""Tests that reach no more of the code: with counters they would take an hour."""
-SLOW = ["tb/system/test_system.py::test_lean_jobs"]
-"""Slow tests without which a bin is not reached."""
+LONG = "not test_real_heads and not test_captured_layers and not paper and not lean"
+"""Without tests that reach no more of the code: with counters they would take an hour."""
+MORE = [f"tb/system/test_system.py::test_{name}_jobs" for name in ("lean", "paper")]
+"""Tests without which a bin is not reached."""
 
 
 def run_tests(quick: bool, jobs: int, code: bool) -> int:
@@ -47,10 +47,11 @@ def run_tests(quick: bool, jobs: int, code: bool) -> int:
     pytest."""
     shutil.rmtree(RESULTS_DIR, ignore_errors=True)
     command = [sys.executable, "-m", "pytest", "-q", "-n", str(jobs), "--maxschedchunk", "1",
-               *SLICES[quick], *(["--coverage", "-k", LONG] if code else [])]
-    codes = [subprocess.run([*command, "tb"], cwd=ROOT).returncode]
+               *SLICES[quick], *(["--coverage"] if code else [])]
+    narrow = ["-k", LONG] if code else []
+    codes = [subprocess.run([*command, *narrow, "tb"], cwd=ROOT).returncode]
     if not quick:
-        codes.append(subprocess.run([*command, "--slow", *SLOW], cwd=ROOT).returncode)
+        codes.append(subprocess.run([*command, "--slow", *MORE], cwd=ROOT).returncode)
     return max(codes)
 
 

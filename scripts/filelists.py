@@ -136,7 +136,7 @@ def core_file() -> str:
         "      verilator_options: [-Wall, --timescale, 1ns/1ps]",
         f"    parameters: [{', '.join(params)}]",
         "  sim:",
-        "    description: one query row and one key through a unit of SU-FA, in Icarus",
+        "    description: query rows and keys through a unit of SU-FA, in Icarus",
         "    filesets: [sufa_unit, example]",
         "    toplevel: attention_row_tb",
         "    flow: sim",

@@ -104,7 +104,8 @@ def compile_machine(cfg: Config, verilator: str | None = None, cache: Path | Non
     """
     environment = _environment()
     verilator = _tool("verilator", verilator, environment,
-                      "install Verilator 5, or name it by verilator=")
+                      "install Verilator 5 (in a checkout `make env` puts it into .venv/bin) and put "
+                      "it on PATH, or name it by CompiledTransport(verilator=)")
     for name in ("g++", "make"):
         _tool(name, None, environment, f"the compiled machine needs a C++ compiler and make; on "
                                        f"Debian: apt-get install {name}")
@@ -129,7 +130,8 @@ def compile_machine(cfg: Config, verilator: str | None = None, cache: Path | Non
 
 
 def _build(given, folder: Path, verilator: str, environment, target: Path, name: str) -> None:
-    print(f"sofa: compiling the machine{f' {name}' if name else ''}, once", file=sys.stderr)
+    print(f"sofa: compiling the machine{f' {name}' if name else ''}, once; large ones take minutes",
+          file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as work:
         _call([verilator, "-cc", "--exe", "-Mdir", work, "--prefix", "Vsofa", "--top-module",
                "sofa", "-o", "machine.so", *FLAGS, "-CFLAGS", "-fPIC",

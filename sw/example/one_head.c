@@ -8,7 +8,7 @@
 #include "machine.h"
 #include "sofa.h"
 
-enum { ROWS = 12, KEYS = 40, D = 16, BUS = 8, BASE = 0x1000, SIZE = 1 << 16 };
+enum { ROWS = 12, KEYS = 40, D = 16, BUS = 8, BASE = 0x1000, SIZE = 1 << 16, LIMIT = 1000000 };
 
 static uint8_t memory[SIZE];
 static uint32_t seed = 1;
@@ -58,6 +58,11 @@ int main(void)
     uint32_t cycles;
     unsigned row, i;
 
+    if (ht.base + ht.head_stride > BASE + SIZE) {
+        fprintf(stderr, "the buffers take %u bytes, SIZE is %d\n",
+                (unsigned)(ht.base + ht.head_stride - BASE), SIZE);
+        return 1;
+    }
     fill(q, ROWS, 0);
     fill(k, KEYS, &k8);
     fill(v, KEYS, 0);
@@ -83,8 +88,12 @@ int main(void)
     sofa_reset(core);
     if (sofa_probe(&machine) || sofa_irq_enable(&machine, 1) || sofa_start(&machine, &job))
         return 1;
-    if (!sofa_wait(core, 100000) || sofa_irq(&machine, &end)) {
-        fprintf(stderr, "error %d, info %d\n", end.code, end.info);
+    if (!sofa_wait(core, LIMIT)) {
+        fprintf(stderr, "not done within %d cycles\n", LIMIT);
+        return 1;
+    }
+    if (sofa_irq(&machine, &end)) {
+        fprintf(stderr, "error %d (SOFA_ERR_* of sofa_regs.h), info %d\n", end.code, end.info);
         return 1;
     }
     for (row = 0; row < ROWS; ++row)

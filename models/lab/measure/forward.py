@@ -141,8 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit code 0, 1 where the logits differ, 2 where it cannot be done."""
     options = parse(arguments)
     try:
-        method = Sofa(options.config, tau=options.tau, engine="rtl",
-                      bc=Sofa.parameters.from_name(options.config).BC_MAX)
+        method = Sofa(options.config, tau=options.tau, engine="rtl")
         net = SmolLM2(options.cache)
         net.n_layers = min(options.layers or net.n_layers, net.n_layers)
         tokens = net.encode(read_text(options.text, options.cache), 0, options.tokens)

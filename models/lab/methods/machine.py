@@ -61,7 +61,7 @@ class Machine(Method):
     snap          how Q is coded: "floor", "nearest" or "two-term" (sets TWO_TERM)
     phases        1: keys of the prediction are K rounded to 8 bits; 2: they are predicted from
                   Call.projection with 4-bit weight codes
-    bc            keys in a tile, may differ by layer
+    bc            keys in a tile, may differ by layer; None: 64, or the most that config can do
     interleaved   tiles take every Tc-th key instead of neighbours
     dense_layers  layers that use every visible pair, by number
     peaks         layer -> Peaks (models.quantise), a mapping; kept as sorted pairs: scales of every
@@ -84,7 +84,7 @@ class Machine(Method):
     widths: tuple[tuple[str, int], ...] | Mapping[str, int] = ()
     snap: str = "floor"
     phases: int = 1
-    bc: int | tuple[int, ...] = 64
+    bc: int | tuple[int, ...] | None = None
     interleaved: bool = True
     dense_layers: tuple[int, ...] = ()
     peaks: tuple[tuple[int, Peaks], ...] | Mapping[int, Peaks] = ()
@@ -112,6 +112,8 @@ class Machine(Method):
                 raise ConfigError(f"peaks of layer {number} = {given!r}, legal: Peaks")
         object.__setattr__(self, "peaks", tuple(sorted(dict(self.peaks).items())))
         cfg = self.machine()
+        if self.bc is None:
+            object.__setattr__(self, "bc", min(64, cfg.BC_MAX))
         for value in self.bc if isinstance(self.bc, tuple) else (self.bc,):
             cfg.check_bc(value)
 

@@ -104,8 +104,8 @@ def compile_machine(cfg: Config, verilator: str | None = None, cache: Path | Non
     """
     environment = _environment()
     verilator = _tool("verilator", verilator, environment,
-                      "install Verilator 5 (in a checkout `make env` puts it into .venv/bin) and put "
-                      "it on PATH, or name it by CompiledTransport(verilator=)")
+                      "install Verilator 5 (in a checkout `make env` puts it into .venv/bin) and "
+                      "put it on PATH, or name it by CompiledTransport(verilator=)")
     for name in ("g++", "make"):
         _tool(name, None, environment, f"the compiled machine needs a C++ compiler and make; on "
                                        f"Debian: apt-get install {name}")

@@ -22,6 +22,7 @@ is an error.
 
 from __future__ import annotations
 
+import functools
 import html
 import re
 from collections import Counter, defaultdict
@@ -35,7 +36,6 @@ KINDS = ("line", "expr", "toggle")
 GOALS = {"line": 100.0, "expr": 98.0, "toggle": 98.0}
 """Least percentage of every module."""
 _KIND = {"line": "line", "branch": "line", "expr": "expr", "toggle": "toggle"}
-_POINT = re.compile(r"^C '(.*)' (\d+)$")
 _EXCLUDED = re.compile(r"//\s*unreached (line|expr|toggle): (.*\S)")
 _INDEX = re.compile(r"\[[0-9:]+\]|(?<=\{)32'h[0-9a-f]+(?=\{)")
 _UNUSED = re.compile(r"\bwire\b.*\bunused\w*\s*=")
@@ -59,6 +59,20 @@ class CoverageError(Exception):
     """A file is not what Verilator writes, or an exclusion is wrong."""
 
 
+@functools.cache
+def _point(key: str, root: Path) -> Point | None:
+    """The point of a key of Verilator without its instance; None outside of rtl/."""
+    values = dict(part.split("\x02", 1) for part in key.split("\x01") if part)
+    try:
+        file = Path(values["f"]).relative_to(root / "rtl")
+    except ValueError:
+        return None
+    kind = _KIND[values["t"]]
+    # Turns of a loop, and widths that parameters give, are one expression.
+    what = _INDEX.sub("[]", values["o"]) if kind == "expr" else values["o"]
+    return Point(f"rtl/{file}", int(values["l"]), int(values["n"]), kind, what)
+
+
 def read(text: str, root: Path = ROOT) -> Counter:
     """Points below rtl/ of a coverage.dat -> how often they were reached."""
     if not text.startswith("# SystemC::Coverage-3"):
@@ -66,20 +80,17 @@ def read(text: str, root: Path = ROOT) -> Counter:
                             f"{text.splitlines()[0] if text else ''!r}")
     counts: Counter = Counter()
     for line in text.splitlines()[1:]:
-        match = _POINT.match(line)
-        if not match:
+        head, _, count = line.rpartition("' ")
+        if not (head.startswith("C '") and count.isdecimal()):
             raise CoverageError(f"not a point of Verilator: {line[:80]!r}")
-        values = dict(part.split("\x02", 1) for part in match[1].split("\x01") if part)
-        try:
-            file = Path(values["f"]).relative_to(root / "rtl")
-        except ValueError:
-            continue
-        kind = _KIND[values["t"]]
-        # Turns of a loop, and widths that parameters give, are one expression.
-        what = _INDEX.sub("[]", values["o"]) if kind == "expr" else values["o"]
-        point = Point(f"rtl/{file}", int(values["l"]), int(values["n"]), kind, what)
-        counts[point] += int(match[2])
-    return counts
+        # Instances of a module differ in the last part alone: millions of lines, few points.
+        counts[head[3:].partition("\x01h\x02")[0]] += int(count)
+    found: Counter = Counter()
+    for key, count in counts.items():
+        point = _point(key, root)
+        if point:
+            found[point] += count
+    return found
 
 
 def merge(files) -> Counter:

@@ -38,6 +38,9 @@ def builds() -> list[tuple[str, dict[str, int], tuple[str, ...]]]:
     """(top level, parameters, macros) of every build that counts, from the command that made it."""
     found = {}
     for log in sorted((SIM_DIR / "verilator").glob("*/*-coverage/build.log")):
+        if not (log.parent / "sim").is_file():
+            # Parameters that it must refuse
+            continue
         words = shlex.split(log.read_text().splitlines()[0].removeprefix("$ "))
         top = words[words.index("--top-module") + 1]
         values = {n: int(v) for n, v in (w[2:].split("=") for w in words if w.startswith("-G"))}

@@ -40,6 +40,9 @@ LONG = "not test_real_heads and not test_captured_layers and not paper and not l
 """Without tests that reach no more of the code: with counters they would take an hour."""
 MORE = [f"tb/system/test_system.py::test_{name}_jobs" for name in ("lean", "paper")]
 """Tests without which a bin is not reached."""
+UNITS = ["tb/common", *(f"tb/{name}.py" for name in (
+    "dlzs/test_dlzs_array", "dlzs/test_dlzs_cell", "sads/test_sads_pairs"))]
+"""Tests that `make test` leaves to Icarus, since a build for Verilator takes far longer."""
 
 
 def run_tests(quick: bool, jobs: int, code: bool) -> int:
@@ -51,7 +54,8 @@ def run_tests(quick: bool, jobs: int, code: bool) -> int:
     narrow = ["-k", LONG] if code else []
     codes = [subprocess.run([*command, *narrow, "tb"], cwd=ROOT).returncode]
     if not quick:
-        codes.append(subprocess.run([*command, "--slow", *MORE], cwd=ROOT).returncode)
+        codes.append(subprocess.run([*command, "--slow", *MORE,
+                                     *(UNITS if code else [])], cwd=ROOT).returncode)
     return max(codes)
 
 

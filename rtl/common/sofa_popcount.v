@@ -32,9 +32,13 @@ module sofa_popcount #(
     endgenerate
 
     wire [63:0] s2 = (x & 64'h5555555555555555) + ((x >> 1) & 64'h5555555555555555);
+    // unreached toggle: its fields are 4 bits wide and count to 4
     wire [63:0] s4 = (s2 & 64'h3333333333333333) + ((s2 >> 2) & 64'h3333333333333333);
+    // unreached toggle: its fields are 8 bits wide and count to 8
     wire [63:0] s8 = (s4 & 64'h0f0f0f0f0f0f0f0f) + ((s4 >> 4) & 64'h0f0f0f0f0f0f0f0f);
+    // unreached toggle: its fields are 16 bits wide and count to 16
     wire [63:0] s16 = (s8 & 64'h00ff00ff00ff00ff) + ((s8 >> 8) & 64'h00ff00ff00ff00ff);
+    // unreached toggle: its fields are 32 bits wide and count to 32
     wire [63:0] s32 = (s16 & 64'h0000ffff0000ffff) + ((s16 >> 16) & 64'h0000ffff0000ffff);
 
     assign count = s32[6:0] + s32[38:32];

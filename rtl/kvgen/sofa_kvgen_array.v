@@ -232,8 +232,10 @@ module sofa_kvgen_array #(
 
                 for (l = p * PART_ROWS; l < (p + 1) * PART_ROWS; l = l + 1) begin : g_lane
                     localparam NEAR = l < p * PART_ROWS + NEAR_ROWS;
+                    // unreached line: a lane has one of the two
                     wire [15:0] d = NEAR ? x_d_reg[(t*PARTS + p)*16 +: 16]
                                          : x_d_far[(t*PARTS + p)*16 +: 16];
+                    // unreached line: a lane has one of the two
                     wire [15:0] m = NEAR ? x_m_reg[(t*PARTS + p)*16 +: 16]
                                          : x_m_far[(t*PARTS + p)*16 +: 16];
                     sofa_kvgen_mac #(

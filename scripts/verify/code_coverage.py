@@ -155,7 +155,7 @@ def reachable(points: dict[Point, int], source: str, constant=frozenset()) -> di
         if point.kind == "expr":
             return not (_UNUSED.search(lines[point.line - 1]) or _constant(point.what))
         name, index = _BIT.fullmatch(point.what).groups()
-        bit = (point.file, point.line, name, int(index or 0))
+        bit = (point.file, name, int(index or 0))
         return not (name.rpartition(".")[2].startswith("unused") or bit in constant)
 
     return {point: n for point, n in points.items() if n or counts(point)}

@@ -23,11 +23,11 @@ from tb.runner import BUILD, INCLUDE_DIR, ROOT, SIM_DIR
 
 CACHE = BUILD / "coverage" / "constants"
 _INSTANCE = re.compile(r".*_inst\.")
-_SRC = re.compile(r"([^:|]+):(\d+)\.")
+_SRC = re.compile(r"([^:|]+):")
 
-Bit = tuple[str, int, str, int]
-"""File below the repository, line of the declaration, signal with the generate blocks of its module
-that it stands in, bit."""
+Bit = tuple[str, str, int]
+"""File below the repository, signal with the generate blocks of its module that it stands in, bit.
+Yosys counts lines otherwise than Verilator."""
 
 
 class ConstantsError(Exception):
@@ -53,7 +53,8 @@ def _split(top: str, values: dict[str, int], macros: tuple[str, ...]) -> tuple[l
     """Bits of a build that are constant, and bits that are not."""
     files = sources(top)
     text = "".join(f.read_text() for f in (*files, *headers(files)))
-    key = hashlib.sha256(f"{top} {sorted(values.items())} {macros} {text}".encode()).hexdigest()
+    key = hashlib.sha256(
+        f"{Bit} {top} {sorted(values.items())} {macros} {text}".encode()).hexdigest()
     path = CACHE / f"{key[:24]}.json"
     if not path.is_file():
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -76,7 +77,7 @@ def _split(top: str, values: dict[str, int], macros: tuple[str, ...]) -> tuple[l
             if where:
                 for i, bit in enumerate(net["bits"], net.get("offset", 0)):
                     (constant if isinstance(bit, str) else other).add(
-                        (where[1], int(where[2]), _INSTANCE.sub("", name), i))
+                        (where[1], _INSTANCE.sub("", name), i))
         path.write_text(json.dumps([sorted(constant - other), sorted(other)]))
         netlist.unlink()
         script.unlink()

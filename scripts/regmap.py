@@ -266,9 +266,8 @@ def exp2_header() -> str:
     return "\n".join(
         [
             "// SPDX-License-Identifier: Apache-2.0",
-            "// Tables of 2**f (docs/architecture.md section 5.4). Written from "
-            "models/spec/exp2.py;",
-            "// make changes there.  Entry i, of 64, covers f = i/64 .. (i+1)/64:",
+            "// Tables of 2**f (docs/architecture.md section 5.4). Written by scripts/regmap.py:",
+            "// change models/spec/exp2.py. Entry i, of 64, covers f = i/64 .. (i+1)/64:",
             f"//   base[i]  = `SOFA_EXP2_BASE[{exp2.BASE_W}*i +: {exp2.BASE_W}]    2**f in 1.15",
             f"//   slope[i] = `SOFA_EXP2_SLOPE[{exp2.SLOPE_W}*i +: {exp2.SLOPE_W}]   rise over the "
             "entry",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tables of 2**f (docs/architecture.md section 5.4). Written from models/spec/exp2.py;
-// make changes there.  Entry i, of 64, covers f = i/64 .. (i+1)/64:
+// Tables of 2**f (docs/architecture.md section 5.4). Written by scripts/regmap.py:
+// change models/spec/exp2.py. Entry i, of 64, covers f = i/64 .. (i+1)/64:
 //   base[i]  = `SOFA_EXP2_BASE[16*i +: 16]    2**f in 1.15
 //   slope[i] = `SOFA_EXP2_SLOPE[10*i +: 10]   rise over the entry
 // Use them to set a localparam of the same width; a macro itself has no bit select.

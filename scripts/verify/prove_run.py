@@ -36,6 +36,8 @@ SOLVER = Path(__file__).parent / "solver"
 """Folder with the solver as a program."""
 
 FORMAL = "`ifdef FORMAL"
+_COMMENT = re.compile(r"//(?! \d+\. )[^\n]*|/\*.*?\*/", re.S)
+"""But for the numbers of properties."""
 
 
 class ProveError(RuntimeError):
@@ -107,12 +109,12 @@ def tools() -> dict[str, str]:
 
 @functools.cache
 def key(proof: Proof) -> str:
-    """Hash of all that the result depends on."""
+    """Hash of all that the result depends on; of comments only the numbers of properties count."""
     digest = hashlib.sha256(json.dumps(tools()).encode())
     for name, (text, bug) in tasks(proof).items():
         digest.update(f"{name}\n{text}\n{bug}\n".encode())
     for path in sources(proof):
-        digest.update(path.read_bytes())
+        digest.update(" ".join(_COMMENT.sub("", path.read_text()).split()).encode())
     return digest.hexdigest()[:16]
 
 

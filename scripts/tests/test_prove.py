@@ -144,3 +144,10 @@ def test_what_fails(toy, change, message):
     with pytest.raises(prove_run.ProveError, match=message):
         prove_run.run(proof)
     assert prove_run.cached(proof) is None
+
+
+def test_comments_do_not_count():
+    """But for the numbers of the properties."""
+    text = "wire a; // why\n/* two\nlines */ wire b;\n        // 3. It holds.\n"
+    assert prove_run._COMMENT.sub("", text).split() == ["wire", "a;", "wire", "b;", "//", "3.",
+                                                        "It", "holds."]

@@ -16,13 +16,14 @@ import cocotb
 import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
+from cocotb.utils import get_sim_time
 
 from models import sufa
 from models.config import Config
 from tb.common import samples
 from tb.common.ring import Ring
 from tb.common.scoreboard import Scoreboard, pack, same, unpack
-from tb.common.signals import KnownReader, reader, to_int, writer
+from tb.common.signals import KnownReader, moment, reader, to_int, writer
 from tb.common.stream import StreamSink, StreamSource, Willing, pattern
 from tb.runner import CLOCK_PERIOD_NS, parameters
 
@@ -295,7 +296,7 @@ class Bench:
         count = sum(len(p) for p in pairs)
         beats = sum(b.rows for b in ends) * c
         limit = timeout or 4000 + 40 * count * c + 60 * beats + (late + 400) * len(program)
-        got = [([], [], []) for _ in range(self.units)]
+        got, self.times = ([([], [], []) for _ in range(self.units)] for _ in range(2))
         while len(self.o.items) < beats or ring.released < len(ends) or not self.kv.empty:
             await edge
             for task in tasks:
@@ -347,6 +348,7 @@ class Bench:
             for unit in range(self.units):
                 if valid >> unit & 1:
                     got[unit][kind].append(self._tap(kind, unit))
+                    self.times[unit][kind].append(get_sim_time("step"))
 
     def _tap(self, kind, unit):
         w = self.idx_w
@@ -368,40 +370,50 @@ class Bench:
 
     def _compare(self, pairs, got, ends, d):
         board, c = self.board, self.c(d)
+
+        def first(want, values, times):
+            """Cycle and time of the first value that is another than wanted."""
+            return next((moment(t) for a, b, t in zip(want, values, times, strict=False)
+                         if tuple(a) != tuple(b)), None)
+
         for unit, (e, l, o) in enumerate(got):
-            want = pairs[unit]
+            want, (e_times, l_times, o_times) = pairs[unit], self.times[unit]
             if want or e:
                 board.compare("pairs", np.array(want, np.int64).reshape(-1, 6),
                               np.array(e, np.int64).reshape(-1, 6), axes=("pair", "field"),
-                              where={"unit": unit, "field": PAIR})
+                              where={"unit": unit, "field": PAIR}, when=first(want, e, e_times))
             rows = [(b, r) for b in ends for r in range(unit, b.rows, self.units)]
             index = [b.place * self.rows_u + r // self.units for b, r in rows]
             lasts = [(i, b.trace.l_final[r]) for i, (b, r) in zip(index, rows, strict=True)]
             same("sufa rows, beats", [len(rows), len(rows) * c], [len(l), len(o)], unit=unit)
             if rows:
                 board.compare("l", np.array(lasts), np.array(l), axes=("row", "field"),
-                              where={"unit": unit, "field": ("row", "l")})
+                              where={"unit": unit, "field": ("row", "l")},
+                              when=first(lasts, l, l_times))
             for n, (i, beat, r, data) in enumerate(o):
                 b, row = rows[n // c]
                 size = min(self.w, d - beat * self.w)
-                where = {"unit": unit, "place": b.place, "row": row}
+                where, when = {"unit": unit, "place": b.place, "row": row}, moment(o_times[n])
                 board.compare("r", [index[n // c], n % c, b.trace.r_final[row]], [i, beat, r],
-                              axes=("field",), where={**where, "field": ("row", "beat", "R'")})
+                              axes=("field",), when=when,
+                              where={**where, "field": ("row", "beat", "R'")})
                 board.compare("o'", b.trace.o_final[row][beat * self.w:beat * self.w + size],
                               unpack(data, self.w, 16, signed=True)[:size], axes=("element",),
-                              where=where)
-        items = iter(self.o.items)
+                              where=where, when=when)
+        items = zip(self.o.items, self.o.times[len(self.o.times) - len(self.o.items):], strict=True)
         for n, b in enumerate(ends):
             for row in range(b.rows):
                 for beat in range(c):
-                    item = next(items)
+                    item, time = next(items)
                     where = {"block": n, "place": b.place, "row": row, "beat": beat}
+                    when = moment(time)
                     flags = {"first": beat == 0, "last": beat == c - 1,
                              "block_last": beat == c - 1 and row == b.rows - 1}
-                    board.compare_fields("flags", flags, item, where=where)
+                    board.compare_fields("flags", flags, item, where=where, when=when)
                     if beat == 0:
-                        board.compare("addr", b.addr + self.address(row), item["addr"], where=where)
+                        board.compare("addr", b.addr + self.address(row), item["addr"],
+                                      where=where, when=when)
                     size = min(self.w, d - beat * self.w)
                     board.compare("out", b.out[row][beat * self.w:beat * self.w + size],
                                   unpack(item["data"], self.w, 16, signed=True)[:size],
-                                  axes=("element",), where=where)
+                                  axes=("element",), where=where, when=when)

@@ -52,6 +52,9 @@ def run_tests(quick: bool, jobs: int, code: bool) -> int:
     command = [sys.executable, "-m", "pytest", "-q", "-n", str(jobs), "--maxschedchunk", "1",
                *SLICES[quick], *(["--coverage"] if code else [])]
     narrow = ["-k", LONG] if code else []
+    if code and not quick:
+        # They come below, with more of them.
+        narrow += [f"--ignore={path}" for path in UNITS]
     codes = [subprocess.run([*command, *narrow, "tb"], cwd=ROOT).returncode]
     if not quick:
         codes.append(subprocess.run([*command, "--slow", *MORE,

@@ -8,6 +8,7 @@ reads or writes beyond the end of a buffer is no memory.
 
 from __future__ import annotations
 
+import random
 from bisect import bisect_right, insort
 
 
@@ -54,3 +55,59 @@ class AddressMap:
         if not self._windows:
             return f"{self.base:#x}..{self.base + self.size - 1:#x}"
         return ", ".join(f"{first:#x}..{first + n - 1:#x}" for first, n, _ in self._windows)
+
+
+class Places:
+    """Random places for buffers in 2^addr_w bytes, behind each other in a memory or not.
+
+    Args:
+        addresses: AddressMap that gets a window for what is there.
+        addr_w: bits of an address.
+        bus: bytes of a beat; strides are multiples of it.
+        rng: random.Random.
+    """
+
+    def __init__(self, addresses: AddressMap, addr_w: int, bus: int, rng: random.Random):
+        self.addresses, self.addr_w, self.bus, self.rng = addresses, addr_w, bus, rng
+        # From the first to the last byte of each buffer
+        self._extents = AddressMap(0, 1 << addr_w)
+
+    def clear(self) -> None:
+        """Forget all buffers, and all windows."""
+        self.addresses.clear()
+        self._extents.clear()
+
+    def _somewhere(self, count, low):
+        pages = (1 << self.addr_w) - count >> 12
+        while True:
+            far = (self.rng.randrange(1, pages) << 12) + low
+            if far + count <= 1 << self.addr_w and self._extents.free(far, count):
+                self._extents.window(far, count, 0)
+                return far
+
+    def place(self, offset: int, count: int, low: int) -> int:
+        """The address of the bytes ``offset`` .. ``offset + count`` of the memory; low: its place
+        within a page."""
+        far = self._somewhere(count, low)
+        self.addresses.window(far, count, offset)
+        return far
+
+    def spread(self, offset: int, heads: int, rows: int, size: int, row: int, head: int,
+               low: int) -> tuple[int, int, int]:
+        """The same for vectors of ``size`` bytes, a multiple of the bus width, which lie in the
+        memory every ``row`` bytes, and those of a head every ``head`` bytes: far apart, with no
+        memory between. Returns (address, row stride, head stride); strides and the vectors of
+        a head span less than 4 GiB."""
+        # A 256th of the addresses at most, so that all buffers of a chain find room.
+        span = min(size << self.rng.randrange(1, 32), 1 << self.addr_w - 8)
+        most = min(span // heads, 1 << 32) // rows
+        far_row = self.rng.randrange(size, max(most, size + 1), self.bus)
+        most = min(span // heads, 1 << 32)
+        least = far_row * rows if heads > 1 else 0
+        far_head = self.rng.randrange(least, max(most, least + 1), self.bus)
+        far = self._somewhere((heads - 1) * far_head + (rows - 1) * far_row + size, low)
+        for h in range(heads):
+            for r in range(rows):
+                self.addresses.window(far + h * far_head + r * far_row, size,
+                                      offset + h * head + r * row)
+        return far, far_row, far_head

@@ -12,6 +12,7 @@ import random
 from dataclasses import fields
 
 import cocotb
+import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import First, RisingEdge, Timer
 
@@ -21,6 +22,7 @@ from models.driver.images import DESCRIPTOR_BYTES, descriptor_fields
 from models.driver.limits import Speed
 from models.driver.transport import Transport, TransportError
 from tb.common import samples
+from tb.common.address_map import Places
 from tb.common.axi_memory import AxiMemory
 from tb.common.axil_master import AxiLiteError, AxiLiteMaster, AxiLiteTimeout
 from tb.common.states import instances, state_names
@@ -131,13 +133,19 @@ class Accelerator(AsyncAccelerator):
         seed: seed of the memory's and the register bus's randomness.
         padding: extra bus words between vectors and between heads, to exercise strides.
         scatter: buffers lie anywhere in 2^ADDR_W bytes, at random, and there is no memory around
-            them; else one behind the other.
+            them; the vectors of many a buffer lie far apart, with no memory between. Else one
+            behind the other.
     """
 
     def __init__(self, dut, cfg: Config, *, padding=0, scatter=False, seed=0, **options):
         super().__init__(CocotbTransport(dut, cfg, seed=seed, **options), padding=padding)
         self.dut = dut
-        self._places = random.Random(seed) if scatter else None
+        self._rng = random.Random(seed)
+        self._places = None
+        if scatter:
+            self._places = Places(self.memory.map, cfg.ADDR_W, cfg.BUS_BYTES, self._rng)
+        # Buffer whose vectors lie far apart -> where the host reaches the same bytes
+        self._dense: dict[int, tuple[int, int, int]] = {}
         # Registers of the jobs of the chain that runs
         self._started = []
         samples.machine(parameters(), cocotb.SIM_NAME)
@@ -149,22 +157,44 @@ class Accelerator(AsyncAccelerator):
 
     def free_all(self, first=0):
         super().free_all(first)
-        self.memory.map.clear()
+        if self._places:
+            self._places.clear()
+        self._dense.clear()
 
     def allocate(self, count, align=0):
         address = super().allocate(count, align)
         if not self._places:
             return address
         # The place within a page, and so where bursts split, stays.
-        offset, bus = address - self.memory.base, self.cfg.BUS_BYTES
-        count = -(-count // bus) * bus
-        pages = (1 << self.cfg.ADDR_W) - count >> 12
-        while True:
-            far = (self._places.randrange(1, pages) << 12) + address % 4096
-            if far + count <= 1 << self.cfg.ADDR_W and self.memory.map.free(far, count):
-                break
-        self.memory.map.window(far, count, offset)
-        return far
+        bus = self.cfg.BUS_BYTES
+        return self._places.place(address - self.memory.base, -(-count // bus) * bus,
+                                  address % 4096)
+
+    def _spread(self, dense, heads, rows, vector_bytes):
+        """Another (address, row, head stride) for the vectors of the buffer ``dense``, far apart;
+        or the same."""
+        if not self._places or self._rng.random() < 0.5:
+            return dense
+        address, row, head = dense
+        size = -(-vector_bytes // self.cfg.BUS_BYTES) * self.cfg.BUS_BYTES
+        spread = self._places.spread(self.memory.map.offset(address, size), heads, rows, size, row,
+                                     head, address % 4096)
+        self._dense[spread[0]] = dense
+        return spread
+
+    def place(self, array):
+        return self._spread(super().place(array), *array.shape[:2],
+                            array.shape[2] * array.itemsize)
+
+    def reserve(self, shape, kind=np.int16):
+        return self._spread(super().reserve(shape, kind), *shape[:2],
+                            shape[2] * np.dtype(kind).itemsize)
+
+    def outside(self, address, row, head, shape, kind=np.int16):
+        return super().outside(*self._dense.get(address, (address, row, head)), shape, kind)
+
+    def gather(self, address, row, head, shape, kind=np.int16):
+        return super().gather(*self._dense.get(address, (address, row, head)), shape, kind)
 
     def machines(self):
         """Yield (module, register, handle) of every state machine of the core."""

@@ -17,12 +17,12 @@ from models import kvgen, rope, sufa
 from models.config import Config
 from models.head import KeySource
 from tb.common import samples
+from tb.common.address_map import AddressMap, Places
 from tb.common.scoreboard import Scoreboard, same
 from tb.common.signals import KnownReader, reader, writer
 from tb.common.stream import StreamSource, pattern
 from tb.runner import CLOCK_PERIOD_NS, parameters
 
-BASE = 0x5A_8765_0000
 KEY, END, BEGIN, FINISH = range(4)
 FIELDS = ("kind", "key", "kbase", "vbase", "mask", "place", "rows", "maddr", "oaddr", "shift_k",
           "shift_v")
@@ -146,7 +146,7 @@ class Gather:
         self.put_ready("1" if self.ready else "0")
 
     def _take(self, cycle, land, mean, key, kbase, vbase):
-        tb, at = self.tb, self.tb.job.at
+        tb, strides = self.tb, {n: self.tb.job.at[n]["stride"] for n in "kv"}
         assert self.asked, "request to fetch without a key to read"
         want = self.asked.popleft()
         got = {"mean": mean, "vbase": vbase, **({} if mean else {"key": key, "kbase": kbase})}
@@ -154,11 +154,13 @@ class Gather:
         self.taken += 1
         places = tb.places
         assert land < places, f"place {land} of {places}"
-        read = {"v": vbase} if mean else {"k": kbase + key * at["k"]["stride"],
-                                          "v": vbase + key * at["v"]["stride"]}
+        read = {"v": vbase} if mean else {"k": kbase + key * strides["k"],
+                                          "v": vbase + key * strides["v"]}
         for name, addr in read.items():
             # What memory holds at the request counts: a vector may not be asked for too early.
-            raw = tb.mem[addr - tb.base : addr - tb.base + tb.beats * tb.bus].tobytes()
+            size = tb.beats * tb.bus
+            at = tb.offset(addr, size)
+            raw = tb.mem[at : at + size].tobytes()
             due = cycle + random.randint(*tb.speed.gather_latency)
             self.open.append([due, name, land, 0, raw])
 
@@ -258,8 +260,7 @@ class Reads:
         if not self.valid and self.beats and self.beats[0][0] <= cycle \
                 and random.random() < tb.speed.beat:
             self.valid = True
-            at = self.beats[0][1] - tb.base
-            assert 0 <= at <= len(tb.mem) - tb.bus, f"read of {self.beats[0][1]:#x}"
+            at = tb.offset(self.beats[0][1], tb.bus)
             data = int.from_bytes(tb.mem[at : at + tb.bus].tobytes(), "little")
             self.put_data(format(data, f"0{8 * tb.bus}b"))
         self.put_valid("1" if self.valid else "0")
@@ -299,7 +300,8 @@ class Writes:
             _, addr, data, strb = self.open.popleft()
             raw = np.frombuffer(data.to_bytes(tb.bus, "little"), np.uint8)
             keep = np.array([strb >> i & 1 for i in range(tb.bus)], bool)
-            tb.mem[addr - tb.base : addr - tb.base + tb.bus][keep] = raw[keep]
+            at = tb.offset(addr, tb.bus)
+            tb.mem[at : at + tb.bus][keep] = raw[keep]
         self.put_done("1" if done else "0")
         if cycle >= self.paused and tb.speed.pause and random.random() < 0.01:
             self.paused = cycle + random.randint(1, tb.speed.pause)
@@ -320,7 +322,8 @@ class TB:
             {"COLS": 4, "BC_MAX": 64, **{n: self.p[n] for n in names},
              "VM_W": self.p.get("VM_W", 8)})
         self.bus = self.p["BUS_BYTES"]
-        self.base = BASE & (1 << self.p.get("ADDR_W", 40)) - 1
+        self.map = AddressMap(0, 1 << 24)
+        self.buffers = Places(self.map, self.p.get("ADDR_W", 40), self.bus, random)
         self.speed = speed or Speed()
         # Fetch delivers vectors in the order of the requests, K before V
         self.in_order = False
@@ -417,12 +420,20 @@ class TB:
             return -(-size // n) * n + n * random.randrange(3)
 
         at, top = {}, 0
+        self.buffers.clear()
 
         def place(name, rows, stride, hstride=0, count=1):
             nonlocal top
-            top += n * random.randrange(4)
-            at[name] = {"base": self.base + top, "stride": stride, "hstride": hstride}
-            top += max(hstride * count, hstride * (count - 1) + stride * rows)
+            total = max(hstride * count, hstride * (count - 1) + stride * rows)
+            low = n * random.randrange(4096 // n)
+            if random.random() < 0.5:
+                base = self.buffers.place(top, total, low)
+            else:
+                base, stride, far = self.buffers.spread(top, count if hstride else 1, rows, stride,
+                                                     stride, hstride, low)
+                hstride = far if hstride else 0
+            at[name] = {"base": base, "stride": stride, "hstride": hstride}
+            top += total
 
         passes = -(-2 * d // self.cfg.ROWS)
         w_size, vb_size = room(passes * h * self.cfg.ROWS * 2), room(-(-keys // 8))
@@ -441,8 +452,7 @@ class TB:
             else:
                 size = w_size if name == "w" else vb_size
                 place(name, 1, size, size, heads)
-        # A beat more: the last one of a vector is read whole.
-        self.mem = rng.integers(0, 256, top + n, dtype=np.uint8)
+        self.mem = rng.integers(0, 256, top, dtype=np.uint8)
         shifts = []
         for _ in range(heads):
             own = random.randrange(10, 20) if shift is None else shift
@@ -510,7 +520,14 @@ class TB:
 
     def _store(self, addr, array):
         raw = np.ascontiguousarray(array, "<i2").reshape(-1).view(np.uint8)
-        self.mem[addr - self.base : addr - self.base + len(raw)] = raw
+        at = self.offset(addr, len(raw))
+        self.mem[at : at + len(raw)] = raw
+
+    def offset(self, address, count):
+        """Where in the memory so many bytes at an address are; they must be in one buffer."""
+        at = self.map.offset(address, count)
+        assert at is not None, f"{count} bytes at {address:#x} are in no buffer"
+        return at
 
     def address(self, name, head, row):
         """Address of a row of a buffer."""
@@ -519,14 +536,14 @@ class TB:
 
     def _vector(self, name, head, row, mem=None):
         mem = self.mem if mem is None else mem
-        start = self.address(name, head, row) - self.base
+        start = self.offset(self.address(name, head, row), 2 * self.job.d)
         return mem[start : start + 2 * self.job.d].view("<i2")
 
     def _save_bits(self, head, known, mem, junk=False):
         """Write the bitmap of a head; junk: bits of no key keep what they are."""
-        start = self.address("vb", head, 0) - self.base
         keys = self.job.keys
         size = -(-keys // (8 * self.bus)) * self.bus
+        start = self.offset(self.address("vb", head, 0), size)
         bits = np.unpackbits(mem[start : start + size], bitorder="little")
         if not junk:
             bits[:] = 0
@@ -637,8 +654,7 @@ class TB:
         elif not job.generate:
             same("kvgen", [0, 0, 0], [self.reads.count, len(self.writes.seen), made],
                  field="beats read, written, keys made")
-            self.board.compare("memory", self.before, self.mem, axes=("byte",),
-                               where={"byte": self.base})
+            self.board.compare("memory", self.before, self.mem, axes=("byte",))
 
     def expected_reads(self, made):
         """Beats of the x stream: bitmaps, weights, rows of X and of the table, mean rows."""
@@ -678,4 +694,4 @@ class TB:
                 self._vector("k", head, key, mem)[:] = job.k[head][key]
                 self._vector("v", head, key, mem)[:] = job.v[head][key]
             self._save_bits(head, job.have[head], mem)
-        self.board.compare(what, mem, self.mem, axes=("byte",), where={"byte": self.base})
+        self.board.compare(what, mem, self.mem, axes=("byte",))

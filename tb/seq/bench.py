@@ -163,14 +163,22 @@ def legal_job(cfg, rng, kind="cached", small=False, kv_heads=None, share=False):
     job["model_dim"] = rng.choice((8 * rng.randint(1, most // 8), most // 8 * 8))
     job["base"], job["stride"], job["hstride"] = (
         [rng.getrandbits(bits) for _ in BUFFERS] for bits in (48, 32, 32))
-    at = 4096
+    # Buffers near each other, or anywhere: at most twelve that take a 32nd each.
+    wide = rng.random() < 0.5
+    span = 1 << rng.randrange(20, cfg.ADDR_W - 4)
+    at = bus * rng.randrange((5 << cfg.ADDR_W - 3) // bus) if wide else 4096
     for name in sorted(used(job), key=INDEX.get):
         i = INDEX[name]
         heads, count, size = shape(name, job, cfg)
         stride = size + bus * rng.choice((0, 0, 1, 5))
+        most = min(span // heads, 1 << 32)
+        if wide and most // count > size:
+            stride = rng.randrange(size, most // count, bus)
         hstride = (size if name in NO_ROWS else stride * count) + bus * rng.choice((0, 3))
+        if wide and most > hstride:
+            hstride = rng.randrange(hstride, most, bus)
         job["base"][i] = at
-        at += hstride * heads + bus * rng.choice((0, 0, 7))
+        at += max(hstride, stride * count) * heads + bus * rng.choice((0, 0, 7))
         if name not in NO_ROWS:
             job["stride"][i] = stride
         if headed(name, job):

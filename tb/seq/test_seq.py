@@ -536,7 +536,8 @@ async def timeouts(dut):
         code = regs.Err.READ_TIMEOUT if side == "rd" else regs.Err.WRITE_TIMEOUT
         same("seq code, info", (code, bits), await tb.result(40))
         same_signals("seq", dut, err_lost=0 if awake else 1 if side == "rd" else 2)
-        dut.timeout.value = 0
+        # None, or more than any wait here.
+        dut.timeout.value = random.choice((0, 1 << 31, random.getrandbits(32) | 1 << 20))
         await tb.run(legal_job(tb.cfg, random, small=True))
         ran += 1
     assert tb.jobs == ran == 7

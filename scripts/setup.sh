@@ -4,7 +4,7 @@
 # repository changes, except that root gets Icarus Verilog installed through apt when it is missing.
 # Does nothing when the stamp file shows that all of it was done already, here and with this Python.
 # A .venv without a stamp of this place was begun, moved, or made by another Python: it is made anew.
-# Arguments lab, torch, dse, capture, fusesoc, synth, prove, fpga also install the packages of
+# Arguments lab, torch, dse, capture, fusesoc, prove, fpga also install the packages of
 # scripts/requirements-<argument>.txt.
 # PYTHON names the interpreter of .venv; default python3.
 set -euo pipefail
@@ -31,7 +31,7 @@ locked=$(find build -maxdepth 3 -type d ! -writable -print -quit 2>/dev/null || 
 [ -z "$locked" ] || die "$ROOT/$locked cannot be written: remove it, or take its ownership back"
 
 for extra in "$@"; do
-    case $extra in lab|torch|dse|capture|fusesoc|synth|prove|fpga) ;; *) die "no argument '$extra', legal: lab, torch, dse, capture, fusesoc, synth, prove, fpga" ;; esac
+    case $extra in lab|torch|dse|capture|fusesoc|prove|fpga) ;; *) die "no argument '$extra', legal: lab, torch, dse, capture, fusesoc, prove, fpga" ;; esac
 done
 EXTRAS=("$@")
 extra_file() { echo "scripts/requirements-$1.txt"; }

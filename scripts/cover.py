@@ -38,10 +38,14 @@ SLICES = {True: ["--sim", "verilator", "--config", "tiny"],
 """Whether --quick -> options of pytest."""
 LONG = "not test_real_heads and not test_captured_layers and not paper and not lean"
 """Without tests that reach no more of the code: with counters they would take an hour."""
-MORE = [f"tb/system/test_system.py::test_{name}_jobs" for name in ("lean", "paper")]
-"""Tests without which a bin is not reached."""
+MORE = [*(f"tb/system/test_system.py::test_{name}_jobs" for name in ("lean", "paper")),
+        "tb/rass/test_rass.py::test_sofa_rass_paper"]
+"""Tests without which a bin, or a wish of a long tile, is not reached."""
+OTHER = ["--sim", "icarus", "--config", "tiny", "tb/system/test_system.py::test_first_steps"]
+"""Tests of the other simulator, which counts no code, where the code counts."""
 UNITS = ["tb/common", *(f"tb/{name}.py" for name in (
-    "dlzs/test_dlzs_array", "dlzs/test_dlzs_cell", "sads/test_sads_pairs"))]
+    "dlzs/test_dlzs_array", "dlzs/test_dlzs_cell", "sads/test_sads_pairs",
+    "sads/test_sads_sort_mask"))]
 """Tests that `make test` leaves to Icarus, since a build for Verilator takes far longer."""
 
 
@@ -56,6 +60,9 @@ def run_tests(quick: bool, jobs: int, code: bool) -> int:
         # They come below, with more of them.
         narrow += [f"--ignore={path}" for path in UNITS]
     codes = [subprocess.run([*command, *narrow, "tb"], cwd=ROOT).returncode]
+    if code and not quick:
+        codes.append(subprocess.run([sys.executable, "-m", "pytest", "-q", *OTHER],
+                                    cwd=ROOT).returncode)
     if not quick:
         codes.append(subprocess.run([*command, "--slow", *MORE,
                                      *(UNITS if code else [])], cwd=ROOT).returncode)

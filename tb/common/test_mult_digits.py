@@ -50,7 +50,7 @@ SELDOM = pytest.mark.slow_on("verilator")
 
 
 @pytest.mark.parametrize("width, signed", [
-    (16, 1), *(pytest.param(*p, marks=SELDOM) for p in ((16, 0), (6, 1), (6, 0), (4, 1)))])
+    (16, 1), *(pytest.param(*p, marks=SELDOM) for p in ((16, 0), (24, 1), (6, 1), (6, 0), (4, 1)))])
 def test_digits(sim, seed, width, signed):
     run("sofa_mult_digits", __name__, {"B_W": width, "B_SIGNED": signed}, sim,
         seed=seed)

@@ -419,7 +419,7 @@ class TB:
         await RisingEdge(self.dut.clk)
         getattr(self.dut, name).value = 0
 
-    async def result(self, limit=200000):
+    async def result(self, limit=400_000):
         """Wait for the end of a job; returns (code, info), code 0 for done."""
         for _ in range(limit):
             await RisingEdge(self.dut.clk)

@@ -236,6 +236,11 @@ async def extreme_legal_fields(dut):
             ("predict", {"d": 8, "model_dim": 8, "keys": cfg.KEYS_MAX, "kv_heads": 1}),
             ("generate", {**one, "rows": 2}),
             ("generate", {**one, "heads": 1024, "kv_heads": 1024, "keys": 1}),
+            ("cached", {**one, "heads": 96, "kv_heads": 48}),
+            ("predict", {"kv_heads": 48, "d": cfg.D_MAX, "keys": 1, "model_dim": 8}),
+            # As many tiles as there can be
+            ("cached", {**one, "keys": cfg.KEYS_MAX, "bc": parameters()["BC_MIN"], "dense": 1,
+                        "sort": 0, "blend": 0}),
             ("generate", {**one, "d": cfg.D_MAX, "heads": 2, "model_dim": widest, "band": 1})]
     for kind, changes in ends:
         job = legal_again(legal_job(cfg, random, kind, small=True), cfg, **changes)
@@ -896,9 +901,9 @@ def second_config(name):
 @pytest.mark.sims("verilator")
 def test_largest_parameters(sim, seed):
     """The ends of the legal ranges where they are widest."""
-    p = {"ROWS": 16, "COLS": 32, "D_MAX": 256, "BC_MAX": 64, "BUS_BYTES": 8, "KEYS_MAX": 65536,
-         "ADDR_W": 48, "TWO_TERM": 1, "H_MAX": 4096, "BC_MIN": 32, "WGT_WORDS": 65536, "SC_W": 19,
-         "PLACES": 8, "STORE_BEATS": 2048, "SORT": 1}
+    p = {"ROWS": 128, "COLS": 4, "D_MAX": 256, "BC_MAX": 64, "BUS_BYTES": 8, "KEYS_MAX": 65536,
+         "ADDR_W": 48, "TWO_TERM": 1, "H_MAX": 4096, "BC_MIN": 4, "WGT_WORDS": 65536, "SC_W": 19,
+         "PLACES": 8, "STORE_BEATS": 16384, "SORT": 1}
     run("sofa_seq", __name__, p, sim, seed=seed, testcase="extreme_legal_fields")
 
 

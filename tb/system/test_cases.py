@@ -9,7 +9,7 @@ import itertools
 import numpy as np
 import pytest
 
-from models import head
+from models import head, rope
 from models.config import Config
 from models.spec.configs import CONFIGS
 from tb.system.simulate import JobSpec, LayerSpec, Options, simulate
@@ -212,19 +212,21 @@ def built(changes):
 
 @pytest.mark.sims("verilator")
 def test_largest_vectors(sim, seed):
-    """D_MAX = 256: jobs of d = 256, 248 and 8 in turn, all ways, and a layer."""
-    cfg, parameters = built({"D_MAX": 256, "WGT_WORDS": 2048})
+    """D_MAX = 256, 48 address bits: jobs of d = 256, 248 and 8 in turn, all ways, and layers."""
+    cfg, parameters = built({"D_MAX": 256, "WGT_WORDS": 2048, "ADDR_W": 48})
     rng, specs = np.random.default_rng(seed), []
     for d in (256, 8, 248):
         for way in ({"causal": True}, {"select": head.SORT, "quota": 3}, {"select": head.DENSE}):
             specs.append(JobSpec.planned(
                 f"d {d} {way}", rng.normal(size=(2, cfg.ROWS + 1, d)),
                 *rng.normal(size=(2, 1, 20, d)), cfg, **way))
-    specs.append(LayerSpec.planned("layer", rng.normal(size=(9, 16)),
-                                   *rng.normal(size=(2, 1, 16, 256)),
-                                   rng.normal(size=(1, cfg.ROWS, 256)), cfg, rope_theta=1e3))
+    for d, mode in ((256, rope.INTERLEAVED), (256, rope.HALF), (8, rope.HALF), (136, rope.HALF)):
+        specs.append(LayerSpec.planned(
+            f"layer d {d}", rng.normal(size=(9, 16)), *rng.normal(size=(2, 1, 16, d)),
+            rng.normal(size=(1, cfg.ROWS, d)), cfg, mode=mode, rope_theta=1e3))
     assert cfg.places(256) == 2 and cfg.places(8) == cfg.PLACES
-    assert simulate(specs, "tiny", sim, seed=seed, changes=parameters)
+    assert simulate(specs, "tiny", sim, seed=seed, changes=parameters,
+                    options=Options(scatter=True))
 
 
 @pytest.mark.sims("verilator")

@@ -474,6 +474,24 @@ async def busy_core_is_protected(dut):
     assert np.array_equal(done.out, want) and want.size
 
 
+@cocotb.test()
+async def every_bit_of_the_registers(dut):
+    """All registers of a job, and the time limit, hold what is written, each bit 0 and 1; the next
+    job is right."""
+    acc, rng = setup(dut)
+    await acc.reset()
+    names = ("TIMEOUT", *regs.JOB)
+    limit = await acc.read("TIMEOUT")
+    for word in (0, 0xFFFFFFFF, 0x55555555, 0xAAAAAAAA, 0):
+        for name in names:
+            await acc.write(name, word)
+        for name in names:
+            kept = word & (1 << regs.BY_NAME[name].width) - 1
+            same("register", kept, await acc.read(name), field=name)
+    await acc.write("TIMEOUT", limit)
+    assert await good_job(acc, rng)
+
+
 @pytest.mark.slow_on("icarus")
 @pytest.mark.slow_on("verilator", "small")
 @pytest.mark.configs("tiny", "small")

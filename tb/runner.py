@@ -56,7 +56,9 @@ CLOCK_PERIOD_NS = 10
 TIMESCALE = ("1ns", "1ps")
 SIMULATORS = ("verilator", "icarus")
 COUNTED_ROWS = 32
-"""Most ROWS of a build that counts its code coverage."""
+"""Most ROWS of a build that counts its code coverage, but for those of COUNTED."""
+COUNTED = ("sofa_seq", "sofa_rass", "sofa_sads_sort_mask")
+"""Top levels that hold no arrays."""
 
 
 @dataclass
@@ -346,7 +348,7 @@ def _build_verilator(build_dir, toplevel, params, waves, sources, defines, log, 
     cmd += ["--prefix", "Vtop", "-o", "sim", "--vpi", "-O3"]
     cmd += ["--x-initial", "unique", "--x-assign", "unique"]
     cmd += ["-LDFLAGS", f"-Wl,-rpath,{libs} -L{libs} -lcocotbvpi_verilator"]
-    if _counted(sim="verilator", params=params):
+    if _counted(toplevel, sim="verilator", params=params):
         # Not --coverage: that of state machines makes the pinned Verilator crash.
         cmd += ["--coverage-line", "--coverage-toggle", "--coverage-expr"]
     if waves:
@@ -417,10 +419,11 @@ def _build_icarus(build_dir, toplevel, params, waves, sources, defines, log, bin
     return _dep_files(deps.read_text())
 
 
-def _counted(sim: str, params: dict[str, int]) -> bool:
+def _counted(toplevel: str, sim: str, params: dict[str, int]) -> bool:
     """Whether a build counts what it reaches. Large ones reach no other code, and would take an
     hour of the compiler."""
-    return DEFAULTS.coverage and sim == "verilator" and params.get("ROWS", 0) <= COUNTED_ROWS
+    return (DEFAULTS.coverage and sim == "verilator"
+            and (toplevel in COUNTED or params.get("ROWS", 0) <= COUNTED_ROWS))
 
 
 def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, defines=None,
@@ -458,7 +461,7 @@ def build(toplevel, params=None, sim="verilator", *, waves=False, sources=None, 
     identity = _hash(sorted(params.items()), sorted(defines.items()), bins,
                      [os.path.relpath(s, ROOT) for s in sources])
     suffix = f"-waves{wave_depth() or ''}" if waves else ""
-    suffix += "-coverage" if _counted(sim, params) else ""
+    suffix += "-coverage" if _counted(toplevel, sim, params) else ""
     suffix += "-timeline" if DEFAULTS.timeline and sim == "verilator" else ""
     build_dir = SIM_DIR / sim / toplevel / f"{label}-{identity[:6]}{suffix}"
 

@@ -107,11 +107,12 @@ def end(name, job, cfg):
     return job["base"][i] + (heads - 1) * job["hstride"][i] + (count - 1) * job["stride"][i] + size
 
 
-def legal_job(cfg, rng, kind="cached", small=False, kv_heads=None, share=False):
+def legal_job(cfg, rng, kind="cached", small=False, kv_heads=None, share=False, wide=None):
     """A random legal job: scalars by port name, mode bits, and base/stride/hstride lists.
 
     Values that the kind of job does not use are random. kv_heads: default random; given, there
-    are two query heads for each and no row or key alone. share: heads may share blocks.
+    are two query heads for each and no row or key alone. share: heads may share blocks. wide:
+    buffers may lie anywhere, default random.
     """
     bus = cfg.BUS_BYTES
     least = 3 if kv_heads else 1
@@ -164,7 +165,7 @@ def legal_job(cfg, rng, kind="cached", small=False, kv_heads=None, share=False):
     job["base"], job["stride"], job["hstride"] = (
         [rng.getrandbits(bits) for _ in BUFFERS] for bits in (48, 32, 32))
     # Buffers near each other, or anywhere: at most twelve that take a 32nd each.
-    wide = rng.random() < 0.5
+    wide = rng.random() < 0.5 if wide is None else wide
     span = 1 << rng.randrange(20, cfg.ADDR_W - 4)
     at = bus * rng.randrange((5 << cfg.ADDR_W - 3) // bus) if wide else 4096
     for name in sorted(used(job), key=INDEX.get):

@@ -212,7 +212,8 @@ async def illegal_fields(dut, kind):
 
 @cocotb.test()
 async def extreme_legal_fields(dut):
-    """The ends of the legal ranges are accepted; buffers may touch each other and the top."""
+    """The ends of the legal ranges are accepted; buffers may touch each other and the top, and lie
+    anywhere."""
     tb = TB(dut)
     await tb.reset()
     cfg, top = tb.cfg, 1 << tb.cfg.ADDR_W
@@ -254,7 +255,9 @@ async def extreme_legal_fields(dut):
                 # The stride of a single head is never used.
                 job["hstride"][i] = 0
         await tb.run(job)
-    assert tb.jobs == len(ends)
+    for number in range(6):
+        await tb.run(legal_job(cfg, random, KINDS[number % 2], wide=True))
+    assert tb.jobs == len(ends) + 6
 
 
 @cocotb.test()

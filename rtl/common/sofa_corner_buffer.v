@@ -93,6 +93,7 @@ module sofa_corner_buffer #(
 
         for (k = 0; k < BEAT; k = k + 1) begin : g_pos
             wire [WR_ELEM_W-1:0] elem;
+            // unreached toggle: a beat that fills all lanes has a bank for each position
             wire [LANE_W-1:0]    bank = elem[LANE_W-1:0] + wr_lane;
             wire                 en = wr_valid && elem < END;
             wire [ADDR_W-1:0]    addr;

@@ -132,6 +132,7 @@ module sofa_dlzs_kwrite #(
     reg  [BEATS-1:0]   pending_reg, pending_next;
     wire [BEATS-1:0]   filled;
     wire [BEATS-1:0]   lowest = pending_reg & (~pending_reg + 1'b1);
+    // unreached expr: the lowest of one beat is that beat
     wire [BEATS-1:0]   others = pending_reg & ~lowest;
     wire               beat_valid = |pending_reg;
     wire               beat_last = others == {BEATS{1'b0}};

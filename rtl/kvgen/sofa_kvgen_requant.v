@@ -36,6 +36,7 @@ module sofa_kvgen_requant #(
     reg [5:0]   shift_reg;
     reg [15:0]  y_reg;
 
+    // unreached toggle: a shift is 40 at most
     wire [W-1:0] half = {{(W - 1){1'b0}}, 1'b1} << shift;
     wire [W-1:0] value = $signed(sum_reg) >>> shift_reg;
     wire         over = value[W-1:15] != {(W - 15){value[W-1]}};

@@ -27,6 +27,7 @@ module sofa_kvgen_wb #(
     output wire                   a_ready,
     input  wire [ADDR_W-1:0]      a_addr,
     input  wire [8*BUS_BYTES-1:0] a_data,
+    // unreached toggle: a vector has 16 bytes or more
     input  wire [BUS_BYTES-1:0]   a_strb,
     input  wire                   a_mark,
     input  wire [KEY_W-1:0]       a_key,
@@ -42,6 +43,7 @@ module sofa_kvgen_wb #(
     input  wire                   wb_ready,
     output wire [ADDR_W-1:0]      wb_addr,
     output wire [8*BUS_BYTES-1:0] wb_data,
+    // unreached toggle: a vector has 16 bytes or more, a bitmap whole beats
     output wire [BUS_BYTES-1:0]   wb_strb,
     input  wire                   wb_done,
 

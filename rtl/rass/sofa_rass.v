@@ -251,6 +251,7 @@ module sofa_rass #(
     reg  [WORD_W-1:0]  word_reg, word_next;
     // Both one-hot: they choose wishes, sooner than numbers do
     reg  [2*WORDS-1:0] hot_reg, hot_next;
+    // unreached toggle: the last key of a word ends it
     reg  [3:0]         done_reg, done_next;
     // Key of the word's first slot, from the second word on; the word is not the first
     reg  [16:0]        base_reg;

@@ -56,8 +56,10 @@ module sofa_sads_sort_mask #(
     // Slot number with room for lanes behind the last slot
     localparam S_W = SLOT_W + 2;
 
+    // unreached toggle: a tile has 64 keys at most
     reg [7:0]              n_reg;
     reg                    causal_reg;
+    // unreached toggle: row 0 is always there
     reg [ROWS-1:0]         row_mask_reg;
     reg signed [24:0]      rel_reg;
     reg                    bound_reg;

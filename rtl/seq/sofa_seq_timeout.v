@@ -24,6 +24,7 @@ module sofa_seq_timeout (
     output wire         expired
 );
 
+    // unreached toggle: a simulation of 2^15 cycles of waiting is left out
     reg [31:0] count_reg, count_next;
     reg        expired_reg, expired_next;
 

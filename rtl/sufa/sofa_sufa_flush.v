@@ -224,7 +224,9 @@ module sofa_sufa_flush #(
     wire [15:0]                r_f = rounded[F_FRAC +: 16];
     wire [15:0]                rest = {mul_rest_reg, {(15 - F_FRAC){1'b0}}};
     wire [BASE_W-1:0]          c_wide = {{(BASE_W - C_W){1'b0}}, cfg_c};
+    // unreached toggle: the places of a job fit into the memory
     wire [BASE_W-1:0]          obase = {{OA_W{1'b0}}, mul_idx_reg} * c_wide;
+    // unreached toggle: likewise
     wire [BASE_W-1:0]          mbase = {{(OA_W + ROW_W){1'b0}}, mul_idx_reg[IDX_W-1:ROW_W]}
                                        * c_wide;
     // The places that a job uses fit into the memory.

@@ -23,7 +23,8 @@ from scripts.filelists import headers, sources
 from tb.runner import BUILD, INCLUDE_DIR, ROOT, SIM_DIR
 
 CACHE = BUILD / "coverage" / "constants"
-_INSTANCE = re.compile(r".*_inst\.")
+_OUTSIDE = re.compile(r".*_inst\.|genblk\d+\.")
+"""What a name of Yosys has more than one of Verilator: instances, unnamed branches."""
 _SRC = re.compile(r"([^:|]+):")
 
 Bit = tuple[str, str, int]
@@ -79,7 +80,7 @@ def _split(top: str, values: dict[str, int], macros: tuple[str, ...]) -> tuple[l
             if where:
                 for i, bit in enumerate(net["bits"], net.get("offset", 0)):
                     (constant if isinstance(bit, str) else other).add(
-                        (where[1], _INSTANCE.sub("", name), i))
+                        (where[1], _OUTSIDE.sub("", name), i))
         path.write_text(json.dumps([sorted(constant - other), sorted(other)]))
         netlist.unlink()
         script.unlink()

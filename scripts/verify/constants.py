@@ -11,7 +11,6 @@ to the tests.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shlex
@@ -19,7 +18,8 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 from scripts import yosys
-from scripts.filelists import headers, sources
+from scripts.filelists import sources
+from scripts.verify import depends
 from tb.runner import BUILD, INCLUDE_DIR, ROOT, SIM_DIR
 
 CACHE = BUILD / "coverage" / "constants"
@@ -54,10 +54,8 @@ def builds() -> list[tuple[str, dict[str, int], tuple[str, ...]]]:
 def _split(top: str, values: dict[str, int], macros: tuple[str, ...]) -> tuple[list, list]:
     """Bits of a build that are constant, and bits that are not."""
     files = sources(top)
-    text = "".join(f.read_text() for f in (*files, *headers(files)))
-    key = hashlib.sha256(
-        f"{Bit} {top} {sorted(values.items())} {macros} {text}".encode()).hexdigest()
-    path = CACHE / f"{key[:24]}.json"
+    key = depends.sha(str((Bit, top, sorted(values.items()), macros)), depends.design(top))
+    path = CACHE / f"{key}.json"
     if not path.is_file():
         CACHE.mkdir(parents=True, exist_ok=True)
         netlist = path.with_suffix(".netlist")

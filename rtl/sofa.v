@@ -479,17 +479,17 @@ module sofa #(
         assign tap_kv_mask   = kv_mask;
         assign tap_kv_data   = kv_data;
 `else
-        // Outputs of sufa that nobody looks at: what only these need is left out.
-        wire [UNITS-1:0] tap_e_valid;   // unreached toggle: left out
-        wire [UNITS*IDX_W-1:0] tap_e_row;   // unreached toggle: left out
-        wire [UNITS*26-1:0] tap_e_z;   // unreached toggle: left out
-        wire [UNITS*16-1:0] tap_e_p;   // unreached toggle: left out
-        wire [UNITS*17-1:0] tap_e_m;   // unreached toggle: left out
-        wire [UNITS*6-1:0] tap_e_dm;   // unreached toggle: left out
-        wire [UNITS*L_W-1:0] tap_e_l;   // unreached toggle: left out
-        wire [UNITS-1:0] tap_l_valid;   // unreached toggle: left out
-        wire [UNITS*IDX_W-1:0] tap_l_row;   // unreached toggle: left out
-        wire [UNITS*L_W-1:0] tap_l_sum;   // unreached toggle: left out
+        // Outputs of sufa that nobody looks at
+        wire [UNITS-1:0] tap_e_valid;
+        wire [UNITS*IDX_W-1:0] tap_e_row;
+        wire [UNITS*26-1:0] tap_e_z;
+        wire [UNITS*16-1:0] tap_e_p;
+        wire [UNITS*17-1:0] tap_e_m;
+        wire [UNITS*6-1:0] tap_e_dm;
+        wire [UNITS*L_W-1:0] tap_e_l;
+        wire [UNITS-1:0] tap_l_valid;
+        wire [UNITS*IDX_W-1:0] tap_l_row;
+        wire [UNITS*L_W-1:0] tap_l_sum;
         wire [UNITS-1:0] tap_o_valid;
         wire [UNITS*IDX_W-1:0] tap_o_row;
         wire [UNITS*BEAT_W-1:0] tap_o_beat;

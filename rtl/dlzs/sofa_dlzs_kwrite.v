@@ -91,8 +91,10 @@ module sofa_dlzs_kwrite #(
             localparam [6:0] Q = q;
             wire       valid = Q < cfg_d[8:2];
             // Place in the upper half; negative: in the lower one.
+            // unreached toggle: the last lanes are never in the lower half
             wire [6:0] above = Q - {1'b0, cfg_d[8:3]};
             wire       upper = cfg_half && !above[6];
+            // unreached toggle: a lane is in no group behind its own
             wire [4:0] group = upper ? above[4:0] : Q[4:0];
             wire       unused_above = &{1'b0, above[5]};
 
@@ -100,8 +102,11 @@ module sofa_dlzs_kwrite #(
                 localparam X = 4 * q + i;
                 localparam [7:0] X_8 = X;
                 // The pair that this byte belongs to, and whether it is the pair's second.
+                // unreached toggle: likewise
                 wire [6:0] pair = cfg_half ? {group, X_8[1:0]} : X_8[7:1];
+                // unreached toggle: the first lane is never in the upper half, the last never in the lower
                 wire       second = cfg_half ? upper : X_8[0];
+                // unreached toggle: likewise
                 wire [7:0] index = {pair & LOW, second};
 
                 assign hit[X] = valid && {1'b0, pair & ~LOW} == from_pair;
@@ -133,6 +138,7 @@ module sofa_dlzs_kwrite #(
     wire [BEATS-1:0]   filled;
     wire [BEATS-1:0]   lowest = pending_reg & (~pending_reg + 1'b1);
     // unreached expr: the lowest of one beat is that beat
+    // unreached toggle: no beat is below the lowest
     wire [BEATS-1:0]   others = pending_reg & ~lowest;
     wire               beat_valid = |pending_reg;
     wire               beat_last = others == {BEATS{1'b0}};

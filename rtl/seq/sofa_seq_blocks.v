@@ -136,6 +136,7 @@ module sofa_seq_blocks #(
     reg  [47:0] q_head_reg, q_head_next, q_kv_reg, q_kv_next;
     reg  [47:0] ht_head_reg, ht_head_next, ht_kv_reg, ht_kv_next;
     // Bytes from row 0 to the block, to the first block of the band
+    // unreached toggle: the rows of a head span less than 4 GiB
     reg  [47:0] q_row_reg, q_row_next, q_band_reg, q_band_next;
 
     wire [16:0] part_row, part_end;

@@ -121,9 +121,11 @@ module sofa_seq_turns #(
     // Row 0 in O of the head, of the part's first one, of the KV head's first one; bytes from there
     // to the block, to the first block of the band
     reg  [47:0]     o_head_reg, o_head_next, o_part_reg, o_part_next, o_kv_reg, o_kv_next;
+    // unreached toggle: the rows of a head span less than 4 GiB
     reg  [47:0]     o_row_reg, o_row_next, o_band_reg, o_band_next;
     // First mean of the KV head; bytes as above; K and V of the KV head
     reg  [47:0]     m_kv_reg, m_kv_next;
+    // unreached toggle: the rows of a head span less than 4 GiB
     reg  [47:0]     m_row_reg, m_row_next, m_band_reg, m_band_next;
     reg  [47:0]     k_kv_reg, k_kv_next, v_kv_reg, v_kv_next;
     // Shifts of the KV head

@@ -104,7 +104,7 @@ module sofa_dlzs_kwrite #(
                 // The pair that this byte belongs to, and whether it is the pair's second.
                 // unreached toggle: likewise
                 wire [6:0] pair = cfg_half ? {group, X_8[1:0]} : X_8[7:1];
-                // unreached toggle: the first lane is never in the upper half, the last never in the lower
+                // unreached toggle: the first and the last lanes have one half only
                 wire       second = cfg_half ? upper : X_8[0];
                 // unreached toggle: likewise
                 wire [7:0] index = {pair & LOW, second};

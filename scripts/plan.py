@@ -38,7 +38,7 @@ def main() -> int:
     except testplan.PlanError as error:
         print(f"plan: {error}", file=sys.stderr)
         return 1
-    said = testplan.faults(plan, testplan.tests(), known)
+    said = testplan.faults(plan, testplan.tests(), known) + testplan.left_out()
     text = testplan.page(plan, known, reached)
     if check and (not testplan.PAGE.is_file() or testplan.PAGE.read_text() != text):
         said.append("docs/testplan.md is not what the plan gives: run scripts/plan.py")

@@ -23,7 +23,7 @@ def changed(**changes):
 def test_the_plan_holds():
     """Every test below tb/ has a row, every row its tests and points; the page is up to date."""
     plan, known = testplan.load(), coverage.points()
-    assert testplan.faults(plan, testplan.tests(), known) == []
+    assert testplan.faults(plan, testplan.tests(), known) + testplan.left_out() == []
     assert testplan.PAGE.read_text() == testplan.page(plan, known, testplan.figures()), \
         "run scripts/plan.py"
     assert sum(map(len, plan.values())) > 100 and list(plan) == list(testplan.ORDER)
@@ -90,6 +90,19 @@ def test_a_folder_with_tests_needs_a_plan(tmp_path):
     assert testplan.tests(tmp_path) == {"new": ["test_it.test_a", "test_it.b"]}
     with pytest.raises(testplan.PlanError, match="tb/new/testplan.toml: no such file"):
         testplan.load(tmp_path)
+
+
+@pytest.mark.parametrize("second, missing", [
+    ("run('x', __name__, {}, sim)", []), ("run('x', __name__, {}, sim, testcase='c/n=1')", ["b"])])
+def test_tests_that_no_simulation_chooses(tmp_path, second, missing):
+    (tmp_path / "tb" / "new").mkdir(parents=True)
+    (tmp_path / "tb" / "new" / "test_it.py").write_text("\n".join([
+        *(f"@cocotb.test()\nasync def {name}(dut):\n    pass" for name in "abc"),
+        "def test_one(sim):\n    run('x', __name__, {}, sim, testcase=['a'])",
+        f"def test_two(sim):\n    {second}", ""]))
+    assert testplan.left_out(tmp_path) == [
+        f"tb/new: no simulation chooses test_it.{name}" for name in missing]
+
 
 
 def simulation(folder, name, found, failed=False):

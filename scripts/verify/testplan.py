@@ -16,7 +16,7 @@ A file holds rows, in the order of the page:
 
 V3 is not written but found: a V2 row of which every bin of its points was reached in the run that
 docs/coverage.json holds. Every test below tb/ belongs to a row of its folder's file, and may belong
-to several.
+to several; a simulation chooses each cocotb test.
 """
 
 from __future__ import annotations
@@ -104,6 +104,33 @@ def tests(root: Path = ROOT) -> dict[str, list[str]]:
                                                          for d in node.decorator_list)):
                 found.setdefault(path.parent.name, []).append(f"{path.stem}.{node.name}")
     return found
+
+
+def _choice(call: ast.Call) -> str:
+    """What a call says of the tests that run, as text; "None": all of them."""
+    return next((ast.unparse(k.value) for k in call.keywords if k.arg == "testcase"), "None")
+
+
+def left_out(root: Path = ROOT) -> list[str]:
+    """cocotb tests that no simulation of their file chooses, one sentence each: all of them name
+    the tests that run."""
+    said = []
+    for path in sorted((root / "tb").glob("*/test_*.py")):
+        tree = ast.parse(path.read_text())
+        choices = [(_choice(call), [a.arg for a in function.args.args])
+                   for function in tree.body if isinstance(function, ast.FunctionDef)
+                   for call in ast.walk(function) if isinstance(call, ast.Call)
+                   and any(isinstance(a, ast.Name) and a.id == "__name__" for a in call.args)]
+        # A caller may choose all of them.
+        if any("None" in choice or choice in arguments for choice, arguments in choices):
+            continue
+        chosen = {node.value.partition("/")[0] for node in ast.walk(tree)
+                  if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        said += [f"tb/{path.parent.name}: no simulation chooses {path.stem}.{node.name}"
+                 for node in tree.body if isinstance(node, ast.AsyncFunctionDef)
+                 and any("cocotb.test" in ast.unparse(d) for d in node.decorator_list)
+                 and node.name not in chosen]
+    return said
 
 
 def points_of(row: Row, known) -> list[str]:

@@ -21,9 +21,12 @@ async def pairs_of_words(dut):
     width = parameters()["BITS"]
     top = (1 << width) - 1
     cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
-    dut.rst.value, dut.en.value, dut.bits.value = 1, 0, 0
+    # What comes during the reset is not counted.
+    dut.rst.value, dut.en.value, dut.bits.value = 1, 1, top
+    await FallingEdge(dut.clk)
     for _ in range(2):
         await FallingEdge(dut.clk)
+        same("sads_pairs in reset", 0, int(dut.pairs.value))
     dut.rst.value = 0
     want = [0, 0]
     for number in range(WORDS):

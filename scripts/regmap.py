@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,22 @@ def c_header(registers: list[Register]) -> str:
     lines += ["", "/* Error codes */"]
     lines += [define(f"ERR_{e.name}", e.code) for e in table.ERROR_TABLE]
     return "\n".join([*lines, "", "#endif", ""])
+
+
+def c_errors() -> str:
+    """The sentences of error codes in C."""
+    lines = ["/* SPDX-License-Identifier: Apache-2.0 */", f"/* {WRITTEN_BY} */",
+             '#include "sofa.h"', "", "const char *sofa_error_text(uint8_t code)", "{",
+             "    switch (code) {"]
+    for e in table.ERROR_TABLE:
+        lines.append(f"    case SOFA_ERR_{e.name}:")
+        text = f"{e.name}: {e.text}".replace("\\", "\\\\").replace('"', '\\"')
+        pieces = textwrap.wrap(text, 80, drop_whitespace=False, break_on_hyphens=False)
+        lines += [f'        {"       " if i else "return"} "{piece}"'
+                  for i, piece in enumerate(pieces)]
+        lines[-1] += ";"
+    return "\n".join([*lines, "    default:", '        return "unknown error code";', "    }", "}",
+                      ""])
 
 
 SOFTWARE = {"RO": ("r", "w"), "RW": ("rw", "r"), "W1C": ("rw", "rw"), "W1P": ("w", "r")}
@@ -289,6 +306,7 @@ OUTPUTS = {
     "rtl/include/sofa_exp2.vh": exp2_header,
     "rtl/csr/sofa_csr.rdl": lambda: rdl(table.REGISTERS),
     "sw/sofa_regs.h": lambda: c_header(table.REGISTERS),
+    "sw/sofa_errors.c": c_errors,
     "docs/registers.md": lambda: document(table.REGISTERS),
 }
 """File (below the repository) -> function that makes its text."""

@@ -99,6 +99,9 @@ struct sofa_end {
     uint8_t lost;
 };
 
+/* Name and sentence of an error code, with the legal range; in sofa_errors.c, which may be left out. */
+const char *sofa_error_text(uint8_t code);
+
 /* SOFA_OK, SOFA_BUSY, SOFA_FAILED or SOFA_IDLE; fills end unless busy or idle. */
 int sofa_poll(const struct sofa *machine, struct sofa_end *end);
 

@@ -93,7 +93,7 @@ int main(void)
         return 1;
     }
     if (sofa_irq(&machine, &end)) {
-        fprintf(stderr, "error %d (SOFA_ERR_* of sofa_regs.h), info %d\n", end.code, end.info);
+        fprintf(stderr, "error %d, info %d: %s\n", end.code, end.info, sofa_error_text(end.code));
         return 1;
     }
     for (row = 0; row < ROWS; ++row)

@@ -58,12 +58,13 @@ def c(tmp_path_factory):
     """The driver as a library."""
     path = tmp_path_factory.mktemp("sw") / "sofa.so"
     subprocess.run(["gcc", *STRICT, "-ffreestanding", "-shared", "-fPIC", "-o", str(path),
-                    str(ROOT / "sw" / "sofa.c")], check=True)
+                    *(str(ROOT / "sw" / name) for name in ("sofa.c", "sofa_errors.c"))], check=True)
     library = ctypes.CDLL(str(path))
     library.sofa_packed.restype = Buffer
     library.sofa_packed.argtypes = [ctypes.c_uint64, *[ctypes.c_uint32] * 3]
     library.sofa_job_buffer.argtypes = [ctypes.POINTER(Job), ctypes.c_uint32, Buffer]
     library.sofa_job_next.argtypes = [ctypes.POINTER(Job), ctypes.c_uint64]
+    library.sofa_error_text.restype = ctypes.c_char_p
     library.sofa_start_chain.argtypes = [ctypes.POINTER(Sofa), ctypes.c_uint64]
     return library
 
@@ -218,6 +219,13 @@ def test_other_registers(c):
         ctypes.byref(fails), ctypes.byref(end)) == -5
     assert c.sofa_start(ctypes.byref(fails), ctypes.byref(Job())) == c.sofa_abort(
         ctypes.byref(fails)) == -6
+
+
+def test_sentences(c):
+    """Every code has the sentence of the table."""
+    for code in range(256):
+        want = regs.error_text(code) if code in regs.ERRORS else "unknown error code"
+        assert c.sofa_error_text(code).decode() == want
 
 
 def test_example(tmp_path):

@@ -223,7 +223,7 @@ module sofa_seq #(
     wire [3:0] places;
     wire [3:0] together;
     wire [7:0] share_rows;
-    wire [31:0] share_q, share_o, share_ht;
+    wire [38:0] share_q, share_o, share_ht;
     wire       attention_active;
     wire       reads_active;
     wire       entry_bad;

@@ -57,9 +57,9 @@ module sofa_seq_blocks #(
     input  wire [7:0]   job_tokens,
     input  wire [47:0]  job_q_base,
     input  wire [31:0]  job_q_stride,
-    input  wire [31:0]  job_q_hstride,
+    input  wire [38:0]  job_q_hstride,
     input  wire [47:0]  job_ht_base,
-    input  wire [31:0]  job_ht_hstride,
+    input  wire [38:0]  job_ht_hstride,
     // K and V are made: entries have shifts
     input  wire         job_generate,
 
@@ -212,8 +212,8 @@ module sofa_seq_blocks #(
                 block_next   = 4'd0;
                 sub_next     = sub_reg + 4'd1;
                 head_next    = head_reg + job_heads;
-                q_head_next  = q_head_reg + {16'd0, job_q_hstride};
-                ht_head_next = ht_head_reg + {16'd0, job_ht_hstride};
+                q_head_next  = q_head_reg + {9'd0, job_q_hstride};
+                ht_head_next = ht_head_reg + {9'd0, job_ht_hstride};
                 if (head_last) begin
                     sub_next = 4'd0;
                     ask_next = !job_end;

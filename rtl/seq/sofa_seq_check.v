@@ -65,11 +65,11 @@ module sofa_seq_check #(
     output wire [3:0]   places,
     output wire [3:0]   together,
     // of a job whose heads share blocks: rows of a block; bytes from the first head of a KV head to
-    // that of the next in Q, O and HT
+    // that of the next in Q, O and HT, up to ROWS head strides
     output wire [7:0]   share_rows,
-    output wire [31:0]  share_q,
-    output wire [31:0]  share_o,
-    output wire [31:0]  share_ht,
+    output wire [38:0]  share_q,
+    output wire [38:0]  share_o,
+    output wire [38:0]  share_ht,
     // chunks of a predict job, see sofa_seq_chunks, valid from done
     output wire         split,
     output wire [6:0]   head_chunks,
@@ -164,9 +164,9 @@ module sofa_seq_check #(
     reg [3:0]  places_reg, places_next;
     reg [3:0]  together_reg, together_next;
     reg [17:0] rows_reg, rows_next;
-    reg [31:0] share_q_reg, share_q_next;
-    reg [31:0] share_o_reg, share_o_next;
-    reg [31:0] share_ht_reg, share_ht_next;
+    reg [38:0] share_q_reg, share_q_next;
+    reg [38:0] share_o_reg, share_o_next;
+    reg [38:0] share_ht_reg, share_ht_next;
     reg [16:0] words_reg, words_next;
     reg [51:0] end_reg, end_next;
     // ranges of the written buffers so far; an end of 0 overlaps nothing
@@ -484,9 +484,9 @@ module sofa_seq_check #(
                 rem_next = job_heads[15:0];
                 group_next = 16'd0;
                 rows_next = 18'd0;
-                share_q_next = 32'd0;
-                share_o_next = 32'd0;
-                share_ht_next = 32'd0;
+                share_q_next = 39'd0;
+                share_o_next = 39'd0;
+                share_ht_next = 39'd0;
                 state_next = predict ? S_CHUNKS : S_GROUP;
                 if (generating && prod_reg[31:0] > WGT_WORDS) begin
                     code_next = `SOFA_ERR_WEIGHTS;
@@ -508,9 +508,9 @@ module sofa_seq_check #(
                     group_next = group_reg + 16'd1;
                     // beyond a block it stays beyond
                     rows_next = rows_reg > ROWS[17:0] ? rows_reg : rows_reg + job_rows[17:0];
-                    share_q_next = share_q_reg + job_hstride[`SOFA_BUF_Q*32 +: 32];
-                    share_o_next = share_o_reg + job_hstride[`SOFA_BUF_O*32 +: 32];
-                    share_ht_next = share_ht_reg + job_hstride[`SOFA_BUF_HT*32 +: 32];
+                    share_q_next = share_q_reg + {7'd0, job_hstride[`SOFA_BUF_Q*32 +: 32]};
+                    share_o_next = share_o_reg + {7'd0, job_hstride[`SOFA_BUF_O*32 +: 32]};
+                    share_ht_next = share_ht_reg + {7'd0, job_hstride[`SOFA_BUF_HT*32 +: 32]};
                 end
             end
             S_CHUNKS: begin

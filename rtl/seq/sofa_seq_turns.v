@@ -52,7 +52,7 @@ module sofa_seq_turns #(
     input  wire [31:0]  job_v_hstride,
     input  wire [47:0]  job_o_base,
     input  wire [31:0]  job_o_stride,
-    input  wire [31:0]  job_o_hstride,
+    input  wire [38:0]  job_o_hstride,
     input  wire [47:0]  job_m_base,
     input  wire [31:0]  job_m_stride,
     input  wire [31:0]  job_m_hstride,
@@ -252,7 +252,7 @@ module sofa_seq_turns #(
             if (block_last_reg) begin
                 block_next  = 4'd0;
                 sub_next    = sub_reg + 4'd1;
-                o_head_next = o_head_reg + {16'd0, job_o_hstride};
+                o_head_next = o_head_reg + {9'd0, job_o_hstride};
                 if (head_last_reg) begin
                     sub_next = 4'd0;
                     if (!last_reg) begin

@@ -61,9 +61,9 @@ module sofa_seq_walk #(
     input  wire [3:0]   job_together,
     // Of a job whose heads share blocks: rows of a block; bytes from KV head to KV head
     input  wire [7:0]   job_share_rows,
-    input  wire [31:0]  job_share_q,
-    input  wire [31:0]  job_share_o,
-    input  wire [31:0]  job_share_ht,
+    input  wire [38:0]  job_share_q,
+    input  wire [38:0]  job_share_o,
+    input  wire [38:0]  job_share_ht,
 
     // Stream of table entries; an entry that is not legal, number of its head modulo 256
     output wire         d_c_valid,
@@ -146,9 +146,9 @@ module sofa_seq_walk #(
         .job_sinks      (job_sinks),
         .job_q_base     (job_base[`SOFA_BUF_Q*48 +: 48]),
         .job_q_stride   (job_stride[`SOFA_BUF_Q*32 +: 32]),
-        .job_q_hstride  (share ? job_share_q : job_hstride[`SOFA_BUF_Q*32 +: 32]),
+        .job_q_hstride  (share ? job_share_q : {7'd0, job_hstride[`SOFA_BUF_Q*32 +: 32]}),
         .job_ht_base    (job_base[`SOFA_BUF_HT*48 +: 48]),
-        .job_ht_hstride (share ? job_share_ht : job_hstride[`SOFA_BUF_HT*32 +: 32]),
+        .job_ht_hstride (share ? job_share_ht : {7'd0, job_hstride[`SOFA_BUF_HT*32 +: 32]}),
         .job_generate   (generating),
         .job_heads      (heads),
         .job_share      (share),
@@ -252,7 +252,7 @@ module sofa_seq_walk #(
         .job_v_hstride (job_hstride[`SOFA_BUF_V*32 +: 32]),
         .job_o_base    (job_base[`SOFA_BUF_O*48 +: 48]),
         .job_o_stride  (job_stride[`SOFA_BUF_O*32 +: 32]),
-        .job_o_hstride (share ? job_share_o : job_hstride[`SOFA_BUF_O*32 +: 32]),
+        .job_o_hstride (share ? job_share_o : {7'd0, job_hstride[`SOFA_BUF_O*32 +: 32]}),
         .job_heads     (heads),
         .job_share     (share),
         .job_tokens    (job_rows[7:0]),

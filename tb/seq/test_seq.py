@@ -255,9 +255,20 @@ async def extreme_legal_fields(dut):
                 # The stride of a single head is never used.
                 job["hstride"][i] = 0
         await tb.run(job)
+    # Heads as far apart as they may be, those of a KV head in one block.
+    job = legal_again(legal_job(cfg, random, small=True), cfg, rows=1, keys=3, kv_heads=2,
+                      heads=2 * min(cfg.ROWS, 8), share=1, band=1)
+    at = cfg.BUS_BYTES
+    for name in sorted(used(job), key=INDEX.get):
+        i = INDEX[name]
+        if name in ("q", "o", "ht"):
+            job["hstride"][i] = (1 << 32) - cfg.BUS_BYTES
+        job["base"][i] = at
+        at = end(name, job, cfg)
+    await tb.run(job)
     for number in range(6):
         await tb.run(legal_job(cfg, random, KINDS[number % 2], wide=True))
-    assert tb.jobs == len(ends) + 6
+    assert tb.jobs == len(ends) + 7
 
 
 @cocotb.test()

@@ -108,6 +108,11 @@ def c_header(registers: list[Register]) -> str:
     return "\n".join([*lines, "", "#endif", ""])
 
 
+def quoted(text: str) -> str:
+    """A string of SystemRDL, or of C."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def c_errors() -> str:
     """The sentences of error codes in C."""
     lines = ["/* SPDX-License-Identifier: Apache-2.0 */", f"/* {WRITTEN_BY} */",
@@ -115,9 +120,9 @@ def c_errors() -> str:
              "    switch (code) {"]
     for e in table.ERROR_TABLE:
         lines.append(f"    case SOFA_ERR_{e.name}:")
-        text = f"{e.name}: {e.text}".replace("\\", "\\\\").replace('"', '\\"')
-        pieces = textwrap.wrap(text, 80, drop_whitespace=False, break_on_hyphens=False)
-        lines += [f'        {"       " if i else "return"} "{piece}"'
+        pieces = textwrap.wrap(table.error_text(e.code), 80, drop_whitespace=False,
+                               break_on_hyphens=False)
+        lines += [f"        {'       ' if i else 'return'} {quoted(piece)}"
                   for i, piece in enumerate(pieces)]
         lines[-1] += ";"
     return "\n".join([*lines, "    default:", '        return "unknown error code";', "    }", "}",
@@ -126,11 +131,6 @@ def c_errors() -> str:
 
 SOFTWARE = {"RO": ("r", "w"), "RW": ("rw", "r"), "W1C": ("rw", "rw"), "W1P": ("w", "r")}
 """Access kind -> sw and hw of SystemRDL."""
-
-
-def quoted(text: str) -> str:
-    """A string of SystemRDL."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def rdl(registers: list[Register]) -> str:

@@ -99,7 +99,8 @@ struct sofa_end {
     uint8_t lost;
 };
 
-/* Name and sentence of an error code, with the legal range; in sofa_errors.c, which may be left out. */
+/* Name and sentence of an error code, with the legal range; in sofa_errors.c, which may be left
+ * out. */
 const char *sofa_error_text(uint8_t code);
 
 /* SOFA_OK, SOFA_BUSY, SOFA_FAILED or SOFA_IDLE; fills end unless busy or idle. */

@@ -100,9 +100,8 @@ class Places:
         a head span less than 4 GiB."""
         # A 256th of the addresses at most, so that all buffers of a chain find room.
         span = min(size << self.rng.randrange(1, 32), 1 << self.addr_w - 8)
-        most = min(span // heads, 1 << 32) // rows
-        far_row = self.rng.randrange(size, max(most, size + 1), self.bus)
         most = min(span // heads, 1 << 32)
+        far_row = self.rng.randrange(size, max(most // rows, size + 1), self.bus)
         least = far_row * rows if heads > 1 else 0
         far_head = self.rng.randrange(least, max(most, least + 1), self.bus)
         far = self._somewhere((heads - 1) * far_head + (rows - 1) * far_row + size, low)

@@ -430,7 +430,7 @@ class TB:
                 base = self.buffers.place(top, total, low)
             else:
                 base, stride, far = self.buffers.spread(top, count if hstride else 1, rows, stride,
-                                                     stride, hstride, low)
+                                                        stride, hstride, low)
                 hstride = far if hstride else 0
             at[name] = {"base": base, "stride": stride, "hstride": hstride}
             top += total

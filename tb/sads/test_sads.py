@@ -158,8 +158,10 @@ class TB:
             if int(dut.rst.value):
                 passed = [0, 0]
                 continue
-            self.ev_busy += self.busy()
-            self.ev_stall += self.stall()
+            busy, stall = self.busy(), self.stall()
+            assert not (busy and stall), "sads is busy and waits in one cycle"
+            self.ev_busy += busy
+            self.ev_stall += stall
             self.board.compare("pairs", passed[0], pairs())
             self.pairs += passed[0]
             passed = [passed[1], mask().bit_count() if valid() and ready() else 0]
@@ -521,6 +523,33 @@ async def cycles_of_sum_and_dense(dut):
         assert not enough or steady == [period] * len(steady), steady
         same("sads words of f", cfg.PLACES * tb.share, len(got["f"]), way=NAMES[way])
         same("sads", 0, tb.ev_stall, field="ev_stall")
+    tb.finish()
+
+
+@cocotb.test()
+async def passes_of_sort(dut):
+    """Passes end with the first that finds no row four keys within the radius."""
+    if not value("SORT"):
+        return
+    tb = await prepare(dut)
+    cfg, seen = tb.cfg, monitors(dut)
+    full, radius = cfg.BC_MAX, 20
+    words = full // 4
+    tb.configure(SORT, quota=full)
+    for most in (*range(1, 10), full - 1, full):
+        # Rows with so many keys within the radius of their best one, and with fewer
+        near = np.random.randint(1, most + 1, (cfg.ROWS, 1))
+        near[random.randrange(cfg.ROWS)] = most
+        place = np.random.random((cfg.ROWS, full)).argsort(axis=1)
+        score = np.where(place < near, np.random.randint(100, 101 + radius, place.shape),
+                         np.random.randint(-500, 100 - radius, place.shape))
+        for _ in whole_block(tb, 0, 1, radius=radius, score=[score]):
+            pass
+        await tb.drain(patience(tb))
+        got = seen()
+        passes = min(most // 4 + 1, full // 4)
+        same("sads cycles to the masks", passes * (-(-full // 12) + 6) + 3,
+             got["m"][0] - got["s"][words - 1], near=most)
     tb.finish()
 
 

@@ -154,11 +154,16 @@ class TB:
         self.dut.rst.value = 0
 
     async def count_events(self):
+        """Sums of events: busy where a word is taken, a stall only where one waits."""
+        valid, ready = KnownReader(self.dut.s_valid), KnownReader(self.dut.s_ready)
         while True:
             await RisingEdge(self.dut.clk)
             if not int(self.dut.rst.value):
-                self.ev_busy += self.busy()
-                self.ev_stall += self.stall()
+                busy, stall = self.busy(), self.stall()
+                same("sads_sum", bool(valid() and ready()), bool(busy), field="ev_busy")
+                assert not stall or valid() and not ready(), "a stall, and no word waits"
+                self.ev_busy += busy
+                self.ev_stall += stall
 
     def send(self, block, tile, place, *, start=False, count=False, final=False, ratio=0,
              score=None):
@@ -433,6 +438,34 @@ async def places_started_again(dut):
         tb.send(block, tile, 0, ratio=one)
         tb.send(block, tile, 0, final=True, score=score)
     await tb.drain(16 * 60 * tb.share)
+    tb.finish()
+
+
+@cocotb.test()
+async def most_keys(dut):
+    """As many keys as there may be, all at the peak: the largest sums, which are kept while the
+    next block is loaded."""
+    tb = await prepare(dut)
+    cfg, one = tb.cfg, 1 << tb.cfg.RATIO_FRAC
+    if cfg.KEYS_MAX > 4096:
+        return
+
+    def tile(n):
+        return Tile(n=n, rows=cfg.ROWS, first=True, last=True, causal=False, rel=0, kstep=1, k0=0)
+
+    def peaks(n):
+        return np.full((cfg.ROWS, n), 5)
+
+    # The last turn is one word, which is there before the states of the next block are.
+    block, other = (Block(cfg, -(4 << cfg.LOG_FRAC), 0, 0) for _ in range(2))
+    tb.send(block, tile(4), 0, start=True, count=True, ratio=one, score=peaks(4))
+    for n in [cfg.BC_MAX - 4] + [cfg.BC_MAX] * (cfg.KEYS_MAX // cfg.BC_MAX - 1):
+        tb.send(block, tile(n), 0, ratio=one, score=peaks(n))
+    tb.send(block, tile(4), 0, final=True, score=peaks(4))
+    assert (block.sums.kept == cfg.KEYS_MAX << cfg.SUM_FRAC).all()
+    score, _ = tb.send(other, tile(cfg.BC_MAX), 1, start=True, count=True, ratio=one)
+    tb.send(other, tile(cfg.BC_MAX), 1, final=True, score=score)
+    await tb.drain(100 * tb.sent * tb.share + 40 * cfg.KEYS_MAX)
     tb.finish()
 
 

@@ -75,6 +75,8 @@ async def write_and_read(dut):
     {"ROWS": 4, "QE": 4, "D_MAX": 16, "PLACES": 4, "BEATS": 8, "TWO_TERM": 1},
     # Twelve beats: not a power of two; two groups of rows.
     {"ROWS": 16, "QE": 8, "D_MAX": 32, "PLACES": 8, "BEATS": 12, "TWO_TERM": 0},
-], ids=["tiny", "groups"])
+    # The most beats: places far within them.
+    {"ROWS": 4, "QE": 4, "D_MAX": 8, "PLACES": 8, "BEATS": 256, "TWO_TERM": 0},
+], ids=["tiny", "groups", "beats"])
 def test_sofa_dlzs_codes(sim, seed, shape):
     run("sofa_dlzs_codes", __name__, shape, sim, seed=seed)

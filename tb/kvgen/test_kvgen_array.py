@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """sofa_kvgen_array: sums of groups of tokens, a copy that is held back, two tokens a column."""
 
+import itertools
 import random
 
 import cocotb
@@ -102,11 +103,68 @@ async def project(dut, packed):
     board.finish()
 
 
+@cocotb.test()
+async def reset_in_a_pass(dut):
+    """After a reset of one cycle at any time of a pass nothing comes of it, and the next group is
+    right."""
+    p = parameters()
+    rows, columns, acc_w = p["ROWS"], p["KG_TOK"], 32 + (p["H_MAX"] - 1).bit_length()
+    parts, h = (2 if rows >= 32 else 1), 8
+    board = Scoreboard(dut._log)
+    cocotb.start_soon(Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns").start())
+    edge = FallingEdge(dut.clk)
+    rng = np.random.default_rng(random.getrandbits(32))
+    dut.rst.value, dut.cfg_d.value, dut.cfg_h.value, dut.cfg_packed.value = 1, rows // 2, h, 0
+    dut.g_valid.value = dut.s_done.value = dut.w_wr_valid.value = dut.x_data.value = 0
+    await edge
+    await edge
+    dut.rst.value = 0
+    weights = rng.integers(-32768, 32768, (h, rows))
+    for address, word in enumerate(weights):
+        dut.w_wr_valid.value, dut.w_wr_addr.value = 1, address
+        dut.w_wr_data.value = pack(word, 16)
+        await edge
+    dut.w_wr_valid.value = 0
+
+    async def group(cycles):
+        """Work on a group of all columns for so many cycles; its numbers."""
+        x = rng.integers(-32768, 32768, (columns, h))
+        dut.g_valid.value, dut.g_n.value, dut.g_num.value = 1, columns, random.getrandbits(2)
+        for cycle in range(cycles):
+            # The first element is asked for in cycle 1, and is there a cycle later.
+            dut.x_data.value = pack(np.repeat(x[:, (cycle - 2) % h], parts), 16)
+            await edge
+            dut.g_valid.value = 0
+        return x
+
+    # The sums are there in cycle h + 5.
+    for cycles, quiet in itertools.product(range(1, h + 8), (0, 8)):
+        await group(cycles)
+        dut.rst.value = 1
+        await edge
+        dut.rst.value = 0
+        for _ in range(quiet):
+            same_signals("kvgen_array", dut, s_valid=0, rest=1)
+            await edge
+        x = await group(h + 4)
+        same_signals("kvgen_array", dut, s_valid=0)
+        await edge
+        same_signals("kvgen_array", dut, s_valid=1, s_n=columns, s_last=1)
+        got = unpack(int(dut.s_sums.value), columns * rows, acc_w, signed=True)
+        board.compare("kvgen_array sums", x @ weights, got.reshape(columns, rows),
+                      axes=("token", "lane"), where={"pass": cycles})
+        dut.s_done.value = 1
+        await edge
+        dut.s_done.value = 0
+        same_signals("kvgen_array", dut, s_valid=0, rest=1)
+    board.finish()
+
+
 # From 64 rows on half of the lanes have digits of their own.
-@pytest.mark.parametrize("rows,tok", [(16, 2), (32, 1), (16, 4), (64, 1)])
+@pytest.mark.parametrize("rows,tok", [(16, 2), (32, 1), (16, 4), (64, 2)])
 def test_array(sim, seed, rows, tok):
     run("sofa_kvgen_array", __name__, {"ROWS": rows, "KG_TOK": tok, "H_MAX": 64, "WGT_WORDS": 256},
-        sim, testcase="projection", seed=seed)
+        sim, testcase=["projection", "reset_in_a_pass"], seed=seed)
 
 
 @pytest.mark.parametrize("rows,tok", [(32, 1), (32, 4), (64, 1)])

@@ -39,7 +39,8 @@ def row(p):
     scale = p["LOG_FRAC"]
     # Of any size; such that a lane's limit is near the peak
     x = ((random.choice(totals) - one) * ratio >> p["RATIO_FRAC"]) + one
-    near = (p["SUM_FRAC"] << scale) - int(sads.log2_fixed(x, scale)) - random.randint(-1, 3 << scale)
+    near = (p["SUM_FRAC"] << scale) - int(sads.log2_fixed(x, scale))
+    near -= random.randint(-1, 3 << scale)
     far = 64 << scale
     return totals, ratio, random.choice((-far, far - 1, random.randrange(-far, far),
                                          -random.randrange(far), *4 * (near,)))

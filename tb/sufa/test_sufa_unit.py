@@ -129,6 +129,21 @@ def dense_keys(bench, d, block, n, rows, **options):
     return [new_key(bench, d, wants, **options) for _ in range(n)]
 
 
+def one_key_that_leaves(rest, cfg):
+    """(score, values of v): with a single key of that score, in log2 units, o' * R of these values
+    is ``rest`` modulo 2^15."""
+    v = np.arange(-32768, 32768)
+    for score in range(1024):
+        state = sufa.start(1, v.size)
+        sufa.keys(state, np.array([[256]]), np.array([[score]]), v[None], np.array([[True]]), 1, 0,
+                  cfg)
+        _, o, r = sufa.normalised(state, cfg)
+        values = v[o[0] * r[0] % 32768 == rest]
+        if values.size:
+            return score, values
+    raise AssertionError(f"no key leaves {rest}")
+
+
 @cocotb.test()
 async def extremes(dut):
     """Ends of q, k, v, m, f and mean; scores that rise, fall, jump; saturated output."""
@@ -181,6 +196,25 @@ async def extremes(dut):
         key.k[0] = score
     await bench.run([block, *keys, End(block)], 8)
     assert block.trace.l_final[0] == (1 << 17) - 1 and (block.trace.o_final[0] == 32767).all()
+
+    # l beyond half of its range, by weights that are the largest; o falls with each of them.
+    scores = [0, *[2047] * (bench.keys_max // 2 + 4)]
+    block = new_block(bench, 8, 0, 0, 1, q=np.full((rows, 8), 256), scale=(1, 0))
+    keys = dense_keys(bench, 8, block, len(scores), 1, v=np.full(8, -32768))
+    for key, score in zip(keys, scores, strict=True):
+        key.k = np.zeros(8, np.int64)
+        key.k[0] = score
+    await bench.run([block, *keys, End(block)], 8)
+    assert block.trace.l_final[0] >> (bench.l_w - 1) == 1
+
+    # Output exactly at the half, and one below it.
+    for rest in (16383, 16384):
+        score, values = one_key_that_leaves(rest, bench.cfg)
+        block = new_block(bench, 8, 0, 0, q=np.full((rows, 8), 256), scale=(1, 0),
+                          f=np.full(rows, one), mean=np.zeros(8, np.int64))
+        key, = dense_keys(bench, 8, block, 1, rows, k=np.eye(8, dtype=np.int64)[0] * score,
+                          v=np.resize(values, 8))
+        await bench.run([block, key, End(block)], 8)
 
     # Longest vectors of the largest products.
     d = bench.d_max
@@ -281,7 +315,11 @@ async def queue_full_and_empty(dut):
         keys = dense_keys(bench, d, blocks[0], 3 * bench.fifo, bench.rows_u)
         for key in keys:
             key.wants[:count] = True
-        stats = await bench.run([*blocks, *keys, *(End(b) for b in blocks)], d)
+        # Once the queue is full, keys that nobody wants pass by between the others.
+        program = keys[:2 * bench.fifo]
+        for key in keys[2 * bench.fifo:]:
+            program += [key, new_key(bench, d, no_rows(bench))]
+        stats = await bench.run([*blocks, *program, *(End(b) for b in blocks)], d)
         # Keys that came and whose last row has not read K: the queue, the one that is
         # read from it, and two at the issue.
         ends = stats["busy"][count * bench.rows_u * c - 1::count * bench.rows_u * c]
@@ -311,6 +349,29 @@ async def reset_in_the_middle(dut):
         await bench.reset()
         await bench.run(random_program(bench, d, 1, 6, 0.7), d)
     assert bench.board.compared["out"] > 0 and bench.board.total > 100
+
+
+@cocotb.test()
+async def reset_of_one_cycle(dut):
+    """rst for a single cycle, in each cycle of a program in turn: two rows, a key, their flush."""
+    bench = Bench(dut, sim_seed())
+    await bench.reset()
+    d = min(4 * bench.w, bench.d_max)
+
+    def program(rows):
+        block = new_block(bench, d, 0, 0, rows)
+        return [block, *dense_keys(bench, d, block, 1, rows), End(block)]
+
+    cycles = (await bench.run(program(2), d))["cycles"]
+    for cycle in range(cycles + 4):
+        task = cocotb.start_soon(bench.run(program(2), d))
+        for _ in range(cycle):
+            await RisingEdge(dut.clk)
+        for each in (task, *bench.tasks):
+            each.cancel()
+        await bench.reset(1)
+        await bench.run(program(1), d)
+    assert bench.board.finish("pairs", "l", "r", "o'", "out") > 100
 
 
 def unit_parameters(config, **extra):

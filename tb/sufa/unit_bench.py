@@ -84,7 +84,7 @@ class Bench:
         self.all = self.places_o * self.rows_u
         self.l_w = 16 + self.keys_max.bit_length() - 1
         self.cfg = self.config(8)
-        self.put, self.get, self.tasks = {}, {}, []
+        self.put, self.get, self.width, self.tasks = {}, {}, {}, []
         # Blocks whose Q came before their place of O was free.
         self.early = 0
         for name in ("rst", "cfg_d", "t_wr_valid", "t_wr_place", "t_wr_q_place", "t_wr_scale_m",
@@ -111,7 +111,7 @@ class Bench:
     def _putter(self, name):
         handle = getattr(self.dut, name)
         put, width = writer(handle), len(handle)
-        shown = [None]
+        shown, self.width[name] = [None], width
 
         def write(value):
             if value != shown[0]:
@@ -143,12 +143,12 @@ class Bench:
         return (min(self.places_q, self.q_words // block),
                 min(self.places_o, self.o_words // block))
 
-    async def reset(self):
+    async def reset(self, cycles=3):
         for name, put in self.put.items():
             if name.endswith("valid") or name == "o_credit":
                 put(0)
         self.put["rst"](1)
-        for _ in range(3):
+        for _ in range(cycles):
             await RisingEdge(self.dut.clk)
         self.put["rst"](0)
 
@@ -205,6 +205,12 @@ class Bench:
         part[:len(mine)] = mine
         return pack(part, 16)
 
+    def rest(self, port):
+        """Nothing is offered at a port; what stands beside its valid is random."""
+        for name, put in self.put.items():
+            if name.startswith(f"{port}_"):
+                put(0 if name == f"{port}_valid" else self.rng.getrandbits(self.width[name]))
+
     async def _setup(self, program, d, idle):
         """Write tables, Q and f of the blocks in turn, each when its places are free."""
         edge, willing = RisingEdge(self.dut.clk), Willing(idle)
@@ -216,7 +222,7 @@ class Bench:
             for n in self.rng.sample(range(block.rows * self.c(d)), block.rows * self.c(d)):
                 row, beat = divmod(n, self.c(d))
                 while not willing.step():
-                    put["q_wr_valid"](0)
+                    self.rest("q_wr")
                     await edge
                 put["q_wr_valid"](1)
                 put["q_wr_place"](block.q_place)
@@ -224,7 +230,7 @@ class Bench:
                 put["q_wr_beat"](beat)
                 put["q_wr_data"](self.lanes(block.q[row], beat, d))
                 await edge
-            put["q_wr_valid"](0)
+            self.rest("q_wr")
             self.early += block.place in self.place_used
             while self.place_used.get(block.place):
                 await edge
@@ -235,7 +241,7 @@ class Bench:
             put["t_wr_scale_m"](block.scale[0])
             put["t_wr_scale_shift"](block.scale[1])
             await edge
-            put["t_wr_valid"](0)
+            self.rest("t_wr")
             block.started = True
             for row in range(block.rows):
                 put["f_wr_valid"](1)
@@ -243,7 +249,7 @@ class Bench:
                 put["f_wr_row"](row)
                 put["f_wr_data"](int(block.f[row]))
                 await edge
-            put["f_wr_valid"](0)
+            self.rest("f_wr")
             block.has_f = True
 
     async def _broadcast(self, program, d, idle, stats):
@@ -252,7 +258,7 @@ class Bench:
         c, put, of = self.c(d), self.put, {}
 
         async def rest():
-            put["kv_valid"](0)
+            self.rest("kv")
             await edge
 
         for item in program:
@@ -294,7 +300,7 @@ class Bench:
             if end is not None and not end.rows:
                 self.place_used.pop(end.place)
                 self.q_used.pop(end.q_place)
-        put["kv_valid"](0)
+        self.rest("kv")
         stats["all_sent"] = True
 
     async def run(self, program, d, *, idle=0.0, hold=0.0, timeout=None):

@@ -296,17 +296,20 @@ class TB:
         self.beat_cycles = []
         cocotb.start_soon(self._run())
 
-    async def reset(self):
-        """Pulse rst and forget all that was asked for."""
+    async def reset(self, cycles=3):
+        """Pulse rst and forget what was asked for; return whether a beat came in its last cycle,
+        which can only be if that is the first one."""
         self.dut.rst.value = 1
-        for _ in range(3):
+        for _ in range(cycles):
             await RisingEdge(self.clk)
+        beat = str(self.dut.m_axi_rvalid.value) == "1"
         self.dut.rst.value = 0
         self.dut.halt.value = 0
         self.memory.reads.clear()
         self.errors.clear()
         self.beat_cycles.clear()
         await RisingEdge(self.clk)
+        return beat
 
     async def _run(self):
         """All consumers, one wake-up per cycle."""

@@ -109,6 +109,28 @@ async def addresses(dut, stride):
 
 
 @cocotb.test()
+async def slot_addresses(dut):
+    """Slots of a tile up to 4 GiB apart, one bit of their distance at a time."""
+    tb = TB(dut)
+    await tb.reset()
+    tb.config(8)
+    n, size = 3, tb.narrow * tb.bus_bytes
+    assert size == tb.bus_bytes
+    for bit in range(size.bit_length() - 1, 32):
+        for inc in sorted({1 << bit, (2 << bit) - size}):
+            # Nothing but the slots is there.
+            first = BASE + random.randrange(0, 1 << 16, size)
+            at = random.sample(range(0, PART, size), n)
+            tb.memory.map.clear()
+            for slot, offset in enumerate(at):
+                tb.memory.map.window(first + slot * inc, size, offset)
+            tb.k8.expect.append(({slot: BASE + o for slot, o in enumerate(at)}, tb.narrow, []))
+            tb.tc.append({"addr": tb.junk(first), "inc": inc, "n": n})
+            await tb.finish()
+    assert tb.compared > 2 * 28 * n
+
+
+@cocotb.test()
 @cocotb.parametrize(stream=CLIENTS, response=["SLVERR", "DECERR"])
 async def faults(dut, stream, response):
     """Each error is reported; halt drains; after reset a good job runs."""
@@ -260,6 +282,64 @@ async def halt_anywhere(dut):
     tb.random_work(blocks=2, tiles=2)
     await tb.finish()
     assert tb.compared > 0
+
+
+@cocotb.test()
+@cocotb.parametrize(memory=["fast", "worst"])
+async def reset_anywhere(dut, memory):
+    """rst, also for one cycle, at random moments: what was on its way reaches nobody, a new job is
+    exact."""
+    tb = TB(dut, **MEMORIES[memory])
+    await tb.reset()
+    caught = tries = 0
+    # Until some resets of one cycle met a beat.
+    while tries < 10 or (caught < 3 and tries < 100):
+        tries += 1
+        tb.config(random.randrange(8, tb.d_max + 1, 8))
+        tb.random_work(blocks=3, tiles=3)
+        await settle(dut, random.randrange(1, 200))
+        caught += await tb.reset(random.choice((1, 1, 2)))
+        tb.config(random.randrange(8, tb.d_max + 1, 8))
+        tb.random_work(blocks=1, tiles=1, keys=3)
+        await tb.finish()
+    assert caught >= 3 and tb.compared > 0
+
+
+@cocotb.test()
+async def order_behind_a_reset(dut):
+    """Two tiles are there, then a reset of one cycle with commands right behind it: K8 goes first,
+    as when no tile was there."""
+    tb = TB(dut)
+    await tb.reset()
+    # One burst per vector: none crosses a page.
+    tb.place = lambda client, *_: (BASE + PART * CLIENTS.index(client), 64)
+    tb.config(8)
+    tb.k8.hold = lambda c: None
+    for _ in range(2):
+        tb.load_k8(1)
+    await tb.finish()
+    same("fetch slots filled", 2, tb.k8.ring.filled)
+    tb.memory.reads.clear()
+    dut.rst.value = 1
+    await RisingEdge(dut.clk)
+    # By hand, since the sources begin a cycle later.
+    q_at, k8_at = (tb.place(n)[0] for n in ("q", "k8"))
+    offer = {"rst": 0, "qc_valid": 1, "qc_addr": q_at, "qc_rows": 1, "tc_valid": 1,
+             "tc_addr": k8_at, "tc_inc": 64, "tc_n": 1}
+    before = {n: getattr(dut, n).value for n in offer if n != "rst"}
+    for name, value in offer.items():
+        getattr(dut, name).value = value
+    await RisingEdge(dut.clk)
+    same_signals("fetch", dut, rst=0, qc_ready=1, tc_ready=1)
+    for name, value in before.items():
+        getattr(dut, name).value = value
+    scale = {"scale_m": random.getrandbits(16), "scale_shift": random.getrandbits(6)}
+    tb.q.expect.append(({0: q_at}, tb.wide, list(scale.values())))
+    tb.qs.append(scale)
+    tb.k8.expect.append(({0: k8_at}, tb.narrow, []))
+    await tb.finish()
+    same("fetch order of IDs", [CLIENTS.index(n) for n in ("k8", "q")],
+         [i for _, _, i in tb.memory.reads])
 
 
 @cocotb.test()
@@ -449,16 +529,41 @@ async def turns(dut):
     assert min(shares.values()) > 0
 
 
+async def come_and_go(tb, store, ask):
+    """Two blocks or tiles come and are released, the first in the cycle in which the last beat of
+    the second is written."""
+    store.hold = lambda c: None
+    start = tb.cycle
+    ask()
+    await tb.finish()
+    took = store.write_cycle - start
+    start = tb.cycle
+    ask()
+    # Seen a cycle after it is due.
+    for due in store.due:
+        due.append(start + took - 1)
+    await tb.finish()
+    same("fetch cycle of the last beat", start + took, store.write_cycle, client=store.name)
+    for due in store.due:
+        due.append(0)
+    await tb.finish()
+    same("fetch slots released", store.ring.filled, store.ring.released, client=store.name)
+
+
 @cocotb.test()
-@cocotb.parametrize(tiles=[0, 1], blocks=[0, 1])
-async def q_and_k8(dut, tiles, blocks):
-    """With so many tiles and blocks held by dlzs, who of Q and K8 goes first on a busy bus."""
+@cocotb.parametrize(tiles=[0, 1], blocks=[0, 1], before=[0, 1])
+async def q_and_k8(dut, tiles, blocks, before):
+    """With so many tiles and blocks held by dlzs, who of Q and K8 goes first on a busy bus; before:
+    others have come and gone."""
     # All requests are made before anything arrives.
     tb = TB(dut, read_latency=300)
     await tb.reset()
     # One burst per vector: none crosses a page.
     tb.place = lambda client, *_: (BASE + PART * CLIENTS.index(client), 64)
     tb.config(8)
+    if before:
+        await come_and_go(tb, tb.q, lambda: tb.load_q(1))
+        await come_and_go(tb, tb.k8, lambda: tb.load_k8(1))
     tb.q.hold = tb.k8.hold = lambda c: None
     tb.kv.hold = lambda: 0
     more = min(tb.q.ring.slots - 1, tb.bc // tb.rows)
@@ -467,7 +572,8 @@ async def q_and_k8(dut, tiles, blocks):
     for _ in range(tiles):
         tb.load_k8(1)
     await tb.finish()
-    same("fetch", [blocks, tiles], [tb.q.ring.filled, tb.k8.ring.filled], field="blocks, tiles")
+    same("fetch", [blocks, tiles], [s.ring.filled - s.ring.released for s in (tb.q, tb.k8)],
+         field="blocks, tiles")
     tb.memory.reads.clear()
     tb.arrived = dict.fromkeys(tb.arrived, 0)
     for _ in range(4 * tb.bc):
@@ -613,13 +719,20 @@ def test_sofa_fetch(sim, config, seed):
 
 
 def test_sofa_fetch_rates(sim, seed):
-    """64 landing places on a small bus, three tiles, five places of eight."""
+    """64 landing places on a small bus, three tiles, four, five or all of eight places."""
     run("sofa_fetch", __name__, {"ROWS": 4, "D_MAX": 16, "BC_MAX": 16, "BUS_BYTES": 8,
-                                 "K8_BUFS": 3, "PLACES": 8, "STORE_BEATS": 43, "LAND": 64},
+                                 "K8_BUFS": 3, "PLACES": 8, "STORE_BEATS": 64, "LAND": 64},
         sim, seed=seed,
         testcase=[*(f"key_rate/c={c}" for c in (1, 2, 4)), "q_before_far_tiles",
                   "random_jobs/memory=mixed/idle=0.0", "no_start_without_a_place/keeper=0",
                   "no_start_without_a_place/keeper=1"])
+
+
+def test_sofa_fetch_most_rows(sim, seed):
+    """Blocks of 128 rows."""
+    run("sofa_fetch", __name__, {"ROWS": 128, "D_MAX": 16, "BC_MAX": 8, "BUS_BYTES": 8,
+                                 "K8_BUFS": 2, "PLACES": 2, "STORE_BEATS": 1024, "LAND": 4},
+        sim, seed=seed, testcase=["one_burst_per_cycle", "stalls/client=q"])
 
 
 def test_sofa_fetch_shallow(sim, seed):

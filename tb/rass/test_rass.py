@@ -60,13 +60,15 @@ class TB:
         self.block, self.fresh = 0, True
         self.part_number = 0
 
-    async def reset(self):
+    async def reset(self, cycles=3):
         """Empty the block and forget what was expected of it."""
         self.dut.rst.value = 1
-        for _ in range(3):
+        for _ in range(cycles):
             await RisingEdge(self.dut.clk)
         self.forget()
         self.dut.rst.value = 0
+        # Sources drop what is queued at an edge of the reset.
+        await RisingEdge(self.dut.clk)
 
     async def count_events(self):
         dut = self.dut
@@ -306,6 +308,27 @@ async def reset_in_the_middle(dut):
         await tb.reset()
         random_job(tb, 2)
         await tb.drain(slowest(tb))
+    tb.board.finish("item", "mask")
+
+
+@cocotb.test()
+@cocotb.parametrize(cycles=[1, 3])
+async def reset_at_every_moment(dut, cycles):
+    """A reset, of so many cycles, in each cycle of a part with all kinds of items."""
+    tb = await prepare(dut)
+    tile = (4, 100, 7)
+    for wait in range(200):
+        tb.part([tile], [np.ones((tb.places, tb.rows, 4), bool)], kvlast=True)
+        for _ in range(wait):
+            await RisingEdge(dut.clk)
+        over = not tb.expected
+        await tb.reset(cycles)
+        tb.part([tile] * 2, [random_masks(tb, 2, 4) for _ in range(2)], kvlast=True)
+        await tb.drain(200)
+        if over:
+            break
+    # Words, keys, ends, and one each at either end.
+    assert over and wait > tb.places + 4 + tb.places + 2
     tb.board.finish("item", "mask")
 
 

@@ -86,17 +86,20 @@ class TB:
         """Cycles of all W beats, in order."""
         return sorted(self.w_cycles[0] + self.w_cycles[1])
 
-    async def reset(self):
-        """Pulse rst."""
+    async def reset(self, cycles=3):
+        """Pulse rst; return whether W waited for memory in its last cycle, which can only be if
+        that is the first one."""
         self.dut.rst.value = 1
-        for _ in range(3):
+        for _ in range(cycles):
             await RisingEdge(self.clk)
+        waited = str(self.dut.m_axi_wvalid.value), str(self.dut.m_axi_wready.value)
         self.dut.rst.value = 0
         self.dut.halt.value = 0
         self._forget()
         self.errors.clear()
         self.memory.writes.clear()
         await RisingEdge(self.clk)
+        return waited == ("1", "0")
 
     async def _watch(self):
         dut, edge = self.dut, RisingEdge(self.clk)

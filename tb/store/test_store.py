@@ -221,6 +221,37 @@ async def halt_anywhere(dut, memory):
     assert empty > 0 and tb.board.finish("memory") > 0
 
 
+@cocotb.test()
+@cocotb.parametrize(memory=["fast", "slow", "late_aw"])
+async def reset_anywhere(dut, memory):
+    """rst, also for one cycle, at any time: nothing of before is offered any more, a new job is
+    exact."""
+    tb = TB(dut, **MEMORIES[memory])
+    await tb.reset()
+    caught = tries = 0
+    # Until some resets of one cycle met data that waits; a fast memory lets none wait.
+    while tries < 10 or (memory != "fast" and caught < 5 and tries < 100):
+        tries += 1
+        tb.config(tb.d_max)
+        old = tb.memory.data.copy()
+        # Each word once, so that a byte has only an old and a new value.
+        for i in range(random.choice([0, 60])):
+            tb.write(BASE + HALF + i * tb.bus_bytes)
+        tb.hand_over(tb.rows)
+        await settle(dut, random.randrange(0, tb.rows * tb.beats))
+        caught += await tb.reset(random.choice((1, 1, 2)))
+        await drained(dut, tb)
+        now = tb.memory.data
+        assert ((now == old) | (now == tb.want)).all()
+        tb.want = now.copy()
+        tb.config(random.randrange(8, tb.d_max + 1, 8))
+        for _ in range(4):
+            tb.write()
+        await tb.block(2)
+        await tb.finish()
+    assert (memory == "fast" or caught >= 5) and tb.board.finish("memory") > 0
+
+
 # Rows that wait for their burst (sofa_store.v).
 ROWS_WAIT = 8
 # Cycles from the edge which takes the last beat of a row to those which can take AW and W.

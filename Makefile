@@ -78,7 +78,8 @@ help: ## this text
 env: ## set up .venv (every other target does this by itself)
 	@scripts/setup.sh
 
-demo: env ## show the machine at work
+demo: ## show the machine at work: layers, heads, a model
+	@scripts/setup.sh capture
 	@$(PY) scripts/demo.py
 
 test: env ## lint, model tests and all quick hardware tests

@@ -5,7 +5,8 @@ First layers from X (scripts/demo_layers.py explains their columns), then heads 
 memory: every captured case is a job with all its heads, of which the last query rows run
 (--rows). Each job runs twice: where sums select, and dense, every visible pair in the same units.
 The outputs are compared bit for bit with the reference model; the tables say what the selection
-cost and saved. Exit code 1 when anything differs.
+cost and saved. Last a whole model, each attention of which is a job (scripts/demo_model.py). Exit
+code 1 when anything differs.
 
 Columns of the heads:
     exact     the outputs of both runs equal the reference model's, bit for bit
@@ -45,7 +46,7 @@ from models.config import Config, ConfigError  # noqa: E402
 from models.dlzs import SNAPS  # noqa: E402
 from models.head import DENSE  # noqa: E402
 from models.spec.configs import CONFIGS  # noqa: E402
-from scripts import demo_layers  # noqa: E402
+from scripts import demo_layers, demo_model  # noqa: E402
 
 HEADER = ("heads", "H", "rows x keys", "d", "exact", "keep", "recall", "mass", "error", "dense",
           "cycles", "bound", "speed-up", "KiB", "dense")
@@ -71,7 +72,7 @@ def parse(argv):
                         help="first tokens of a layer that run, with as many heads as share "
                              "their keys (default 128; 0: whole layers)")
     parser.add_argument("--cases", default="",
-                        help="only cases and layers whose name contains this text")
+                        help="only cases and layers whose name contains this text, or \"model\"")
     args = parser.parse_args(argv)
     for name in ("rows", "tokens"):
         if getattr(args, name) < 0:
@@ -142,24 +143,17 @@ def report(cases, specs, wants, outcomes, cfg):
     return wrong
 
 
-def main(argv=None):
-    args = parse(argv)
+def measured(args, cfg):
+    """Run layers and heads and print their tables; returns the exit code."""
     from tb.runner import BuildError, SimulationError, build
     from tb.system.simulate import JobSpec
 
-    cfg = Config.from_name(args.config)
     snap = next(s for s, name in SNAPS.items() if name == args.snap)
-    known = [*workloads.list_cases(), *workloads.list_layers()]
-    if not any(args.cases in n for n in known):
-        sys.exit(f"no case contains {args.cases!r}; there are {', '.join(known)}")
     cases = [workloads.load_case(n) for n in workloads.list_cases() if args.cases in n]
     too_wide = [case.name for case in cases if case.d > cfg.D_MAX]
     if too_wide:
         sys.exit(f"{too_wide[0]} has a head dimension above D_MAX = {cfg.D_MAX} of {args.config}")
 
-    print(f"SOFA, configuration {args.config}: {cfg.ROWS} query rows in parallel, {cfg.ROWS}x"
-          f"{cfg.COLS} prediction cells, bus {cfg.BUS_BYTES} bytes, memory latency 100 cycles; "
-          f"simulator {args.sim}")
     selecting = {"snap": snap, "tau": args.tau, "fall": args.fall}
     specs = []
     try:
@@ -191,6 +185,26 @@ def main(argv=None):
     print(f"all {len(layers)} runs of layers from X are bit-exact, and all {len(cases)} cases, "
           "selected and dense")
     return 0
+
+
+def main(argv=None):
+    args = parse(argv)
+    cfg = Config.from_name(args.config)
+    captured = [*workloads.list_cases(), *workloads.list_layers()]
+    if not any(args.cases in n for n in (*captured, demo_model.NAME)):
+        sys.exit(f"no case contains {args.cases!r}; there are {', '.join(captured)} and "
+                 f"{demo_model.NAME}")
+    print(f"SOFA, configuration {args.config}: {cfg.ROWS} query rows in parallel, {cfg.ROWS}x"
+          f"{cfg.COLS} prediction cells, bus {cfg.BUS_BYTES} bytes, memory latency 100 cycles; "
+          f"simulator {args.sim}", flush=True)
+    code = measured(args, cfg) if any(args.cases in n for n in captured) else 0
+    if args.cases in demo_model.NAME:
+        try:
+            demo_model.run(args.config, tau=args.tau, fall=args.fall, snap=args.snap)
+        except demo_model.DemoError as exc:
+            print(f"demo: {exc}")
+            code = 1
+    return code
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import math
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -77,10 +78,12 @@ class _Notes:
 
 class _Probe:
     """A pytest plugin under which a test ends where it would build: ``tops`` tells the top level
-    of each test, ``slow`` those that `make test` leaves out."""
+    of each test, ``size`` the product of its parameters, ``slow`` those that `make test` leaves
+    out."""
 
     def __init__(self):
         self.tops: dict[str, str] = {}
+        self.size: dict[str, int] = {}
         self.slow: set[str] = set()
         self.test = ""
 
@@ -93,6 +96,7 @@ class _Probe:
 
     def build(self, toplevel, params=None, sim="verilator", **_):
         self.tops.setdefault(self.test, toplevel)
+        self.size.setdefault(self.test, math.prod(v or 1 for v in (params or {}).values()))
         pytest.skip("only asked for its top level")
 
 
@@ -158,7 +162,7 @@ def completed(function, tasks, jobs: int, seconds: float | None = None):
 
 def tops_of_tests(log: Path) -> dict[str, str]:
     """Node ID -> top level of every test on Verilator that builds one, tb/system aside, slow ones
-    last. The modules of tests and models stay in this process for trial()."""
+    last, and before them those of the largest parameters. The modules of tests and models stay in this process for trial()."""
     probe = _Probe()
     kept, runner.build = runner.build, probe.build
     try:
@@ -167,7 +171,7 @@ def tops_of_tests(log: Path) -> dict[str, str]:
                          "-k", "not illegal and not without_taps and not waves"], [probe])
     finally:
         runner.build = kept
-    return dict(sorted(probe.tops.items(), key=lambda t: t[0] in probe.slow))
+    return dict(sorted(probe.tops.items(), key=lambda t: (t[0] in probe.slow, probe.size[t[0]])))
 
 
 def system_tests(log: Path) -> list[str]:

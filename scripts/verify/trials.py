@@ -162,7 +162,8 @@ def completed(function, tasks, jobs: int, seconds: float | None = None):
 
 def tops_of_tests(log: Path) -> dict[str, str]:
     """Node ID -> top level of every test on Verilator that builds one, tb/system aside, slow ones
-    last, and before them those of the largest parameters. The modules of tests and models stay in this process for trial()."""
+    last, and before them those of the largest parameters. The modules of tests and models stay in
+    this process for trial()."""
     probe = _Probe()
     kept, runner.build = runner.build, probe.build
     try:

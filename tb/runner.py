@@ -69,7 +69,7 @@ class Defaults:
     ``timeline``: a timeline (tb/common/timeline.py).
     ``replace``: files that stand for the modules of their names (scripts/mutate.py); warnings about
     a design with one count for nothing. ``plusargs``: arguments of the simulator in front of the
-    caller's."""
+    caller's. ``most_failures``: a simulation ends after so many, 0: with its last test."""
 
     seed: int = 1
     waves: bool = False
@@ -78,6 +78,7 @@ class Defaults:
     timeline: bool = False
     replace: tuple[Path, ...] = ()
     plusargs: tuple[str, ...] = ()
+    most_failures: int = 0
 
 
 @dataclass
@@ -566,7 +567,8 @@ def run(toplevel, test_module, parameters=None, sim="verilator", *, testcase=Non
     print(f"run {toplevel} {test_module} sim={sim} seed={seed} parameters={parameters}\n"
           f"    build {build_dir.relative_to(ROOT)}\n    log {log.relative_to(ROOT)}")
 
-    extra = {"TB_PARAMETERS": json.dumps(parameters), **(env or {})}
+    extra = {"TB_PARAMETERS": json.dumps(parameters),
+             "COCOTB_MAX_FAILURES": str(DEFAULTS.most_failures), **(env or {})}
     args = [*DEFAULTS.plusargs, *plusargs]
     if sim == "verilator":
         # The caller's come last and count.

@@ -80,7 +80,7 @@ def pytest_configure(config):
     runner.DEFAULTS.timeline = config.getoption("timeline")
     runner.DEFAULTS.replace = tuple(Path(f).resolve() for f in config.getoption("replace"))
     runner.DEFAULTS.plusargs = tuple(config.getoption("plusarg"))
-    runner.DEFAULTS.most_failures = config.getoption("maxfail")
+    runner.DEFAULTS.most_failures = config.getoption("maxfail") or 0
     if config.getoption("sim") not in (*runner.SIMULATORS, "both"):
         raise pytest.UsageError(f"--sim is {config.getoption('sim')!r}, legal: "
                                 f"{', '.join(runner.SIMULATORS)} or both")

@@ -115,7 +115,12 @@ async def resets(dut):
     assert dot.dropped > 60 and dot.compared > 400
 
 
-@pytest.mark.parametrize("w, s_w", [(4, 36), (8, 48), (16, 38), (32, 40)])
+# A build for Verilator takes longer than the test.
+SELDOM = pytest.mark.slow_on("verilator")
+
+
+@pytest.mark.parametrize("w, s_w", [
+    (4, 36), pytest.param(8, 48, marks=SELDOM), pytest.param(16, 38, marks=SELDOM), (32, 40)])
 def test_sufa_dot(sim, seed, w, s_w):
     run(TOP, __name__, {"W": w, "S_W": s_w}, sim, seed=seed)
 

@@ -31,6 +31,9 @@ PAIR = ("row", "z", "p", "m", "dm", "l")
 O_FIELDS = ("data", "first", "addr", "last", "block_last")
 KV_FIELDS = ("first", "data", "mask", "end", "end_place", "end_rows", "end_addr")
 
+ROOM = 1 << 40
+"""Addresses of O from a block's first row on: 128 steps of up to 32 bits, to tokens and heads."""
+
 
 @dataclass
 class Block:
@@ -147,7 +150,7 @@ class Bench:
         self.serial += 1
         return Block(place, self.rows if rows is None else rows, self.vectors((self.rows, d)),
                      (int(rng.integers(1 << 14, 1 << 16)), int(rng.integers(14, 26))), f,
-                     rng.integers(-top, top, d), 2 * self.w * self.rng.getrandbits(40))
+                     rng.integers(-top, top, d), self.rng.randrange(0, (1 << 48) - ROOM, 2 * self.w))
 
     def key(self, d, wants):
         """A random key that the rows of ``wants`` [PLACES, ROWS] want."""
@@ -272,9 +275,9 @@ class Bench:
         pairs, ends = self.expect(program, d)
         blocks = [b for b in program if isinstance(b, Block)]
         rng, edge, get = self.rng, RisingEdge(self.dut.clk), self.get
-        stride = 2 * self.w * rng.randint(1, 1 << 20)
+        stride, hstride = (rng.randrange(2 * self.w, 1 << 32, 2 * self.w) for _ in range(2))
         self.put["cfg_d"](d)
-        heads, hstride = rng.choice((1, 1, 2, 3, 128)), 2 * self.w * rng.randint(1, 1 << 20)
+        heads = rng.choice((1, 1, 2, 3, 128))
         self.put["cfg_o_stride"](stride)
         self.put["cfg_o_hstride"](hstride)
         self.put["cfg_heads"](heads)

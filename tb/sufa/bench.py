@@ -150,7 +150,8 @@ class Bench:
         self.serial += 1
         return Block(place, self.rows if rows is None else rows, self.vectors((self.rows, d)),
                      (int(rng.integers(1 << 14, 1 << 16)), int(rng.integers(14, 26))), f,
-                     rng.integers(-top, top, d), self.rng.randrange(0, (1 << 48) - ROOM, 2 * self.w))
+                     rng.integers(-top, top, d),
+                     self.rng.randrange(0, (1 << 48) - ROOM, 2 * self.w))
 
     def key(self, d, wants):
         """A random key that the rows of ``wants`` [PLACES, ROWS] want."""

@@ -37,6 +37,7 @@ TESTS = (
     "tb/kvgen/test_kvgen_requant.py::test_requant[verilator-s1-38]",
     "tb/kvgen/test_kvgen_array.py::test_array[verilator-s1-16-2]",
     "tb/rope/test_rope.py::test_rope[verilator-s1-1]",
+    "tb/sufa/test_sufa_dot.py::test_sufa_dot[verilator-s1-8-48]",
     "tb/sufa/test_sufa_exp.py::test_sufa_exp[verilator-s1-4]",
     "tb/sufa/test_sufa_div.py::test_sufa_div[verilator-s1-28]",
     "tb/store/test_store.py::test_store",

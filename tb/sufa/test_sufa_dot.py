@@ -120,7 +120,7 @@ SELDOM = pytest.mark.slow_on("verilator")
 
 
 @pytest.mark.parametrize("w, s_w", [
-    (4, 36), pytest.param(8, 48, marks=SELDOM), pytest.param(16, 38, marks=SELDOM), (32, 40)])
+    pytest.param(4, 36, marks=SELDOM), (8, 48), pytest.param(16, 38, marks=SELDOM), (32, 40)])
 def test_sufa_dot(sim, seed, w, s_w):
     run(TOP, __name__, {"W": w, "S_W": s_w}, sim, seed=seed)
 

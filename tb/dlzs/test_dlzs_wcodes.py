@@ -83,9 +83,10 @@ async def chunks(dut):
 
 
 @pytest.mark.parametrize("rows, bus_bytes, two_term", [
-    # A word is a quarter of a beat, a beat, eight beats. A build for Verilator takes longer than
-    # the test.
-    (32, 64, 1), pytest.param(16, 8, 0, marks=pytest.mark.slow_on("verilator")), (128, 8, 1)])
+    # A word is a quarter of a beat, a beat, two beats, eight. A build for Verilator takes longer
+    # than the test.
+    (32, 64, 1), (128, 8, 1), *(pytest.param(rows, 8, 0, marks=pytest.mark.slow_on("verilator"))
+                                for rows in (16, 32))])
 def test_sofa_dlzs_wcodes(sim, seed, rows, bus_bytes, two_term):
     run(TOP, __name__, {"ROWS": rows, "BUS_BYTES": bus_bytes, "TWO_TERM": two_term}, sim, seed=seed)
 

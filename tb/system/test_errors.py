@@ -492,6 +492,17 @@ async def every_bit_of_the_registers(dut):
     assert await good_job(acc, rng)
 
 
+@cocotb.test()
+async def bus_attributes(dut):
+    """What the bus master asks for beside each address (docs/integration.md, Memory side)."""
+    acc, rng = setup(dut)
+    await acc.reset()
+    assert await good_job(acc, rng)
+    for way in ("aw", "ar"):
+        same_signals("sofa", dut, **{f"m_axi_{way}cache": 0b0011, f"m_axi_{way}prot": 0b010,
+                                     f"m_axi_{way}qos": 0, f"m_axi_{way}lock": 0})
+
+
 @pytest.mark.slow_on("icarus")
 @pytest.mark.slow_on("verilator", "small")
 @pytest.mark.configs("tiny", "small")

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from models import fast, head
+from models.tests.lab.methods.test_rtl import spoil
 from models.tests.test_nets import tiny_minilm
 from scripts import demo, demo_model
 
@@ -52,15 +52,7 @@ def test_table(net, capsys):
 
 
 def test_a_wrong_value_ends_it(net, monkeypatch):
-    module = fast if fast.available() else head
-    right = module.run_job
-
-    def wrong(*arguments):
-        done = right(*arguments)
-        done.out[1, 2, 3] += 1
-        return done
-
-    monkeypatch.setattr(module, "run_job", wrong)
+    spoil(monkeypatch)
     with pytest.raises(demo_model.DemoError, match="head 1, row 2, element 3: the Verilog gives"):
         demo_model.run("tiny", net)
 

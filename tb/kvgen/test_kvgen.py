@@ -311,7 +311,7 @@ async def reset_of_one_cycle(dut):
     for _ in range(8):
         tb.new_job(16, h_legal(tb, 16), random.randrange(3), 40, 1)
         await tb.start(True)
-        tb.ask_random(1)
+        tb.ask_random(1, 1.0)
         beats = random.randint(1, 4)
         for _ in range(20_000):
             await edge

@@ -17,7 +17,7 @@ from models.config import Config
 from models.spec import registers as regs
 from models.tiling import exact_rows
 from tb.common import samples
-from tb.common.scoreboard import Scoreboard, same
+from tb.common.scoreboard import Scoreboard, same, same_signals
 from tb.common.signals import moment
 from tb.common.stream import StreamSink, pattern
 from tb.common.turns import TURN, pack_turn, unpack_turn
@@ -419,6 +419,30 @@ class TB:
         getattr(self.dut, name).value = 1
         await RisingEdge(self.dut.clk)
         getattr(self.dut, name).value = 0
+
+    async def at_rest(self, limit=20_000):
+        """Wait until no job runs; returns the number of errors reported meanwhile."""
+        errors = 0
+        for _ in range(limit):
+            await RisingEdge(self.dut.clk)
+            errors += int(self.dut.err_valid.value)
+            if self.dut.busy.value == 0:
+                # The last pulses are counted an edge later.
+                await RisingEdge(self.dut.clk)
+                return errors
+        raise AssertionError("the sequencer never came to rest")
+
+    async def length(self, job, limit=20_000):
+        """Run a legal job, and what follows it; returns the cycles from start to job_done."""
+        self.load(job)
+        await self.pulse("start")
+        for cycles in range(limit):
+            if self.dut.job_done.value == 1:
+                same("seq errors", 0, await self.at_rest())
+                return cycles
+            await RisingEdge(self.dut.clk)
+            same_signals("seq", self.dut, err_valid=0)
+        raise AssertionError("the job never ended")
 
     async def result(self, limit=400_000):
         """Wait for the end of a job; returns (code, info), code 0 for done."""

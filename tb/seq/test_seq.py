@@ -600,19 +600,6 @@ async def ways_out_of_the_halt(dut):
     assert tb.jobs == 4
 
 
-async def at_rest(tb):
-    """Wait until no job runs; returns the number of errors reported meanwhile."""
-    errors = 0
-    for _ in range(20_000):
-        await RisingEdge(tb.dut.clk)
-        errors += int(tb.dut.err_valid.value)
-        if tb.dut.busy.value == 0:
-            # The last pulses are counted an edge later.
-            await RisingEdge(tb.dut.clk)
-            return errors
-    raise AssertionError("the sequencer never came to rest")
-
-
 @cocotb.test()
 async def faults_at_the_end(dut):
     """A fault around the last cycle of a job: it ends once, as done or with the fault, and what
@@ -625,15 +612,7 @@ async def faults_at_the_end(dut):
             job = legal_job(tb.cfg, random, random.choice(KINDS), small=True)
             tb.memory[512] = words(job)
             job = {**job, "next": following}
-            tb.load(job)
-            await tb.pulse("start")
-            length = 0
-            while dut.job_done.value == 0:
-                await RisingEdge(dut.clk)
-                length += 1
-                same_signals("seq", dut, err_valid=0)
-                assert length < 20_000, "the job never ended"
-            await at_rest(tb)
+            length = await tb.length(job)
             for early in range(6):
                 tb.load(job)
                 tb.jobs = tb.dones = 0
@@ -641,7 +620,7 @@ async def faults_at_the_end(dut):
                 for _ in range(length - early):
                     await RisingEdge(dut.clk)
                 await tb.pulse(kind)
-                errors = await at_rest(tb)
+                errors = await tb.at_rest()
                 want = tb.jobs == 1 + (following != 0)
                 assert (tb.dones, errors) == (int(want), int(not want)), (kind, early)
                 assert want or tb.jobs <= int(following != 0), (kind, early)

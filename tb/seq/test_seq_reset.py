@@ -12,7 +12,7 @@ from cocotb.triggers import RisingEdge
 from tb.common.scoreboard import same, same_signals
 from tb.runner import run
 from tb.seq.bench import KINDS, TB, legal_job, used
-from tb.seq.test_seq import NAMES, at_rest, second_config
+from tb.seq.test_seq import NAMES, second_config
 
 
 async def hard_reset(tb):
@@ -29,14 +29,7 @@ async def around_the_end(dut):
     ends = []
     for kind in KINDS:
         job = legal_job(tb.cfg, random, kind, small=True)
-        tb.load(job)
-        await tb.pulse("start")
-        length = 0
-        while dut.job_done.value == 0:
-            await RisingEdge(dut.clk)
-            length += 1
-            assert length < 20_000, "the job never ended"
-        await at_rest(tb)
+        length = await tb.length(job)
         for early in range(8):
             tb.load(job)
             tb.jobs = 0

@@ -190,6 +190,7 @@ module sofa_dlzs #(
     localparam [BASE_W-1:0] COLS_STEP = COLS[BASE_W-1:0];
     localparam [31:0] LAST_K8BUF = K8_BUFS - 1;
     localparam [31:0] LAST_GROUP = COLS / 4 - 1;
+    localparam [BC_MAX-1:0] FIRST_BANK = 1;
 
     generate
         if (K8BUF_W < 2) begin : g_unused_buf
@@ -267,19 +268,24 @@ module sofa_dlzs #(
     // ---- Blocks and tiles at hand --------------------------------------------------------------
     // Commits of Q are delayed as the codes' write is.
     reg        commit_reg;
-    // Blocks that have come and not begun; tiles
+    // Blocks that have come and not begun; tiles, and whether there is one: that it was released
+    // shows in their number a cycle later
     reg  [3:0] blocks_reg, blocks_next;
-    reg  [2:0] tiles_reg, tiles_next;
+    reg  [2:0] tiles_reg;
+    reg        tile_reg;
     reg  [1:0] k8_buf_reg, k8_buf_next;
     reg        q_release_reg, q_release_next;
     reg        k8_release_reg, k8_release_next;
 
     wire       block_there = blocks_reg != 4'd0;
+    wire [2:0] tiles       = tiles_reg + {2'd0, k8_commit} - {2'd0, k8_release_reg};
 
     assign t_valid = tf_valid && (!dense || !t_turn[`SOFA_TURN_START] || block_there);
 
     // ---- Read sequence: element by element, pass by pass, turn by turn -------------------------
     reg  [ELEM_W-1:0] elem_reg, elem_next;
+    // It is the first
+    reg               elem_first_reg;
     // First slot of the pass
     reg  [BASE_W-1:0] base_reg, base_next;
 
@@ -299,13 +305,12 @@ module sofa_dlzs #(
     wire              sum_last = !cfg_predict || turn_final;
 
     wire [8:0]        elem_end = (cfg_predict ? turn_elems : cfg_d) - 9'd1;
-    wire              elem_first = elem_reg == {ELEM_W{1'b0}};
     wire              elem_last = elem_reg == elem_end[ELEM_W-1:0];
 
     // Everything from the read to the accumulators moves together.
     wire              p_advance = !word_valid || khat_ready;
     wire              advance = cfg_predict ? p_advance : !word_valid || s_free;
-    wire              work = turn_valid && tiles_reg != 3'd0
+    wire              work = turn_valid && tile_reg
         && (cfg_predict ? w_valid : !turn_start || block_there);
     // The code stream must see nothing of s_ready.
     wire              p_read = cfg_predict && p_advance && work;
@@ -351,7 +356,6 @@ module sofa_dlzs #(
 
         // A block counts until its first turn is over.
         blocks_next = blocks_reg + {3'd0, commit_reg} - {3'd0, block_begins};
-        tiles_next  = tiles_reg + {2'd0, k8_commit} - {2'd0, k8_release_next};
     end
 
     // ---- Operands ------------------------------------------------------------------------------
@@ -359,10 +363,12 @@ module sofa_dlzs #(
     reg  [ROWS*CODE_W-1:0] w_code_reg;
     wire [ROWS*CODE_W-1:0] code = cfg_predict ? w_code_reg : q_code;
     wire [BC_MAX*8-1:0]    k8_banks;
-    wire [COLS*8-1:0]      k8;
-    // Rotation that brings slot `base` of the element read to column 0
+    wire [COLS*8-1:0]      k8, k8_rotated;
+    // Rotation that brings slot `base` of the element read to column 0, and the same one-hot
     wire [SLOT_W-1:0]      elem_bank;
+    wire [SLOT_W-1:0]      rotate = elem_bank + base_reg[SLOT_W-1:0];
     reg  [SLOT_W-1:0]      rotate_reg;
+    reg  [BC_MAX-1:0]      rotate_hot_reg;
 
     generate
         if (ELEM_W < SLOT_W) begin : g_elem_bank
@@ -439,8 +445,57 @@ module sofa_dlzs #(
     ) k8_rotate_inst (
         .amount   (rotate_reg),
         .in_data  (k8_banks),
-        .out_data (k8)
+        .out_data (k8_rotated)
     );
+
+    // Three times the elements of the first group follow in the same cycle: its columns are chosen
+    // in one step in the place of three.
+    function automatic [7:0] pick;
+        input [BC_MAX*8-1:0] banks;
+        input [BC_MAX-1:0]   hot;
+        reg   [BC_MAX*8-1:0] left;
+        integer i;
+        begin
+            for (i = 0; i < BC_MAX; i = i + 1) begin
+                left[i*8 +: 8] = banks[i*8 +: 8] & {8{hot[i]}};
+            end
+            for (i = BC_MAX / 2; i > 0; i = i / 2) begin
+                left = left | (left >> (i * 8));
+            end
+            pick = left[7:0];
+        end
+    endfunction
+
+    // The upper half is added with either carry at the same time as the lower one.
+    function automatic [9:0] three_times;
+        input [7:0] x;
+        reg   [4:0] low;
+        reg   [5:0] high, high_more;
+        begin
+            low         = {1'b0, x[3:0]} + {1'b0, x[2:0], 1'b0};
+            high        = {{2{x[7]}}, x[7:4]} + {x[7], x[7:3]};
+            high_more   = {{2{x[7]}}, x[7:4]} + {x[7], x[7:3]} + 6'd1;
+            three_times = {low[4] ? high_more : high, low[3:0]};
+        end
+    endfunction
+
+    wire [39:0] k8x3 = {three_times(k8[31:24]), three_times(k8[23:16]), three_times(k8[15:8]),
+                        three_times(k8[7:0])};
+
+    wire unused_rotated = &{1'b0, k8_rotated[31:0]};
+
+    assign k8[0*8 +: 8] = pick(k8_banks, rotate_hot_reg);
+    assign k8[1*8 +: 8] = pick(k8_banks, {rotate_hot_reg[BC_MAX-2:0], rotate_hot_reg[BC_MAX-1]});
+    assign k8[2*8 +: 8] = pick(k8_banks, {rotate_hot_reg[BC_MAX-3:0],
+                                          rotate_hot_reg[BC_MAX-1:BC_MAX-2]});
+    assign k8[3*8 +: 8] = pick(k8_banks, {rotate_hot_reg[BC_MAX-4:0],
+                                          rotate_hot_reg[BC_MAX-1:BC_MAX-3]});
+
+    generate
+        if (COLS > 4) begin : g_columns
+            assign k8[COLS*8-1:32] = k8_rotated[COLS*8-1:32];
+        end
+    endgenerate
 
     // ---- Array ---------------------------------------------------------------------------------
     reg               valid_reg, first_reg, last_reg, turn_last_reg;
@@ -463,6 +518,7 @@ module sofa_dlzs #(
         .in_group     (group_reg),
         .in_code      (code),
         .in_k8        (k8),
+        .in_k8x3      (k8x3),
         .word_valid   (word_valid),
         .word_last    (word_last),
         .word_scores  (word_scores)
@@ -502,7 +558,7 @@ module sofa_dlzs #(
         .cfg_k8_stride  (cfg_k8_stride),
         .cfg_k8_hstride (cfg_k8_hstride),
         .cfg_rt_stride  (cfg_rt_stride),
-        .t_valid        (p_read && elem_first && turn_start),
+        .t_valid        (p_read && elem_first_reg && turn_start),
         .t_n            (turn_n),
         .t_rows         (turn_rows),
         .t_part         (turn_part),
@@ -539,7 +595,8 @@ module sofa_dlzs #(
     always @(posedge clk) begin
         commit_reg     <= q_commit;
         blocks_reg     <= blocks_next;
-        tiles_reg      <= tiles_next;
+        tiles_reg      <= tiles;
+        tile_reg       <= k8_release_next ? tiles > 3'd1 : tiles != 3'd0;
         k8_buf_reg     <= k8_buf_next;
         q_release_reg  <= q_release_next;
         k8_release_reg <= k8_release_next;
@@ -550,24 +607,28 @@ module sofa_dlzs #(
 
         if (advance) begin
             valid_reg     <= read;
-            first_reg     <= elem_first && sum_first;
+            first_reg     <= elem_first_reg && sum_first;
             last_reg      <= elem_last && sum_last;
             turn_last_reg <= pass_last;
             group_reg     <= group;
         end
         if (read) begin
-            rotate_reg <= elem_bank + base_reg[SLOT_W-1:0];
-            w_code_reg <= w_code;
+            elem_first_reg <= elem_last;
+            rotate_reg     <= rotate;
+            rotate_hot_reg <= FIRST_BANK << rotate;
+            w_code_reg     <= w_code;
         end
 
         if (rst) begin
             commit_reg     <= 1'b0;
             blocks_reg     <= 4'd0;
             tiles_reg      <= 3'd0;
+            tile_reg       <= 1'b0;
             k8_buf_reg     <= 2'd0;
             q_release_reg  <= 1'b0;
             k8_release_reg <= 1'b0;
             elem_reg       <= {ELEM_W{1'b0}};
+            elem_first_reg <= 1'b1;
             base_reg       <= {BASE_W{1'b0}};
             ev_busy_reg    <= 1'b0;
             ev_stall_reg   <= 1'b0;

@@ -51,6 +51,8 @@ module sofa_dlzs_array #(
     input  wire [GROUP_W-1:0]     in_group,
     input  wire [ROWS*CODE_W-1:0] in_code,
     input  wire [COLS*8-1:0]      in_k8,
+    // Three times the elements of the first four columns, signed; with TWO_TERM = 0 not used
+    input  wire [39:0]            in_k8x3,
 
     // One group's scores; they leave at the next enabled edge
     output wire                   word_valid,
@@ -149,17 +151,12 @@ module sofa_dlzs_array #(
             wire [LANES*10-1:0] k8x3;
             if (TWO_TERM != 0) begin : g_k8x3
                 for (j = 0; j < LANES; j = j + 1) begin : g_col
-                    wire [7:0] k8 = g_k8[g].from_k8[j*8 +: 8];
                     wire [9:0] sum;
                     reg  [9:0] k8x3_reg;
                     if (g == 0) begin : g_sum
-                        // Not behind a register but a memory: the upper half is added with either
-                        // carry at the same time as the lower one.
-                        wire [4:0] low = {1'b0, k8[3:0]} + {1'b0, k8[2:0], 1'b0};
-                        wire [5:0] high = {{2{k8[7]}}, k8[7:4]} + {k8[7], k8[7:3]};
-                        wire [5:0] high_more = {{2{k8[7]}}, k8[7:4]} + {k8[7], k8[7:3]} + 6'd1;
-                        assign sum = {low[4] ? high_more : high, low[3:0]};
+                        assign sum = in_k8x3[j*10 +: 10];
                     end else begin : g_sum
+                        wire [7:0] k8 = g_k8[g].from_k8[j*8 +: 8];
                         assign sum = {{2{k8[7]}}, k8} + {k8[7], k8, 1'b0};
                     end
                     always @(posedge clk) begin
@@ -170,6 +167,7 @@ module sofa_dlzs_array #(
                     assign k8x3[j*10 +: 10] = k8x3_reg;
                 end
             end else begin : g_k8x3
+                wire unused_k8x3 = &{1'b0, in_k8x3};
                 assign k8x3 = {LANES{10'd0}};
             end
 

@@ -34,25 +34,43 @@ module sofa_dlzs_encode #(
     localparam [1:0] SNAP_NEAREST = 2'd1;
 
     wire        sign = q[15];
-    // 32768 fits: the magnitude is unsigned.
-    wire [15:0] a = sign ? ~q + 16'd1 : q;
 
-    // Normalise: after each step the leading one lies in the upper half of what is left.
-    wire        e3 = |a[15:8];
-    wire [15:0] a3 = e3 ? a : {a[7:0], 8'd0};
-    wire        e2 = |a3[15:12];
-    wire [15:0] a2 = e2 ? a3 : {a3[11:0], 4'd0};
-    wire        e1 = |a2[15:14];
-    wire [15:0] a1 = e1 ? a2 : {a2[13:0], 2'd0};
-    wire        e0 = a1[15];
-    // Bit after the leading one; a zero follows the ones place.
-    wire        next = e0 ? a1[14] : a1[13];
+    // The leading one of the magnitude is where the number first differs from its sign; bit i of d
+    // says that bits i and i + 1 differ. A negative number's magnitude is ~q + 1: where only ones
+    // of ~q stand behind the bit after the leading one, one more turns that bit, and where that is
+    // a one too, the leading one moves up. Both are made for each place of the leading one, and the
+    // sign, which has a long way to all, chooses at the end.
+    wire [14:0] d = q[15:1] ^ q[14:0];
 
-    wire [3:0]  exp_floor = {e3, e2, e1, e0};
-    wire        zero = exp_floor == 4'd0;
+    // A difference from a bit on upwards; from it on downwards
+    wire [14:1] up2    = d[14:1] | (d[14:1] >> 1);
+    wire [14:1] up4    = up2 | (up2 >> 2);
+    wire [14:1] up8    = up4 | (up4 >> 4);
+    wire [14:1] up16   = up8 | (up8 >> 8);
+    wire [13:0] down2  = d[13:0] | (d[13:0] << 1);
+    wire [13:0] down4  = down2 | (down2 << 2);
+    wire [13:0] down8  = down4 | (down4 << 4);
+    wire [13:0] down16 = down8 | (down8 << 8);
+
+    // Place of the leading one, one-hot; of each place, that a negative number's moves up from it,
+    // and the bit after it, of a positive and of a negative number
+    wire [14:0] lead  = d & ~{1'b0, up16};
+    wire [14:0] moves = {~down16, 1'b1};
+    wire [14:0] other = {d[13:0], 1'b0};
+    wire [12:0] lone  = d[12:0] & {~down16[11:0], 1'b1};
+    wire [14:0] after = (other & {lone, 2'b10}) | (~other & {down16[12:0], 2'b00});
+    wire        more  = sign && |(lead & moves);
+    wire        next  = sign ? |(lead & after) : |(lead[14:1] & ~d[13:0]);
+
+    // Its number, and one more
+    wire [3:0]  exp_floor = {|(lead & 15'h7f00), |(lead & 15'h70f0), |(lead & 15'h4ccc),
+                             |(lead & 15'h2aaa)};
+    wire [3:0]  exp_more  = {|(lead & 15'h7f80), |(lead & 15'h7878), |(lead & 15'h6666),
+                             |(lead & 15'h5555)};
+    wire        zero = !up16[1] && !more;
     // No exponent above 15 arises: the only number with 15 is -32768, whose next bit is 0.
     wire        up = snap == SNAP_NEAREST && next;
-    wire [3:0]  exp = exp_floor + {3'd0, up};
+    wire [3:0]  exp = (more || up) ? exp_more : exp_floor;
     wire [4:0]  base = {sign, exp} & {5{!zero}};
 
     generate
@@ -62,8 +80,6 @@ module sofa_dlzs_encode #(
             assign code = {snap == 2'd2 && next && !zero, base};
         end
     endgenerate
-
-    wire unused_low = &{1'b0, a1[12:0]};
 
 `ifdef FORMAL
     wire [16:0] f_a = q[15] ? 17'd0 - {1'b1, q} : {1'b0, q};

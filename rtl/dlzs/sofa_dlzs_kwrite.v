@@ -225,6 +225,8 @@ module sofa_dlzs_kwrite #(
     // Answers: the number of beats up to the end of a chunk is noted and compared with theirs
     // -----------------------------------------------------------------------------------------
     reg  [15:0] sent_reg, answered_reg;
+    // An answer comes late in its cycle
+    reg         x_done_reg;
     wire [15:0] sent_next = sent_reg + {15'd0, push};
     wire        mark_valid;
     wire [15:0] mark;
@@ -253,7 +255,8 @@ module sofa_dlzs_kwrite #(
     always @(posedge clk) begin
         sent_reg    <= sent_next;
         kp_done_reg <= mark_reached;
-        if (x_done) begin
+        x_done_reg  <= x_done;
+        if (x_done_reg) begin
             answered_reg <= answered_reg + 16'd1;
         end
 
@@ -261,6 +264,7 @@ module sofa_dlzs_kwrite #(
             sent_reg     <= 16'd0;
             answered_reg <= 16'd0;
             kp_done_reg  <= 1'b0;
+            x_done_reg   <= 1'b0;
         end
     end
 

@@ -27,10 +27,11 @@
 //
 // Latency: last word of a turn taken to p_valid of its first item 4 cycles, if that is wanted in
 // the turn's first word; a word that nobody wants passes in a cycle, also while an item waits.
-// Throughput: a word of masks and an item each cycle, also across turns and parts. With M words of
-// all blocks, and R cycles to read them (of the words of a block, each as many as slots are wanted,
-// or one), a turn takes the most of M, R and (M + R + 1)/2 cycles: m waits while both turns are
-// full.
+// Throughput: a word of masks each cycle, an item every other one, also across turns and parts.
+// With M words of all blocks, and R cycles to read them, a turn takes the most of M, R and
+// (M + R)/2 + 1 cycles: m waits while both turns are full. R: two for each slot that is wanted, one
+// for a word of which none is; one less where such a word passes beside an item that waits, and for
+// the first item of a turn that was waited for.
 // Errors: none are found. More than PLACES blocks of a part, fewer or more words of one block than
 // of another give wrong masks.
 // Source: SOFA (MICRO 2024), RASS; docs/architecture.md 10.3. That no key is left for a later
@@ -136,7 +137,9 @@ module sofa_rass #(
     reg  [WORD_W-1:0]  wr_word_reg;
     reg  [PLACES-1:0]  wr_places_reg;
     // Turns that are complete
-    reg  [1:0]         full_reg, full_next;
+    reg  [1:0]         full_reg, full_next, filled;
+    // The turn that is filled is not complete; one that was read counts a cycle longer
+    reg                room_reg;
 
     wire               end_ready;
     wire               take      = m_valid && m_ready;
@@ -146,7 +149,7 @@ module sofa_rass #(
     wire [PLACES-1:0]  in_hot    = {{PLACES-1{1'b0}}, 1'b1} << in_place;
     wire [PLACES-1:0]  wr_places = in_hot | (wr_new_reg ? {PLACES{1'b0}} : wr_places_reg);
 
-    assign m_ready = !full_reg[wr_half_reg] && end_ready;
+    assign m_ready = room_reg && end_ready;
 
     // What the keys of a turn have in common
     localparam DESC_W = 1 + WORD_W + PLACES + 17 + 17 + 48 + 48 + 12;
@@ -345,10 +348,11 @@ module sofa_rass #(
             end
         endcase
 
-        full_next = full_reg;
+        filled = full_reg;
         if (join_turn_reg) begin
-            full_next[join_addr_reg[ADDR_W-1]] = 1'b1;
+            filled[join_addr_reg[ADDR_W-1]] = 1'b1;
         end
+        full_next = filled;
         if (turn_done) begin
             full_next[half_reg] = 1'b0;
         end
@@ -362,6 +366,7 @@ module sofa_rass #(
         hot_reg   <= hot_next;
         done_reg  <= done_next;
         full_reg  <= full_next;
+        room_reg  <= !filled[wr_half_reg ^ take_turn];
         if (word_done) begin
             base_reg  <= base + {kstep[14:0], 2'b00};
             later_reg <= !turn_done;
@@ -376,6 +381,7 @@ module sofa_rass #(
             later_reg <= 1'b0;
             done_reg  <= 4'd0;
             full_reg  <= 2'b00;
+            room_reg  <= 1'b1;
         end
     end
 
@@ -455,7 +461,9 @@ module sofa_rass #(
     reg  [PLACE_W-1:0]     p_place_reg;
     reg  [7:0]             p_rows_reg;
 
-    wire                   c_ready = p_ready || !p_valid_reg;
+    // An item behind another waits for a cycle, since a key takes two cycles and more at the units:
+    // what p_ready depends on ends here.
+    wire                   c_ready = !p_valid_reg;
     // How far the key lies behind the word's first slot
     wire [16:0]            once  = b_step_reg & {17{b_lane_reg[1] || b_lane_reg[3]}};
     wire [15:0]            twice = b_step_reg[15:0] & {16{b_lane_reg[2] || b_lane_reg[3]}};
@@ -463,9 +471,7 @@ module sofa_rass #(
     assign b_ready = c_ready || !b_valid_reg;
 
     always @(posedge clk) begin
-        if (c_ready) begin
-            p_valid_reg <= b_valid_reg;
-        end
+        p_valid_reg <= c_ready ? b_valid_reg : !p_ready;
         if (c_ready && b_valid_reg) begin
             p_kind_reg   <= b_kind_reg;
             p_key_reg    <= b_base_reg + once + {twice, 1'b0};

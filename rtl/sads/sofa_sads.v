@@ -14,7 +14,7 @@
 // cfg_blend. f never waits for masks of later turns, and must be taken without waiting for those.
 // Not done here: predicted scores (dlzs), the union of the rows' keys (rass). cfg_dense and
 // cfg_sort may change only while the stage is empty.
-// Latency, cycles. Sum, dense: sofa_sads_sum.v; a word of scores to its masks 2. Sort:
+// Latency, cycles. Sum, dense: sofa_sads_sum.v; a word of scores to its masks 3. Sort:
 // sofa_sads_sort.v. ev_pairs comes 2 cycles after the word that it counts.
 // Throughput: sum and dense a word a cycle, a tile every max(ceil(n/4), SHARE) cycles; sort a tile
 // every P*(ceil(n/12) + 6) + 2 cycles, P = ceil(min(quota, n)/4) or fewer.

@@ -242,8 +242,10 @@ module sofa_sads_sort #(
     // Keys that a row may still take
     reg [7:0]        left_reg, left_next;
     reg              load_reg;
-    // The turn's radius, out of the FIFO's multiplexer
-    reg [SC_W-1:0]   radius_reg;
+    // The turn's radius, out of the FIFO's multiplexer; one for each half of the rows, loaded in
+    // different cycles, so that no synthesis makes a single register with all of the load of them
+    reg [SC_W-1:0]   radius0_reg;
+    reg [SC_W-1:0]   radius1_reg;
 
     // Stages of the pipeline: bit i is high while the stage si of the rows works on a word; s6 is
     // the cycle in which the next pass is decided.
@@ -319,7 +321,10 @@ module sofa_sads_sort #(
         left_reg  <= left_next;
         load_reg  <= load;
         if (load) begin
-            radius_reg <= radius;
+            radius0_reg <= radius;
+        end
+        if (load_reg) begin
+            radius1_reg <= radius;
         end
 
         en_reg      <= {en_reg[5], en_reg[4] && last_reg[4], en_reg[3:0], issue};
@@ -433,7 +438,7 @@ module sofa_sads_sort #(
                 .s4_first  (first_reg[4]),
                 .s5_en     (en_reg[5]),
                 .s5_room   (room),
-                .radius    (radius_reg),
+                .radius    (r < ROWS / 2 ? radius0_reg : radius1_reg),
                 .full      (row_full[r]),
                 .out_load  (tile_done),
                 .out_step  (m_take),

@@ -4,7 +4,7 @@
 // Why: a key is kept when its share of the row's predicted softmax reaches a threshold. A row has a
 // peak R and sums P (of all visible keys) and T (of those kept); they say before a tile comes from
 // which level on its keys are kept, so that every word of scores is compared and counted as it
-// comes, and leaves as a word of masks two cycles later. No score is stored.
+// comes, and leaves as a word of masks three cycles later. No score is stored.
 // Blocks of rows take turns; a block has a place, where its rows' states rest while the rows work
 // for another block.
 //
@@ -28,7 +28,7 @@
 // ROWS/SHARE neighbouring rows. The states of the next tile are loaded, and those of the tile
 // before stored, while the current one is worked on; limits are made on the way into the memory.
 //
-// Latency, cycles: t taken to s_ready SHARE + 1; s taken to m_valid 2. With Q = ceil(F_FRAC/2),
+// Latency, cycles: t taken to s_ready SHARE + 1; s taken to m_valid 3. With Q = ceil(F_FRAC/2),
 // D = max(Q, 4), L = 10 + ceil(RATIO_W/4): last word of a tile to the first word of the next of the
 // same place SHARE + max(SHARE, L) + 1; last word of a block, stored at once, to its first f 6 + Q,
 // the others D + 1 apart.
@@ -173,7 +173,7 @@ module sofa_sads_sum #(
     localparam STEP_W = $clog2(SHARE);
     localparam ADDR_W = $clog2(PLACES * SHARE);
     // Words of masks between the rows and the next stage: as many as a credit's way takes cycles
-    localparam OUT_WORDS = 3;
+    localparam OUT_WORDS = 4;
     // Cycles of a limit; of a division, no fewer than a row takes from the chain to the divider
     localparam LIMIT = 5 + (RATIO_W + 3) / 4;
     localparam DIV   = F_FRAC < 7 ? 4 : (F_FRAC + 1) / 2;
@@ -225,7 +225,6 @@ module sofa_sads_sum #(
     );
 
     // Turn whose words come; turn whose states are being stored
-    reg [4:0]         current_octave_reg;
     reg [RATIO_W-1:0] current_ratio_reg, old_ratio_reg;
     reg [TAU_W-1:0]   current_tau_reg, old_tau_reg;
     reg [7:0]         current_exact_reg, old_exact_reg;
@@ -292,7 +291,7 @@ module sofa_sads_sum #(
     reg [3:0] swap_reg;
     reg [2:0] final_reg;
     reg [3:0] start_reg;
-    reg       count_reg;
+    reg [1:0] count_reg;
     // Loads as far as the sums' memory
     reg [2:0]          load_reg;
     reg [3*ADDR_W-1:0] load_addr_reg;
@@ -318,7 +317,7 @@ module sofa_sads_sum #(
         swap_reg      <= {swap_reg[2:0], swap};
         final_reg     <= {final_reg[1:0], current_final};
         start_reg     <= {start_reg[2:0], next_start};
-        count_reg     <= current_count;
+        count_reg     <= {count_reg[0], current_count};
         load_reg      <= {load_reg[1:0], load};
         load_addr_reg <= {load_addr_reg[2*ADDR_W-1:0], load_addr[ADDR_W-1:0]};
         store_reg     <= {store_reg[LATE-2:0], store};
@@ -326,17 +325,16 @@ module sofa_sads_sum #(
         store_addr_reg <= {store_addr_reg[(LATE-1)*(PLACE_W+STEP_W)-1:0], store_addr};
 
         if (next_take) begin
-            current_octave_reg <= next_octave;
-            current_ratio_reg  <= next_ratio;
-            current_tau_reg    <= next_tau;
-            current_exact_reg  <= next_exact;
-            current_user_reg   <= next_user;
+            current_ratio_reg <= next_ratio;
+            current_tau_reg   <= next_tau;
+            current_exact_reg <= next_exact;
+            current_user_reg  <= next_user;
         end
         if (swap) begin
-            old_ratio_reg      <= current_ratio_reg;
-            old_tau_reg        <= current_tau_reg;
-            old_exact_reg      <= current_exact_reg;
-            old_user_reg       <= current_user_reg;
+            old_ratio_reg <= current_ratio_reg;
+            old_tau_reg   <= current_tau_reg;
+            old_exact_reg <= current_exact_reg;
+            old_user_reg  <= current_user_reg;
         end
 
         if (rst) begin
@@ -506,16 +504,18 @@ module sofa_sads_sum #(
             wire [LEVEL_W-1:0] peak = peak_mem[g*LEVEL_W +: LEVEL_W];
             wire [LEVEL_W:0]   limit = {peak[LEVEL_W-1], peak}
                                      - {{LEVEL_W-6{1'b0}}, reach_mem[g*7 +: 7]};
+            reg  [LEVEL_W-1:0] limit_reg;
             reg  [LEVEL_W-1:0] peak_reg;
 
             assign f_whole[g] = row_div < {1'b0, f_exact_reg};
-            assign limit_chain[(ROWS+g)*LEVEL_W +: LEVEL_W] =
-                (every_reg || limit[LEVEL_W] != limit[LEVEL_W-1]) ? LOWEST : limit[LEVEL_W-1:0];
+            assign limit_chain[(ROWS+g)*LEVEL_W +: LEVEL_W] = limit_reg;
             assign peak_chain[(ROWS+g)*LEVEL_W +: LEVEL_W] = peak_reg;
 
             always @(posedge clk) begin
                 // At a start the memories may hold anything.
                 every_reg <= next_start || row < {1'b0, next_exact};
+                limit_reg <= (every_reg || limit[LEVEL_W] != limit[LEVEL_W-1])
+                    ? LOWEST : limit[LEVEL_W-1:0];
                 peak_reg  <= start_reg[0] ? LOWEST : peak;
             end
         end
@@ -558,20 +558,19 @@ module sofa_sads_sum #(
                 .SUM_W    (SUM_W)
             ) row_inst (
                 .clk        (clk),
+                .octave_en  (next_take),
+                .octave     (next_octave),
                 .s0_en      (take),
-                .s0_octave  (current_octave_reg),
                 .s0_visible (row_visible),
                 .s0_scores  (s_scores[r*4*SC_W +: 4*SC_W]),
                 .s1_en      (take_reg[0]),
-                .s1_count   (count_reg),
-                .s1_keep    (row_keep),
-                .s1_shift   (shift_reg[0]),
-                .s1_swap    (swap_reg[0]),
-                .limit_in   (limit_chain[(r+GROUPS)*LEVEL_W +: LEVEL_W]),
-                .limit_out  (limit_chain[r*LEVEL_W +: LEVEL_W]),
                 .s2_en      (take_reg[1]),
+                .s2_count   (count_reg[1]),
+                .s2_keep    (row_keep),
                 .s2_shift   (shift_reg[1]),
                 .s2_swap    (swap_reg[1]),
+                .limit_in   (limit_chain[(r+GROUPS)*LEVEL_W +: LEVEL_W]),
+                .limit_out  (limit_chain[r*LEVEL_W +: LEVEL_W]),
                 .peak_in    (peak_chain[(r+GROUPS)*LEVEL_W +: LEVEL_W]),
                 .peak_out   (peak_chain[r*LEVEL_W +: LEVEL_W]),
                 .s3_en      (take_reg[2]),
@@ -588,16 +587,16 @@ module sofa_sads_sum #(
     endgenerate
 
     // ---- Masks ---------------------------------------------------------------------------------
-    reg [USER_W-1:0] user_reg;
-    reg              first_reg;
-    reg              last_reg;
-    wire             unused_ready;
-    wire [1:0]       unused_words;
+    reg [2*USER_W-1:0] user_reg;
+    reg [1:0]          first_reg;
+    reg [1:0]          last_reg;
+    wire               unused_ready;
+    wire [2:0]         unused_words;
 
     always @(posedge clk) begin
-        user_reg  <= current_user_reg;
-        first_reg <= take_first;
-        last_reg  <= s_last;
+        user_reg  <= {user_reg[USER_W-1:0], current_user_reg};
+        first_reg <= {first_reg[0], take_first};
+        last_reg  <= {last_reg[0], s_last};
     end
 
     // A word has its place since it was taken, so there is always room.
@@ -608,9 +607,9 @@ module sofa_sads_sum #(
         .clk     (clk),
         .rst     (rst),
         .clear   (1'b0),
-        .s_valid (take_reg[0] && !count_reg),
+        .s_valid (take_reg[1] && !count_reg[1]),
         .s_ready (unused_ready),
-        .s_data  ({user_reg, first_reg, last_reg, keep}),
+        .s_data  ({user_reg[USER_W +: USER_W], first_reg[1], last_reg[1], keep}),
         .m_valid (m_valid),
         .m_ready (m_ready),
         .m_data  ({m_user, m_first, m_last, m_mask}),

@@ -82,33 +82,42 @@ module sofa_sads_sum_div #(
             wire             whole = in_whole[i] || kept >= total;
 
             reg [SUM_W-1:0] den_reg;
+            reg [SUM_W+1:0] den3_reg;
             reg [SUM_W-1:0] rem_reg;
             reg             whole_reg;
             // Quotient so far, the latest bit lowest
             reg [BITS-3:0]  quo_reg;
             reg [F_W-1:0]   f_reg;
 
-            wire [SUM_W:0]   twice0 = {rem_reg, 1'b0};
-            wire [SUM_W:0]   less0  = twice0 - {1'b0, den_reg};
-            wire             bit0   = twice0 >= {1'b0, den_reg};
-            wire [SUM_W-1:0] rem0   = bit0 ? less0[SUM_W-1:0] : twice0[SUM_W-1:0];
-            wire [SUM_W:0]   twice1 = {rem0, 1'b0};
-            wire [SUM_W:0]   less1  = twice1 - {1'b0, den_reg};
-            wire             bit1   = twice1 >= {1'b0, den_reg};
-            wire [SUM_W-1:0] rem1   = bit1 ? less1[SUM_W-1:0] : twice1[SUM_W-1:0];
-            wire [BITS-1:0]  quo    = {quo_reg, bit0, bit1};
+            // A step takes once, twice or three times the divisor from four times the remainder, or
+            // nothing: three differences side by side, whose signs choose. A remainder is below the
+            // divisor, so that each difference that is chosen fits.
+            wire [SUM_W+1:0] four  = {rem_reg, 2'b00};
+            wire [SUM_W+1:0] less1 = four - {2'b00, den_reg};
+            wire [SUM_W+1:0] less2 = four - {1'b0, den_reg, 1'b0};
+            wire [SUM_W+1:0] less3 = four - den3_reg;
+            wire             take3 = four >= den3_reg;
+            wire             take2 = four >= {1'b0, den_reg, 1'b0};
+            wire             take1 = four >= {2'b00, den_reg};
+            wire [SUM_W-1:0] rem = ({SUM_W{take3}} & less3[SUM_W-1:0])
+                                 | ({SUM_W{take2 && !take3}} & less2[SUM_W-1:0])
+                                 | ({SUM_W{take1 && !take2}} & less1[SUM_W-1:0])
+                                 | ({SUM_W{!take1}} & four[SUM_W-1:0]);
+            wire [BITS-1:0]  quo = {quo_reg, take2, take3 || (take1 && !take2)};
 
-            wire unused_lane = &{1'b0, less0[SUM_W], less1[SUM_W], quo[0]};
+            wire unused_lane = &{1'b0, less1[SUM_W+1:SUM_W], less2[SUM_W+1:SUM_W],
+                                 less3[SUM_W+1:SUM_W], quo[0]};
 
             assign f_data[i*F_W +: F_W] = f_reg;
 
             always @(posedge clk) begin
                 if (in_valid) begin
                     den_reg   <= total;
+                    den3_reg  <= {1'b0, total, 1'b0} + {2'b00, total};
                     rem_reg   <= kept;
                     whole_reg <= whole;
                 end else if (!hold) begin
-                    rem_reg <= rem1;
+                    rem_reg <= rem;
                     quo_reg <= quo[BITS-3:0];
                 end
                 if (done) begin

@@ -6,13 +6,14 @@
 // nothing of it, and all that follows is that much narrower. A key is kept when its level reaches
 // the tile's limit. The peak, the sum of the weights 2^(SUM_FRAC - (R - level)) of the visible keys
 // and that of the kept ones follow word by word. The peak is settled two stages before the sums, so
-// that neither loop is longer than one comparison or one shift and addition.
+// that neither loop is longer than one comparison or one shift and addition. The octave has a
+// register in each row, since a net from one to the shifters of all is as long as half of the rest.
 // The rows of a group form a chain: each has a second copy of its state (limit, R, P, T). A swap
 // puts the copies of the row behind into use and keeps what was in use; a shift passes the copies
 // on to the row in front. So states are exchanged serially while words are worked on. The stages
 // have their own shifts and swaps, each a cycle after that of the stage in front.
 // Not done here: which keys are visible, limits, f, when to shift and swap (sofa_sads_sum.v).
-// Latency: s1_keep is there in the cycle after s0_en; the sums hold a word five cycles after it.
+// Latency: s2_keep is there two cycles after s0_en; the sums hold a word five cycles after it.
 // Throughput: one word a cycle.
 // Widths: scores SC_W bits signed; levels, limit and peak LEVEL_W bits signed; sums SUM_W bits,
 // SUM_FRAC fraction bits.
@@ -34,25 +35,26 @@ module sofa_sads_sum_row #(
 ) (
     input  wire                clk,
 
-    // s0: a word comes, lane j in bits [j*SC_W +: SC_W]; log2 of the score units of an octave
+    // log2 of the score units of an octave, for the words that come after it
+    input  wire                octave_en,
+    input  wire [4:0]          octave,
+
+    // s0: a word comes, lane j in bits [j*SC_W +: SC_W]
     input  wire                s0_en,
-    input  wire [4:0]          s0_octave,
     input  wire [3:0]          s0_visible,
     input  wire [4*SC_W-1:0]   s0_scores,
 
-    // s1: its levels are compared with the limit; count: nothing of it counts as kept
+    // s1: the highest of its levels
     input  wire                s1_en,
-    input  wire                s1_count,
-    output wire [3:0]          s1_keep,
-    input  wire                s1_shift,
-    input  wire                s1_swap,
-    input  wire [LEVEL_W-1:0]  limit_in,
-    output wire [LEVEL_W-1:0]  limit_out,
 
-    // s2: peak
+    // s2: peak; its levels are compared with the limit; count: nothing of it counts as kept
     input  wire                s2_en,
+    input  wire                s2_count,
+    output wire [3:0]          s2_keep,
     input  wire                s2_shift,
     input  wire                s2_swap,
+    input  wire [LEVEL_W-1:0]  limit_in,
+    output wire [LEVEL_W-1:0]  limit_out,
     input  wire [LEVEL_W-1:0]  peak_in,
     output wire [LEVEL_W-1:0]  peak_out,
 
@@ -112,55 +114,58 @@ module sofa_sads_sum_row #(
 
     genvar j;
 
-    // ---- s0: levels; that of an invisible key is the lowest ------------------------------------
+    // ---- s0: levels ----------------------------------------------------------------------------
     function automatic [4*LEVEL_W-1:0] levels;
         input [4*SC_W-1:0] scores;
-        input [3:0]        visible;
-        input [4:0]        octave;
+        input [4:0]        log2;
         reg signed [SC_W-1:0] score;
         reg fits;
         integer i;
         begin
             for (i = 0; i < 4; i = i + 1) begin
                 score = scores[i*SC_W +: SC_W];
-                score = score >>> octave;
+                score = score >>> log2;
                 fits  = &score[SC_W-1:LEVEL_W-1] || !(|score[SC_W-1:LEVEL_W-1]);
                 levels[i*LEVEL_W +: LEVEL_W] =
-                    !visible[i] ? LOWEST
-                    : fits      ? score[LEVEL_W-1:0]
-                    :             {score[SC_W-1], {LEVEL_W-1{!score[SC_W-1]}}};
+                    fits ? score[LEVEL_W-1:0] : {score[SC_W-1], {LEVEL_W-1{!score[SC_W-1]}}};
             end
         end
     endfunction
 
+    reg [4:0]           octave_reg;
     reg [4*LEVEL_W-1:0] s1_level_reg;
     reg [3:0]           s1_seen_reg;
 
-    // ---- s1: kept keys, highest level of the word ----------------------------------------------
+    // ---- s1: highest level of the word; that of an invisible key is the lowest ------------------
+    function automatic [LEVEL_W-1:0] seen;
+        input [LEVEL_W-1:0] level;
+        input               visible;
+        begin
+            seen = visible ? level : LOWEST;
+        end
+    endfunction
+
+    wire [LEVEL_W-1:0] top0 = seen(s1_level_reg[0*LEVEL_W +: LEVEL_W], s1_seen_reg[0]);
+    wire [LEVEL_W-1:0] top1 = seen(s1_level_reg[1*LEVEL_W +: LEVEL_W], s1_seen_reg[1]);
+    wire [LEVEL_W-1:0] top2 = seen(s1_level_reg[2*LEVEL_W +: LEVEL_W], s1_seen_reg[2]);
+    wire [LEVEL_W-1:0] top3 = seen(s1_level_reg[3*LEVEL_W +: LEVEL_W], s1_seen_reg[3]);
+
+    reg [4*LEVEL_W-1:0] s2_level_reg;
+    reg [LEVEL_W-1:0]   s2_top_reg;
+    reg [3:0]           s2_seen_reg;
+
+    // ---- s2: kept keys -------------------------------------------------------------------------
     reg signed [LEVEL_W-1:0] limit_reg;
     reg [LEVEL_W-1:0]        limit_copy_reg;
 
     generate
         for (j = 0; j < 4; j = j + 1) begin : g_keep
-            wire signed [LEVEL_W-1:0] level = s1_level_reg[j*LEVEL_W +: LEVEL_W];
-            assign s1_keep[j] = s1_seen_reg[j] && level >= limit_reg;
+            wire signed [LEVEL_W-1:0] level = s2_level_reg[j*LEVEL_W +: LEVEL_W];
+            assign s2_keep[j] = s2_seen_reg[j] && level >= limit_reg;
         end
     endgenerate
 
-    function automatic [LEVEL_W-1:0] highest;
-        input [4*LEVEL_W-1:0] level;
-        begin
-            highest = higher(higher(level[0*LEVEL_W +: LEVEL_W], level[1*LEVEL_W +: LEVEL_W]),
-                             higher(level[2*LEVEL_W +: LEVEL_W], level[3*LEVEL_W +: LEVEL_W]));
-        end
-    endfunction
-
     assign limit_out = limit_copy_reg;
-
-    reg [4*LEVEL_W-1:0] s2_level_reg;
-    reg [LEVEL_W-1:0]   s2_top_reg;
-    reg [3:0]        s2_seen_reg;
-    reg [3:0]        s2_keep_reg;
 
     // ---- s2: peak; distances of the keys from the highest of the word, of that from the peak ----
     reg [LEVEL_W-1:0] peak_reg;
@@ -191,7 +196,8 @@ module sofa_sads_sum_row #(
         end
     endfunction
 
-    // Distances of the keys from the highest of the word: none is above, so a difference fits.
+    // Distances of the keys from the highest of the word: no visible one is above, so a difference
+    // fits; what comes of an invisible one is not used.
     function automatic [4*FAR_W-1:0] fars;
         input [LEVEL_W-1:0]   top;
         input [4*LEVEL_W-1:0] level;
@@ -255,22 +261,24 @@ module sofa_sads_sum_row #(
     assign kept_out  = kept_copy_reg;
 
     always @(posedge clk) begin
+        if (octave_en) begin
+            octave_reg <= octave;
+        end
         if (s0_en) begin
-            s1_level_reg <= levels(s0_scores, s0_visible, s0_octave);
+            s1_level_reg <= levels(s0_scores, octave_reg);
             s1_seen_reg  <= s0_visible;
         end
         if (s1_en) begin
             s2_level_reg <= s1_level_reg;
-            s2_top_reg   <= highest(s1_level_reg);
+            s2_top_reg   <= higher(higher(top0, top1), higher(top2, top3));
             s2_seen_reg  <= s1_seen_reg;
-            s2_keep_reg  <= s1_keep & {4{!s1_count}};
         end
         if (s2_en) begin
             s3_rise_reg <= rise(s2_top_reg, peak_reg);
             s3_base_reg <= base(s2_top_reg, peak_reg);
             s3_far_reg  <= fars(s2_top_reg, s2_level_reg);
             s3_seen_reg <= s2_seen_reg;
-            s3_keep_reg <= s2_keep_reg;
+            s3_keep_reg <= s2_keep & {4{!s2_count}};
         end
         if (s3_en) begin
             s4_rise_reg  <= s3_rise_reg;
@@ -279,20 +287,15 @@ module sofa_sads_sum_row #(
             s4_kept_reg  <= sum4(weights(s3_base_reg, s3_far_reg), s3_keep_reg);
         end
 
-        if (s1_shift) begin
-            limit_copy_reg <= limit_in;
-        end
-        if (s1_swap) begin
-            limit_reg <= limit_in;
-        end
-
         if (s2_en) begin
             peak_reg <= peak_new;
         end
         if (s2_shift) begin
-            peak_copy_reg <= peak_in;
+            limit_copy_reg <= limit_in;
+            peak_copy_reg  <= peak_in;
         end
         if (s2_swap) begin
+            limit_reg     <= limit_in;
             peak_reg      <= peak_in;
             peak_copy_reg <= peak_new;
         end

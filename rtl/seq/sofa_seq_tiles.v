@@ -120,7 +120,7 @@ module sofa_seq_tiles #(
     reg            active_reg;
     reg  [16:0]    len_reg, len_next;
     // First key of the tiles but that of the sinks, and the one behind them; sinks
-    reg  [17:0]    start_reg, start_next;
+    reg  [17:0]    start_reg;
     reg  [16:0]    end_reg, end_next;
     reg  [6:0]     sinks_reg, sinks_next;
     // Tiles, and without that of the sinks; turns with this one; this tile
@@ -277,7 +277,6 @@ module sofa_seq_tiles #(
     always @* begin
         state_next = state_reg;
         len_next   = len_reg;
-        start_next = start_reg;
         end_next   = end_reg;
         sinks_next = sinks_reg;
         tiles_next = tiles_reg;
@@ -313,12 +312,7 @@ module sofa_seq_tiles #(
             S_BAND: begin
                 len_next = short ? reach : job_keys;
                 end_next = len_next;
-                start_next = 18'd0;
-                state_next = S_SPLIT;
-                if (job_window != 17'd0) begin
-                    start_next = apart ? oldest : sinks_18;
-                    state_next = S_WINDOW;
-                end
+                state_next = job_window != 17'd0 ? S_WINDOW : S_SPLIT;
             end
             S_WINDOW: begin
                 len_next = start_reg < {1'b0, end_reg} ? end_reg - start_reg[16:0] : 17'd0;
@@ -407,7 +401,9 @@ module sofa_seq_tiles #(
         state_reg <= state_next;
         active_reg <= state_next != S_IDLE;
         len_reg   <= len_next;
-        start_reg <= start_next;
+        if (state_reg == S_BAND) begin
+            start_reg <= job_window == 17'd0 ? 18'd0 : apart ? oldest : sinks_18;
+        end
         end_reg   <= end_next;
         sinks_reg <= sinks_next;
         tiles_reg <= tiles_next;

@@ -44,7 +44,8 @@ module sofa_sufa_dot #(
     localparam P_W = 32;
     localparam T_W = P_W + LEVELS;
     // W times the bias of a product (sofa_mult_rows).
-    localparam [S_W-1:0] BIAS = {{(S_W - T_W){1'b0}}, {8{2'b01}}, 16'd0, {LEVELS{1'b0}}};
+    localparam [47:0] BIAS = 48'h5555_0000 << LEVELS;
+    localparam PAD_W = S_W > T_W ? S_W - T_W : 0;
 
     // Rows that are left in front of stage 2 + stages of the pipeline: five levels of full adders
     // fit between two registers.
@@ -178,7 +179,7 @@ module sofa_sufa_dot #(
             total_reg <= rest_s + rest_c;
         end
         if (valid_reg[TREE+1]) begin
-            acc_reg <= old + {{(S_W - T_W){1'b0}}, total_reg} - BIAS;
+            acc_reg <= old + {{PAD_W{1'b0}}, total_reg} - BIAS[S_W-1:0];
         end
         if (rst) begin
             valid_reg <= {(TREE + 2){1'b0}};

@@ -63,7 +63,7 @@ FIXED_POINT = (
     (r"mac(_inst)?\.(acc_reg|sum_reg)$", True, 0),
 )
 # What decides inside a stage, beside those numbers.
-VALUES = (r"(cell(_inst)?\.(en|first|code)|row(_inst)?\.(s1_seen_reg|s1_keep)"
+VALUES = (r"(cell(_inst)?\.(en|first|code)|row(_inst)?\.(s2_seen_reg|s2_keep)"
           r"|exp(_inst)?\.(idx_11|dm_10_reg|upd_reg)"
           r"|rass(_inst)?\.(wr_half_reg|wr_word|full_reg|half_reg|word_reg|lane|places"
           r"|g_place\[\d+\]\.mask_inst\.(wr_en|wr_addr|rd_en|rd_addr)))$")

@@ -66,6 +66,7 @@ async def passes(dut, gap, freeze):
             code, k8, *flags = terms[0]
         dut.in_valid.value = valid
         dut.in_code.value, dut.in_k8.value = pack(code, cfg.CODE_W), pack(k8, 8)
+        dut.in_k8x3.value = pack(3 * np.asarray(k8[:4], int), 10)
         for port, flag in zip((dut.in_first, dut.in_last, dut.in_turn_last, dut.in_group),
                               flags, strict=True):
             port.value = int(flag)

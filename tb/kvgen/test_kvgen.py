@@ -345,9 +345,9 @@ def test_shapes(sim, seed, shape):
 
 @pytest.mark.parametrize("change", [{"KG_TOK": 3}, {"KG_TOK": 2}, {"PLACES": 3}, {"LAND": 12},
                                     {"LAND_BEATS": 8}, {"H_MAX": 100}, {"VM_W": 3}])
-def test_illegal_parameters_are_refused(change):
+def test_illegal_parameters_are_refused(sim, change):
     with pytest.raises(BuildError, match="illegal_parameter_"):
-        build("sofa_kvgen", {**CONFIGS["tiny"].pick(*NAMES), **change}, "icarus")
+        build("sofa_kvgen", {**CONFIGS["tiny"].pick(*NAMES), **change}, sim)
 
 
 @pytest.mark.parametrize("module,change", [

@@ -335,6 +335,19 @@ async def reset_at_every_moment(dut, cycles):
 # ---------------------------------------------------------------------------------------------
 # Cycles
 # ---------------------------------------------------------------------------------------------
+def reading(counts):
+    """Cycles to read words of which so many slots are wanted: an item is read when the one before
+    moves on, leaves two cycles later, or two behind that one, and a word that nobody wants passes
+    in a cycle."""
+    now = left = 0
+    for wanted in counts:
+        for _ in range(wanted):
+            now = max(now + 1, left - 1)
+            left = max(now + 2, left + 2)
+        now += not wanted
+    return now
+
+
 @cocotb.test()
 async def cycles(dut):
     """Latency and rates of the header."""
@@ -354,41 +367,45 @@ async def cycles(dut):
         await tb.drain(200)
         came, went = tb.cycles()
         same("rass cycles to the first item", 4, went[0] - came[-1])
-        # HEAD, the key; the other words; the end
-        same("rass cycles of the items", first + words + (not first), went[-1] - went[0])
+        # HEAD, the key; the other words, beside it and behind; the end
+        last = went[-1] - went[0]
+        same("rass cycles of the items",
+             2 + max(2, words - 1) if first else max(2, words) + 2, last)
 
-    # Dense parts, one behind the other, of so few blocks that the ends of two parts find room: no
-    # cycle without an item.
+    # Dense parts, one behind the other, of so few blocks that the ends of two parts find room: an
+    # item every other cycle.
     for blocks in {1, min(2, tb.places // 2)}:
         for kvlast in (False, True, False, True):
             tb.part([whole] * 3, [ones(blocks)] * 3, kvlast=kvlast)
         number = len(tb.expected)
         assert number == 12 * bc + 4 * blocks + 4
-        await tb.drain(2 * number)
+        await tb.drain(3 * number)
         _, went = tb.cycles()
-        same("rass items, their cycles", [number, number - 1], [len(went), went[-1] - went[0]])
+        same("rass items, their cycles", [number, 2 * number - 2],
+             [len(went), went[-1] - went[0]])
 
-    # Words that nobody wants, read behind a dense turn: a cycle each, with the key in the last.
+    # Words that nobody wants, read behind a dense turn: a cycle each, the first beside an item.
     tb.part([whole] * 2, [ones(1), ones(1, bc - 1)])
-    await tb.drain(200 + 2 * bc)
+    await tb.drain(200 + 3 * bc)
     _, went = tb.cycles()
     gaps = [b - a for a, b in pairwise(went)]
     # HEAD and the keys of the dense turn; the key of the other; the end
-    same("rass cycles between items", [1] * bc + [words, 1], gaps)
+    same("rass cycles between items", [2] * bc + [max(2, words - 1), 2], gaps)
     # Turns in a steady state, from few wanted slots to all, from one block to all places.
     turns = 12
     for blocks in range(1, tb.places + 1):
         for wanted in (1, words, bc // 2, bc):
             slots = sorted(random.sample(range(bc), wanted))
             tb.part([whole] * turns, [ones(blocks, *slots)] * turns)
-            await tb.drain(2000 + turns * (bc + blocks * words))
+            await tb.drain(2000 + 2 * turns * (bc + blocks * words))
             _, went = tb.cycles()
-            read = sum(max(1, sum(s // 4 == w for s in slots)) for w in range(words))
+            counts = [sum(s // 4 == w for s in slots) for w in range(words)]
+            read, alone = reading(4 * counts) - reading(3 * counts), reading(counts)
             write = blocks * words
             # The first cycles of the part, HEAD among them, may take what they want.
             went = went[-(turns * wanted + blocks):]
             half, all_of_it = went[turns // 2 * wanted], went[(turns - 2) * wanted]
-            period = max(2 * write, 2 * read, write + read + 1)
+            period = max(2 * write, 2 * read, write + alone + 2)
             assert all_of_it - half == period * (turns - 2 - turns // 2) // 2, (blocks, wanted)
     same("rass", 0, tb.ev_stall, field="ev_stall")
     tb.finish()

@@ -511,13 +511,13 @@ async def cycles_of_sum_and_dense(dut):
         # The blocks' ends wait for the division of f.
         steady = gaps[: (tiles - 1) * cfg.PLACES - 1]
         if way == SUM:
-            same("sads cycles of masks", [c + 2 for c in got["s"][words * cfg.PLACES :]], got["m"])
+            same("sads cycles of masks", [c + 3 for c in got["s"][words * cfg.PLACES :]], got["m"])
             gaps = [b - a for a, b in zip(got["s"][::words], got["s"][words::words], strict=False)]
             steady = gaps[: tiles * cfg.PLACES - 1]
         else:
             same("sads words of scores", [], got["s"])
             # Turn to the first word of masks, empty
-            same("sads cycles to the masks", tb.share + 3, first[0] - got["t"][0])
+            same("sads cycles to the masks", tb.share + 4, first[0] - got["t"][0])
         same("sads cycles between tiles", [period] * (cfg.PLACES - 1), steady[: cfg.PLACES - 1],
              way=NAMES[way])
         assert not enough or steady == [period] * len(steady), steady

@@ -498,22 +498,22 @@ async def counting_does_not_wait(dut):
     tb.send(blocks[2], key, 1, start=True, count=True, ratio=one)
     tb.send(blocks[0], key, 0, start=True, count=True, ratio=one)
     # As many words as have room.
-    for _ in range(3):
+    for _ in range(4):
         tb.send(blocks[0], key, 0, ratio=one)
     tile = Tile(n=cfg.BC_MAX, rows=cfg.ROWS, first=True, last=True, causal=False, rel=0, kstep=1,
                 k0=0)
     score, _ = tb.send(blocks[1], tile, value("PLACES") - 1, start=True, count=True, ratio=one)
     # One more, which has none, of a place whose states are loaded meanwhile.
     tb.send(blocks[2], key, 1, ratio=one)
-    while tb.words.sent < 5 + cfg.BC_MAX // 4:
+    while tb.words.sent < 6 + cfg.BC_MAX // 4:
         await RisingEdge(dut.clk)
     for _ in range(2 * tb.share):
         await RisingEdge(dut.clk)
     assert not tb.tiles, "masks were taken too early"
-    assert tb.words.sent == 5 + cfg.BC_MAX // 4, "a word has no room for its masks"
+    assert tb.words.sent == 6 + cfg.BC_MAX // 4, "a word has no room for its masks"
     tb.send(blocks[1], tile, value("PLACES") - 1, final=True, score=score)
     await tb.drain(200 * tb.share)
-    same("sads_sum tiles", 5, tb.tiles)
+    same("sads_sum tiles", 6, tb.tiles)
     tb.finish()
 
 
@@ -572,7 +572,7 @@ async def cycles(dut):
          [s[words - 1] - s[0], s[-1] - s[words]])
     same("sads_sum cycles to the next tile", share + max(share, limit) + 1,
          s[words] - s[words - 1])
-    same("sads_sum cycles of masks", [c + 2 for c in s[words:]], m)
+    same("sads_sum cycles of masks", [c + 3 for c in s[words:]], m)
     same("sads_sum cycles to f", 6 + quotient, f[0] - s[-1])
     same("sads_sum cycles between f", [div + 1] * (share - 1),
          [b - a for a, b in zip(f, f[1:], strict=False)])
@@ -602,7 +602,7 @@ async def cycles(dut):
     first = s[::words]
     same("sads_sum cycles between tiles", {period},
          {b - a for a, b in zip(first, first[1:], strict=False)})
-    same("sads_sum cycles of masks", [c + 2 for c in s[number * words:]], m)
+    same("sads_sum cycles of masks", [c + 3 for c in s[number * words:]], m)
     same("sads_sum", 0, tb.ev_stall, field="ev_stall")
     # Their ends, of one word each: a store with f takes longer than a tile.
     score = np.full((cfg.ROWS, 1), -1 << value("SC_W") - 1)

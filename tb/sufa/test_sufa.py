@@ -225,6 +225,8 @@ def test_builds_without_taps(sim):
 @pytest.mark.parametrize("bad", [{"ROWS": 24}, {"ROWS": 2}, {"BUS_BYTES": 4}, {"D_MAX": 24},
                                  {"PLACES": 16}, {"STORE_BEATS": 31}, {"F_FRAC": 3},
                                  {"KEYS_MAX": 100}, {"FIFO": 1}])
-def test_illegal_parameters_are_refused(bad):
-    with pytest.raises(BuildError, match="illegal_parameter_sofa_sufa_see"):
-        build("sofa_sufa", stage_parameters("tiny", **bad), "icarus")
+def test_illegal_parameters_are_refused(sim, bad):
+    # Verilator stops at those of the parts first.
+    name = "illegal_parameter_sofa_" + ("sufa_see" if sim == "icarus" else "")
+    with pytest.raises(BuildError, match=name):
+        build("sofa_sufa", stage_parameters("tiny", **bad), sim)

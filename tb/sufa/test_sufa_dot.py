@@ -126,6 +126,6 @@ def test_sufa_dot(sim, seed, w, s_w):
 
 
 @pytest.mark.parametrize("bad", [{"W": 2}, {"W": 12}, {"W": 64}, {"S_W": 34}, {"S_W": 49}])
-def test_illegal_parameters_are_refused(bad):
+def test_illegal_parameters_are_refused(sim, bad):
     with pytest.raises(BuildError, match=f"illegal_parameter_{TOP}"):
-        build(TOP, {"W": 8, "S_W": 40, **bad}, "icarus")
+        build(TOP, {"W": 8, "S_W": 40, **bad}, sim)

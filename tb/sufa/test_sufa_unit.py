@@ -414,7 +414,9 @@ def test_builds_without_taps(sim):
 
 @pytest.mark.parametrize("bad", [{"W": 2}, {"ROWS_U": 3}, {"PLACES_O": 3}, {"D_MAX": 24},
                                  {"O_WORDS": 7}, {"KV_WORDS": 4}, {"F_FRAC": 3}, {"CREDITS": 3}])
-def test_illegal_parameters_are_refused(bad):
+def test_illegal_parameters_are_refused(sim, bad):
     p = {"W": 4, "ROWS_U": 2, "D_MAX": 16, **bad}
-    with pytest.raises(BuildError, match="illegal_parameter_sofa_sufa_unit"):
-        build("sofa_sufa_unit", p, "icarus")
+    # Verilator stops at those of the parts first.
+    name = "illegal_parameter_sofa_sufa_" + ("unit" if sim == "icarus" else "")
+    with pytest.raises(BuildError, match=name):
+        build("sofa_sufa_unit", p, sim)

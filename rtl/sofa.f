@@ -38,6 +38,7 @@ dlzs/sofa_dlzs_corner.v
 dlzs/sofa_dlzs_codes.v
 dlzs/sofa_dlzs_wcodes.v
 common/sofa_corner_buffer.v
+dlzs/sofa_dlzs_first.v
 dlzs/sofa_dlzs_cell.v
 dlzs/sofa_dlzs_array.v
 common/sofa_mult_digits.v

@@ -11,6 +11,7 @@ sofa_dlzs_corner.v
 sofa_dlzs_codes.v
 sofa_dlzs_wcodes.v
 ../common/sofa_corner_buffer.v
+sofa_dlzs_first.v
 sofa_dlzs_cell.v
 sofa_dlzs_array.v
 ../common/sofa_mult_digits.v

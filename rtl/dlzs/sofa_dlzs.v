@@ -312,8 +312,8 @@ module sofa_dlzs #(
     wire              advance = cfg_predict ? p_advance : !word_valid || s_free;
     wire              work = turn_valid && tile_reg
         && (cfg_predict ? w_valid : !turn_start || block_there);
-    // The code stream must see nothing of s_ready.
-    wire              p_read = cfg_predict && p_advance && work;
+    // The code stream must see nothing of s_ready, and need not see blocks.
+    wire              p_read = cfg_predict && p_advance && turn_valid && tile_reg && w_valid;
     wire              read = advance && work;
     wire [BASE_W-1:0] base_step = base_reg + COLS_STEP;
     wire              pass_last = base_step >= turn_n[BASE_W-1:0];
@@ -448,48 +448,18 @@ module sofa_dlzs #(
         .out_data (k8_rotated)
     );
 
-    // Three times the elements of the first group follow in the same cycle: its columns are chosen
-    // in one step in the place of three.
-    function automatic [7:0] pick;
-        input [BC_MAX*8-1:0] banks;
-        input [BC_MAX-1:0]   hot;
-        reg   [BC_MAX*8-1:0] left;
-        integer i;
-        begin
-            for (i = 0; i < BC_MAX; i = i + 1) begin
-                left[i*8 +: 8] = banks[i*8 +: 8] & {8{hot[i]}};
-            end
-            for (i = BC_MAX / 2; i > 0; i = i / 2) begin
-                left = left | (left >> (i * 8));
-            end
-            pick = left[7:0];
-        end
-    endfunction
+    wire [39:0] k8x3;
 
-    // The upper half is added with either carry at the same time as the lower one.
-    function automatic [9:0] three_times;
-        input [7:0] x;
-        reg   [4:0] low;
-        reg   [5:0] high, high_more;
-        begin
-            low         = {1'b0, x[3:0]} + {1'b0, x[2:0], 1'b0};
-            high        = {{2{x[7]}}, x[7:4]} + {x[7], x[7:3]};
-            high_more   = {{2{x[7]}}, x[7:4]} + {x[7], x[7:3]} + 6'd1;
-            three_times = {low[4] ? high_more : high, low[3:0]};
-        end
-    endfunction
-
-    wire [39:0] k8x3 = {three_times(k8[31:24]), three_times(k8[23:16]), three_times(k8[15:8]),
-                        three_times(k8[7:0])};
+    sofa_dlzs_first #(
+        .LANES (BC_MAX)
+    ) first_inst (
+        .banks (k8_banks),
+        .hot   (rotate_hot_reg),
+        .k8    (k8[31:0]),
+        .k8x3  (k8x3)
+    );
 
     wire unused_rotated = &{1'b0, k8_rotated[31:0]};
-
-    assign k8[0*8 +: 8] = pick(k8_banks, rotate_hot_reg);
-    assign k8[1*8 +: 8] = pick(k8_banks, {rotate_hot_reg[BC_MAX-2:0], rotate_hot_reg[BC_MAX-1]});
-    assign k8[2*8 +: 8] = pick(k8_banks, {rotate_hot_reg[BC_MAX-3:0],
-                                          rotate_hot_reg[BC_MAX-1:BC_MAX-2]});
-    assign k8[3*8 +: 8] = pick(k8_banks, {rotate_hot_reg[BC_MAX-4:0],
-                                          rotate_hot_reg[BC_MAX-1:BC_MAX-3]});
 
     generate
         if (COLS > 4) begin : g_columns

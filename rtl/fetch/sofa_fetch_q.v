@@ -109,7 +109,12 @@ module sofa_fetch_q #(
     wire take  = qc_valid && qc_ready;
 
     // The scales at the head are those of the commit at hand while commit_reg is high.
-    wire go    = scale_valid && !commit_reg && (done || wait_reg != 4'd0);
+    wire some  = wait_reg != 4'd0;
+    wire may   = scale_valid && !commit_reg;
+    wire go    = may && (done || some);
+    // done comes late in its cycle: it chooses.
+    wire [3:0] wait_more = may ? wait_reg : wait_reg + 4'd1;
+    wire [3:0] wait_less = may && some ? wait_reg - 4'd1 : wait_reg;
 
     assign qc_ready = !req_valid_reg && avail;
     assign ev_stall = qc_valid && !req_valid_reg && !avail;
@@ -168,7 +173,7 @@ module sofa_fetch_q #(
         left_next      = left_reg;
         place_next     = place_reg;
         held_next      = held_reg;
-        wait_next      = wait_reg + {3'd0, done} - {3'd0, go};
+        wait_next      = done ? wait_more : wait_less;
         commit_place_next = commit_place_reg;
 
         if (take) begin

@@ -21,6 +21,7 @@ CUTS = (
     "sofa_seq", "sofa_seq_check", "sofa_seq_walk",
     "sofa_fetch", "sofa_axi_read",
     "sofa_dlzs", "sofa_dlzs_array", "sofa_dlzs_cell", "sofa_dlzs_codes", "sofa_dlzs_khat",
+    "sofa_dlzs_first",
     "sofa_rope",
     "sofa_sads", "sofa_sads_sum", "sofa_sads_sum_row", "sofa_sads_sum_limit",
     "sofa_sads_sort", "sofa_sads_sort_row",

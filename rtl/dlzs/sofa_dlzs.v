@@ -268,19 +268,20 @@ module sofa_dlzs #(
     // ---- Blocks and tiles at hand --------------------------------------------------------------
     // Commits of Q are delayed as the codes' write is.
     reg        commit_reg;
-    // Blocks that have come and not begun; tiles, and whether there is one: that it was released
-    // shows in their number a cycle later
-    reg  [3:0] blocks_reg, blocks_next;
+    // Blocks that have come and not begun, tiles, and whether there is one. That it has begun, that
+    // it was released shows in their number a cycle later
+    reg  [3:0] blocks_reg;
+    reg        block_reg, begun_reg;
     reg  [2:0] tiles_reg;
     reg        tile_reg;
     reg  [1:0] k8_buf_reg, k8_buf_next;
     reg        q_release_reg, q_release_next;
     reg        k8_release_reg, k8_release_next;
 
-    wire       block_there = blocks_reg != 4'd0;
+    wire [3:0] blocks      = blocks_reg + {3'd0, commit_reg} - {3'd0, begun_reg};
     wire [2:0] tiles       = tiles_reg + {2'd0, k8_commit} - {2'd0, k8_release_reg};
 
-    assign t_valid = tf_valid && (!dense || !t_turn[`SOFA_TURN_START] || block_there);
+    assign t_valid = tf_valid && (!dense || !t_turn[`SOFA_TURN_START] || block_reg);
 
     // ---- Read sequence: element by element, pass by pass, turn by turn -------------------------
     reg  [ELEM_W-1:0] elem_reg, elem_next;
@@ -311,7 +312,7 @@ module sofa_dlzs #(
     wire              p_advance = !word_valid || khat_ready;
     wire              advance = cfg_predict ? p_advance : !word_valid || s_free;
     wire              work = turn_valid && tile_reg
-        && (cfg_predict ? w_valid : !turn_start || block_there);
+        && (cfg_predict ? w_valid : !turn_start || block_reg);
     // The code stream must see nothing of s_ready, and need not see blocks.
     wire              p_read = cfg_predict && p_advance && turn_valid && tile_reg && w_valid;
     wire              read = advance && work;
@@ -354,8 +355,6 @@ module sofa_dlzs #(
             k8_buf_next = k8_buf_reg == LAST_K8BUF[1:0] ? 2'd0 : k8_buf_reg + 2'd1;
         end
 
-        // A block counts until its first turn is over.
-        blocks_next = blocks_reg + {3'd0, commit_reg} - {3'd0, block_begins};
     end
 
     // ---- Operands ------------------------------------------------------------------------------
@@ -564,7 +563,10 @@ module sofa_dlzs #(
 
     always @(posedge clk) begin
         commit_reg     <= q_commit;
-        blocks_reg     <= blocks_next;
+        // A block counts until its first turn is over.
+        blocks_reg     <= blocks;
+        block_reg      <= block_begins ? blocks > 4'd1 : blocks != 4'd0;
+        begun_reg      <= block_begins;
         tiles_reg      <= tiles;
         tile_reg       <= k8_release_next ? tiles > 3'd1 : tiles != 3'd0;
         k8_buf_reg     <= k8_buf_next;
@@ -592,6 +594,8 @@ module sofa_dlzs #(
         if (rst) begin
             commit_reg     <= 1'b0;
             blocks_reg     <= 4'd0;
+            block_reg      <= 1'b0;
+            begun_reg      <= 1'b0;
             tiles_reg      <= 3'd0;
             tile_reg       <= 1'b0;
             k8_buf_reg     <= 2'd0;

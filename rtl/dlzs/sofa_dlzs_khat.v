@@ -171,8 +171,9 @@ module sofa_dlzs_khat #(
     localparam [31:0] LAST_COL = COLS - 1;
 
     reg  [PTR_W-1:0] wr_ptr_reg, rd_ptr_reg;
-    // Words in the buffer, 0..DEPTH.
+    // Words in the buffer, 0..DEPTH; there are fewer than DEPTH
     reg  [3:0]       words_reg;
+    reg              room_reg;
     // Column to be read next; the low bits are its lane.
     reg  [5:0]       col_reg;
 
@@ -185,11 +186,13 @@ module sofa_dlzs_khat #(
     wire col_last = col_reg == LAST_COL[5:0];
     wire word_done = walk && col_reg[1:0] == 2'd3;
 
-    assign s_ready    = words_reg <= LAST_WORD[3:0];
+    assign s_ready    = room_reg;
     assign chunk_done = walk && col_last;
 
     always @(posedge clk) begin
         words_reg <= words_reg + {3'd0, write} - {3'd0, word_done};
+        room_reg  <= words_reg < LAST_WORD[3:0] || word_done
+            || (words_reg == LAST_WORD[3:0] && !write);
         if (write) begin
             wr_ptr_reg <= wr_ptr_reg == LAST_WORD[PTR_W-1:0] ? {PTR_W{1'b0}} : wr_ptr_reg + 1'b1;
         end
@@ -202,6 +205,7 @@ module sofa_dlzs_khat #(
 
         if (rst) begin
             words_reg  <= 4'd0;
+            room_reg   <= 1'b1;
             wr_ptr_reg <= {PTR_W{1'b0}};
             rd_ptr_reg <= {PTR_W{1'b0}};
             col_reg    <= 6'd0;

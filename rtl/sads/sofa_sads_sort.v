@@ -117,7 +117,7 @@ module sofa_sads_sort #(
     localparam TURN_W = PLACE_W + 2 + 8 + 8 + 1 + 25 + 24 + 24 + SC_W;
 
     // ---- Turns ---------------------------------------------------------------------------------
-    // The front one stays until its tile is sorted.
+    // The front one leaves when its tile has begun.
     wire               turn_valid;
     wire               tile_done;
     wire [PLACE_W-1:0] place;
@@ -144,7 +144,7 @@ module sofa_sads_sort #(
         .s_data  ({t_place, t_start, t_final, t_n, t_rows, t_causal, t_rel, t_kstep, t_window,
                    t_radius}),
         .m_valid (turn_valid),
-        .m_ready (tile_done),
+        .m_ready (load_reg),
         .m_data  ({place, start, final_turn, n, rows, causal, rel, kstep, window, radius}),
         .level   (unused_level)
     );
@@ -157,6 +157,8 @@ module sofa_sads_sort #(
     reg [1:0]        wr_third_reg;
     reg              rd_buf_reg;
     reg [1:0]        full_reg;
+    // The one that is filled has room
+    reg              room_reg;
     reg [WORD_W-1:0] last0_reg;
     reg [WORD_W-1:0] last1_reg;
 
@@ -165,7 +167,10 @@ module sofa_sads_sort #(
     wire [1:0] fill        = {s_take_last && wr_buf_reg, s_take_last && !wr_buf_reg};
     wire [1:0] free        = {tile_done && rd_buf_reg, tile_done && !rd_buf_reg};
 
-    assign s_ready = !full_reg[wr_buf_reg];
+    // The buffer that is filled next, and that was full and becomes free now
+    wire       wr_buf      = wr_buf_reg ^ s_take_last;
+
+    assign s_ready = room_reg;
 
     wire [WORD_W-1:0] last_word = rd_buf_reg ? last1_reg : last0_reg;
     wire [WORD_W-1:0] wr_start  = wr_buf_reg ? SECOND[WORD_W-1:0] : {WORD_W{1'b0}};
@@ -218,6 +223,7 @@ module sofa_sads_sort #(
             rd_buf_reg <= !rd_buf_reg;
         end
         full_reg <= (full_reg | fill) & ~free;
+        room_reg <= !full_reg[wr_buf] || (tile_done && rd_buf_reg == wr_buf);
 
         if (rst) begin
             wr_third_reg <= 2'd0;
@@ -225,6 +231,7 @@ module sofa_sads_sort #(
             wr_buf_reg   <= 1'b0;
             rd_buf_reg   <= 1'b0;
             full_reg     <= 2'b00;
+            room_reg     <= 1'b1;
         end
     end
 
@@ -242,10 +249,14 @@ module sofa_sads_sort #(
     // Keys that a row may still take
     reg [7:0]        left_reg, left_next;
     reg              load_reg;
-    // The turn's radius, out of the FIFO's multiplexer; one for each half of the rows, loaded in
-    // different cycles, so that no synthesis makes a single register with all of the load of them
-    reg [SC_W-1:0]   radius0_reg;
-    reg [SC_W-1:0]   radius1_reg;
+    // The turn at work. One radius for each half of the rows, loaded in different cycles, so that
+    // no synthesis makes a single register with all of the load of them
+    reg [PLACE_W-1:0] place_reg;
+    reg               start_reg;
+    reg               final_reg;
+    reg [7:0]         n_reg;
+    reg [SC_W-1:0]    radius0_reg;
+    reg [SC_W-1:0]    radius1_reg;
 
     // Stages of the pipeline: bit i is high while the stage si of the rows works on a word; s6 is
     // the cycle in which the next pass is decided.
@@ -275,7 +286,7 @@ module sofa_sads_sort #(
     assign m_first = m_first_reg;
     assign m_last  = m_left_reg == 4'd0;
 
-    assign tile_done = sorted && (!m_valid_reg || (m_take && m_last)) && (!final_turn || f_room);
+    assign tile_done = sorted && (!m_valid_reg || (m_take && m_last)) && (!final_reg || f_room);
     assign ev_busy   = load || (state_reg != S_IDLE && !ev_stall);
     assign ev_stall  = sorted && !tile_done;
 
@@ -311,7 +322,7 @@ module sofa_sads_sort #(
     end
 
     // Words of masks less one
-    wire [7:0] behind = n - 8'd1;
+    wire [7:0] behind = n_reg - 8'd1;
     wire       unused_behind = &{1'b0, behind[7:6], behind[1:0]};
 
     always @(posedge clk) begin
@@ -321,6 +332,10 @@ module sofa_sads_sort #(
         left_reg  <= left_next;
         load_reg  <= load;
         if (load) begin
+            place_reg   <= place;
+            start_reg   <= start;
+            final_reg   <= final_turn;
+            n_reg       <= n;
             radius0_reg <= radius;
         end
         if (load_reg) begin
@@ -392,7 +407,7 @@ module sofa_sads_sort #(
     ) max_inst (
         .clk     (clk),
         .wr_en   (tile_done),
-        .wr_addr (place),
+        .wr_addr (place_reg),
         .wr_data (max_new),
         .rd_en   (load),
         .rd_addr (place),
@@ -424,7 +439,7 @@ module sofa_sads_sort #(
                 .clk       (clk),
                 .clear     (load),
                 .max_load  (load_reg),
-                .max_in    (max_old[r*SC_W +: SC_W] & {SC_W{!start}}),
+                .max_in    (max_old[r*SC_W +: SC_W] & {SC_W{!start_reg}}),
                 .max_out   (max_new[r*SC_W +: SC_W]),
                 .s0_en     (en_reg[0]),
                 .s0_scores (row_scores),
@@ -462,9 +477,9 @@ module sofa_sads_sort #(
         .clk     (clk),
         .rst     (rst),
         .clear   (1'b0),
-        .s_valid (tile_done && final_turn),
+        .s_valid (tile_done && final_reg),
         .s_ready (f_room),
-        .s_data  (place),
+        .s_data  (place_reg),
         .m_valid (f_valid),
         .m_ready (f_take && f_last),
         .m_data  (f_place),

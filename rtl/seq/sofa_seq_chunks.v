@@ -66,6 +66,8 @@ module sofa_seq_chunks #(
     reg [4:0]  fit_reg, fit_next;
     reg [10:0] left_reg, left_next;
     reg [16:0] chunks_reg, chunks_next;
+    // out of the low byte of chunks_reg; it is added a cycle later
+    reg        carry_reg, carry_next;
     reg [7:0]  full_reg, full_next;
     reg [7:0]  last_reg, last_next;
     reg [36:0] step_reg, step_next;
@@ -87,7 +89,8 @@ module sofa_seq_chunks #(
         state_next = state_reg;
         fit_next = fit_reg;
         left_next = left_reg;
-        chunks_next = chunks_reg;
+        chunks_next = {chunks_reg[16:8] + {8'd0, carry_reg}, chunks_reg[7:0]};
+        carry_next = 1'b0;
         full_next = full_reg;
         last_next = last_reg;
         step_next = step_reg;
@@ -118,7 +121,8 @@ module sofa_seq_chunks #(
                     state_next = S_LAST;
                 end else begin
                     left_next = left_reg - {6'd0, fit_reg};
-                    chunks_next = chunks_reg + {10'd0, head_chunks};
+                    {carry_next, chunks_next[7:0]} = {1'b0, chunks_reg[7:0]}
+                                                     + {2'd0, head_chunks};
                 end
             end
             S_LAST: begin
@@ -140,6 +144,7 @@ module sofa_seq_chunks #(
         fit_reg <= fit_next;
         left_reg <= left_next;
         chunks_reg <= chunks_next;
+        carry_reg <= carry_next;
         full_reg <= full_next;
         last_reg <= last_next;
         step_reg <= step_next;

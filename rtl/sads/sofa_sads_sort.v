@@ -167,7 +167,7 @@ module sofa_sads_sort #(
     wire [1:0] fill        = {s_take_last && wr_buf_reg, s_take_last && !wr_buf_reg};
     wire [1:0] free        = {tile_done && rd_buf_reg, tile_done && !rd_buf_reg};
 
-    // The buffer that is filled next, and that was full and becomes free now
+    // The buffer that the next word goes to
     wire       wr_buf      = wr_buf_reg ^ s_take_last;
 
     assign s_ready = room_reg;

@@ -131,7 +131,7 @@ PROOFS = (
     # ---- rtl/dlzs, rtl/sads, rtl/sufa: arithmetic and selection ----
     *(Proof("sofa_dlzs_encode", {"TWO_TERM": two}, (
         Bug("up = snap == SNAP_NEAREST && next;", "up = snap != 2'd0 && next;"),
-        Bug("wire        next = e0 ? a1[14] : a1[13];", "wire        next = a1[14];"),
+        Bug("wire        more  = sign && |(lead & moves);", "wire        more  = 1'b0;"),
     ), depth=1, cover=1, mode="bmc", label=f"{two}") for two in (0, 1)),
     *(Proof("sofa_dlzs_cell", {"TWO_TERM": two, "SC_FRAC": frac, "SC_W": 12 + frac}, (
         Bug("{LOW{by[4]}}};", "{LOW{1'b0}}};"),

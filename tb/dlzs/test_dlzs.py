@@ -202,7 +202,8 @@ TINY = CONFIGS["tiny"].pick(*NAMES)
 
 @pytest.mark.parametrize("shape", [
     # Eight words a pass of eight terms; beats a row that are no power of two.
-    {"COLS": 32, "BC_MAX": 64, "PLACES": 8, "STORE_BEATS": 44},
+    pytest.param({"COLS": 32, "BC_MAX": 64, "PLACES": 8, "STORE_BEATS": 44},
+                 marks=pytest.mark.slow_on("icarus")),
     pytest.param({"ROWS": 16, "COLS": 16, "BC_MAX": 16, "D_MAX": 32, "BUS_BYTES": 16, "PLACES": 2,
                   "STORE_BEATS": 16 * 8, "SC_FRAC": 8, "K8_BUFS": 3},
                  marks=pytest.mark.slow_on("icarus")),

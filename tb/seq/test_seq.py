@@ -900,7 +900,8 @@ def test_largest_parameters(sim, seed):
     run("sofa_seq", __name__, p, sim, seed=seed, testcase="extreme_legal_fields")
 
 
-@pytest.mark.slow_on("icarus", "small", "paper")
+@pytest.mark.slow_on("icarus", "small", "lean", "paper")
+@pytest.mark.slow_on("verilator", "paper")
 def test_sofa_seq(sim, config, seed):
     simulate(sim, seed, second_config(config.name))
 

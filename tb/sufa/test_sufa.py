@@ -199,6 +199,7 @@ def test_stage(sim, config, seed):
 
 
 @pytest.mark.slow_on("icarus")
+@pytest.mark.slow_on("verilator")
 @pytest.mark.parametrize("extra", [
     # More units than rows in a word of f; two places in a store that does not divide by them.
     {"ROWS": 16, "PLACES": 4, "STORE_BEATS": 130, "F_FRAC": 12},
@@ -211,6 +212,7 @@ def test_other_widths(sim, seed, extra):
         testcase=["one_pair", "random_programs", "one_slow_unit"])
 
 
+@pytest.mark.slow
 @pytest.mark.configs("paper")
 @pytest.mark.sims("verilator")
 def test_stage_paper(sim, config, seed):

@@ -391,6 +391,7 @@ def test_unit(sim, config, seed):
     run("sofa_sufa_unit", __name__, unit_parameters(config), sim, seed=seed)
 
 
+@pytest.mark.slow_on("verilator")
 @pytest.mark.parametrize("extra", [{"F_FRAC": 12, "FIFO": 5},
                                    {"F_FRAC": 4, "FIFO": 12, "KEYS_MAX": 64, "Q_WORDS": 300}])
 def test_other_widths(sim, seed, extra):
@@ -402,6 +403,7 @@ def test_other_widths(sim, seed, extra):
         testcase=["one_pair", "random_programs", "queue_full_and_empty", "flush_beside_pairs"])
 
 
+@pytest.mark.slow
 @pytest.mark.configs("paper")
 @pytest.mark.sims("verilator")
 def test_unit_paper(sim, config, seed):

@@ -16,6 +16,7 @@ from tb.system.simulate import JobSpec, LayerSpec, Options, simulate
 from tb.system.test_system import REAL, ROUGH
 
 
+@pytest.mark.slow_on("icarus", "tiny")
 @pytest.mark.configs("tiny", "small")
 def test_random_layers(sim, config, seed):
     """Random shapes, settings and RoPE modes over a memory with stalls and reordering; some go on

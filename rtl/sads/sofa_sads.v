@@ -17,7 +17,7 @@
 // Latency, cycles. Sum, dense: sofa_sads_sum.v; a word of scores to its masks 3. Sort:
 // sofa_sads_sort.v. ev_pairs comes 2 cycles after the word that it counts.
 // Throughput: sum and dense a word a cycle, a tile every max(ceil(n/4), SHARE) cycles; sort a tile
-// every P*(ceil(n/12) + 6) + 2 cycles, P = ceil(min(quota, n)/4) or fewer.
+// every P*(ceil(n/12) + 6) + 3 cycles, P = ceil(min(quota, n)/4) or fewer.
 // Errors: none are found; cfg_sort without SORT is taken as sum.
 // Source: SOFA (MICRO 2024), SADS; docs/second.md, Selection; docs/sads.md.
 

@@ -18,8 +18,8 @@
 // waits too.
 // Not done here: the sort itself (sofa_sads_core.v), what a row keeps (sofa_sads_sort_row.v).
 // Latency, cycles, with W = ceil(n/12) and P passes, ceil(min(quota, n)/4) at most: the last word
-// of a tile is taken to m_valid P*(W+6) + 3, where it need not wait for the tile before.
-// Throughput: a tile every P*(W+6) + 2 cycles, or every ceil(n/4) if that is more.
+// of a tile is taken to m_valid P*(W+6) + 4, where it need not wait for the tile before.
+// Throughput: a tile every P*(W+6) + 3 cycles, or every ceil(n/4) if that is more.
 // Errors: none are found; a quota of 0 takes nothing.
 // Source: SOFA (MICRO 2024), SADS; docs/architecture.md section 5.3.
 
@@ -240,7 +240,7 @@ module sofa_sads_sort #(
     localparam [1:0] S_IDLE = 2'd0;
     // passes over the tile
     localparam [1:0] S_SCAN = 2'd1;
-    // the tile is sorted and waits for the output
+    // the tile is sorted, and leaves when the output has room
     localparam [1:0] S_HELD = 2'd2;
 
     reg [1:0]        state_reg, state_next;
@@ -269,7 +269,7 @@ module sofa_sads_sort #(
     wire              load = state_reg == S_IDLE && full_reg[rd_buf_reg] && turn_valid;
     wire [ROWS-1:0]   row_full;
     wire              another = en_reg[6] && |row_full && left_reg != 8'd0;
-    wire              sorted = state_reg == S_HELD || (en_reg[6] && !another);
+    wire              sorted = state_reg == S_HELD;
     wire              issue = issue_reg || another;
     wire              issue_first = word_reg == {WORD_W{1'b0}};
     wire              issue_last = word_reg == last_word;
@@ -314,8 +314,11 @@ module sofa_sads_sort #(
                 end
             end
             default: begin  // S_SCAN, S_HELD
-                if (sorted) begin
-                    state_next = tile_done ? S_IDLE : S_HELD;
+                // Whether any of all rows is full is known late; only the state waits for it.
+                if (tile_done) begin
+                    state_next = S_IDLE;
+                end else if (en_reg[6] && !another) begin
+                    state_next = S_HELD;
                 end
             end
         endcase

@@ -548,14 +548,14 @@ async def passes_of_sort(dut):
         await tb.drain(patience(tb))
         got = seen()
         passes = min(most // 4 + 1, full // 4)
-        same("sads cycles to the masks", passes * (-(-full // 12) + 6) + 3,
+        same("sads cycles to the masks", passes * (-(-full // 12) + 6) + 4,
              got["m"][0] - got["s"][words - 1], near=most)
     tb.finish()
 
 
 @cocotb.test()
 async def cycles_of_sort(dut):
-    """Tile to tile P*(W+6) + 2 cycles, last word of scores to masks one more."""
+    """Tile to tile P*(W+6) + 3 cycles, last word of scores to masks one more."""
     if not value("SORT"):
         return
     tb = await prepare(dut)
@@ -569,7 +569,7 @@ async def cycles_of_sort(dut):
         await tb.drain(patience(tb))
         got, words = seen(), -(-n // 4)
         passes = -(-min(quota, n) // 4)
-        sort = passes * (-(-n // 12) + 6) + 2
+        sort = passes * (-(-n // 12) + 6) + 3
         first, last = got["m"][::words], got["s"][words - 1 :: words]
         same("sads tiles, words of f", [6, 2 * tb.share], [len(first), len(got["f"])], quota=quota)
         same("sads cycles to the masks", sort + 1, first[0] - last[0], quota=quota)

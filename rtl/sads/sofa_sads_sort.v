@@ -249,14 +249,16 @@ module sofa_sads_sort #(
     // Keys that a row may still take
     reg [7:0]        left_reg, left_next;
     reg              load_reg;
-    // The turn at work. One radius for each half of the rows, loaded in different cycles, so that
-    // no synthesis makes a single register with all of the load of them
+    // The turn at work. One radius for each quarter of the rows, loaded in different cycles or from
+    // each other, so that no synthesis makes a single register with all of the load of them
     reg [PLACE_W-1:0] place_reg;
     reg               start_reg;
     reg               final_reg;
     reg [7:0]         n_reg;
     reg [SC_W-1:0]    radius0_reg;
     reg [SC_W-1:0]    radius1_reg;
+    reg [SC_W-1:0]    radius2_reg;
+    reg [SC_W-1:0]    radius3_reg;
 
     // Stages of the pipeline: bit i is high while the stage si of the rows works on a word; s6 is
     // the cycle in which the next pass is decided.
@@ -343,6 +345,10 @@ module sofa_sads_sort #(
         end
         if (load_reg) begin
             radius1_reg <= radius;
+            radius2_reg <= radius0_reg;
+        end
+        if (en_reg[0]) begin
+            radius3_reg <= radius1_reg;
         end
 
         en_reg      <= {en_reg[5], en_reg[4] && last_reg[4], en_reg[3:0], issue};
@@ -456,7 +462,8 @@ module sofa_sads_sort #(
                 .s4_first  (first_reg[4]),
                 .s5_en     (en_reg[5]),
                 .s5_room   (room),
-                .radius    (r < ROWS / 2 ? radius0_reg : radius1_reg),
+                .radius    (r < ROWS / 4 ? radius0_reg : r < ROWS / 2 ? radius1_reg
+                            : r < 3 * ROWS / 4 ? radius2_reg : radius3_reg),
                 .full      (row_full[r]),
                 .out_load  (tile_done),
                 .out_step  (m_take),

@@ -248,6 +248,8 @@ module sofa_sads_sort #(
     reg [WORD_W-1:0] word_reg, word_next;
     // Keys that a row may still take
     reg [7:0]        left_reg, left_next;
+    // Entries of this pass that they leave room for
+    reg [3:0]        quota_reg;
     reg              load_reg;
     // The turn at work. One radius for each quarter of the rows, loaded in different cycles or from
     // each other, so that no synthesis makes a single register with all of the load of them
@@ -335,6 +337,7 @@ module sofa_sads_sort #(
         issue_reg <= issue_next;
         word_reg  <= word_next;
         left_reg  <= left_next;
+        quota_reg <= {left_next > 8'd3, left_next > 8'd2, left_next > 8'd1, left_next > 8'd0};
         load_reg  <= load;
         if (load) begin
             place_reg   <= place;
@@ -402,8 +405,6 @@ module sofa_sads_sort #(
     );
 
     wire [WORDS-1:0] s0_word = ONE[WORDS-1:0] << s0_word_reg;
-    // Entries of this pass which the quota leaves room for
-    wire [3:0] room = {left_reg > 8'd3, left_reg > 8'd2, left_reg > 8'd1, left_reg > 8'd0};
 
     // ---- Rows' maxima --------------------------------------------------------------------------
     wire [ROWS*SC_W-1:0] max_old;
@@ -461,7 +462,7 @@ module sofa_sads_sort #(
                 .s4_en     (en_reg[4]),
                 .s4_first  (first_reg[4]),
                 .s5_en     (en_reg[5]),
-                .s5_room   (room),
+                .s5_room   (quota_reg),
                 .radius    (r < ROWS / 4 ? radius0_reg : r < ROWS / 2 ? radius1_reg
                             : r < 3 * ROWS / 4 ? radius2_reg : radius3_reg),
                 .full      (row_full[r]),

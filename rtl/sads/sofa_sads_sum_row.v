@@ -7,7 +7,7 @@
 // the tile's limit. The peak, the sum of the weights 2^(SUM_FRAC - (R - level)) of the visible keys
 // and that of the kept ones follow word by word. The peak is settled two stages before the sums, so
 // that neither loop is longer than one comparison or one shift and addition. The octave has a
-// register in each row, since a net from one to the shifters of all is as long as half of the rest.
+// register in each row, since a net from one to the shifters of all rows would lengthen their path.
 // The rows of a group form a chain: each has a second copy of its state (limit, R, P, T). A swap
 // puts the copies of the row behind into use and keeps what was in use; a shift passes the copies
 // on to the row in front. So states are exchanged serially while words are worked on. The stages

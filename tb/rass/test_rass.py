@@ -368,9 +368,8 @@ async def cycles(dut):
         came, went = tb.cycles()
         same("rass cycles to the first item", 4, went[0] - came[-1])
         # HEAD, the key; the other words, beside it and behind; the end
-        last = went[-1] - went[0]
-        same("rass cycles of the items",
-             2 + max(2, words - 1) if first else max(2, words) + 2, last)
+        want = 2 + max(2, words - 1) if first else max(2, words) + 2
+        same("rass cycles of the items", want, went[-1] - went[0])
 
     # Dense parts, one behind the other, of so few blocks that the ends of two parts find room: an
     # item every other cycle.

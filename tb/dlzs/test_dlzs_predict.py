@@ -446,6 +446,7 @@ def test_sofa_predict_small(sim, config, seed):
     run("sofa_dlzs", __name__, config.pick(*NAMES, ROPE_PAIRS=1), sim, seed=seed)
 
 
+@pytest.mark.slow
 @pytest.mark.sims("verilator")
 @pytest.mark.configs("small")
 def test_sofa_predict_small_pairs(sim, config, seed):
@@ -482,6 +483,7 @@ LARGE_SHAPES = {
 
 
 @pytest.mark.sims("verilator")
-@pytest.mark.parametrize("shape", LARGE_SHAPES)
+@pytest.mark.parametrize("shape", [pytest.param("wide", marks=pytest.mark.slow),
+                                   pytest.param("several_heads", marks=pytest.mark.slow), "parts"])
 def test_sofa_predict_large_shapes(sim, seed, shape):
     run("sofa_dlzs", __name__, {**TINY, **LARGE_SHAPES[shape]}, sim, seed=seed)

@@ -737,6 +737,7 @@ def test_sofa_fetch_most_rows(sim, seed):
         sim, seed=seed, testcase=["one_burst_per_cycle", "stalls/client=q"])
 
 
+@pytest.mark.slow_on("verilator")
 def test_sofa_fetch_shallow(sim, seed):
     """Few outstanding requests, short FIFOs, four buffers, two places, a wide bus."""
     run("sofa_fetch", __name__, {"ROWS": 16, "D_MAX": 32, "BC_MAX": 64, "BUS_BYTES": 32,

@@ -68,7 +68,8 @@ async def rotates(dut, freeze):
     assert bypassed > 50 and clipped > 50 and (frozen > 50) == (freeze > 0)
 
 
-@pytest.mark.parametrize("pairs", [1, 4, 64])
+@pytest.mark.parametrize("pairs", [
+    1, 4, pytest.param(64, marks=pytest.mark.slow_on("verilator"))])
 def test_rope(sim, seed, pairs):
     run("sofa_rope", __name__, {"PAIRS": pairs}, sim, seed=seed)
 

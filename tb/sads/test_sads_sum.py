@@ -644,13 +644,13 @@ def test_sads_sum_paper(sim, seed, config):
 
 # Every width at one end of its range; one group; a place that no address bit is needed for. The
 # widest has divisions that take longer than a row takes to the divider.
+@pytest.mark.slow_on("verilator")
 @pytest.mark.parametrize("given", [
     {"ROWS": 8, "SC_W": 32, "LEVEL_W": 12, "SUM_FRAC": 16, "LOG_FRAC": 6, "RATIO_FRAC": 12,
      "F_FRAC": 12, "KEYS_MAX": 65536, "BC_MAX": 16, "PLACES": 7, "SHARE": 4},
-    pytest.param(
-        {"ROWS": 8, "SC_W": 8, "LEVEL_W": 8, "SUM_FRAC": 6, "LOG_FRAC": 0, "RATIO_FRAC": 4,
-         "F_FRAC": 5, "KEYS_MAX": 64, "BC_MAX": 8, "BC_MIN": 8, "PLACES": 6, "SHARE": 8,
-         "USER_W": 1}, marks=pytest.mark.slow_on("verilator")),
+    {"ROWS": 8, "SC_W": 8, "LEVEL_W": 8, "SUM_FRAC": 6, "LOG_FRAC": 0, "RATIO_FRAC": 4,
+     "F_FRAC": 5, "KEYS_MAX": 64, "BC_MAX": 8, "BC_MIN": 8, "PLACES": 6, "SHARE": 8,
+     "USER_W": 1},
 ], ids=["widest", "narrowest"])
 def test_sads_sum_ends(sim, seed, given):
     simulate(sim, seed, **given)

@@ -483,7 +483,7 @@ LARGE_SHAPES = {
 
 
 @pytest.mark.sims("verilator")
-@pytest.mark.parametrize("shape", [pytest.param("wide", marks=pytest.mark.slow),
-                                   pytest.param("several_heads", marks=pytest.mark.slow), "parts"])
+@pytest.mark.parametrize("shape", [
+    pytest.param(name, marks=[pytest.mark.slow] * (name != "parts")) for name in LARGE_SHAPES])
 def test_sofa_predict_large_shapes(sim, seed, shape):
     run("sofa_dlzs", __name__, {**TINY, **LARGE_SHAPES[shape]}, sim, seed=seed)

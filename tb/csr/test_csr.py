@@ -476,6 +476,6 @@ def build_parameters(config):
     return {**config.pick("SORT", "LAND"), **{n: getattr(cfg, n) for n in names}}
 
 
-@pytest.mark.slow_on("icarus", "small", "paper")
+@pytest.mark.slow_on("icarus", "small", "lean", "paper")
 def test_csr(sim, seed, config):
     run("sofa_csr", __name__, build_parameters(config), sim, seed=seed)

@@ -331,7 +331,7 @@ async def reset_of_one_cycle(dut):
     assert compared(tb) > 500
 
 
-@pytest.mark.slow_on("icarus", "small")
+@pytest.mark.slow_on("icarus")
 @pytest.mark.configs("tiny", "small")
 def test_sofa_kvgen(sim, config, seed):
     run("sofa_kvgen", __name__, config.pick(*NAMES), sim, seed=seed)

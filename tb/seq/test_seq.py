@@ -901,7 +901,7 @@ def test_largest_parameters(sim, seed):
 
 
 @pytest.mark.slow_on("icarus", "small", "lean", "paper")
-@pytest.mark.slow_on("verilator", "lean", "paper")
+@pytest.mark.slow_on("verilator", "small", "lean", "paper")
 def test_sofa_seq(sim, config, seed):
     simulate(sim, seed, second_config(config.name))
 

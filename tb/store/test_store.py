@@ -365,12 +365,13 @@ async def stalls(dut, client):
         await RisingEdge(dut.clk)
 
 
+@pytest.mark.slow_on("icarus", "small")
 @pytest.mark.configs("tiny", "small")
 def test_store(sim, config, seed):
     run("sofa_store", __name__, config.pick("D_MAX", "BUS_BYTES"), sim, seed=seed)
 
 
-@pytest.mark.parametrize("outstanding", [2, 32])
+@pytest.mark.parametrize("outstanding", [2, pytest.param(32, marks=pytest.mark.slow)])
 def test_store_wide(sim, seed, outstanding):
     """A bus on which d is not a multiple of a beat; also with few unanswered bursts."""
     run("sofa_store", __name__, {"D_MAX": 64, "BUS_BYTES": 32, "OUTSTANDING": outstanding,

@@ -166,7 +166,8 @@ def test_cases(sim, config, seed):
 @pytest.mark.configs("tiny")
 @pytest.mark.sims("icarus")
 @pytest.mark.parametrize("case", [
-    "everything", "small_shapes", pytest.param("windowed", marks=pytest.mark.slow)])
+    "everything", *(pytest.param(name, marks=pytest.mark.slow)
+                    for name in ("small_shapes", "windowed"))])
 def test_cases_on_icarus(sim, config, seed, case):
     """A few of them where unknown bits show."""
     cfg = Config.from_name(config.name)

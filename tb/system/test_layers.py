@@ -16,7 +16,7 @@ from tb.system.simulate import JobSpec, LayerSpec, Options, simulate
 from tb.system.test_system import REAL, ROUGH
 
 
-@pytest.mark.slow_on("icarus", "tiny")
+@pytest.mark.slow_on("icarus")
 @pytest.mark.configs("tiny", "small")
 def test_random_layers(sim, config, seed):
     """Random shapes, settings and RoPE modes over a memory with stalls and reordering; some go on
@@ -113,9 +113,9 @@ def captured(name, cfg: Config, tokens=0, rows=0, groups=0, **settings):
 @pytest.mark.configs("small")
 @pytest.mark.sims("verilator")
 def test_captured_layers(sim, config, seed):
-    """All heads of SmolLM2's and of MiniLM's layer from the first 64 rows of X."""
+    """All heads of SmolLM2's and of MiniLM's layer from the first 48 rows of X."""
     cfg = Config.from_name(config.name)
-    specs = [captured(name, cfg, tokens=64, **REAL[way])
+    specs = [captured(name, cfg, tokens=48, **REAL[way])
              for name, way in zip(workloads.list_layers(), ("sum", "sum"), strict=True)]
     assert sorted(s.plan.heads for s in specs) == [9, 12]
     assert simulate(specs, config.name, sim, seed=seed)

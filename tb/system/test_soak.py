@@ -16,5 +16,5 @@ def test_seeds(sim, config, seed):
     """Random jobs, layers and chains, one after another on a memory that changes from one to the
     next; seeds that `make soak` does not have."""
     cfg = Config.from_name(config.name)
-    count = {"tiny": 40, "small": 8}[config.name] // (1 if sim == "verilator" else 12)
+    count = {"tiny": 24, "small": 6}[config.name] // (1 if sim == "verilator" else 6)
     check([random_item(cfg, 10**6 * (seed + 1) + i) for i in range(count)], config.name, sim, seed)

@@ -27,7 +27,7 @@ def test_random_jobs(sim, config, seed):
     cfg = Config.from_name(config.name)
     rng = np.random.default_rng(seed)
     few = config.name == "small" and sim == "icarus"
-    counts = {"verilator": 40, "icarus": 8}
+    counts = {"verilator": 40, "icarus": 5}
     count, size = (3, 1) if few else (counts[sim], 3) if config.name == "tiny" else (12, 3)
     specs = [random_job(cfg, rng, size).spec(cfg, f"random {i}") for i in range(count)]
     outcomes = simulate(specs, config.name, sim, seed=seed, options=ROUGH)

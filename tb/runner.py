@@ -368,13 +368,14 @@ def _build_verilator(build_dir, toplevel, params, waves, sources, defines, log, 
     _command(cmd, build_dir, log, quiet=not DEFAULTS.replace)
 
     make = ["make", "-C", str(build_dir), "-f", "Vtop.mk", f"VM_TRACE={int(waves)}"]
-    # -O1 takes the compiler twice the time of -Og and simulates no faster beside Python.
+    # -O1 takes the compiler up to twice the time of -Og; beside Python it simulates hardly faster.
     make += ["OPT_FAST=-Og", "OPT_GLOBAL=-O2"]
-    if sum(f.stat().st_size for f in build_dir.glob("Vtop*.cpp")) < ONE_UNIT:
-        make += ["VM_PARALLEL_BUILDS=0"]
     if have("ccache"):
         make += ["OBJCACHE=ccache"]
     _use_runtime_cache(build_dir, make, waves, log)
+    # Run-time objects are the same for builds of one unit and of many.
+    if sum(f.stat().st_size for f in build_dir.glob("Vtop*.cpp")) < ONE_UNIT:
+        make += ["VM_PARALLEL_BUILDS=0"]
     _command([*make, "-j2"], build_dir, log)
     return _dep_files((build_dir / "Vtop__ver.d").read_text())
 

@@ -16,7 +16,8 @@ ATTRIBUTES = {"lock": 0, "cache": 0b0011, "prot": 0b010, "qos": 0}
 
 async def watch(dut, channel: str, seen: list) -> None:
     """Compare the attributes of every accepted address of ``channel``, "ar" or "aw"."""
-    port = {name: getattr(dut, f"m_axi_{channel}{name}") for name in ("valid", "ready", *ATTRIBUTES)}
+    port = {name: getattr(dut, f"m_axi_{channel}{name}")
+            for name in ("valid", "ready", *ATTRIBUTES)}
     while True:
         await RisingEdge(dut.clk)
         if port["valid"].value == 1 and port["ready"].value == 1:

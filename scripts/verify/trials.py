@@ -188,7 +188,7 @@ def system_tests(log: Path) -> list[str]:
     with _quiet(log):
         pytest.main([*ARGUMENTS, "--collect-only", SYSTEM, "-k",
                      " and ".join(f"not {name}" for name in LEFT_OUT)], [collect])
-    first = ("first", "random", "share", "outage")
+    first = ("attributes", "first", "random", "share", "outage")
     return sorted(collect.found, key=lambda n: next(
         (i for i, word in enumerate(first) if word in n), len(first)))
 
